@@ -1,0 +1,20 @@
+"""The whole suite runs in float64, on one thread, and with the shapes of every public signature checked."""
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Checked at run time in tests only: beartype costs microseconds a call that users need not pay.
+install_import_hook("vestige", "beartype.beartype")
+settings.register_profile("vestige", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile("vestige")
+
+
+@pytest.fixture(autouse=True)
+def exact_arithmetic():
+    """float64 by default, and a fixed thread count so that sums are bit-equal between runs."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    yield
+    torch.set_default_dtype(torch.float32)
