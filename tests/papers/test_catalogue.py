@@ -1,0 +1,43 @@
+"""Thirty papers, each honest about whether it works."""
+
+import re
+
+import pytest
+
+from vestige.core.cite import Paper, citation
+from vestige.papers import RECORDS, Record, record
+
+WORKING = {"2206.07758", "2305.03350", "2307.01827"}
+
+
+def test_thirty_different_papers():
+    assert len(RECORDS) == 30
+    assert len({r.paper.arxiv for r in RECORDS}) == 30
+    assert len({r.paper.title.lower() for r in RECORDS}) == 30
+
+
+def test_only_what_works_says_so():
+    assert {r.paper.arxiv for r in RECORDS if r.works} == WORKING
+    assert all(r.status.startswith("missing: ") and len(r.status) > 20 for r in RECORDS if not r.works)
+
+
+@pytest.mark.parametrize("known", RECORDS, ids=lambda r: r.paper.arxiv)
+def test_record_is_complete(known):
+    assert re.fullmatch(r"\d{4}\.\d{4,5}", known.paper.arxiv)
+    assert known.functions and all(name.isidentifier() for name in known.functions)
+    assert 2019 <= known.paper.year <= 2026
+    # submitted before published
+    assert int(known.paper.arxiv[:2]) + 2000 <= known.paper.year
+    assert set(known.row()) == {"paper", "title", "functions", "status"}
+    assert known.paper.title in citation(known.paper).replace("\\", "")
+
+
+def test_record_by_number():
+    assert record(" arXiv:2307.01827v3 ").paper.title.startswith("Deconstructing")
+    with pytest.raises(ValueError, match="vestige papers"):
+        record("1234.56789")
+
+
+def test_status_is_one_of_two_kinds():
+    with pytest.raises(ValueError, match="begins with 'works'"):
+        Record(Paper("2206.07758", "t", ("A B",), 2022), ("f",), "soon")
