@@ -1,0 +1,261 @@
+"""A run is a folder: the manifest first, the results last, and a kill at any moment in between loses only seconds.
+
+manifest.json         config, content key, environment, state
+progress.jsonl        one line a step, appended; a torn last line is ignored
+NAME.safetensors      tensors: checkpoints and outputs
+results.json          written last: its presence means that the run is finished
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from vestige.runs.environment import environment, versions
+from vestige.runs.files import canonical, read_json, write_atomically, write_json
+
+FORMAT = 1
+_ABSENT = "(absent)"
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    STARTED = "started"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class RunError(ValueError):
+    """A run folder cannot be used."""
+
+
+class RunMismatch(RunError):
+    """A run folder holds a run with another configuration."""
+
+
+def content_key(config: Mapping[str, Any]) -> str:
+    """Hash of everything that a result depends on; equal keys may share a folder, others may not.
+
+    >>> content_key({"seed": 0, "loss": "mse"}) == content_key({"loss": "mse", "seed": 0})
+    True
+    """
+    return hashlib.sha256(canonical(dict(config)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One named set of tensors in a run: what a long method is given to save its state with and to go on from."""
+
+    run: "RunFolder"
+    name: str
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        """Replace the saved state."""
+        self.run.save_tensors(self.name, tensors)
+
+    def load(self) -> dict[str, Tensor] | None:
+        """The saved state, or None at the start."""
+        return self.run.load_tensors(self.name)
+
+
+class RunFolder:
+    """One run in its folder. Make it with `RunFolder.open` (to work) or `RunFolder.read` (to look)."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]):
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: Path | str, config: Mapping[str, Any], *, resume: bool = True) -> "RunFolder":
+        """Start a run in a folder, or go on with the one that is there.
+
+        Args:
+            path: the folder; made when missing.
+            config: JSON values that determine the result, with the hashes of weights and data and the seed. The
+                package version is added here: another version never reuses a result.
+            resume: False refuses a folder that holds a run already.
+
+        Returns:
+            The run; `state` is FINISHED when there is nothing left to do.
+
+        Raises:
+            RunMismatch: the folder holds a run whose configuration differs; the fields are named.
+            RunError: the folder holds other files, or a run when resume=False.
+        """
+        path = Path(path)
+        wanted = json.loads(canonical({**config, "vestige": versions(("vestige",))["vestige"]}))
+        if not (path / "manifest.json").exists():
+            return cls._start(path, wanted)
+        run = cls.read(path)
+        if not resume:
+            raise RunError(
+                f"{path} already holds a run ({run.state}) and resume is off; give another folder, or remove this one."
+            )
+        if run.manifest["key"] != content_key(wanted):
+            raise RunMismatch(_difference(path, run.config, wanted))
+        for leftover in path.glob(".*.tmp"):  # of a write that a kill cut short
+            leftover.unlink(missing_ok=True)
+        if run.state is not RunState.FINISHED:
+            run._set_state(RunState.STARTED, resumed=_now(), environment=environment())
+        return run
+
+    @classmethod
+    def read(cls, path: Path | str) -> "RunFolder":
+        """An existing run, to look at.
+
+        Raises:
+            RunError: the folder holds no run, or its manifest is not one.
+        """
+        path = Path(path)
+        try:
+            manifest = read_json(path / "manifest.json")
+        except FileNotFoundError:
+            raise RunError(
+                f"{path} holds no run: there is no manifest.json. Give the folder that --out named."
+            ) from None
+        except (ValueError, OSError) as error:
+            raise RunError(
+                f"{path / 'manifest.json'} cannot be read: {error}. Remove the folder and start again."
+            ) from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "config" not in manifest:
+            raise RunError(f"{path / 'manifest.json'} is not a manifest of format {FORMAT}; another version wrote it.")
+        return cls(path, manifest)
+
+    @classmethod
+    def _start(cls, path: Path, config: dict[str, Any]) -> "RunFolder":
+        if path.exists() and (not path.is_dir() or any(p.suffix != ".tmp" for p in path.iterdir())):
+            raise RunError(f"{path} exists and is not an empty folder or a run; give another --out.")
+        path.mkdir(parents=True, exist_ok=True)
+        manifest = {
+            "format": FORMAT,
+            "state": RunState.STARTED,
+            "key": content_key(config),
+            "config": config,
+            "environment": environment(),
+            "started": _now(),
+        }
+        write_json(path / "manifest.json", manifest)
+        return cls(path, manifest)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, with the package version."""
+        return self.manifest["config"]
+
+    @property
+    def state(self) -> RunState:
+        """Finished when results are there, whatever the manifest says: the results are written after everything."""
+        return RunState.FINISHED if (self.path / "results.json").exists() else RunState(self.manifest["state"])
+
+    def _set_state(self, state: RunState, **fields: Any) -> None:
+        self.manifest = {**self.manifest, "state": state, **fields}
+        write_json(self.path / "manifest.json", self.manifest)
+
+    def log(self, step: Mapping[str, Any]) -> None:
+        """Append one line to progress.jsonl.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        line = json.dumps(dict(step), allow_nan=False, ensure_ascii=False)
+        progress = self.path / "progress.jsonl"
+        torn = progress.exists() and progress.stat().st_size > 0 and _last_byte(progress) != b"\n"
+        with progress.open("ab") as file:
+            # A kill may have torn the last line: close it, so that this one is whole.
+            file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Every whole line of progress.jsonl; torn ones are skipped."""
+        progress = self.path / "progress.jsonl"
+        lines = progress.read_bytes().splitlines() if progress.exists() else []
+        return [step for step in map(_parsed, lines) if step is not None]
+
+    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
+        """Write NAME.safetensors in one step; returns its path."""
+        path = self._tensor_path(name)
+        write_atomically(path, to_bytes({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+        return path
+
+    def load_tensors(self, name: str) -> dict[str, Tensor] | None:
+        """The tensors of NAME.safetensors, or None when there are none yet."""
+        path = self._tensor_path(name)
+        if not path.exists():
+            return None
+        with safe_open(path, framework="pt") as file:
+            # clone: what is loaded must outlive the map of a file that may be replaced
+            return {key: file.get_tensor(key).clone() for key in file.keys()}
+
+    def _tensor_path(self, name: str) -> Path:
+        if not name.replace("-", "_").isidentifier():
+            raise ValueError(
+                f"name {name!r} given; letters, digits, - and _ are allowed, so that it stays in the folder."
+            )
+        return self.path / f"{name}.safetensors"
+
+    def checkpoint(self, name: str = "checkpoint") -> Checkpoint:
+        """Where a long method saves its state."""
+        return Checkpoint(self, name)
+
+    def interrupt(self) -> None:
+        """Record that the run was stopped from outside; opening it again goes on."""
+        self._set_state(RunState.INTERRUPTED, stopped=_now())
+
+    def fail(self, reason: str) -> None:
+        """Record that the run ended in an error."""
+        self._set_state(RunState.FAILED, stopped=_now(), reason=reason)
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Write results.json, after everything else, and mark the run finished.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+        """
+        write_json(self.path / "results.json", dict(results))
+        self._set_state(RunState.FINISHED, stopped=_now())
+
+    def results(self) -> dict[str, Any] | None:
+        """The results, or None while there are none."""
+        path = self.path / "results.json"
+        return read_json(path) if path.exists() else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        step = json.loads(line)
+    except ValueError:
+        return None
+    return step if isinstance(step, dict) else None
+
+
+def _difference(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    fields = [
+        f"  {name}: {there.get(name, _ABSENT)!r} there, {wanted.get(name, _ABSENT)!r} now"
+        for name in sorted({*there, *wanted})
+        if there.get(name, _ABSENT) != wanted.get(name, _ABSENT)
+    ]
+    return (
+        f"{path} holds a run with another configuration:\n"
+        + "\n".join(fields)
+        + "\nGive another --out, or the old values."
+    )

@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM as a polite request: finish the step, save, and say so with exit status 130."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_STATUS = 130
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised between two steps after a signal; a KeyboardInterrupt, so that no `except Exception` swallows it."""
+
+
+class StopRequest:
+    """Whether a signal has come."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def check(self) -> None:
+        """Call between two steps.
+
+        Raises:
+            Interrupted: a signal has come.
+        """
+        if self.received is not None:
+            raise Interrupted(signal.Signals(self.received).name)
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Within it, the first SIGINT or SIGTERM only sets a flag; a second one ends the process at once.
+
+    Outside the main thread, where Python allows no handlers, signals keep their meaning.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        request.received = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,128 @@
+"""Run folders: every state comes back, another configuration is refused, torn lines do no harm."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vestige.runs import RunError, RunFolder, RunMismatch, RunState, content_key
+
+CONFIG = {"verb": "audit", "model": "ab" * 32, "seed": 0, "loss": None}
+
+
+def test_manifest_comes_first_and_results_last(tmp_path):
+    run = RunFolder.open(tmp_path / "r", CONFIG)
+    assert [p.name for p in run.path.iterdir()] == ["manifest.json"]
+    assert run.state is RunState.STARTED and run.results() is None
+    run.finish({"found": 3})
+    assert run.state is RunState.FINISHED and run.results() == {"found": 3}
+
+
+@pytest.mark.parametrize("end", ["", "interrupt", "fail", "finish"])
+def test_every_state_survives_a_round_trip(end, tmp_path):
+    run = RunFolder.open(tmp_path, CONFIG)
+    actions = {"interrupt": run.interrupt, "fail": lambda: run.fail("why"), "finish": lambda: run.finish({}), "": bool}
+    actions[end]()
+    assert RunFolder.read(tmp_path).state is run.state
+    again = RunFolder.open(tmp_path, CONFIG)
+    assert again.state is (RunState.FINISHED if end == "finish" else RunState.STARTED)
+    assert again.config == run.config
+
+
+def test_results_count_even_when_the_manifest_was_not_updated(tmp_path):
+    run = RunFolder.open(tmp_path, CONFIG)
+    (tmp_path / "results.json").write_text('{"found": 1}')  # killed between the two writes of finish
+    assert RunFolder.open(tmp_path, CONFIG).state is RunState.FINISHED
+    assert run.results() == {"found": 1}
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"model": "cd" * 32}, {"loss": "mse"}, {"data": "xyz"}])
+def test_another_configuration_is_refused_by_name(change, tmp_path):
+    RunFolder.open(tmp_path, CONFIG).finish({"found": 3})
+    with pytest.raises(RunMismatch, match=rf"{next(iter(change))}: .* there, .* now"):
+        RunFolder.open(tmp_path, {**CONFIG, **change})
+
+
+def test_another_version_is_refused(tmp_path, monkeypatch):
+    RunFolder.open(tmp_path, CONFIG)
+    monkeypatch.setattr("vestige.runs.folder.versions", lambda names: {"vestige": "9.9.9"})
+    with pytest.raises(RunMismatch, match=r"vestige: '.*' there, '9.9.9' now"):
+        RunFolder.open(tmp_path, CONFIG)
+
+
+def test_no_resume(tmp_path):
+    RunFolder.open(tmp_path, CONFIG)
+    with pytest.raises(RunError, match="another folder"):
+        RunFolder.open(tmp_path, CONFIG, resume=False)
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RunError, match="not an empty folder"):
+        RunFolder.open(tmp_path, CONFIG)
+    with pytest.raises(RunError, match=r"no manifest\.json"):
+        RunFolder.read(tmp_path)
+
+
+@given(content=st.binary(max_size=60))
+def test_any_manifest_ends_in_a_named_error(content, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(RunError):
+        RunFolder.read(folder)
+
+
+def test_a_torn_line_costs_only_itself(tmp_path):
+    run = RunFolder.open(tmp_path, CONFIG)
+    run.log({"step": 1})
+    with (tmp_path / "progress.jsonl").open("ab") as file:
+        file.write(b'{"step": 2, "val')
+    assert run.progress() == [{"step": 1}]
+    run.log({"step": 3})
+    assert run.progress() == [{"step": 1}, {"step": 3}]
+
+
+@given(tail=st.binary(max_size=40))
+def test_any_progress_file_is_read(tail, tmp_path_factory):
+    run = RunFolder.open(tmp_path_factory.mktemp("run"), CONFIG)
+    run.log({"step": 1})
+    with (run.path / "progress.jsonl").open("ab") as file:
+        file.write(tail)
+    run.log({"step": 2})
+    steps = run.progress()
+    assert steps[0] == {"step": 1} and steps[-1] == {"step": 2}
+
+
+def test_tensors_come_back_bit_for_bit(tmp_path):
+    run = RunFolder.open(tmp_path, CONFIG)
+    saved = {"x": torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), "step": torch.tensor(7)}
+    checkpoint = run.checkpoint()
+    assert checkpoint.load() is None
+    checkpoint.save(saved)
+    loaded = checkpoint.load()
+    assert loaded is not None and all(
+        torch.equal(saved[k], loaded[k]) and saved[k].dtype == loaded[k].dtype for k in saved
+    )
+    run.save_tensors("checkpoint", {"x": torch.zeros(1)})
+    assert torch.equal(loaded["x"], saved["x"])
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a b", ""])
+def test_tensor_names_stay_in_the_folder(name, tmp_path):
+    with pytest.raises(ValueError, match="stays in the folder"):
+        RunFolder.open(tmp_path, CONFIG).save_tensors(name, {})
+
+
+def test_nan_never_reaches_a_file(tmp_path):
+    run = RunFolder.open(tmp_path, CONFIG)
+    for write in (run.log, run.finish):
+        with pytest.raises(ValueError):
+            write({"x": float("nan")})
+    assert run.progress() == [] and run.state is RunState.STARTED
+
+
+def test_key_is_a_pure_function_of_content():
+    assert content_key(CONFIG) == content_key(json.loads(json.dumps(CONFIG)))
+    assert content_key(CONFIG) != content_key({**CONFIG, "seed": 1})
