@@ -1,0 +1,212 @@
+"""Architectures as text: a closed grammar for chains, or `package.module:factory` of the user's own code.
+
+    mlp:784-1000-1000-1                      widths
+    mlp:784-1000-1000-1:gelu:bias=all        another activation, a bias in every layer
+    cnn:3x32x32-c64k5s2-c64k3s2-10           64 channels, kernel 5, stride 2, padding kernel // 2; p0 sets the padding
+    cnn:1x28x28-c16k3-a2-10                  a2: average pooling over 2 x 2
+
+A checkpoint may carry a grammar string and nothing else: only a user can name a factory, because that imports code.
+"""
+
+import importlib
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from vestige.nets.chain import ArchitectureError, architecture_of
+from vestige.nets.cnn import AvgPool, Conv, cnn
+from vestige.nets.layers import ACTIVATION_MODULES, Activation, Bias
+from vestige.nets.mlp import mlp
+
+__all__ = ["ArchitectureError", "architecture_of", "describe", "is_factory", "parse_architecture"]
+
+LONGEST_TEXT = 500
+GRAMMAR_HELP = (
+    "write mlp:784-1000-10, mlp:784-1000-10:gelu:bias=all, cnn:3x32x32-c64k5s2-a2-10, "
+    "or package.module:factory of your own code"
+)
+_WIDTH = re.compile(r"[1-9]\d{0,7}")
+_CONV = re.compile(r"c([1-9]\d{0,4})k([1-9]\d?)(?:s([1-9]\d?))?(?:p(\d{1,2}))?")
+_POOL = re.compile(r"a([1-9]\d?)")
+_SHAPE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})")
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_factory(text: str) -> bool:
+    """Whether the text names user code rather than a grammar string."""
+    return text.partition(":")[0] not in ("mlp", "cnn") and _FACTORY.fullmatch(text) is not None
+
+
+def parse_architecture(
+    text: str,
+    *,
+    first_init: float | int | None = None,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> nn.Module:
+    """The network that a grammar string describes, or what the user's factory returns.
+
+    Args:
+        text: see the module's docstring.
+        first_init: standard deviation of the first layer (grammar only), see `mlp`.
+        generator: source of the initial weights (grammar only); None for a fixed seed.
+        dtype: of the parameters (grammar only); None for torch's default.
+        device: of the parameters (grammar only); "meta" leaves them unset.
+
+    Raises:
+        ArchitectureError: text outside the grammar, impossible sizes, a factory that is missing or fails.
+
+    Example:
+        >>> [tuple(p.shape) for p in parse_architecture("mlp:4-3-1").parameters()]
+        [(3, 4), (3,), (1, 3)]
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ArchitectureError(f"an architecture of {len(text)} characters; at most {LONGEST_TEXT} are read")
+    if is_factory(text):
+        return _call_factory(text)
+    family, _, rest = text.partition(":")
+    body, *options = rest.split(":")
+    settings = {**_read_options(text, options), "first_init": first_init, "generator": generator}
+    settings |= {"dtype": dtype, "device": device}
+    try:
+        if family == "mlp":
+            return mlp([_width(token, text) for token in body.split("-")], **settings)
+        if family == "cnn":
+            shape, *tokens = body.split("-")
+            return cnn(_shape(shape, text), [_layer(token, text) for token in tokens], **settings)
+    except ArchitectureError:
+        raise
+    except ValueError as error:
+        raise ArchitectureError(f"architecture {text!r}: {error}") from error
+    raise ArchitectureError(f"unknown architecture {text!r}: {GRAMMAR_HELP}")
+
+
+def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> str | None:
+    """The grammar string of a chain of linear and convolutional layers, None for any other module.
+
+    Args:
+        model: an nn.Sequential, possibly of further nn.Sequential.
+        input_shape: (channels, height, width), needed when the chain begins with a convolution: weights do not hold it.
+
+    Raises:
+        ArchitectureError: a convolutional chain without an input shape.
+
+    Example:
+        >>> describe(mlp([4, 3, 1], activation="gelu"))
+        'mlp:4-3-1:gelu'
+    """
+    leaves = _leaves(model)
+    weighted = [leaf for leaf in leaves or [] if isinstance(leaf, nn.Linear | nn.Conv2d)]
+    if not leaves or not weighted or not isinstance(weighted[-1], nn.Linear) or leaves[-1] is not weighted[-1]:
+        return None
+    if any(isinstance(leaf, nn.Conv2d) for leaf in weighted):
+        if input_shape is None or len(input_shape) != 3:
+            raise ArchitectureError(
+                "describing a CNN needs input_shape=(channels, height, width): weights do not hold it"
+            )
+        head = "cnn:" + "x".join(map(str, input_shape))
+    else:
+        head = f"mlp:{weighted[0].in_features}" if isinstance(weighted[0], nn.Linear) else ""
+    options = _describe_options(leaves, weighted)
+    text = "-".join([head, *filter(None, map(_token, leaves))]) + (options or "")
+    return text if options is not None and _same_chain(text, leaves) else None
+
+
+def _same_chain(text: str, leaves: list[nn.Module]) -> bool:
+    """Whether the text rebuilds these very layers in this order; Flatten may be implied, Identity is dropped."""
+    try:
+        rebuilt = _leaves(parse_architecture(text, device="meta")) or []
+    except ArchitectureError:
+        return False
+    return [repr(leaf) for leaf in rebuilt if not isinstance(leaf, nn.Flatten)] == [
+        repr(leaf) for leaf in leaves if not isinstance(leaf, nn.Flatten)
+    ]
+
+
+def _leaves(model: nn.Module) -> list[nn.Module] | None:
+    if type(model) is not nn.Sequential:
+        return None
+    leaves: list[nn.Module] = []
+    for child in model:
+        nested = _leaves(child) if isinstance(child, nn.Sequential) else [child]
+        if nested is None:
+            return None
+        leaves += [leaf for leaf in nested if not isinstance(leaf, nn.Identity)]
+    return leaves
+
+
+def _describe_options(leaves: list[nn.Module], weighted: list[nn.Linear | nn.Conv2d]) -> str | None:
+    names = {name for name, kind in ACTIVATION_MODULES.items() for leaf in leaves if type(leaf) is kind}
+    biases = [layer.bias is not None for layer in weighted]
+    rules = {Bias.FIRST: [True] + [False] * (len(biases) - 1), Bias.ALL: [True] * len(biases)}
+    rules[Bias.NONE] = [False] * len(biases)
+    rule = next((rule for rule, pattern in rules.items() if pattern == biases), None)
+    if rule is None or len(names) > 1:
+        return None
+    activation = next(iter(names), Activation.RELU)
+    return ("" if activation is Activation.RELU else f":{activation}") + ("" if rule is Bias.FIRST else f":bias={rule}")
+
+
+def _token(leaf: nn.Module) -> str:
+    if isinstance(leaf, nn.Linear):
+        return str(leaf.out_features)
+    if isinstance(leaf, nn.Conv2d) and isinstance(leaf.padding, tuple):
+        kernel, stride, padding = leaf.kernel_size[0], leaf.stride[0], leaf.padding[0]
+        shown_padding = "" if padding == kernel // 2 else f"p{padding}"
+        return f"c{leaf.out_channels}k{kernel}" + ("" if stride == 1 else f"s{stride}") + shown_padding
+    if isinstance(leaf, nn.AvgPool2d):
+        return f"a{leaf.kernel_size}" if isinstance(leaf.kernel_size, int) else "a0"
+    return ""
+
+
+def _call_factory(text: str) -> nn.Module:
+    module_name, _, name = text.partition(":")
+    try:
+        model = getattr(importlib.import_module(module_name), name)()
+    except Exception as error:
+        raise ArchitectureError(
+            f"the factory {text!r} did not give a model ({type(error).__name__}: {error}); it must be importable from "
+            "here and callable without arguments"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ArchitectureError(f"the factory {text!r} returned {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _read_options(text: str, options: list[str]) -> dict:
+    found: dict[str, str] = {}
+    for option in options:
+        name, value = ("bias", option[5:]) if option.startswith("bias=") else ("activation", option)
+        allowed = set(Bias) if name == "bias" else set(Activation)
+        if name in found or value not in allowed:
+            raise ArchitectureError(
+                f"architecture {text!r}: option {option!r} is unknown or given twice; an activation is one of "
+                f"{', '.join(Activation)}, a bias one of {', '.join(f'bias={rule}' for rule in Bias)}"
+            )
+        found[name] = value
+    return found
+
+
+def _width(token: str, text: str) -> int:
+    if _WIDTH.fullmatch(token) is None or not token.isascii():
+        raise ArchitectureError(f"architecture {text!r}: {token!r} is not a width; {GRAMMAR_HELP}")
+    return int(token)
+
+
+def _shape(token: str, text: str) -> tuple[int, int, int]:
+    match = _SHAPE.fullmatch(token) if token.isascii() else None
+    if match is None:
+        raise ArchitectureError(f"architecture {text!r}: {token!r} is not an image shape like 3x32x32; {GRAMMAR_HELP}")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _layer(token: str, text: str) -> Conv | AvgPool | int:
+    if token.isascii() and (match := _CONV.fullmatch(token)):
+        padding = None if match[4] is None else int(match[4])
+        return Conv(int(match[1]), int(match[2]), int(match[3] or 1), padding)
+    if token.isascii() and (match := _POOL.fullmatch(token)):
+        return AvgPool(int(match[1]))
+    return _width(token, text)

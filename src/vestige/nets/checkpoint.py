@@ -1,0 +1,154 @@
+"""Models in and out of safetensors files: strict shapes, finite values, metadata that an audit reads, no code run."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vestige.nets.architecture import ArchitectureError, architecture_of, describe, is_factory, parse_architecture
+from vestige.nets.convert import convert
+from vestige.nets.fill import fill_model
+from vestige.nets.loaded import LoadedModel, read_shape
+from vestige.nets.weights_file import (
+    LARGEST_FILE,
+    CheckpointError,
+    WeightsFile,
+    check_finite,
+    check_names,
+    checked_digest,
+    file_kind,
+    read_weights,
+)
+
+__all__ = ["CheckpointError", "LoadedModel", "convert", "load_model", "save_model"]
+
+EXTRA = "vestige."  # prefix of tensors that belong to the audit rather than to the network
+
+
+def load_model(
+    path: Path | str,
+    *,
+    architecture: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    trust_pickle: bool = False,
+    sha256: str | None = None,
+    max_bytes: int = LARGEST_FILE,
+) -> LoadedModel:
+    """Load a network in evaluation mode, on the CPU, in the precision it is stored in.
+
+    The architecture is the one given, else the file's own grammar string, else read off the shapes.
+
+    Args:
+        path: a .safetensors file.
+        architecture: grammar string or package.module:factory, see `vestige.nets.architecture`.
+        input_shape: of one input; helps to read a convolutional chain off its weights.
+        trust_pickle: read a .pt file too: tensors only, in a process of its own.
+        sha256: expected digest of the file.
+        max_bytes: refuse larger files.
+
+    Raises:
+        CheckpointError: see `read_weights`; also an architecture that does not fit the tensors.
+        ArchitectureError: an architecture given by the caller that cannot be parsed or built.
+    """
+    weights = _read(Path(path), trust_pickle, sha256, max_bytes)
+    tensors = {name: t for name, t in weights.tensors.items() if not name.startswith(EXTRA)}
+    extra = {name.removeprefix(EXTRA): t for name, t in weights.tensors.items() if name.startswith(EXTRA)}
+    warnings: list[str] = []
+    text, model = _build(weights, tensors, architecture, input_shape, warnings)
+    model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=warnings)
+    return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(warnings))
+
+
+def save_model(
+    model: nn.Module,
+    path: Path | str,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a network as safetensors, whole or not at all; the architecture goes into the metadata when it is a chain.
+
+    Args:
+        model: left as it is; tied weights are written under each of their names.
+        path: replaced if it exists.
+        metadata: text such as {"input_shape": "[64]", "loss": "cross_entropy", "weight_decay": "0.001",
+            "space": '{"low": 0.0, "high": 1.0}'}.
+        tensors: what belongs beside the weights, such as {"mean": mean}; `load_model` gives them back by these names.
+
+    Raises:
+        CheckpointError: NaN or infinite weights, metadata that is not text, no such folder.
+    """
+    target, odd = Path(path), [key for key, value in (metadata or {}).items() if not isinstance(value, str)]
+    if odd:
+        raise CheckpointError(f"metadata must be text, {odd[0]!r} is not; store numbers as str(...) or json.dumps(...)")
+    stored = {key: str(value) for key, value in (metadata or {}).items()}
+    if not target.parent.is_dir():
+        raise CheckpointError(f"the folder {target.parent} does not exist; create it first")
+    if "architecture" not in stored and (text := _described(model, stored)) is not None:
+        stored["architecture"] = text
+    state = {name: t.detach().cpu().clone().contiguous() for name, t in model.state_dict().items()}
+    for name, extra in (tensors or {}).items():
+        state[EXTRA + name.removeprefix(EXTRA)] = extra.detach().cpu().clone().contiguous()
+    check_names(target, list(state))
+    check_finite(target, state)
+    _write_whole(target, save(state, stored))
+
+
+def _described(model: nn.Module, metadata: Mapping[str, str]) -> str | None:
+    try:
+        return describe(model, read_shape(metadata))
+    except ArchitectureError:
+        return None
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path, trust_pickle: bool, sha256: str | None, max_bytes: int) -> WeightsFile:
+    if not trust_pickle or file_kind(path, max_bytes) != "pickle":
+        return read_weights(path, max_bytes=max_bytes, sha256=sha256)
+    digest = checked_digest(path, sha256)
+    with tempfile.TemporaryDirectory(prefix="vestige-") as folder:
+        converted = Path(folder) / "weights.safetensors"
+        convert(path, converted, max_bytes=max_bytes)
+        return replace(read_weights(converted, max_bytes=4 * max_bytes), sha256=digest)
+
+
+def _build(
+    weights: WeightsFile,
+    tensors: dict[str, Tensor],
+    architecture: str | None,
+    input_shape: Sequence[int] | None,
+    warnings: list[str],
+) -> tuple[str, nn.Module]:
+    """The architecture's text and an unfilled network: given by the caller, else by the file, else by the shapes."""
+    if architecture is not None:
+        return architecture, parse_architecture(architecture, device="meta")
+    text = weights.metadata.get("architecture")
+    try:
+        if text is None:
+            text = architecture_of(tensors, input_shape or read_shape(weights.metadata))
+            warnings.append(f"the file names no architecture; {text} was read off the shapes, with ReLU assumed")
+        elif is_factory(text):
+            raise ArchitectureError(
+                f"the file asks for the code {text!r}, which is never imported on a file's word; "
+                "if you know it, pass it as architecture yourself"
+            )
+        return text, parse_architecture(text, device="meta")
+    except ArchitectureError as error:
+        raise CheckpointError(str(error)) from error

@@ -1,0 +1,140 @@
+"""The architecture grammar: text -> module -> text, and text from weights alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from vestige.nets.architecture import ArchitectureError, architecture_of, describe, is_factory, parse_architecture
+
+WIDTHS = st.lists(st.integers(1, 9), min_size=2, max_size=5)
+ACTIVATIONS = st.sampled_from(["", ":gelu", ":softplus", ":leaky_relu"])
+BIASES = st.sampled_from(["", ":bias=all", ":bias=none"])
+
+
+@given(widths=WIDTHS, activation=ACTIVATIONS, bias=BIASES)
+def test_mlp_text_survives_the_round_trip(widths, activation, bias):
+    if len(widths) == 2:  # without a hidden layer there is no activation, and the first layer is all layers
+        activation, bias = "", ":bias=none" if bias == ":bias=none" else ""
+    text = "mlp:" + "-".join(map(str, widths)) + activation + bias
+    assert describe(parse_architecture(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cnn:3x8x8-c4k5s2-c2k3-10", "cnn:1x8x8-c4k3p0-a2-6-1:gelu:bias=all", "cnn:1x9x7-c2k3s2p2-1", "mlp:3-2-2-2-1"],
+)
+def test_cnn_text_survives_the_round_trip(text):
+    shape = tuple(map(int, text[4:].split("-")[0].split("x"))) if text.startswith("cnn") else None
+    assert describe(parse_architecture(text), shape) == text
+
+
+@given(widths=st.lists(st.integers(1, 9), min_size=2, max_size=5), bias=BIASES)
+def test_mlp_is_read_off_its_weights(widths, bias):
+    if len(widths) == 2 and bias == ":bias=all":
+        bias = ""
+    text = "mlp:" + "-".join(map(str, widths)) + bias
+    assert architecture_of(parse_architecture(text).state_dict()) == text
+
+
+def test_cnn_is_read_off_its_weights_and_the_image_size():
+    text = "cnn:3x16x16-c4k5s2-c6k3s2-10"
+    state = parse_architecture(text).state_dict()
+    assert architecture_of(state, (3, 16, 16)) == text
+    with pytest.raises(ArchitectureError, match="input_shape=None"):
+        architecture_of(state)
+
+
+def test_ambiguous_strides_are_listed():
+    state = parse_architecture("cnn:3x16x16-c4k5s2-c6k3-10").state_dict()
+    with pytest.raises(ArchitectureError, match=r"c4k5s2-c6k3-10.*|c4k5-c6k3s2-10"):
+        architecture_of(state, (3, 16, 16))
+
+
+def test_order_comes_from_shapes_when_names_mislead():
+    state = {"out.weight": torch.zeros(2, 5), "a.weight": torch.zeros(5, 7), "z.weight": torch.zeros(7, 3)}
+    assert architecture_of(state) == "mlp:3-7-5-2:bias=none"
+
+
+def test_layer_ten_comes_after_layer_nine():
+    model = nn.Sequential(*[layer for _ in range(7) for layer in (nn.Linear(3, 3, bias=False), nn.ReLU())])
+    assert architecture_of(model.state_dict()) == "mlp:" + "-".join("3" * 8) + ":bias=none"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"0.weight": torch.zeros(3, 4), "1.running_mean": torch.zeros(3)}, "running_mean"),
+        ({"0.weight": torch.zeros(3, 4), "1.weight": torch.zeros(1, 5)}, "do not chain"),
+        ({"0.weight": torch.zeros(3, 4), "0.bias": torch.zeros(2)}, r"bias has shape \[2\]"),
+        ({}, "no linear"),
+        ({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(2, 2), "b.bias": torch.zeros(2)}, "only b carry"),
+    ],
+)
+def test_what_cannot_be_read_is_named(state, said):
+    with pytest.raises(ArchitectureError, match=said):
+        architecture_of(state)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mlp:",
+        "mlp:4",
+        "mlp:4-0-1",
+        "mlp:4--1",
+        "mlp:4-3-1:relu7",
+        "mlp:4-3-1:gelu:relu",
+        "mlp:٤-3",
+        "mlp:4-999999999-1",
+        "cnn:3x8-c4k3-1",
+        "cnn:3x8x8-4-c4k3",
+        "cnn:3x8x8-c4k9p0-1",
+        "transformer",
+        "",
+        "x" * 501,
+        "no_such_module_of_mine:make",
+        "vestige.nets.mlp:mlp",
+        "builtins:dict",
+    ],
+)
+def test_bad_text_is_an_architecture_error(text):
+    with pytest.raises(ArchitectureError):
+        parse_architecture(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_gives_a_module_or_a_named_error(text):
+    if is_factory(text):
+        return
+    try:
+        assert isinstance(parse_architecture(text, device="meta"), nn.Module)
+    except ArchitectureError:
+        pass
+
+
+def test_a_factory_is_called(monkeypatch, tmp_path):
+    (tmp_path / "my_net.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(2, 1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert isinstance(parse_architecture("my_net:make"), nn.Linear)
+    assert not is_factory("mlp:relu")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.ReLU(), nn.Linear(2, 1, bias=False)),
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 1, bias=False)),
+        nn.Sequential(nn.Linear(3, 2), nn.GELU(approximate="tanh"), nn.Linear(2, 1, bias=False)),
+        nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1, bias=False), nn.Softmax(1)),
+        nn.Linear(3, 2),
+    ],
+)
+def test_modules_outside_the_grammar_have_no_text(model):
+    assert describe(model) is None
+
+
+def test_nested_chain_without_flatten_is_described():
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), nn.Identity(), nn.Linear(2, 1, bias=False))
+    assert describe(model) == "mlp:3-2-1"

@@ -1,0 +1,189 @@
+"""Files made to harm: whatever the bytes, loading runs nothing and ends in a CheckpointError that names the fault."""
+
+import json
+import os
+import pickle
+import struct
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
+from vestige.nets.mlp import mlp
+
+WEIGHTS = {"1.weight": torch.ones(2, 3), "1.bias": torch.ones(2), "3.weight": torch.ones(1, 2)}
+
+
+class Touch:
+    """Pickles as a call that creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+def raw(header: dict | bytes, data: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(begin: int, end: int, shape: list[int], dtype: str = "F32") -> dict:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [("torch", "m.pt"), ("pickle", "m.safetensors"), ("protocol0", "m.pt"), ("legacy", "m.pth"), ("nested", "m.ckpt")],
+)
+def test_a_pickle_that_touches_a_file_never_runs(tmp_path, how, name):
+    path, touched = tmp_path / name, tmp_path / "touched"
+    bomb = {"1.weight": torch.ones(2, 3), "x": Touch(touched)}
+    if how == "torch":
+        torch.save(bomb, path)
+    elif how == "legacy":
+        torch.save(bomb, path, _use_new_zipfile_serialization=False)
+    elif how == "nested":
+        torch.save({"state_dict": bomb}, path)
+    else:
+        path.write_bytes(pickle.dumps(Touch(touched), protocol=0 if how == "protocol0" else None))
+    for trust in (False, True):
+        with pytest.raises(CheckpointError):
+            load_model(path, trust_pickle=trust)
+    with pytest.raises(CheckpointError):
+        convert(path, tmp_path / "out.safetensors")
+    assert not touched.exists() and not (tmp_path / "out.safetensors").exists()
+
+
+FILES = {
+    "empty": (b"", "bytes"),
+    "short": (b"\x10\x00\x00", "bytes"),
+    "web page": (b"\n <!DOCTYPE html><html>not found</html>", "web page"),
+    "gzip": (b"\x1f\x8b" + bytes(50), "gzip"),
+    "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "giant header": (b"\xff" * 8 + b"{}", "safetensors"),
+    "giant plausible header": (raw(b"{}", length=2**40), "claims"),
+    "header of 99 MB in a small file": (raw(b"{}", length=99 * 2**20), "claims"),
+    "truncated": (save(WEIGHTS)[:-3], "truncated"),
+    "truncated header": (save(WEIGHTS)[:30], "claims"),
+    "overlap": (raw({"a.weight": entry(0, 8, [2]), "b.weight": entry(4, 12, [2])}, bytes(12)), "damaged"),
+    "hole": (raw({"a.weight": entry(0, 8, [2]), "b.weight": entry(12, 20, [2])}, bytes(20)), "damaged"),
+    "negative offset": (raw({"a.weight": entry(-8, 0, [2])}, bytes(8)), "damaged"),
+    "beyond the end": (raw({"a.weight": entry(0, 800, [200])}, bytes(8)), "damaged"),
+    "shape overflow": (raw({"a.weight": entry(0, 8, [2**62, 2**62])}, bytes(8)), "damaged"),
+    "shape disagrees": (raw({"a.weight": entry(0, 8, [3])}, bytes(8)), "damaged"),
+    "unknown dtype": (raw({"a.weight": entry(0, 8, [2], "X9")}, bytes(8)), "damaged"),
+    "not JSON": (raw(b"{nonsense}"), "damaged"),
+    "metadata is no text": (raw({"__metadata__": {"a": 1}, "a.weight": entry(0, 8, [2])}, bytes(8)), "damaged"),
+    "deep JSON": (raw(b'{"a":' * 5000 + b"1" + b"}" * 5000), "damaged"),
+    "no tensors": (raw({}), "no linear"),
+    "path in a name": (save({"../../etc/passwd": torch.ones(2, 2)}), "names"),
+    "dots in a name": (save({"a..weight": torch.ones(2, 2)}), "names"),
+    "absolute name": (save({"/root/x.weight": torch.ones(2, 2)}), "names"),
+    "markup in a name": (save({"<script>alert(1)</script>.weight": torch.ones(2, 2)}), "names"),
+    "escape in a name": (save({"\x1b[2J.weight": torch.ones(2, 2)}), "names"),
+    "nan": (save({**WEIGHTS, "3.weight": torch.tensor([[1.0, torch.nan]])}), r"1 of 3 .* '3.weight' \(1 of 2"),
+    "infinite half": (save({"0.weight": torch.full((1, 2), torch.inf, dtype=torch.float16)}), "infinite"),
+    "code as architecture": (save(WEIGHTS, {"architecture": "os:getcwd"}), "never imported"),
+    "huge architecture": (save(WEIGHTS, {"architecture": "mlp:99999999-99999999-99999999-1"}), "do not fit"),
+    "endless architecture": (save(WEIGHTS, {"architecture": "mlp:" + "9-" * 10_000 + "1"}), "characters"),
+    "wrong shapes": (save(WEIGHTS, {"architecture": "mlp:3-4-1"}), "needs"),
+    "shapes do not chain": (save({"0.weight": torch.ones(2, 3), "1.weight": torch.ones(1, 4)}), "do not chain"),
+    "integers": (save({"0.weight": torch.ones(2, 3, dtype=torch.int64)}), "int64"),
+    "complex": (save({"0.weight": torch.ones(2, 3, dtype=torch.complex64)}), "complex64"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_hostile_file_is_named(tmp_path, case):
+    data, said = FILES[case]
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=said):
+        load_model(path)
+
+
+def test_size_limit_folder_and_missing_file(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(mlp([3, 2, 1]), path)
+    with pytest.raises(CheckpointError, match="max_bytes"):
+        load_model(path, max_bytes=100)
+    with pytest.raises(CheckpointError, match="a folder"):
+        load_model(tmp_path)
+    with pytest.raises(CheckpointError, match="not there"):
+        load_model(tmp_path / "none.safetensors")
+
+
+def test_a_header_that_looks_like_another_format_is_still_read(tmp_path):
+    """A header of 60 bytes begins with '<', one of 128 with a pickle's first byte."""
+    for length in (60, 128):
+        text = json.dumps({"a.weight": entry(0, 16, [2, 2])}).encode()
+        path = tmp_path / f"{length}.safetensors"
+        path.write_bytes(raw(text.ljust(length), struct.pack("<4f", 1, 2, 3, 4)))
+        assert load_model(path).architecture == "mlp:2-2:bias=none"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "attribute"),
+    [
+        ({"input_shape": "[" * 5000}, "input_shape"),
+        ({"input_shape": "[0]"}, "input_shape"),
+        ({"input_shape": '["a"]'}, "input_shape"),
+        ({"input_shape": "[true]"}, "input_shape"),
+        ({"space": '{"low": NaN, "high": 1}'}, "space"),
+        ({"space": "[]"}, "space"),
+        ({"space": '{"low": 1}'}, "space"),
+    ],
+)
+def test_hostile_metadata_is_named(tmp_path, metadata, attribute):
+    (tmp_path / "m.safetensors").write_bytes(save(WEIGHTS, metadata))
+    loaded = load_model(tmp_path / "m.safetensors", architecture="mlp:3-2-1")
+    with pytest.raises(CheckpointError, match=attribute):
+        getattr(loaded, attribute)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200))
+def test_random_bytes_end_in_a_named_error(tmp_path, data):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError):
+        load_model(path)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 300), value=st.integers(0, 255), cut=st.integers(0, 40))
+def test_one_changed_byte_loads_finite_weights_or_ends_in_a_named_error(tmp_path, position, value, cut):
+    data = bytearray(save(WEIGHTS, {"architecture": "mlp:3-2-1"}))
+    data[position % len(data)] = value
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(bytes(data[: len(data) - cut]))
+    try:
+        loaded = load_model(path)
+    except CheckpointError:
+        return
+    assert all(bool(torch.isfinite(p).all()) for p in loaded.model.parameters())
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda s: (
+            st.lists(s, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["__metadata__", "dtype", "shape", "data_offsets", "a.weight"]), s, max_size=4
+            )
+        ),
+        max_leaves=10,
+    )
+)
+def test_random_headers_end_in_a_named_error(tmp_path, header):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(raw(json.dumps(header).encode(), bytes(16)))
+    with pytest.raises(CheckpointError):
+        load_model(path)
