@@ -1,0 +1,6 @@
+"""One self-contained HTML page for a run."""
+
+from vestige.report.html import render_report, write_report
+from vestige.report.verdict import Level, verdict
+
+__all__ = ["Level", "render_report", "verdict", "write_report"]

@@ -1,0 +1,186 @@
+"""Figures as bytes: SVG that takes the page's text colour, PNG thumbnails. No global plotting state is touched."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+# Readable on white and on near-black.
+BLUE, ORANGE, GREY = "#3b82c4", "#d9822b", "#8a8f98"
+_INK = "#010203"  # replaced by the page's own text colour
+
+
+def ranked_similarity(
+    similarity: Float[Tensor, " n"], *, threshold: float, nulls: Mapping[str, float], metric: str = "similarity"
+) -> bytes:
+    """Best similarity of each true sample, best first, with the threshold and what each null reaches at most (SVG).
+
+    Args:
+        similarity: of each true sample to its nearest reconstruction.
+        threshold: above it a sample counts as recovered.
+        nulls: name of each null to its largest similarity.
+        metric: what the vertical axis is called.
+    """
+    figure, axes = _axes("true samples, best first", metric)
+    values = np.sort(_array(similarity))[::-1]
+    rank = np.arange(1, len(values) + 1)
+    above = values >= threshold
+    axes.axhline(threshold, color=ORANGE, linewidth=1.4)
+    for value in nulls.values():
+        axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)))
+    axes.scatter(rank[above], values[above], s=16, color=BLUE, zorder=3)
+    axes.scatter(rank[~above], values[~above], s=16, color="none", edgecolor=GREY, zorder=3)
+    bottom = min([0.0, *values.tolist(), *nulls.values()])
+    axes.set_ylim(bottom - 0.02, max(1.02, float(values.max(initial=1.0)) * 1.02))
+    axes.set_xlim(0.2, len(values) + 0.8)
+    _note(axes, threshold, "threshold")
+    return _svg(figure, "ranked")
+
+
+def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *, rate: float = 1e-3) -> bytes:
+    """True against false positive rate, the false one on a logarithmic axis (SVG).
+
+    Args:
+        false_rate: share of unrelated comparisons that pass, in [0, 1].
+        true_rate: share of true samples recovered at the same similarity.
+        rate: the false positive rate at which a sample counts as recovered; marked.
+    """
+    figure, axes = _axes("false positive rate", "true positive rate")
+    x, y = _array(false_rate), _array(true_rate)
+    order = np.argsort(x, kind="stable")
+    floor = min(1e-4, rate / 3)
+    shown = np.clip(x[order], floor, 1.0)
+    axes.plot(shown, y[order], color=BLUE, linewidth=1.8, drawstyle="steps-post")
+    chance = np.geomspace(floor, 1, 60)
+    axes.plot(chance, chance, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.axvline(rate, color=ORANGE, linewidth=1.4)
+    axes.set_xscale("log")
+    axes.set_xlim(floor, 1)
+    axes.set_ylim(-0.02, 1.04)
+    return _svg(figure, "roc")
+
+
+def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
+    """Objective against step for each named series, on a logarithmic axis where all values are positive (SVG)."""
+    figure, axes = _axes("step", "objective")
+    values = [value for points in series.values() for _, value in points]
+    for colour, (name, points) in zip((BLUE, ORANGE, GREY) * len(series), series.items(), strict=False):
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, label=name or None)
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_yscale("log")
+    if sum(bool(name) for name in series) > 1:
+        legend = axes.legend(frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set(color=_INK, parse_math=False)
+    return _svg(figure, "history")
+
+
+def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = None) -> bytes:
+    """Singular values of the first layer, largest first; `identifiable` marks the numerical rank (SVG)."""
+    figure, axes = _axes("index", "singular value")
+    shown = _array(values)
+    positive = shown[shown > 0]
+    floor = max(positive.min(initial=1.0), positive.max(initial=1.0) * 1e-9)
+    axes.plot(np.arange(1, len(shown) + 1), np.clip(shown, floor, None), color=BLUE, linewidth=1.6, marker=".")
+    axes.set_yscale("log")
+    if identifiable is not None:
+        axes.axvline(identifiable + 0.5, color=ORANGE, linewidth=1.4)
+    return _svg(figure, "singular")
+
+
+def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
+    """Confidence of the presented samples, most likely first (SVG)."""
+    figure, axes = _axes("presented samples, likeliest first", "confidence")
+    values = _array(confidence)
+    axes.bar(np.arange(1, len(values) + 1), values, color=BLUE, width=0.8)
+    axes.set_ylim(0, 1.02)
+    return _svg(figure, "confidence")
+
+
+def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: float = 1.0) -> bytes:
+    """One sample in data space as a small PNG, one pixel a value.
+
+    (3, H, W) is shown in colour, (1, H, W) and (H, W) in grey, other channel counts by their mean, anything else as a
+    square of grey cells. Values are clipped to [low, high]; where that range is not finite, stretched to the sample's.
+    """
+    array = np.nan_to_num(_array(sample))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        low, high = float(array.min()), float(array.max())
+    pixels = _pixels(array)
+    scaled = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
+    return _png(np.round(255 * scaled).astype(np.uint8))
+
+
+def _pixels(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    if array.ndim == 3:
+        return array.transpose(1, 2, 0) if array.shape[0] == 3 else array.mean(0)
+    if array.ndim == 2:
+        return array
+    flat = array.reshape(-1)
+    side = math.isqrt(max(flat.size - 1, 0)) + 1
+    return np.pad(flat, (0, side * -(-flat.size // side) - flat.size)).reshape(-1, side)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _array(values: Tensor) -> NDArray[np.float64]:
+    return values.detach().cpu().double().numpy()
+
+
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.9, 3.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel, color=_INK, fontsize=9, parse_math=False)
+    axes.set_ylabel(ylabel, color=_INK, fontsize=9, parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(colors=_INK, labelsize=8, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set(color=_INK, linewidth=0.6)
+    axes.patch.set_alpha(0)
+    figure.patch.set_alpha(0)
+    return figure, axes
+
+
+def _note(axes: Axes, height: float, text: str) -> None:
+    axes.annotate(
+        text,
+        (1, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=ORANGE,
+    )
+
+
+def _svg(figure: Figure, name: str) -> bytes:
+    """The bare <svg> element, deterministic, in the page's own font and ink."""
+    buffer = io.BytesIO()
+    # Real text instead of glyph outlines; restored at once.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    # Several figures share one page: their ids must differ.
+    text = re.sub(r"""( id="|href="#|url\(#)""", rf"\g<1>{name}-", text)
+    return text.replace(_INK, "currentColor").strip().encode()

@@ -1,0 +1,68 @@
+"""The pictures of a report: recovered samples, with the truth beside them when it is known."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from vestige.report.figures import thumbnail
+
+LARGEST = 60  # pictures shown; the page says when there are more
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One card: a reconstruction, and the true sample when it is known, as data URIs."""
+
+    recovered: str
+    truth: str | None
+    caption: str
+    passed: bool | None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cards shown and how many there are in all."""
+
+    pictures: tuple[Picture, ...]
+    total: int
+
+
+def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Gallery:
+    """Cards for the recovered samples: each true sample with its nearest one, or the likeliest without the truth.
+
+    Args:
+        results: of an audit, see `vestige.report.html`.
+        tensors: "samples" in data space and, when the training data were given, "truth".
+    """
+    box = results["model"]["space"]
+    bounds = {side: float("nan") if box[side] is None else box[side] for side in ("low", "high")}
+    score = results.get("score")
+    if score and "truth" in tensors and len(tensors["samples"]):
+        order = sorted(range(score["n"]), key=lambda i: -score["similarity"][i])
+        cards = [_pair(i, score, tensors, bounds) for i in order[:LARGEST]]
+        return Gallery(tuple(cards), score["n"])
+    samples, found = tensors["samples"], results["reconstruction"]
+    cards = [_alone(i, found, samples, bounds) for i in range(min(LARGEST, len(samples)))]
+    return Gallery(tuple(cards), len(samples))
+
+
+def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], bounds: dict[str, float]) -> Picture:
+    nearest = tensors["matched"] if "matched" in tensors else tensors["samples"][score["match"]]
+    return Picture(
+        _uri(thumbnail(nearest[i], **bounds)),
+        _uri(thumbnail(tensors["truth"][i], **bounds)),
+        f"{score['similarity'][i]:.3f}",
+        bool(score["recovered"][i]),
+    )
+
+
+def _alone(i: int, found: Mapping[str, Any], samples: Tensor, bounds: dict[str, float]) -> Picture:
+    caption = f"confidence {found['confidence'][i]:.2f} · seen {found['support'][i]}×"
+    return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, None)
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

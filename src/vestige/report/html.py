@@ -1,0 +1,137 @@
+"""One self-contained page for one audit: no script, nothing loaded from elsewhere, every name escaped.
+
+The page is made from what the run folder holds, so that it can be made again:
+
+    results.json        verdict, level, model, theory, reconstruction, score (or null), warnings, citations
+    samples.safetensors "samples" (k, ...) in data space, likeliest first; "singular_values" (r,); with data also
+                        "truth" (n, ...), "matched" (n, ...), "false_rate" and "true_rate" (c,)
+    progress.jsonl      "index", "value" and "note" of each step
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Tensor
+
+from vestige.report import figures
+from vestige.report.gallery import gallery
+from vestige.runs import RunError, RunFolder, write_atomically
+
+TENSORS = "samples"
+REPORT = "report.html"
+
+
+def render_report(
+    manifest: Mapping[str, Any],
+    results: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    progress: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The page as text; see the module's first lines for what goes in.
+
+    Args:
+        manifest: of the run: config, environment, key, started.
+        results: what results.json holds.
+        tensors: what samples.safetensors holds.
+        progress: the lines of progress.jsonl.
+
+    Returns:
+        HTML.
+    """
+    environment = Environment(
+        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(number=_number, percent=_percent)
+    return environment.get_template("report.html.jinja").render(
+        results=results,
+        manifest=manifest,
+        gallery=gallery(results, tensors),
+        charts=_charts(results, tensors, progress),
+        packages={k: v for k, v in manifest["environment"].get("packages", {}).items() if v},
+    )
+
+
+def write_report(run: RunFolder, results: Mapping[str, Any] | None = None) -> Path:
+    """Write report.html into the run folder.
+
+    Args:
+        run: the run.
+        results: default: its results.json.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunError: the run has no results yet, or its files are not an audit's.
+    """
+    results = run.results() if results is None else results
+    tensors = run.load_tensors(TENSORS)
+    if results is None or tensors is None:
+        raise RunError(
+            f"{run.path} has no results to report (state: {run.state}); run the same `vestige audit` again to go on."
+        )
+    try:
+        page = render_report(run.manifest, results, tensors, run.progress())
+    except (KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{run.path} does not hold the results of an audit: {type(error).__name__} {error}.") from error
+    path = run.path / REPORT
+    write_atomically(path, page.encode())
+    return path
+
+
+def _charts(
+    results: Mapping[str, Any], tensors: Mapping[str, Tensor], progress: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    charts, score, found = [], results.get("score"), results["reconstruction"]
+    if score:
+        nulls = {null["name"]: null["max"] for null in score["nulls"] if null["max"] is not None}
+        drawn = figures.ranked_similarity(
+            torch.tensor(score["similarity"]), threshold=score["threshold"], nulls=nulls, metric=score["metric"]
+        )
+        charts.append(_chart("Similarity to the truth", drawn, "Filled: recovered. Dashed: the best of each null."))
+    if score and "false_rate" in tensors:
+        drawn = figures.roc_curve(tensors["false_rate"], tensors["true_rate"], rate=score["rate"])
+        charts.append(_chart("Recovered at each false positive rate", drawn, "Dashed: chance."))
+    elif not score and len(found["confidence"]):
+        drawn = figures.confidence_profile(torch.tensor(found["confidence"]))
+        charts.append(_chart("Confidence without the training data", drawn, "From agreement between restarts."))
+    series = _series(progress)
+    if series:
+        charts.append(_chart("Objective of the attack", figures.history(series), "Lower is closer to stationarity."))
+    if "singular_values" in tensors:
+        drawn = figures.singular_values(tensors["singular_values"], identifiable=found["identifiable"])
+        note = f"The weights can identify {found['identifiable']} samples at most."
+        charts.append(_chart("First layer's singular values", drawn, note))
+    return charts
+
+
+def _chart(title: str, svg: bytes, note: str) -> dict[str, Any]:
+    # Markup: our own drawing, whose texts matplotlib has escaped
+    return {"title": title, "svg": Markup(svg.decode()), "note": note}
+
+
+def _series(progress: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Points of each phase; a step done again after a resume counts once."""
+    points: dict[str, dict[int, float]] = {}
+    for step in progress:
+        if isinstance(step.get("value"), int | float) and isinstance(step.get("index"), int):
+            points.setdefault(str(step.get("note", "")), {})[step["index"]] = float(step["value"])
+    named = sorted(points.items(), key=lambda item: -len(item[1]))[:3]
+    return {name: sorted(values.items()) for name, values in named}
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    """A short number; a dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.3g} %"

@@ -1,0 +1,67 @@
+"""What an audit found, in one sentence that claims no more than was measured."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+LIKELY = 0.5  # presented samples at or above this confidence are called likely
+
+
+class Level(StrEnum):
+    """How alarming the verdict is; the report colours it."""
+
+    LEAKS = "leaks"
+    SOME = "some"
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
+
+
+def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
+    """Level and sentence for the results of an audit.
+
+    Args:
+        results: with keys "reconstruction" and, when the training data were given, "score".
+
+    Returns:
+        The level and one sentence.
+
+    >>> verdict({"reconstruction": {"collapse": False}, "score": {"n": 20, "n_recovered": 0, "rate": 0.001}})[0].value
+    'nothing'
+    """
+    score, found = results.get("score"), results["reconstruction"]
+    return _scored(score) if score else _unscored(found)
+
+
+def _scored(score: Mapping[str, Any]) -> tuple[Level, str]:
+    count, total, rate = score["n_recovered"], score["n"], f"{100 * score['rate']:g} %"
+    if count == 0:
+        return Level.NOTHING, (
+            f"None of the {total} training samples was recovered beyond what chance reaches in {rate} of comparisons: "
+            "this attack found nothing, which does not prove that nothing leaks."
+        )
+    share = "All" if count == total else f"{count} of the"
+    level = Level.LEAKS if 4 * count >= total else Level.SOME
+    verb = "was" if count == 1 else "were"
+    return level, (
+        f"{share} {total} training samples {verb} read back from the weights alone, each closer to a reconstruction "
+        f"than all but {rate} of unrelated comparisons come."
+    )
+
+
+def _unscored(found: Mapping[str, Any]) -> tuple[Level, str]:
+    if found.get("collapse"):
+        return Level.UNKNOWN, (
+            "The reconstructions collapse to a few averages, such as class means: "
+            "no individual training sample stands out."
+        )
+    likely = sum(value >= LIKELY for value in found.get("confidence", ()))
+    if not likely:
+        return Level.UNKNOWN, (
+            "No reconstruction is confident enough to be called a likely training sample; "
+            "give --data to measure it against the truth."
+        )
+    plural = "s" if likely > 1 else ""
+    return Level.SOME, (
+        f"The weights alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more); "
+        "without the training data this is an estimate, not a measurement."
+    )

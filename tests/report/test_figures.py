@@ -1,0 +1,65 @@
+"""Figures are bytes with the right content, and leave no global state behind."""
+
+import io
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vestige.report import figures
+
+
+def drawn():
+    yield figures.ranked_similarity(torch.tensor([0.2, 0.9]), threshold=0.8, nulls={"held out": 0.7})
+    yield figures.roc_curve(torch.logspace(-5, 0, 9), torch.linspace(0.2, 1, 9))
+    yield figures.history({"": [(1, 1.0), (2, 0.1), (3, 0.001)]})
+    yield figures.history({"a": [(1, 1.0)], "b $x$ <b>": [(1, -2.0)]})
+    yield figures.singular_values(torch.tensor([2.0, 1.0, 0.0]), identifiable=2)
+    yield figures.confidence_profile(torch.tensor([0.9, 0.1]))
+
+
+def test_svg_is_well_formed_deterministic_and_follows_the_page():
+    before = dict(matplotlib.rcParams)
+    first, second = list(drawn()), list(drawn())
+    assert first == second
+    for svg in first:
+        root = ET.fromstring(svg)
+        assert root.tag.endswith("svg")
+        assert b"currentColor" in svg and b"#010203" not in svg and b"<style" not in svg
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_ids_of_two_figures_differ():
+    def ids(svg):
+        return {element.get("id") for element in ET.fromstring(svg).iter()} - {None}
+
+    all_svg = list(drawn())
+    assert not ids(all_svg[0]) & ids(all_svg[1])
+
+
+def test_empty_and_single_values_are_drawn():
+    empty = torch.zeros(0)
+    figures.ranked_similarity(empty, threshold=0.5, nulls={})
+    figures.history({"": []})
+    figures.history({})
+    figures.singular_values(torch.zeros(3))
+    figures.confidence_profile(empty)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((3, 4, 5), (5, 4)), ((1, 8, 8), (8, 8)), ((6, 7), (7, 6)), ((64,), (8, 8)), ((5,), (3, 2)), ((4, 3, 3), (3, 3))],
+)
+def test_thumbnail_has_one_pixel_a_value(shape, size):
+    image = Image.open(io.BytesIO(figures.thumbnail(torch.rand(shape, generator=torch.Generator().manual_seed(0)))))
+    assert image.size == size
+
+
+def test_thumbnail_keeps_values_and_clips():
+    image = Image.open(io.BytesIO(figures.thumbnail(torch.tensor([[[-1.0, 0.0], [0.5, 2.0]]]))))
+    assert np.asarray(image).tolist() == [[0, 0], [128, 255]]
+    stretched = figures.thumbnail(torch.tensor([[2.0, 4.0]]), low=float("-inf"), high=float("inf"))
+    assert np.asarray(Image.open(io.BytesIO(stretched))).tolist() == [[0, 255]]

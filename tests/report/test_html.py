@@ -1,0 +1,123 @@
+"""The page: complete, self-contained, without a script, and no name from a file can break out of its place."""
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vestige.report import render_report, write_report
+from vestige.runs import RunError, RunFolder
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+LOADING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.words, self.open, self.wrong = [], [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_page_is_whole_and_self_contained(scored, audit):
+    page = Page(render_report(*audit(scored=scored)))
+    assert not page.wrong and not page.open
+    assert "script" not in page.tags and "iframe" not in page.tags and "link" not in page.tags
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    loaded = [value for _, name, value in page.attributes if name in LOADING]
+    assert loaded and all(value.startswith(("data:image/png;base64,", "#")) for value in loaded)
+    policy = next(v for t, n, v in page.attributes if t == "meta" and n == "content" and "default-src" in v)
+    assert policy.startswith("default-src 'none'")
+    assert page.tags.count("svg") == (4 if scored else 3)
+    assert page.tags.count("img") == (24 if scored else 12)
+
+
+def test_page_says_what_was_found(audit):
+    words = " ".join(Page(render_report(*audit())).words)
+    for expected in (
+        "8 of the 12 training samples",
+        "held-out samples",
+        "1,777",
+        "0.862",
+        "Homogeneous of degree 2",
+        "cross_entropy (from the model file)",
+        "mlp:64-1000-10",
+        "Reconstructing & <more>",
+        "31 % of the gates",
+        "2.13.0+cpu",
+        "It used all its steps",
+    ):
+        assert expected in words
+    assert "absent" not in words
+
+
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}$x^2$'&"
+
+
+def test_hostile_names_stay_text(audit):
+    manifest, results, tensors, progress = audit(name=HOSTILE)
+    results["warnings"] = [HOSTILE]
+    results["model"]["architecture"] = HOSTILE
+    results["citations"] = HOSTILE
+    results["theory"]["layers"][0].update(name=HOSTILE, kind=HOSTILE, reason=HOSTILE, falls=HOSTILE)
+    results["reconstruction"]["residual_per_layer"][HOSTILE] = 0.5
+    results["score"]["nulls"][0]["name"] = HOSTILE
+    results["level"] = HOSTILE
+    manifest["config"][HOSTILE] = HOSTILE
+    page = Page(render_report(manifest, results, tensors, [{**p, "note": HOSTILE + p["note"]} for p in progress]))
+    assert "script" not in page.tags and not page.wrong
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    assert page.tags.count("img") == 24
+    assert sum(HOSTILE in word for word in page.words) >= 9
+
+
+@given(name=st.text(max_size=30))
+def test_any_name_keeps_the_page_whole(name, audit):
+    manifest, results, tensors, _ = audit(name=name)
+    results["reconstruction"]["residual_per_layer"] = {name: 0.1}
+    page = Page(render_report(manifest, {**results, "score": None}, tensors))
+    assert not page.wrong and not page.open and "script" not in page.tags
+
+
+def test_no_candidates_is_said(audit):
+    manifest, results, tensors, progress = audit(scored=False)
+    results["reconstruction"].update(confidence=[], support=[])
+    tensors["samples"] = tensors["samples"][:0]
+    words = " ".join(Page(render_report(manifest, results, tensors, progress)).words)
+    assert "No candidate survived" in words
+
+
+def test_report_is_made_again_from_the_folder(audit, tmp_path):
+    _, results, tensors, progress = audit()
+    run = RunFolder.open(tmp_path, {"verb": "audit", "seed": 0})
+    run.save_tensors("samples", tensors)
+    for step in progress:
+        run.log(step)
+    with pytest.raises(RunError, match="no results"):
+        write_report(run)
+    run.finish(results)
+    first = write_report(RunFolder.read(tmp_path)).read_bytes()
+    assert write_report(RunFolder.read(tmp_path)).read_bytes() == first
+    run.finish({"something": "else"})
+    with pytest.raises(RunError, match="not hold the results of an audit"):
+        write_report(run)

@@ -1,0 +1,35 @@
+"""One sentence, never stronger than the numbers."""
+
+import pytest
+
+from vestige.report import Level, verdict
+
+
+def score(k, n=20):
+    return {"reconstruction": {}, "score": {"n": n, "n_recovered": k, "rate": 1e-3}}
+
+
+@pytest.mark.parametrize(
+    ("count", "level", "words"),
+    [
+        (20, Level.LEAKS, "All 20 training samples were"),
+        (15, Level.LEAKS, "15 of the 20"),
+        (1, Level.SOME, "1 of the 20 training samples was"),
+        (0, Level.NOTHING, "does not prove that nothing leaks"),
+    ],
+)
+def test_scored(count, level, words):
+    found, sentence = verdict(score(count))
+    assert found is level and words in sentence and sentence.count(". ") == 0
+
+
+def test_without_data_it_is_an_estimate():
+    level, sentence = verdict({"score": None, "reconstruction": {"confidence": [0.9, 0.6, 0.1]}})
+    assert level is Level.SOME and "2 likely training samples" in sentence and "estimate" in sentence
+    level, sentence = verdict({"reconstruction": {"confidence": []}})
+    assert level is Level.UNKNOWN and "--data" in sentence
+
+
+def test_collapse_is_never_a_leak():
+    level, sentence = verdict({"reconstruction": {"collapse": True, "confidence": [0.99] * 10}})
+    assert level is Level.UNKNOWN and "class means" in sentence
