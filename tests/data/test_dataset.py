@@ -1,0 +1,72 @@
+"""Drawing, relabelling and centring."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vestige.data.dataset import DataError, DataSet, binarize, centred, sample
+
+
+def make(labels, classes=3):
+    n = len(labels)
+    return DataSet("toy", torch.arange(n)[:, None] / n, torch.tensor(labels), tuple("abcdefgh"[:classes]))
+
+
+@given(n=st.integers(1, 29), seed=st.integers(0, 5), balanced=st.booleans())
+def test_sample_splits_without_loss_or_overlap(n, seed, balanced):
+    data = make([0, 1, 2] * 10)
+    chosen, rest = sample(data, n, balanced=balanced, generator=torch.Generator().manual_seed(seed))
+    assert len(chosen) == n
+    together = torch.cat([chosen.x, rest.x]).flatten().sort().values
+    assert torch.equal(together, data.x.flatten())
+    counts = torch.bincount(chosen.y, minlength=3)
+    if balanced:
+        assert int(counts.max() - counts.min()) <= 1
+    for part in (chosen, rest):  # labels travel with their samples
+        assert torch.equal(part.y, (part.x.flatten() * 30).round().long() % 3)
+
+
+def test_sample_repeats_by_seed_and_leaves_the_generator_alone():
+    data, generator = make([0, 1] * 10), torch.Generator().manual_seed(4)
+    before = generator.get_state()
+    a, _ = sample(data, 6, generator=generator)
+    b, _ = sample(data, 6, generator=generator)
+    other, _ = sample(data, 6, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(a.x, b.x) and not torch.equal(a.x, other.x)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_binarize_by_index_and_name():
+    data = make([0, 1, 2, 2])
+    binary = binarize(data, [0, "c"])
+    assert binary.y.tolist() == [1, 0, 1, 1]
+    assert binary.classes == ("b", "a/c")
+
+
+def test_centred_has_zero_mean():
+    x, mean = centred(make([0, 1, 2, 1]))
+    torch.testing.assert_close(x.mean(0), torch.zeros(1))
+    assert mean.item() == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (lambda: make([0, 3]), "labels run from 0 to 3"),
+        (lambda: make([-1, 1]), "labels run from -1"),
+        (lambda: DataSet("t", torch.ones(3, 1), torch.tensor([0]), ("a",)), "3 samples with 1 labels"),
+        (lambda: DataSet("t", 255 * torch.ones(1, 1), torch.tensor([0]), ("a",)), "divide by 255"),
+        (lambda: DataSet("t", torch.full((1, 1), torch.nan), torch.tensor([0]), ("a",)), "NaN"),
+        (lambda: sample(make([0, 1]), 2), "allowed are 1 to 1"),
+        (lambda: sample(make([0, 1]), 0), "allowed are 1 to 1"),
+        (lambda: sample(make([0, 0, 0, 0, 1]), 4), "class 'b' has fewer than the 2"),
+        (lambda: binarize(make([0, 1]), [7]), "no class 7"),
+        (lambda: binarize(make([0, 1]), ["zebra"]), "no class 'zebra'"),
+        (lambda: binarize(make([0, 1]), [0, 1, 2]), "keep both sides"),
+        (lambda: binarize(make([0, 1]), []), "keep both sides"),
+    ],
+)
+def test_bad_input_is_named(action, said):
+    with pytest.raises(DataError, match=said):
+        action()
