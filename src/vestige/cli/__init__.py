@@ -1,0 +1,16 @@
+"""The command line: one file a family of verbs."""
+
+from vestige.cli import audit, demo, doctor, files, papers, train
+from vestige.cli.app import app, main, run
+
+app.command()(audit.audit)
+app.command()(audit.reconstruct)
+app.command()(train.train)
+app.command()(demo.demo)
+app.command()(files.report)
+app.command()(files.convert)
+app.command()(papers.papers)
+app.command()(papers.cite)
+app.command()(doctor.doctor)
+
+__all__ = ["app", "main", "run"]

@@ -1,0 +1,87 @@
+"""The command itself: what every verb shares, and how an error looks to a user."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import typer
+from rich.console import Console
+
+from vestige.runs import EXIT_STATUS
+
+USER_MISTAKE, OUR_MISTAKE = 2, 1
+
+app = typer.Typer(
+    name="vestige",
+    help="Read, write and erase what a neural network's weights hold.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        out.print(f"vestige {version('vestige')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def shared(
+    show_version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Say and stop."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; works behind any verb."),
+) -> None:
+    """Read, write and erase what a neural network's weights hold."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status; an error is one line, never a traceback.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        0; 2 for a mistake of the user's; 1 for one of ours; 130 after Ctrl-C or SIGTERM.
+    """
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    try:
+        status = command.main([a for a in arguments if a != "--debug"], prog_name="vestige", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = EXIT_STATUS
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
+        return 0
+    except Exception as error:
+        if debug:
+            err.print_exception(show_locals=False)
+        return _explain(error)
+    if status == EXIT_STATUS:  # some versions of typer turn the interrupt into this status themselves
+        err.print("stopped; the same command goes on where it stood", style="yellow")
+    return status if isinstance(status, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        text = usage() or "no verb given; `vestige --help` lists them"
+        return _complain(text, USER_MISTAKE)
+    if isinstance(error, ValueError):
+        return _complain(str(error), USER_MISTAKE)
+    if isinstance(error, OSError):
+        return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), USER_MISTAKE)
+    text = f"{type(error).__name__}: {error}. This is a mistake of vestige's; --debug shows where."
+    return _complain(text, OUR_MISTAKE)
+
+
+def _complain(text: str, status: int) -> int:
+    err.print(f"error: {text}", style="bold red", markup=False, soft_wrap=True)
+    return status
+
+
+def main() -> None:
+    """Entry point of the command `vestige`."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""`vestige demo`: train on real digits, throw the data away, read them back from the weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vestige.cli.app import out as console
+from vestige.cli.audit import show
+from vestige.cli.pipeline import Effort, open_run, perform
+from vestige.cli.target import read_target
+from vestige.cli.train import fit, report, save
+from vestige.cli.truth import draw, read_truth
+from vestige.data.load import load_data
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the weights and the audit.")] = Path("vestige-demo"),
+    n: Annotated[int, typer.Option(min=2, help="How many digits the network is trained on.")] = 20,
+    seed: Annotated[int, typer.Option(help="Draws the digits, the first weights and the attack's starts.")] = 0,
+) -> None:
+    """Train a 64-1000-10 network on 20 real digits, delete them, and recover them from the weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = out / "model.safetensors"
+    _train(weights, n, seed)  # the digits live in there only
+    target = read_target(weights)
+    # Drawn again for the score; the attack is given the weights alone.
+    truth = read_truth("digits", None, target.loaded.metadata)
+    effort = Effort(seed=seed)
+    run = open_run(out / "audit", "audit", target, effort, truth)
+    results = perform(run, target, effort, truth)
+    show(run, results)
+    score = results["score"]
+    best = max((null["n_recovered"] or 0 for null in score["nulls"]), default=0)
+    console.print(f"recovered {score['n_recovered']} of {score['n']} digits; the best null {best}", markup=False)
+
+
+def _train(weights: Path, n: int, seed: int) -> None:
+    chosen, _ = draw(load_data("digits"), n, seed)
+    trained = fit(chosen, architecture=None, loss="cross_entropy", weight_decay=1e-3, seed=seed)
+    save(trained, chosen, weights, {"data": "digits", "n": str(n), "seed": str(seed)})
+    report(trained)
+    console.print(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.", markup=False)

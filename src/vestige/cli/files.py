@@ -1,0 +1,27 @@
+"""`vestige convert` and `vestige report`: one file made from another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vestige.cli.app import out
+from vestige.nets.checkpoint import convert as convert_weights
+from vestige.report import write_report
+from vestige.runs import RunFolder
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pt or .pth file of tensors.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Turn a pickled checkpoint into safetensors, in a process of its own that may load tensors only."""
+    convert_weights(source, target)
+    out.print(f"wrote {target}", markup=False)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
+) -> None:
+    """Make a finished audit's report.html again."""
+    out.print(f"wrote {write_report(RunFolder.read(folder))}", markup=False)

@@ -1,0 +1,193 @@
+"""The audit: theory, reconstruction, score; the attack never sees the data that the score is made with."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vestige.cli.progress import progress_bar, recorded
+from vestige.cli.summary import (
+    citations,
+    model_summary,
+    reconstruction_summary,
+    score_summary,
+    theory_summary,
+    theory_warnings,
+)
+from vestige.cli.target import Target
+from vestige.cli.truth import Truth
+from vestige.core.margins import Loss, check_labels
+from vestige.core.rng import child
+from vestige.core.stationarity import stationarity
+from vestige.core.theory import TheoryCheck, check_theory
+from vestige.reconstruct import Reconstruction, ReconstructionScore, reconstruct_from_weights, score_reconstruction
+from vestige.report import verdict, write_report
+from vestige.runs import Interrupted, RunFolder, RunState, stop_requests
+
+RATE = 1e-3  # false positive rate at which a sample counts as recovered
+LARGEST_CHECK = 500  # samples up to which the truth's own stationarity is computed
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What the user may turn: None leaves the choice to the method."""
+
+    n_candidates: int | None = None
+    restarts: int | None = None
+    seed: int = 0
+    solver: str = "default"
+
+
+def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth | None) -> RunFolder:
+    """The run folder of this audit: the same weights, data and options go on, others are refused.
+
+    Raises:
+        ValueError: data that do not fit the model, refused before any work.
+        RunError: a folder that cannot be used.
+    """
+    if truth is not None:
+        _inputs(target, truth.train.x[:1])
+        check_labels(truth.train.y, len(truth.train), target.outputs)
+    config = {
+        "verb": verb,
+        "model": target.loaded.sha256,
+        "architecture": target.loaded.architecture,
+        "input_shape": list(target.input_shape),
+        "loss": target.loss,
+        "weight_decay": target.weight_decay,
+        "data": truth and truth.digest,
+        **{name: getattr(effort, name) for name in ("n_candidates", "restarts", "seed", "solver")},
+    }
+    return RunFolder.open(out, config)
+
+
+def perform(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -> dict[str, Any]:
+    """Do what is left of a run, leave its results and its report in its folder, and return the results."""
+    if run.state is not RunState.FINISHED:
+        try:
+            _work(run, target, effort, truth)
+        except Interrupted:
+            run.interrupt()
+            raise
+        except Exception as error:
+            run.fail(f"{type(error).__name__}: {error}")
+            raise
+    results = run.results()
+    if results is None:
+        raise ValueError(f"{run.path} is marked finished and has no results; give another --out.")
+    if run.config["verb"] == "audit":
+        write_report(run)
+    return results
+
+
+def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -> None:
+    theory = check_theory(target.model, target.input_shape)
+    with stop_requests() as stop, progress_bar("reconstructing") as bar:
+        begun = time.perf_counter()
+        found = reconstruct_from_weights(
+            target.model,
+            target.input_shape,
+            n_candidates=effort.n_candidates,
+            loss=target.loss,
+            weight_decay=target.weight_decay,
+            space=target.space,
+            **({} if effort.restarts is None else {"restarts": effort.restarts}),
+            solver=effort.solver,
+            generator=child(effort.seed, "reconstruct"),
+            on_step=recorded(run, stop, bar),
+            checkpoint=run.checkpoint(),
+        )
+        seconds = time.perf_counter() - begun
+    score = None if truth is None else _score(target, found, truth)
+    run.save_tensors("samples", _tensors(target, found, truth, score))
+    run.finish(_results(target, theory, effort, found, seconds, truth, score))
+
+
+def _score(target: Target, found: Reconstruction, truth: Truth) -> ReconstructionScore:
+    like = next(target.model.parameters())
+    null = None if truth.held_out is None else _inputs(target, truth.held_out.x).to(like)
+    return score_reconstruction(
+        found,
+        _inputs(target, truth.train.x).to(like),
+        null={"first-layer rows": rows} if (rows := _first_rows(target)) is not None else None,
+        held_out=null,
+        space=target.space,
+        rate=RATE,
+    )
+
+
+def _inputs(target: Target, x: Tensor) -> Tensor:
+    """Data as the model takes it."""
+    if x[0].numel() != torch.Size(target.input_shape).numel():
+        wanted, got = ("x".join(map(str, shape)) for shape in (target.input_shape, x.shape[1:]))
+        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
+    x = x.reshape(len(x), *target.input_shape)
+    return x if target.space is None else target.space.to_model(x)
+
+
+def _first_rows(target: Target) -> Tensor | None:
+    """First-layer weights as if they were samples: some training images can be seen in them without any attack."""
+    size = torch.Size(target.input_shape).numel()
+    weight = next((p for p in target.model.parameters() if p.ndim == 2), None)
+    return weight.detach().reshape(-1, *target.input_shape) if weight is not None and weight.shape[1] == size else None
+
+
+def _tensors(
+    target: Target, found: Reconstruction, truth: Truth | None, score: ReconstructionScore | None
+) -> dict[str, Tensor]:
+    space = target.shown_space
+    kept = {"samples": space.to_data(found.samples), "singular_values": found.singular_values}
+    if truth is None or score is None:
+        return kept
+    shown = truth.train.x.reshape(-1, *target.input_shape)
+    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
+
+
+def _results(
+    target: Target,
+    theory: TheoryCheck,
+    effort: Effort,
+    found: Reconstruction,
+    seconds: float,
+    truth: Truth | None,
+    score: ReconstructionScore | None,
+) -> dict[str, Any]:
+    warnings = [*target.warnings, *theory_warnings(theory), *found.warnings]
+    results = {
+        "format": 1,
+        "model": model_summary(target),
+        "theory": theory_summary(theory),
+        "reconstruction": reconstruction_summary(found, solver=effort.solver, seconds=seconds),
+        "stationarity": None,
+        "score": None,
+        "citations": citations(found, theory),
+    }
+    if truth is not None and score is not None:
+        at_truth, notes = _at_truth(target, truth)
+        warnings += [*truth.warnings, *score.warnings, *notes]
+        results |= {"score": score_summary(score), "stationarity": at_truth}
+    level, sentence = verdict(results)
+    return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
+
+
+def _at_truth(target: Target, truth: Truth) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """How nearly the true samples satisfy the equation that the attack solves."""
+    if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
+        return None, ()
+    like = next(target.model.parameters())
+    x = _inputs(target, truth.train.x).to(like)
+    try:
+        point = stationarity(target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
+    except ValueError as error:
+        return None, (f"The stationarity of the true samples was not computed: {error}",)
+    margins = None if point.margins is None else point.margins.double()
+    return {
+        "residual": point.residual,
+        "residual_per_layer": point.residual_per_layer,
+        "kink_fraction": point.kink_fraction,
+        "smallest_margin": None if margins is None else float(margins.min()),
+        "support": int(point.support.sum()),
+    }, point.warnings

@@ -1,0 +1,133 @@
+"""Results as strict JSON: the numbers of each object, `null` where there is none."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from vestige.cli.target import Target
+from vestige.core.cite import citation
+from vestige.core.theory import TheoryCheck
+from vestige.reconstruct import Reconstruction, ReconstructionScore
+
+
+def number(value: float | int | Tensor | None) -> float | int | None:
+    """A JSON number, or None for NaN and infinities."""
+    if isinstance(value, Tensor):
+        value = value.item()
+    return value if value is None or isinstance(value, int) or math.isfinite(value) else None
+
+
+def numbers(values: Tensor) -> list[Any]:
+    """`number` of each entry."""
+    return [number(value) for value in values.detach().flatten().tolist()]
+
+
+def model_summary(target: Target) -> dict[str, Any]:
+    """What was audited."""
+    space = target.shown_space
+    return {
+        "path": target.name,
+        "sha256": target.loaded.sha256,
+        "architecture": target.loaded.architecture,
+        "parameters": target.parameters,
+        "input_shape": list(target.input_shape),
+        "outputs": target.outputs,
+        "loss": str(target.loss),
+        "loss_source": target.loss_source,
+        "weight_decay": target.weight_decay,
+        "space": {"low": number(space.low), "high": number(space.high)},
+    }
+
+
+def theory_summary(theory: TheoryCheck) -> dict[str, Any]:
+    """Does the theory cover it, layer by layer."""
+    return {
+        "homogeneous": theory.homogeneous,
+        "degree": theory.degree,
+        "max_gap": number(theory.max_gap),
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "covered": layer.covered,
+                "reason": layer.reason,
+                "falls": _listed(layer.falls),
+            }
+            for layer in theory.layers
+        ],
+    }
+
+
+def theory_warnings(theory: TheoryCheck) -> list[str]:
+    """One warning for each layer outside the theory, naming the claims that fall."""
+    return [
+        f"{layer.kind} ({layer.name}) is outside the theory: {layer.reason}. Claims that fall: {_listed(layer.falls)}."
+        for layer in theory.layers
+        if not layer.covered
+    ]
+
+
+def _listed(falls: Any) -> str:
+    return falls if isinstance(falls, str) else ", ".join(map(str, falls or ()))
+
+
+def reconstruction_summary(found: Reconstruction, *, solver: str, seconds: float) -> dict[str, Any]:
+    """What the attack found and what it cost."""
+    residual = [value for value in numbers(found.residual) if value is not None]
+    return {
+        "outcome": str(found.outcome),
+        "outcome_message": found.outcome.message,
+        "solver": solver,
+        "n_candidates": len(found.candidates) // max(1, len(found.residual)),
+        "restarts": len(found.residual),
+        "gradient_evaluations": found.gradient_evaluations,
+        "seconds": seconds,
+        "identifiable": found.identifiable,
+        "collapse": found.collapse,
+        "residual": numbers(found.residual),
+        "residual_best": min(residual, default=None),
+        "residual_per_layer": {name: number(value) for name, value in found.residual_per_layer.items()},
+        "confidence": numbers(found.confidence),
+        "support": found.support.tolist(),
+        "spread": numbers(found.spread),
+        "label": found.label.tolist(),
+    }
+
+
+def score_summary(score: ReconstructionScore) -> dict[str, Any]:
+    """What leaked, against the truth and against chance."""
+    similarity = numbers(score.similarity)
+    return {
+        "n": len(similarity),
+        "n_recovered": int(score.n_recovered),
+        "candidates": score.n_candidates,
+        "rate": score.rate,
+        "metric": "NCC",
+        "threshold": number(score.threshold),
+        "similarity": similarity,
+        "match": score.match.tolist(),
+        "recovered": score.recovered.tolist(),
+        "precision": number(score.precision),
+        "median": number(score.similarity.median()),
+        "max": number(score.similarity.max()),
+        "ssim": None if score.ssim is None else numbers(score.ssim),
+        "n_ssim": score.n_ssim,
+        "ssim_null_rate": number(score.ssim_null_rate),
+        "nulls": [
+            {
+                "name": null.name,
+                "count": null.count,
+                "n_recovered": null.n_recovered,
+                "n_ssim": null.ssim_count,
+                "median": number(null.median),
+                "max": number(null.max),
+            }
+            for null in score.nulls
+        ],
+    }
+
+
+def citations(*results: Any) -> str:
+    """BibTeX for every result that names its papers."""
+    return citation(*(result for result in results if getattr(result, "source", None)))

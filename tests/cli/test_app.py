@@ -1,0 +1,122 @@
+"""What a user sees when things go wrong, and the verbs that need no model."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vestige.cli import run
+from vestige.cli.app import app
+
+
+def test_help_names_every_verb(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for verb in ("audit", "reconstruct", "train", "demo", "doctor", "papers", "convert", "report", "cite"):
+        assert verb in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "nonsense"),
+        (["audit"], "'model'"),
+        (["audit", "/nowhere/model.safetensors"], "nowhere"),
+        (["audit", "m", "--restarts", "0"], "restarts"),
+        (["audit", "m", "--held-out", "digits"], "--data"),
+        (["report", "/nowhere"], "no run"),
+        (["cite", "1234.56789"], "vestige papers"),
+        (["convert", "/nowhere.pt", "x.safetensors"], "nowhere"),
+        (["train", "--data", "imagenet"], "imagenet"),
+        (["train", "--out", "model.pt"], ".safetensors"),
+    ],
+)
+def test_a_users_mistake_is_one_line(arguments, words, capsys):
+    assert run(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ") and words in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
+    def broken(*arguments):
+        raise KeyError("lost")
+
+    monkeypatch.setattr("vestige.cli.papers.citation", broken)
+    assert run(["cite"]) == 1
+    assert "mistake of vestige's" in capsys.readouterr().err
+    assert run(["cite", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interruption_is_130(monkeypatch, capsys):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vestige.cli.papers.citation", stopped)
+    assert run(["cite"]) == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+@settings(max_examples=60)
+@given(
+    verb=st.sampled_from(["", "papers", "cite", "report", "convert", "audit", "reconstruct"]),
+    rest=st.lists(st.text(max_size=8).filter(lambda t: "\0" not in t), max_size=3),
+)
+def test_any_command_line_ends_in_a_status(verb, rest):
+    assert run([verb, *(f"zz{part}" for part in rest)] if verb else rest) in (0, 2)
+
+
+def test_papers_as_json(capsys):
+    assert run(["papers", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 30 and all(set(row) == {"paper", "title", "functions", "status"} for row in rows)
+    assert sum(row["status"].startswith("works") for row in rows) == 3
+
+
+def test_papers_as_a_table(capsys):
+    assert run(["papers"]) == 0
+    text = capsys.readouterr().out
+    assert "3 of 30 papers work" in text and "2206.07758" in text
+
+
+def test_cite(capsys):
+    assert run(["cite", "2307.01827"]) == 0
+    assert capsys.readouterr().out.startswith("@inproceedings{buzaglo2023")
+    assert run(["cite"]) == 0
+    assert capsys.readouterr().out.count("eprint") == 3
+
+
+def test_doctor(capsys):
+    assert run(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("self-test") == 3 and "torchvision" in text and "cache" in text
+
+
+def test_doctor_fails_when_a_self_test_does(monkeypatch, capsys):
+    def wrong():
+        """broken on purpose"""
+        raise RuntimeError("wrong")
+
+    monkeypatch.setattr("vestige.cli.doctor._stationarity", wrong)
+    assert run(["doctor"]) == 1
+    assert "RuntimeError: wrong" in capsys.readouterr().out
+
+
+def test_version_and_module(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("vestige ")
+    done = subprocess.run([sys.executable, "-m", "vestige", "nonsense"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_names_in_messages_are_not_markup(capsys):
+    assert run(["report", "/nowhere/[red]x[/red]"]) == 2
+    assert "[red]x[/red]" in capsys.readouterr().err
+
+
+def test_every_verb_has_help():
+    assert all(command.callback and command.callback.__doc__ for command in app.registered_commands)
