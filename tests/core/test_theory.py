@@ -1,0 +1,86 @@
+import pytest
+import torch
+from core_reference import cnn, mlp
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from vestige.core.theory import check_theory
+
+
+@given(depth=st.integers(1, 4), width=st.integers(2, 6), seed=st.integers(0, 5))
+def test_a_first_layer_bias_keeps_the_degree_at_the_depth(depth, width, seed):
+    """A2."""
+    found = check_theory(mlp(4, *[width] * (depth - 1), 2, seed=seed), (4,))
+    assert found.homogeneous
+    assert found.degree == depth
+    assert found.max_gap < 1e-12
+    assert found.falls == () == found.warnings
+
+
+def test_convolutions_are_covered():
+    assert check_theory(cnn(), (3, 8, 8)).degree == 3
+    assert check_theory(cnn(), torch.randn(2, 3, 8, 8)).degree == 3
+
+
+def test_a_late_bias_is_found():
+    """A2: by the numbers and by name."""
+    found = check_theory(mlp(4, 5, 6, 2, bias="all"), (4,))
+    assert not found.homogeneous
+    assert found.degree is None
+    assert found.max_gap > 1e-3
+    assert [layer.name for layer in found.layers if not layer.covered] == ["3", "5"]
+    assert found.falls == ("margin",)
+    zero = mlp(4, 5, 2, bias="all")
+    nn.init.zeros_(zero[3].bias)
+    assert not check_theory(zero, (4,)).homogeneous
+
+
+def net(*middle, head=()):
+    return nn.Sequential(nn.Linear(4, 6), *middle, nn.Linear(6, 3, bias=False), *head)
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "falls"),
+    [
+        (net(nn.GELU()), "GELU", ("margin",)),
+        (net(nn.Tanh()), "Tanh", ("margin",)),
+        (net(nn.LayerNorm(6), nn.ReLU()), "LayerNorm", ("margin",)),
+        (net(nn.BatchNorm1d(6), nn.ReLU()), "BatchNorm1d", ("margin", "weight_decay")),
+        (net(nn.ReLU(), nn.Dropout(0.5)), "Dropout", ("margin", "weight_decay")),
+        (net(nn.ReLU(), head=[nn.Softmax(1)]), "Softmax", ("margin", "weight_decay")),
+        (net(nn.ReLU(), head=[nn.Sigmoid()]), "Sigmoid", ("margin", "weight_decay")),
+        (Skip(), "Skip", ("margin",)),
+    ],
+)
+def test_each_layer_outside_the_theory_has_its_reason(model, kind, falls):
+    found = check_theory(model, (4,))
+    assert not found.homogeneous
+    (layer,) = (layer for layer in found.layers if not layer.covered)
+    assert layer.kind == kind
+    assert found.falls == falls
+    assert kind in found.warnings[0]
+    assert ("claims fall" in found.warnings[0]) == (len(falls) == 2)
+
+
+def test_what_does_nothing_is_no_obstacle():
+    assert check_theory(net(nn.ReLU(), nn.Dropout(0.0)), (4,)).homogeneous
+    assert check_theory(net(nn.LeakyReLU(0.1), nn.Identity()), (4,)).degree == 2
+
+
+def test_degenerate_networks():
+    dead = mlp(4, 5, 2)
+    nn.init.zeros_(dead[3].weight)
+    assert not check_theory(dead, (4,)).homogeneous
+    nn.init.constant_(dead[3].weight, torch.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        check_theory(dead, (4,))
