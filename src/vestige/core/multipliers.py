@@ -139,7 +139,7 @@ def clarke(
         index: sample of each row.
         multipliers: keep these instead of solving for them.
         use: layers that count; None is all.
-        tolerance: `Chain.kinks`; results barely change between 1e-5 and 5e-2.
+        tolerance: `Chain.kinks`; results barely change from 1e-3 to 5e-2.
         steps: iterations of L-BFGS-B.
     """
     n, use = len(chain.z[0]), [True] * len(chain.z) if use is None else list(use)
