@@ -107,6 +107,9 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
     )
     run.save_tensors("checkpoint", {"x": torch.zeros(1)})
     assert torch.equal(loaded["x"], saved["x"])
+    checkpoint.discard()
+    checkpoint.discard()
+    assert checkpoint.load() is None
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a b", ""])

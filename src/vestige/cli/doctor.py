@@ -22,6 +22,8 @@ from vestige.runs import RunFolder, environment, versions
 def doctor() -> None:
     """Say what is installed and run a self-test of two seconds."""
     table = Table(box=None, show_header=False, padding=(0, 1))
+    for _ in range(3):
+        table.add_column(overflow="fold")
     rows = [*_facts(), *_self_tests()]
     for name, value, good in rows:
         mark = "[green]ok[/green]" if good else "[red]no[/red]" if good is False else ""

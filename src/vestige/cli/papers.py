@@ -24,7 +24,7 @@ def papers(
         title=f"{sum(known.works for known in RECORDS)} of {len(RECORDS)} papers work", box=None, padding=(0, 1)
     )
     for name, wide in (("paper", None), ("title", 2), ("functions", 2), ("status", 2)):
-        table.add_column(name, ratio=wide, no_wrap=wide is None)
+        table.add_column(name, ratio=wide, no_wrap=wide is None, overflow="fold")
     for known in RECORDS:
         colour = "green" if known.works else "dim"
         table.add_row(

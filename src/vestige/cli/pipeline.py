@@ -104,6 +104,7 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     score = None if truth is None else _score(target, found, truth)
     run.save_tensors("samples", _tensors(target, found, truth, score))
     run.finish(_results(target, theory, effort, found, seconds, truth, score))
+    run.checkpoint().discard()
 
 
 def _score(target: Target, found: Reconstruction, truth: Truth) -> ReconstructionScore:

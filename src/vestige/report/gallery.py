@@ -19,6 +19,7 @@ class Picture:
     recovered: str
     truth: str | None
     caption: str
+    remark: str
     passed: bool | None
 
 
@@ -55,13 +56,15 @@ def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], bound
         _uri(thumbnail(nearest[i], **bounds)),
         _uri(thumbnail(tensors["truth"][i], **bounds)),
         f"{score['similarity'][i]:.3f}",
+        "recovered" if score["recovered"][i] else "",
         bool(score["recovered"][i]),
     )
 
 
 def _alone(i: int, found: Mapping[str, Any], samples: Tensor, bounds: dict[str, float]) -> Picture:
-    caption = f"confidence {found['confidence'][i]:.2f} · seen {found['support'][i]}×"
-    return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, None)
+    confidence, seen = found["confidence"][i], found["support"][i]
+    caption = "–" if confidence is None else f"{confidence:.0%}"
+    return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, f"found {seen}×", None)
 
 
 def _uri(png: bytes) -> str:

@@ -68,6 +68,10 @@ class Checkpoint:
         """The saved state, or None at the start."""
         return self.run.load_tensors(self.name)
 
+    def discard(self) -> None:
+        """Forget the saved state, once the results are written."""
+        self.run._tensor_path(self.name).unlink(missing_ok=True)
+
 
 class RunFolder:
     """One run in its folder. Make it with `RunFolder.open` (to work) or `RunFolder.read` (to look)."""
