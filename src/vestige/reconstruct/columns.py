@@ -1,0 +1,145 @@
+"""One sample at a time: its column in the first layer of a two-layer ReLU network, found and verified without data.
+
+At a stationary point of f(x) = V relu(W x + b) the augmented first layer is a sum over the training samples,
+
+    [W b]  =  sum_i  s_i [x_i 1]^T,     s_ij = g_ij (V^T l_i)_j,     g_ij in {0, 1}, or in [0, 1] on a kink,      (1)
+
+with l_i the output multipliers (2206.07758 equation 3 and its multiclass and weight-decay forms, 2305.03350 and
+2307.01827). The columns s_i span the column space of [W b], so that the column of one sample is a vector of that space
+which agrees, neuron by neuron, with 0 or with a combination of the rows of V: h equations for n + C unknowns. Each
+sample can therefore be found by itself, from a rough idea of its gates, by alternating between the gates and the
+smallest singular vector of the equations that they select, reweighted so that neurons on a kink do not count. And it
+is verified: a vector that was not a training sample's column fits about n of the h equations, a true one most of them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vestige.reconstruct.chain import Chain
+
+EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
+MEMORY = 2**28  # bytes for the matrices of one batch of columns
+
+
+@dataclass(frozen=True)
+class ColumnSpace:
+    """Orthonormal bases of the two spaces that a column must agree with: (h, n) and (h, q)."""
+
+    first: Float[Tensor, "h n"]
+    output: Float[Tensor, "h q"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Found columns, scaled to norm 1; the true scale comes with the sample.
+
+    Attributes:
+        s: the columns.
+        full: V^T l for each: what s would be with every gate open.
+        zeros: share of neurons at which s vanishes.
+        exact: share of neurons at which s is 0 or `full`.
+    """
+
+    s: Float[Tensor, "m h"]
+    full: Float[Tensor, "m h"]
+    zeros: Float[Tensor, " m"]
+    exact: Float[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.s)
+
+    def __getitem__(self, index: Tensor) -> "Columns":
+        return Columns(self.s[index], self.full[index], self.zeros[index], self.exact[index])
+
+
+def join(parts: list[Columns]) -> Columns:
+    """Several batches as one."""
+    return Columns(*(torch.cat([getattr(p, name) for p in parts]) for name in ("s", "full", "zeros", "exact")))
+
+
+def column_space(chain: Chain, *, zero_sum: bool) -> ColumnSpace:
+    """The spaces of (1); `zero_sum` for losses whose output multipliers sum to zero (cross-entropy, class margins)."""
+    left, _, _ = torch.linalg.svd(chain.first_augmented().double(), full_matrices=False)
+    rows = chain.weights[1].double().T
+    if zero_sum and chain.out > 1:
+        rows = rows - rows.mean(1, keepdim=True)
+    output, size, _ = torch.linalg.svd(rows, full_matrices=False)
+    return ColumnSpace(left[:, : chain.rank], output[:, size > 1e-6 * size[0]])
+
+
+def fit_columns(
+    space: ColumnSpace, preactivations: Float[Tensor, "m h"], *, generator: torch.Generator, rounds: int = 30
+) -> Columns:
+    """Columns near the gates 1[preactivation > 0].
+
+    Args:
+        space: from `column_space`.
+        preactivations: W x + b of rough candidates; the fifth nearest to zero is not trusted at first.
+        generator: start of the power iteration.
+        rounds: alternations between gates and column.
+
+    Returns:
+        As many columns as candidates, several of which may be the same one.
+    """
+    size = max(1, MEMORY // (8 * space.first.numel()))
+    parts = [_fit(space, z.double(), generator, rounds) for z in preactivations.split(size)]
+    return join(parts)
+
+
+def distinct(columns: Columns, overlap: float = 0.9) -> Int[Tensor, " k"]:
+    """Indices of the best column of each group of near-parallel ones, most exact first."""
+    order = columns.exact.argsort(descending=True)
+    near = (columns.s[order] @ columns.s[order].T).abs() >= overlap
+    kept: list[int] = []
+    for i in range(len(order)):
+        if not near[i, kept].any():
+            kept.append(i)
+    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+
+def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int) -> Columns:
+    trusted = z.abs() >= z.abs().quantile(0.2, dim=1, keepdim=True)
+    weight, gate = torch.where(trusted, 1.0, 0.05).to(z), z > 0
+    c = torch.randn(len(z), space.first.shape[1], 1, generator=generator, dtype=torch.float64).to(z.device)
+    s = full = z
+    for k in range(rounds):
+        c, l = _smallest(space, weight, weight * gate, c, steps=12 if k == 0 else 2)
+        s, full = c @ space.first.T, l @ space.output.T
+        c = c[:, :, None]
+        gate = (s - full).abs() < s.abs()
+        distance = _distance(s, full)
+        # From a wide, forgiving weighting to one that ignores what does not fit; open gates are met less exactly
+        # because training stops before l does.
+        width = 0.3 * 0.85**k
+        floor = torch.where(gate, max(width, 0.03), max(width, 0.01))
+        weight = (distance + floor) ** (-1.0 if k < rounds // 2 else -1.5)
+        weight = weight / weight.mean(1, keepdim=True)
+    mean = s.abs().mean(1, keepdim=True)
+    zeros = (s.abs() < EXACT * mean).double().mean(1)
+    exact = (_distance(s, full) < EXACT).double().mean(1)
+    scale = s.norm(dim=1, keepdim=True)
+    return Columns(s / scale, full / scale, zeros, exact)
+
+
+def _distance(s: Tensor, full: Tensor) -> Tensor:
+    """How far each entry is from 0 and from `full`, whichever is nearer, in units of the mean |s|."""
+    return torch.minimum(s.abs(), (s - full).abs()) / s.abs().mean(1, keepdim=True)
+
+
+def _smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Inverse iteration for the unit c, with its best l, of least  sum_j weight_j (U c - gate B l)_j^2."""
+    u, b = space.first, space.output
+    bb = b.T @ (b * open_weight[:, :, None]) + 1e-6 * torch.eye(b.shape[1], dtype=b.dtype, device=b.device)
+    ub = u.T @ (b * open_weight[:, :, None])
+    best = torch.linalg.solve(bb, ub.mT)  # l = best c
+    uu = torch.stack([(u * w[:, None]).T @ u for w in weight]) - ub @ best
+    diagonal = uu.diagonal(dim1=1, dim2=2)
+    diagonal += 1e-6 * diagonal.mean(1, keepdim=True)
+    factor, _ = torch.linalg.cholesky_ex(uu)
+    for _ in range(steps):
+        c = F.normalize(torch.cholesky_solve(c, factor), dim=1)
+    return c[:, :, 0], (best @ c)[:, :, 0]
