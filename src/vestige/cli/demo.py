@@ -10,14 +10,14 @@ from vestige.cli.audit import show
 from vestige.cli.pipeline import Effort, open_run, perform
 from vestige.cli.target import read_target
 from vestige.cli.train import fit, report, save
-from vestige.cli.truth import draw, read_truth
+from vestige.cli.truth import draw, read_truth, recipe
 from vestige.data.load import load_data
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the weights and the audit.")] = Path("vestige-demo"),
     n: Annotated[int, typer.Option(min=2, help="How many digits the network is trained on.")] = 20,
-    seed: Annotated[int, typer.Option(help="Draws the digits, the first weights and the attack's starts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the digits, the first weights and the attack's starts.")] = 0,
 ) -> None:
     """Train a 64-1000-10 network on 20 real digits, delete them, and recover them from the weights."""
     out.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,9 @@ def demo(
 
 
 def _train(weights: Path, n: int, seed: int) -> None:
-    chosen, _ = draw(load_data("digits"), n, seed)
+    dataset = load_data("digits")
+    chosen, _ = draw(dataset, n, seed)
     trained = fit(chosen, architecture=None, loss="cross_entropy", weight_decay=1e-3, seed=seed)
-    save(trained, chosen, weights, {"data": "digits", "n": str(n), "seed": str(seed)})
+    save(trained, chosen, weights, recipe(dataset, n, seed, None))
     report(trained)
     console.print(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.", markup=False)

@@ -10,7 +10,7 @@ from torch import nn
 
 from vestige.cli.app import out as console
 from vestige.cli.progress import progress_bar
-from vestige.cli.truth import draw, split_classes
+from vestige.cli.truth import draw, recipe, split_classes
 from vestige.core.margins import Loss
 from vestige.core.rng import child
 from vestige.data.dataset import DataSet, centred
@@ -30,18 +30,16 @@ def train(
     loss: Annotated[str | None, typer.Option(help="Default: cross_entropy, or logistic for one output.")] = None,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="wd of loss + wd/2 |weights|^2.")] = 1e-3,
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws the samples and the first weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("model.safetensors"),
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
     if out.suffix != ".safetensors":
         raise ValueError(f"--out {out} given; the weights are written as .safetensors, give such a name.")
-    chosen, _ = draw(split_classes(load_data(data), positive), n, seed)
+    dataset = load_data(data)
+    chosen, _ = draw(split_classes(dataset, positive), n, seed)
     trained = fit(chosen, architecture=arch, loss=loss, weight_decay=weight_decay, seed=seed)
-    recipe = {"data": data, "seed": str(seed)}
-    recipe |= {} if n is None else {"n": str(n)}
-    recipe |= {} if positive is None else {"positive_classes": positive}
-    save(trained, chosen, out, recipe)
+    save(trained, chosen, out, recipe(dataset, n, seed, positive))
     report(trained)
     console.print(f"wrote {out}", markup=False)
 
@@ -77,7 +75,7 @@ def _outputs(model: nn.Module, x: torch.Tensor) -> int:
     return 1 if found.ndim == 1 else found.shape[1]
 
 
-def save(fitted: tuple[Trained, Loss, float], chosen: DataSet, path: Path, recipe: dict[str, str]) -> None:
+def save(fitted: tuple[Trained, Loss, float], chosen: DataSet, path: Path, made_from: dict[str, str]) -> None:
     """Write the weights with what an audit may know: shape, loss, decay, input range and the mean subtracted."""
     trained, loss, decay = fitted
     metadata = {
@@ -86,7 +84,7 @@ def save(fitted: tuple[Trained, Loss, float], chosen: DataSet, path: Path, recip
         "weight_decay": repr(decay),
         "space": json.dumps({"low": chosen.space.low, "high": chosen.space.high}),
     }
-    save_model(trained.model, path, metadata={**metadata, **recipe}, tensors={"mean": centred(chosen)[1]})
+    save_model(trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": centred(chosen)[1]})
 
 
 def report(fitted: tuple[Trained, Loss, float]) -> None:

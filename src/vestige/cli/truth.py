@@ -10,6 +10,8 @@ from vestige.core.rng import child
 from vestige.data.dataset import DataSet, binarize, sample
 from vestige.data.load import load_data
 
+HELD_OUT = 4_000  # unrelated samples compared with, at most: enough for a rate of 1 in 1,000
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -23,12 +25,22 @@ class Truth:
     def digest(self) -> str:
         """Hash of all samples and labels: another truth never reuses a score."""
         parts = [self.train, *([self.held_out] if self.held_out else [])]
-        digest = hashlib.sha256()
-        for part in parts:
-            for tensor in (part.x, part.y):
-                digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256("".join(map(fingerprint, parts)).encode()).hexdigest()
+
+
+def fingerprint(dataset: DataSet) -> str:
+    """Hash of samples and labels, whatever file they came from."""
+    digest = hashlib.sha256(repr(tuple(dataset.x.shape)).encode())
+    for tensor in (dataset.x.float(), dataset.y.long()):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def recipe(dataset: DataSet, n: int | None, seed: int, positive: str | None) -> dict[str, str]:
+    """What `vestige train` writes into the model file, so that an audit can draw the same samples for its score."""
+    drawn = {} if n is None else {"n": str(n)}
+    classes = {} if positive is None else {"positive_classes": positive}
+    return {"data": dataset.name, "data_sha256": fingerprint(dataset), "seed": str(seed), **drawn, **classes}
 
 
 def draw(dataset: DataSet, n: int | None, seed: int) -> tuple[DataSet, DataSet | None]:
@@ -59,10 +71,16 @@ def read_truth(data: str, held_out: str | None, metadata: Mapping[str, str]) -> 
         ValueError: data that cannot be loaded, or of two shapes.
     """
     dataset, warnings = load_data(data), []
-    drawn = metadata.get("data") == data and metadata.get("n", "").isdecimal()
-    n, seed = (int(metadata["n"]), int(metadata.get("seed", "0"))) if drawn else (None, 0)
-    dataset = split_classes(dataset, metadata.get("positive_classes")) if drawn else dataset
-    train, rest = draw(dataset, n, seed)
+    known = metadata.get("data_sha256") == fingerprint(dataset)
+    drawn = known and metadata.get("n", "").isdecimal() and metadata.get("seed", "").isdecimal()
+    if known:
+        dataset = split_classes(dataset, metadata.get("positive_classes"))
+    elif "n" in metadata and metadata["n"] != str(len(dataset)):
+        warnings.append(
+            f"The model file says: trained on {metadata['n'][:9]} samples of {metadata.get('data', '')[:40]!r}. The "
+            f"--data given are another set; all its {len(dataset):,} samples are taken for training samples."
+        )
+    train, rest = draw(dataset, int(metadata["n"]), int(metadata["seed"])) if drawn else (dataset, None)
     if held_out is not None:
         rest = load_data(held_out)
         if rest.shape != train.shape:
@@ -70,6 +88,8 @@ def read_truth(data: str, held_out: str | None, metadata: Mapping[str, str]) -> 
         rest = _unseen(rest, train)
     if rest is None:
         warnings.append("No held-out data: unrelated samples of the same kind, the strongest null, are missing below.")
+    elif len(rest) > HELD_OUT:
+        rest = rest.take(torch.randperm(len(rest), generator=child(0, "held out"))[:HELD_OUT])
     return Truth(train, rest, tuple(warnings))
 
 
