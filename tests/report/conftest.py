@@ -48,6 +48,7 @@ def made_up(*, scored: bool = True, name: str = "model.safetensors") -> tuple[di
         "residual_per_layer": {"1.weight": 0.031, "1.bias": 0.12, "3.weight": 0.27},
         "confidence": torch.linspace(0.97, 0.2, 12).tolist(),
         "support": [4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 1, 1],
+        "verified": [True, True, *[False] * 10],
     }
     results = {
         "format": 1,

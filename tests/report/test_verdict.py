@@ -26,6 +26,8 @@ def test_scored(count, level, words):
 def test_without_data_it_is_an_estimate():
     level, sentence = verdict({"score": None, "reconstruction": {"confidence": [0.9, 0.6, 0.1]}})
     assert level is Level.SOME and "2 likely training samples" in sentence and "estimate" in sentence
+    _, sentence = verdict({"reconstruction": {"confidence": [0.9, 0.6], "verified": [True, False]}})
+    assert "1 of which fit the weights' equations exactly" in sentence
     level, sentence = verdict({"reconstruction": {"confidence": []}})
     assert level is Level.UNKNOWN and "--data" in sentence
 

@@ -92,6 +92,7 @@ def reconstruction_summary(found: Reconstruction, *, solver: str, seconds: float
         "support": found.support.tolist(),
         "spread": numbers(found.spread),
         "label": found.label.tolist(),
+        "verified": found.verified.tolist(),
     }
 
 

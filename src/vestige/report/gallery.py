@@ -64,7 +64,9 @@ def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], bound
 def _alone(i: int, found: Mapping[str, Any], samples: Tensor, bounds: dict[str, float]) -> Picture:
     confidence, seen = found["confidence"][i], found["support"][i]
     caption = "–" if confidence is None else f"{confidence:.0%}"
-    return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, f"found {seen}×", None)
+    exact = bool(found["verified"][i]) if found.get("verified") else False
+    remark = "exact fit" if exact else f"found {seen}×"
+    return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, remark, exact or None)
 
 
 def _uri(png: bytes) -> str:

@@ -61,7 +61,9 @@ def _unscored(found: Mapping[str, Any]) -> tuple[Level, str]:
             "give --data to measure it against the truth."
         )
     plural = "s" if likely > 1 else ""
+    verified = sum(map(bool, found.get("verified", ())))
+    exact = f", {verified} of which fit the weights' equations exactly, which chance does not" if verified else ""
     return Level.SOME, (
-        f"The weights alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more); "
+        f"The weights alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more){exact}; "
         "without the training data this is an estimate, not a measurement."
     )
