@@ -1,0 +1,81 @@
+"""Training in the span of the data: exact and cheaper when the first thing a network does is a linear layer.
+
+With x_i = V z_i (V orthonormal, r columns) the gradient of the first layer is sum_i delta_i z_i^T V^T: its rows never
+leave the span. So W1 = Wz V^T + W_out, where Wz is trained on z and W_out, the part of the start outside the span,
+keeps its direction: constant without weight decay, it shrinks by (1 - lr wd) a step of plain gradient descent with it.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class SpanView:
+    """A network on span coordinates that computes the same outputs as the original on the data.
+
+    Attributes:
+        model: the original with a first layer of r inputs.
+        z: the data in span coordinates.
+        basis: orthonormal columns, original input from coordinates.
+        outside: the first layer's weights minus their part in the span.
+    """
+
+    model: nn.Sequential
+    z: Float[Tensor, "n r"]
+    basis: Float[Tensor, "d r"]
+    outside: Float[Tensor, "h d"]
+
+
+def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | None:
+    """The network on the coordinates of the data's span, or None where that is inexact or not smaller.
+
+    Exact means: an nn.Sequential that begins with a trainable nn.Linear, preceded by nn.Flatten or nn.Identity only,
+    and whose weights are used once.
+    """
+    position = first_linear(model)
+    if position is None or not isinstance(model, nn.Sequential):
+        return None
+    flat = x.flatten(1)
+    _, singular, right = torch.linalg.svd(flat.double(), full_matrices=False)
+    # Directions below the rounding of the input's own precision carry nothing of the data.
+    tolerance = 10 * torch.finfo(x.dtype).eps
+    rank = int((singular > tolerance * singular[0]).sum())
+    if rank == 0 or rank >= flat.shape[1]:
+        return None
+    basis = right[:rank].T.contiguous()
+    twin = copy.deepcopy(model)
+    layer = twin[position]
+    assert isinstance(layer, nn.Linear)
+    weight = layer.weight.detach().double()
+    inside = weight @ basis
+    layer.weight, layer.in_features = nn.Parameter(inside.to(layer.weight)), rank
+    return SpanView(twin, (flat.double() @ basis).to(x.dtype), basis, weight - inside @ basis.T)
+
+
+def leave_span(view: SpanView, small: nn.Module, model: nn.Module, outside_factor: float) -> nn.Module:
+    """A copy of `model` with the parameters of `small`, trained on z: W1 = Wz V^T + outside_factor W_out."""
+    position = first_linear(model)
+    assert position is not None and isinstance(model, nn.Sequential)
+    trained = copy.deepcopy(model)
+    state, name = small.state_dict(), f"{position}.weight"
+    inside = state[name].double() @ view.basis.T
+    state[name] = (inside + outside_factor * view.outside).to(model.state_dict()[name])
+    trained.load_state_dict(state, strict=True)
+    return trained
+
+
+def first_linear(model: nn.Module) -> int | None:
+    """Position of the linear layer that reads the flattened input directly, if there is one that is used once."""
+    if type(model) is not nn.Sequential:
+        return None
+    for position, layer in enumerate(model):
+        if type(layer) is nn.Linear:
+            uses = sum(p is layer.weight for _, p in model.named_parameters(remove_duplicate=False))
+            return position if uses == 1 and layer.weight.requires_grad else None
+        if not (type(layer) is nn.Identity or (type(layer) is nn.Flatten and layer.start_dim == 1)):
+            return None
+    return None
