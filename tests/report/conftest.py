@@ -21,7 +21,7 @@ def made_up(*, scored: bool = True, name: str = "model.safetensors") -> tuple[di
         "metric": "NCC",
         "threshold": threshold,
         "similarity": similarity.tolist(),
-        "match": list(range(12)),
+        "match": [*range(11), -1],
         "recovered": (similarity >= threshold).tolist(),
         "precision": 0.75,
         "candidates": 12,

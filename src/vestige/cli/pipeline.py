@@ -164,7 +164,7 @@ def _results(
         "reconstruction": reconstruction_summary(found, solver=effort.solver, seconds=seconds),
         "stationarity": None,
         "score": None,
-        "citations": citations(found, theory),
+        "citations": citations(found, theory, score),
     }
     if truth is not None and score is not None:
         at_truth, notes = _at_truth(target, truth)

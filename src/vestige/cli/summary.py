@@ -104,7 +104,7 @@ def score_summary(score: ReconstructionScore) -> dict[str, Any]:
         "n_recovered": int(score.n_recovered),
         "candidates": score.n_candidates,
         "rate": score.rate,
-        "metric": "NCC",
+        "metric": score.metric,
         "threshold": number(score.threshold),
         "similarity": similarity,
         "match": score.match.tolist(),

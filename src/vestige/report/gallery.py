@@ -14,9 +14,9 @@ LARGEST = 60  # pictures shown; the page says when there are more
 
 @dataclass(frozen=True)
 class Picture:
-    """One card: a reconstruction, and the true sample when it is known, as data URIs."""
+    """One card: a reconstruction (none when others took them all), and the true sample when known, as data URIs."""
 
-    recovered: str
+    recovered: str | None
     truth: str | None
     caption: str
     remark: str
@@ -51,11 +51,11 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
 
 
 def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], bounds: dict[str, float]) -> Picture:
-    nearest = tensors["matched"] if "matched" in tensors else tensors["samples"][score["match"]]
+    match = score["match"][i]
     return Picture(
-        _uri(thumbnail(nearest[i], **bounds)),
+        None if match < 0 else _uri(thumbnail(tensors["samples"][match], **bounds)),
         _uri(thumbnail(tensors["truth"][i], **bounds)),
-        f"{score['similarity'][i]:.3f}",
+        "none left" if match < 0 else f"{score['similarity'][i]:.3f}",
         "recovered" if score["recovered"][i] else "",
         bool(score["recovered"][i]),
     )
