@@ -1,0 +1,61 @@
+# Every target makes what it needs first: a virtual environment in .venv, once, and again when its inputs change.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: help setup demo test test-slow lint types format bench docs wheel clean
+.DEFAULT_GOAL := help
+
+help: ## say what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the virtual environment only
+
+# torch comes first and alone, so that the constraint picks the CPU build wherever the package index offers one.
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(READY) ## train on 20 digits, delete them, read them back from the weights
+	$(BIN)/vestige demo
+
+# One thread a process: results are bit-equal at a fixed number only, and two workers share two cores.
+test test-slow docs: export OMP_NUM_THREADS ?= 1
+
+test: $(READY) ## the fast tests and the examples in docstrings
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+	$(BIN)/python -m pytest --doctest-modules -q src
+
+test-slow: $(READY) ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --durations=10
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+format: $(READY) ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## ours and the published procedure on the same models, small sizes
+	$(BIN)/python benchmarks/reconstruct.py --quick
+
+docs: $(READY) ## run the examples, follow the links and read the command lines of README and docs
+	$(BIN)/python -m pytest tests/test_documents.py
+
+wheel: $(READY) ## build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove what make made
+	rm -rf $(VENV) dist
