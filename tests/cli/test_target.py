@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vestige.cli.target import read_target
+from vestige.cli.threads import settle_threads
 from vestige.core.margins import Loss
 from vestige.nets.checkpoint import save_model
 from vestige.nets.mlp import mlp
@@ -67,3 +68,15 @@ def test_what_does_not_fit_is_refused(options, words, tmp_path):
 def test_hostile_metadata_is_a_named_error(metadata, tmp_path):
     with pytest.raises(ValueError):
         read_target(saved(tmp_path, **metadata))
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "parameters", "expected"), [(3, None, 1, 3), (None, None, 1, 1), (None, "2", 1, 2)]
+)
+def test_small_models_take_one_thread(given, environment, parameters, expected, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    torch.set_num_threads(2)
+    settle_threads(given, parameters)
+    assert torch.get_num_threads() == expected

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.report import render_report, write_report
@@ -91,6 +91,7 @@ def test_hostile_names_stay_text(audit):
     assert sum(HOSTILE in word for word in page.words) >= 9
 
 
+@settings(max_examples=12)
 @given(name=st.text(max_size=30))
 def test_any_name_keeps_the_page_whole(name, audit):
     manifest, results, tensors, _ = audit(name=name)

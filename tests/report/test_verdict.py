@@ -23,11 +23,27 @@ def test_scored(count, level, words):
     assert found is level and words in sentence and sentence.count(". ") == 0
 
 
+def test_a_null_that_reaches_as_many_ends_the_claim():
+    results = score(5)
+    results["score"]["nulls"] = [{"name": "white noise", "n_recovered": None}, {"name": "rows", "n_recovered": 5}]
+    level, sentence = verdict(results)
+    assert level is Level.UNKNOWN and "rows come as close to 5" in sentence and "no leak" in sentence
+    results["score"]["nulls"][1]["n_recovered"] = 4
+    assert verdict(results)[0] is Level.LEAKS
+
+
+def test_noise_alone_proves_no_leak():
+    results = score(20)
+    results["score"]["held_out"] = False
+    level, sentence = verdict(results)
+    assert level is Level.SOME and "without held-out data" in sentence
+
+
 def test_without_data_it_is_an_estimate():
     level, sentence = verdict({"score": None, "reconstruction": {"confidence": [0.9, 0.6, 0.1]}})
     assert level is Level.SOME and "2 likely training samples" in sentence and "estimate" in sentence
     _, sentence = verdict({"reconstruction": {"confidence": [0.9, 0.6], "verified": [True, False]}})
-    assert "1 of which fit the weights' equations exactly" in sentence
+    assert "1 of which fit the first layer's equations" in sentence
     level, sentence = verdict({"reconstruction": {"confidence": []}})
     assert level is Level.UNKNOWN and "--data" in sentence
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from vestige.cli.app import out
 from vestige.cli.pipeline import Effort, open_run, perform
 from vestige.cli.target import read_target
+from vestige.cli.threads import settle_threads
 from vestige.cli.truth import read_truth
 from vestige.runs import RunFolder, RunState
 
@@ -22,6 +23,7 @@ Out = Annotated[
 Candidates = Annotated[int | None, typer.Option(min=1, help="Candidates a restart; default: from the weights.")]
 Restarts = Annotated[int | None, typer.Option(min=1, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the same machine.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Default: one for small models, which is faster.")]
 Solver = Annotated[str, typer.Option(help="default (ours) or published (the papers' procedure).")]
 Pickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a .pt file, tensors only, in its own process.")]
 Shape = Annotated[str | None, typer.Option(help="Shape of one input, such as 64 or 3x32x32; default: from the file.")]
@@ -43,6 +45,7 @@ def audit(
     solver: Solver = "default",
     trust_pickle: Pickle = False,
     input_shape: Shape = None,
+    threads: Threads = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
 
@@ -58,6 +61,7 @@ def audit(
         weight_decay=weight_decay,
         trust_pickle=trust_pickle,
     )
+    settle_threads(threads, target.parameters)
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata)
     effort = Effort(n_candidates, restarts, seed, solver)
     run = open_run(out or Path(f"vestige-audit-{model.stem}"), "audit", target, effort, truth)
@@ -76,6 +80,7 @@ def reconstruct(
     solver: Solver = "default",
     trust_pickle: Pickle = False,
     input_shape: Shape = None,
+    threads: Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
     target = read_target(
@@ -86,6 +91,7 @@ def reconstruct(
         weight_decay=weight_decay,
         trust_pickle=trust_pickle,
     )
+    settle_threads(threads, target.parameters)
     effort = Effort(n_candidates, restarts, seed, solver)
     run = open_run(out or Path(f"vestige-reconstruct-{model.stem}"), "reconstruct", target, effort, None)
     show(run, perform(run, target, effort, None))

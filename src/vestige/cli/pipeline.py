@@ -23,7 +23,9 @@ from vestige.core.margins import Loss, check_labels
 from vestige.core.rng import child
 from vestige.core.stationarity import stationarity
 from vestige.core.theory import TheoryCheck, check_theory
-from vestige.reconstruct import Reconstruction, ReconstructionScore, reconstruct_from_weights, score_reconstruction
+from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
+from vestige.reconstruct.weights import reconstruct_from_weights
 from vestige.report import verdict, write_report
 from vestige.runs import Interrupted, RunFolder, RunState, stop_requests
 
@@ -94,7 +96,7 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
             loss=target.loss,
             weight_decay=target.weight_decay,
             space=target.space,
-            **({} if effort.restarts is None else {"restarts": effort.restarts}),
+            restarts=effort.restarts,
             solver=effort.solver,
             generator=child(effort.seed, "reconstruct"),
             on_step=recorded(run, stop, bar),
@@ -169,7 +171,7 @@ def _results(
     if truth is not None and score is not None:
         at_truth, notes = _at_truth(target, truth)
         warnings += [*truth.warnings, *score.warnings, *notes]
-        results |= {"score": score_summary(score), "stationarity": at_truth}
+        results |= {"score": score_summary(score, held_out=truth.held_out is not None), "stationarity": at_truth}
     level, sentence = verdict(results)
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
 

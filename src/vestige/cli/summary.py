@@ -8,7 +8,8 @@ from torch import Tensor
 from vestige.cli.target import Target
 from vestige.core.cite import citation
 from vestige.core.theory import TheoryCheck
-from vestige.reconstruct import Reconstruction, ReconstructionScore
+from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.scoring import ReconstructionScore
 
 
 def number(value: float | int | Tensor | None) -> float | int | None:
@@ -96,14 +97,15 @@ def reconstruction_summary(found: Reconstruction, *, solver: str, seconds: float
     }
 
 
-def score_summary(score: ReconstructionScore) -> dict[str, Any]:
-    """What leaked, against the truth and against chance."""
+def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, Any]:
+    """What leaked, against the truth and against chance; `held_out`: whether unseen data set the threshold."""
     similarity = numbers(score.similarity)
     return {
         "n": len(similarity),
         "n_recovered": int(score.n_recovered),
         "candidates": score.n_candidates,
         "rate": score.rate,
+        "held_out": held_out,
         "metric": score.metric,
         "threshold": number(score.threshold),
         "similarity": similarity,

@@ -10,6 +10,7 @@ from torch import nn
 
 from vestige.cli.app import out as console
 from vestige.cli.progress import progress_bar
+from vestige.cli.threads import settle_threads
 from vestige.cli.truth import draw, recipe, split_classes
 from vestige.core.margins import Loss
 from vestige.core.rng import child
@@ -32,26 +33,34 @@ def train(
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("model.safetensors"),
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: one for small models.")] = None,
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
     if out.suffix != ".safetensors":
         raise ValueError(f"--out {out} given; the weights are written as .safetensors, give such a name.")
     dataset = load_data(data)
     chosen, _ = draw(split_classes(dataset, positive), n, seed)
-    trained = fit(chosen, architecture=arch, loss=loss, weight_decay=weight_decay, seed=seed)
+    trained = fit(chosen, architecture=arch, loss=loss, weight_decay=weight_decay, seed=seed, threads=threads)
     save(trained, chosen, out, recipe(dataset, n, seed, positive))
     report(trained)
     console.print(f"wrote {out}", markup=False)
 
 
 def fit(
-    chosen: DataSet, *, architecture: str | None, loss: str | None, weight_decay: float, seed: int
+    chosen: DataSet,
+    *,
+    architecture: str | None,
+    loss: str | None,
+    weight_decay: float,
+    seed: int,
+    threads: int | None = None,
 ) -> tuple[Trained, Loss, float]:
     """Train on the samples minus their mean; returns what came out, the loss and the decay."""
     outputs = 1 if len(chosen.classes) == 2 else len(chosen.classes)
     size = torch.Size(chosen.shape).numel()
     text = architecture or f"mlp:{size}-{WIDTH}-{outputs}"
     model = parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
+    settle_threads(threads, sum(p.numel() for p in model.parameters()))
     x, _ = centred(chosen)
     picked = Loss(loss) if loss else (Loss.LOGISTIC if _outputs(model, x) == 1 else Loss.CROSS_ENTROPY)
     with progress_bar("training") as bar:

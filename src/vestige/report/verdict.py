@@ -34,12 +34,25 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
 
 def _scored(score: Mapping[str, Any]) -> tuple[Level, str]:
     count, total, rate = score["n_recovered"], score["n"], f"{100 * score['rate']:g} %"
+    nulls = {null["name"]: null["n_recovered"] or 0 for null in score.get("nulls", ())}
+    best = max(nulls, key=lambda name: nulls[name], default="")
     if count == 0:
         return Level.NOTHING, (
             f"None of the {total} training samples was recovered beyond what chance reaches in {rate} of comparisons: "
             "this attack found nothing, which does not prove that nothing leaks."
         )
     share = "All" if count == total else f"{count} of the"
+    verb = "is" if count == 1 else "are"
+    if nulls.get(best, 0) >= count:
+        return Level.UNKNOWN, (
+            f"{share} {total} training samples {verb} close to a reconstruction, but {best} come as close to "
+            f"{nulls[best]}: this comparison shows no leak."
+        )
+    if not score.get("held_out", True):
+        return Level.SOME, (
+            f"{share} {total} training samples {verb} closer to a reconstruction than noise comes; without held-out "
+            "data this does not show that the weights gave away more than what all such samples share."
+        )
     level = Level.LEAKS if 4 * count >= total else Level.SOME
     verb = "was" if count == 1 else "were"
     return level, (
@@ -62,7 +75,7 @@ def _unscored(found: Mapping[str, Any]) -> tuple[Level, str]:
         )
     plural = "s" if likely > 1 else ""
     verified = sum(map(bool, found.get("verified", ())))
-    exact = f", {verified} of which fit the weights' equations exactly, which chance does not" if verified else ""
+    exact = f", {verified} of which fit the first layer's equations" if verified else ""
     return Level.SOME, (
         f"The weights alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more){exact}; "
         "without the training data this is an estimate, not a measurement."
