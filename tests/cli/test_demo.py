@@ -17,3 +17,4 @@ def test_demo_recovers_three_quarters(tmp_path, capsys):
     assert all((null["n_recovered"] or 0) <= 1 for null in results["score"]["nulls"])
     assert "digits deleted" in capsys.readouterr().out
     assert (tmp_path / "demo" / "model.safetensors").exists()
+    assert run(["demo", "--out", str(tmp_path / "demo")]) == 0  # trains the same weights, so it goes on in the folder

@@ -145,3 +145,15 @@ def test_what_does_not_fit_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="int8"):
         load_model(path)
     assert isinstance(mlp([3, 2, 1]), nn.Module)
+
+
+def test_equal_models_make_equal_files(tmp_path):
+    model = mlp([3, 4, 2], generator=torch.Generator().manual_seed(0))
+    metadata = {name: "ä" * size for size, name in enumerate(["loss", "space", "seed", "data", "n", "weight_decay"])}
+    written = set()
+    for number, names in enumerate([sorted(metadata), sorted(metadata, reverse=True)] * 4):
+        path = tmp_path / f"{number}.safetensors"
+        save_model(model, path, metadata={name: metadata[name] for name in names}, tensors={"mean": torch.ones(3)})
+        written.add(path.read_bytes())
+        assert load_model(path).metadata.items() >= metadata.items()
+    assert len(written) == 1

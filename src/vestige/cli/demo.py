@@ -41,4 +41,6 @@ def _train(weights: Path, n: int, seed: int) -> None:
     trained = fit(chosen, architecture=None, loss="cross_entropy", weight_decay=1e-3, seed=seed)
     save(trained, chosen, weights, recipe(dataset, n, seed, None))
     report(trained)
-    console.print(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.", markup=False)
+    console.print(
+        f"{n} digits deleted; only {weights} is left. The attack reads nothing else.", markup=False, soft_wrap=True
+    )

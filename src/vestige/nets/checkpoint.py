@@ -1,5 +1,6 @@
 """Models in and out of safetensors files: strict shapes, finite values, metadata that an audit reads, no code run."""
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,17 @@ def save_model(
         state[EXTRA + name.removeprefix(EXTRA)] = extra.detach().cpu().clone().contiguous()
     check_names(target, list(state))
     check_finite(target, state)
-    _write_whole(target, save(state, stored))
+    _write_whole(target, _stable(save(state, stored)))
+
+
+def _stable(data: bytes) -> bytes:
+    """With sorted metadata: safetensors writes them in random order, and equal models should hash equal."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _described(model: nn.Module, metadata: Mapping[str, str]) -> str | None:
