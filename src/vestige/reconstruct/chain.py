@@ -48,7 +48,9 @@ class Chain:
 
     def first_augmented(self) -> Float[Tensor, "h r1"]:
         """Target of the first layer, [W b] in span coordinates; without a bias W alone."""
-        parts = [self.target_weights[0], self.target_biases[0][:, None]] if self.has_bias[0] else self.target_weights[:1]
+        parts = (
+            [self.target_weights[0], self.target_biases[0][:, None]] if self.has_bias[0] else self.target_weights[:1]
+        )
         return torch.cat(list(parts), 1)
 
     def augmented(self, z: Float[Tensor, "*m r"]) -> Float[Tensor, "*m r1"]:
@@ -68,12 +70,18 @@ def read_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
     if len(linears) != len(relus) + 1 or len(linears) < 2:
         return None
     names = [str(position + 2 * k) for k in range(len(linears))]
-    weights = [m.weight.detach().to(dtype) for m in linears]
-    biases = [m.bias.detach().to(dtype) if m.bias is not None else m.weight.new_zeros(len(m.weight)).to(dtype) for m in linears]
+    state = {k: v.detach().to(dtype) for k, v in model.named_parameters()}
+    weights = [state[f"{n}.weight"] for n in names]
+    has_bias = tuple(f"{n}.bias" in state for n in names)
+    biases = [state.get(f"{n}.bias", w.new_zeros(len(w))) for n, w in zip(names, weights, strict=True)]
     reference = reference or {}
-    target_w = [w - reference[f"{n}.weight"].to(w) if f"{n}.weight" in reference else w for n, w in zip(names, weights, strict=True)]
-    target_b = [b - reference[f"{n}.bias"].to(b) if f"{n}.bias" in reference else b for n, b in zip(names, biases, strict=True)]
-    has_bias = tuple(m.bias is not None for m in linears)
+    target_w = [
+        w - reference[f"{n}.weight"].to(w) if f"{n}.weight" in reference else w
+        for n, w in zip(names, weights, strict=True)
+    ]
+    target_b = [
+        b - reference[f"{n}.bias"].to(b) if f"{n}.bias" in reference else b for n, b in zip(names, biases, strict=True)
+    ]
     _, spectrum, right = torch.linalg.svd(target_w[0].double(), full_matrices=False)
     columns = [target_w[0].double()] + ([target_b[0].double()[:, None]] if has_bias[0] else [])
     singular = torch.linalg.svdvals(torch.cat(columns, 1))

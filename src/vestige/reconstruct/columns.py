@@ -16,21 +16,29 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.chain import Chain
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
+DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
 
 @dataclass(frozen=True)
 class ColumnSpace:
-    """Orthonormal bases of the two spaces that a column must agree with: (h, n) and (h, q)."""
+    """Bases of the two spaces that a column must agree with, over the neurons that training left alive.
+
+    Attributes:
+        first: (h, n) orthonormal basis of the column space of [W b].
+        output: (h, q) basis of the rows of V, with the same neurons.
+        alive: which neurons of the network these are: weight decay drives many to zero, where every column vanishes.
+    """
 
     first: Float[Tensor, "h n"]
     output: Float[Tensor, "h q"]
+    alive: Bool[Tensor, " width"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,15 @@ def join(parts: list[Columns]) -> Columns:
 
 def column_space(chain: Chain, *, zero_sum: bool) -> ColumnSpace:
     """The spaces of (1); `zero_sum` for losses whose output multipliers sum to zero (cross-entropy, class margins)."""
-    left, _, _ = torch.linalg.svd(chain.first_augmented().double(), full_matrices=False)
-    rows = chain.weights[1].double().T
+    first = chain.first_augmented().double()
+    size = first.norm(dim=1)
+    alive = size > DEAD * size.max()
+    left, _, _ = torch.linalg.svd(first[alive], full_matrices=False)
+    rows = chain.weights[1].double().T[alive]
     if zero_sum and chain.out > 1:
         rows = rows - rows.mean(1, keepdim=True)
     output, size, _ = torch.linalg.svd(rows, full_matrices=False)
-    return ColumnSpace(left[:, : chain.rank], output[:, size > 1e-6 * size[0]])
+    return ColumnSpace(left[:, : chain.rank], output[:, size > 1e-6 * size[0]], alive)
 
 
 def fit_columns(
@@ -78,7 +89,7 @@ def fit_columns(
 
     Args:
         space: from `column_space`.
-        preactivations: W x + b of rough candidates; the fifth nearest to zero is not trusted at first.
+        preactivations: W x + b of rough candidates at all neurons; the fifth nearest to zero is not trusted at first.
         generator: start of the power iteration.
         rounds: alternations between gates and column.
 
@@ -86,7 +97,7 @@ def fit_columns(
         As many columns as candidates, several of which may be the same one.
     """
     size = max(1, MEMORY // (8 * space.first.numel()))
-    parts = [_fit(space, z.double(), generator, rounds) for z in preactivations.split(size)]
+    parts = [_fit(space, z.double(), generator, rounds) for z in preactivations[:, space.alive].split(size)]
     return join(parts)
 
 
@@ -107,8 +118,8 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
     c = torch.randn(len(z), space.first.shape[1], 1, generator=generator, dtype=torch.float64).to(z.device)
     s = full = z
     for k in range(rounds):
-        c, l = _smallest(space, weight, weight * gate, c, steps=12 if k == 0 else 2)
-        s, full = c @ space.first.T, l @ space.output.T
+        c, multipliers = _smallest(space, weight, weight * gate, c, steps=12 if k == 0 else 2)
+        s, full = c @ space.first.T, multipliers @ space.output.T
         c = c[:, :, None]
         gate = (s - full).abs() < s.abs()
         distance = _distance(s, full)

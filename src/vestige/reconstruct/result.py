@@ -15,12 +15,12 @@ class Reconstruction:
 
     Attributes:
         samples: one for each group of candidates that agree.
-        confidence: in [0, 1]; share of such samples expected to be training samples (see `vestige.reconstruct.clusters`).
+        confidence: in [0, 1]; how sure it is that this is a training sample (see `vestige.reconstruct.clusters`).
         support: how many restarts or rounds found the sample.
         spread: 1 - mean cosine between the candidates of its group and the sample.
         cotangents: output multipliers l of the sample, up to a positive factor.
         label: output with the largest multiplier (0 or 1 by its sign for one output).
-        verified: whether the sample's column fits the first layer's equations exactly, which no chance fit does.
+        verified: whether the sample's column fits the first layer's equations exactly and its gates agree.
         candidates: everything the search returned.
         candidate_cotangents: their multipliers.
         restart: which restart or round each came from.

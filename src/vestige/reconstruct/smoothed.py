@@ -116,7 +116,13 @@ def search(
     unit = sample_norm / z.shape[-1] ** 0.5
     optimizer = torch.optim.Adam([{"params": [z], "lr": 0.06 * unit}, {"params": [raw], "lr": 0.02}], betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [0.06 * unit, 0.02], total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
+        optimizer,
+        [0.06 * unit, 0.02],
+        total_steps=steps,
+        pct_start=0.1,
+        cycle_momentum=False,
+        div_factor=10,
+        final_div_factor=100,
     )
     good, outcome, done = (z.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT, 0
     low, high = sharpness
@@ -151,7 +157,10 @@ def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
     At a stationary point of a homogeneous network every layer has the same squared norm (2206.07758's code starts
     only the first layer small, so that without weight decay the others keep most of their initialisation).
     """
-    norms = [float(w.square().sum() + b.square().sum()) for w, b in zip(chain.target_weights, chain.target_biases, strict=True)]
+    norms = [
+        float(w.square().sum() + b.square().sum())
+        for w, b in zip(chain.target_weights, chain.target_biases, strict=True)
+    ]
     if weight_decay:
         return [1.0] * len(norms)
     return [1.0] + [min(1.0, norms[0] / norm) ** 2 for norm in norms[1:]]
@@ -164,7 +173,7 @@ def _start(chain, candidates, restarts, sample_norm, zero_sum, start, generator)
         z = torch.randn(restarts, candidates, r, generator=generator, dtype=like.dtype) * (0.4 * sample_norm / r**0.5)
         raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=like.dtype)
         z, raw = z.to(like.device), raw.to(like.device)
-        # One scale for all: the sums of gradients have the norm of what they must sum to.
+        # One scale for all, from norms: the sums begin at a third of what they must reach.
         first = gradient_sums(chain, z, _multipliers(raw, 1.0, zero_sum), 20.0)[0][0]
         scale = float(chain.target_weights[0].norm() / first.flatten(1).norm(dim=1).mean())
     else:

@@ -1,0 +1,172 @@
+"""The joint search for modules that are no MLP chain: convolutions, other activations, anything differentiable.
+
+The same objective as `vestige.reconstruct.smoothed`, in the space of the input itself and by automatic
+differentiation: one backward pass for the sum of gradients, and one through it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
+from vestige.core.outcome import Outcome, Step
+from vestige.reconstruct.smoothed import CHECK_EVERY
+
+
+@dataclass(frozen=True)
+class AnyJoint:
+    """End of a search: candidates in model space, multipliers, and the relative squared residual of every parameter."""
+
+    x: Float[Tensor, "restarts m ..."]
+    multipliers: Float[Tensor, "restarts m out"]
+    residual: dict[str, Float[Tensor, " restarts"]]
+    steps: int
+    outcome: Outcome
+
+
+def search_any(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    candidates: int,
+    restarts: int,
+    steps: int,
+    pixel_scale: float,
+    zero_sum: bool,
+    reference: Mapping[str, Tensor] | None,
+    forgets: bool,
+    box: tuple[Tensor, Tensor] | None,
+    generator: torch.Generator,
+    on_step: Callable[[Step], None] | None = None,
+    sharpness: tuple[float, float] = (20.0, 100.0),
+) -> AnyJoint:
+    """Restart after restart of Adam on candidates and multipliers.
+
+    Args:
+        model: any module in evaluation mode.
+        shape: of one input.
+        candidates: how many a restart.
+        restarts: one after the other.
+        steps: of Adam, each.
+        pixel_scale: rough standard deviation of an input's entries.
+        zero_sum: whether multipliers sum to zero over the outputs.
+        reference: parameters before training, if known.
+        forgets: whether training forgot the initialisation of later layers (weight decay).
+        box: lowest and highest sample in model space.
+        generator: source of the starts.
+        on_step: progress.
+        sharpness: of the gates of nn.ReLU modules, first and last.
+
+    Returns:
+        The last states.
+    """
+    problem = _Problem(model, reference, forgets, zero_sum, box, sharpness)
+    ends, outcome = [], Outcome.BUDGET_SPENT
+    for restart in range(restarts):
+        note = f"restart {restart + 1} of {restarts}"
+        told = None if on_step is None else _shifted(on_step, restart * steps, restarts * steps, note)
+        end, finite = _one(problem, shape, candidates, steps, pixel_scale, generator, told)
+        ends.append(end)
+        outcome = outcome if finite else Outcome.NOT_FINITE
+    residuals = [problem.residual(x, multipliers) for x, multipliers in ends]
+    return AnyJoint(
+        torch.stack([x for x, _ in ends]),
+        torch.stack([multipliers for _, multipliers in ends]),
+        {name: torch.stack([r[name] for r in residuals]) for name in problem.weights},
+        steps * restarts,
+        outcome,
+    )
+
+
+class _Problem:
+    """The network with softened gates, what its gradients must sum to, and what leaving the box costs."""
+
+    def __init__(self, model, reference, forgets, zero_sum, box, sharpness):
+        try:
+            self.net = smoothed(model, sharpness[0])
+        except ValueError:  # no nn.ReLU: smooth activations need no softening
+            self.net = model
+        self.like = next(model.parameters())
+        start = reference or {}
+        self.target = {
+            k: p.detach() - start.get(k, torch.zeros_like(p)) for k, p in model.named_parameters() if p.requires_grad
+        }
+        self.weights = _parameter_weights(self.target, forgets)
+        self.zero_sum, self.box, self.sharpness = zero_sum, box, sharpness
+
+    def multipliers(self, raw: Tensor, scale: float) -> Tensor:
+        return scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
+
+    def loss(self, x: Tensor, multipliers: Tensor, progress: float) -> Tensor:
+        _sharpen(self.net, self.sharpness[0] * (self.sharpness[1] / self.sharpness[0]) ** progress)
+        sums = weighted_gradient(self.net, x, multipliers, create_graph=True)
+        gaps = [w * (self.target[n] - sums[n]).square().sum() for n, w in self.weights.items()]
+        if self.box is not None:
+            gaps.append(
+                ((x - self.box[1]).relu().square() + (self.box[0] - x).relu().square()).flatten(1).mean(1).sum()
+            )
+        return torch.stack(gaps).sum()
+
+    def scale(self, x: Tensor, raw: Tensor) -> float:
+        """From norms: the sums begin with the norm of the first parameter."""
+        first = next(iter(self.target))
+        sums = weighted_gradient(self.net, x, self.multipliers(raw, 1.0))
+        return float(self.target[first].norm() / sums[first].norm().clamp_min(1e-30))
+
+    def residual(self, x: Tensor, multipliers: Tensor) -> dict[str, Tensor]:
+        sums = weighted_gradient(self.net, x, multipliers)
+        return {
+            n: (self.target[n] - sums[n]).square().sum() / self.target[n].square().sum().clamp_min(1e-30)
+            for n in self.weights
+        }
+
+
+def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step) -> tuple[tuple[Tensor, Tensor], bool]:
+    like = problem.like
+    x = (torch.randn(candidates, *shape, generator=generator, dtype=like.dtype) * (0.4 * pixel_scale)).to(like.device)
+    with torch.no_grad():
+        out = problem.net(x[:1]).reshape(1, -1).shape[1]
+    raw = torch.randn(candidates, out, generator=generator, dtype=like.dtype).to(like.device)
+    scale = problem.scale(x, raw)
+    x.requires_grad_()
+    raw.requires_grad_()
+    rates = [0.06 * pixel_scale, 0.02]
+    groups = [{"params": [v], "lr": lr} for v, lr in zip((x, raw), rates, strict=True)]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
+    )
+    good, finite = (x.detach().clone(), raw.detach().clone()), True
+    for k in range(steps):
+        loss = problem.loss(x, problem.multipliers(raw, scale), k / steps)
+        x.grad, raw.grad = torch.autograd.grad(loss, (x, raw))
+        optimizer.step()
+        schedule.step()
+        if (k + 1) % CHECK_EVERY == 0 or k + 1 == steps:
+            finite = bool(torch.isfinite(x).all() & torch.isfinite(raw).all())
+            if not finite:
+                break
+            good = (x.detach().clone(), raw.detach().clone())
+        if on_step is not None:
+            on_step(Step(k + 1, steps, float(loss.detach())))
+    return (good[0], problem.multipliers(good[1], scale)), finite
+
+
+def _shifted(on_step: Callable[[Step], None], done: int, total: int, note: str) -> Callable[[Step], None]:
+    return lambda step: on_step(Step(done + step.index, total, step.value, note))
+
+
+def _parameter_weights(target: Mapping[str, Tensor], forgets: bool) -> dict[str, float]:
+    """One over the squared norm of each parameter; squared again for what outweighs the first, whose init it keeps."""
+    first = float(next(iter(target.values())).square().sum())
+    norms = {n: max(float(t.square().sum()), 1e-30) for n, t in target.items()}
+    return {n: (1.0 if forgets else min(1.0, first / norm) ** 2) / norm for n, norm in norms.items()}
+
+
+def _sharpen(net: nn.Module, alpha: float) -> None:
+    for module in net.modules():
+        if isinstance(module, SmoothedReLU):
+            module.alpha = alpha

@@ -1,0 +1,135 @@
+"""From everything a search returned to what an auditor reads first: verified samples, then groups that agree."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vestige.core.cite import Paper
+from vestige.core.outcome import Outcome, Step
+from vestige.reconstruct.chain import Chain
+from vestige.reconstruct.clusters import cluster_candidates, is_collapse
+from vestige.reconstruct.result import Reconstruction
+
+SAME = 0.95  # cosine from which a candidate counts as the verified sample again
+SOURCE = (
+    Paper("2206.07758", "Reconstructing Training Data from Trained Neural Networks",
+          ("Niv Haim", "Gal Vardi", "Gilad Yehudai", "Ohad Shamir", "Michal Irani"), 2022,
+          "Advances in Neural Information Processing Systems"),
+    Paper("2305.03350", "Reconstructing Training Data from Multiclass Neural Networks",
+          ("Gon Buzaglo", "Niv Haim", "Gilad Yehudai", "Gal Vardi", "Michal Irani"), 2023),
+    Paper("2307.01827", "Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses",
+          ("Gon Buzaglo", "Niv Haim", "Gilad Yehudai", "Gal Vardi", "Yakir Oz", "Yaniv Nikankin", "Michal Irani"), 2023,
+          "Advances in Neural Information Processing Systems"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Everything a search returned, in model space and flattened; `verified` holds samples, multipliers, exactness."""
+
+    x: Float[Tensor, "c d"]
+    multipliers: Float[Tensor, "c out"]
+    restart: Int[Tensor, " c"]
+    residual: Float[Tensor, " restarts"]
+    residual_per_layer: dict[str, float]
+    verified: tuple[Tensor, Tensor, Tensor] | None
+    evaluations: int
+    outcome: Outcome
+    requested: int | None
+
+
+def assemble(
+    pool: Pool, shape: tuple[int, ...], outputs: int, chain: Chain | None, history: tuple[Step, ...]
+) -> Reconstruction:
+    """Rank, group and warn."""
+    verified = pool.verified or (pool.x[:0], pool.multipliers[:0], pool.residual[:0])
+    order = verified[2].argsort(descending=True)
+    sure, sure_l, exact = (v[order] for v in verified)
+    repeats = _cosine(pool.x, sure)
+    taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(pool.x), dtype=torch.bool, device=pool.x.device)
+    cluster = torch.full((len(pool.x),), -1, device=pool.x.device)
+    if len(sure):
+        cluster[taken] = repeats[taken].argmax(1)
+    free = (~taken).nonzero().flatten()
+    size = pool.multipliers.norm(dim=1)
+    groups = cluster_candidates(pool.x[free], pool.restart[free], size[free]) if len(free) else None
+    samples, confidence = [sure], [_verified_confidence(exact)]
+    support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
+    if groups is not None:
+        samples.append(groups.representative)
+        confidence.append(groups.confidence.to(exact))
+        support.append(groups.support)
+        spread.append(groups.spread)
+        cotangents.append(torch.stack([pool.multipliers[free[m]].mean(0) for m in groups.members]))
+        for k, members in enumerate(groups.members):
+            cluster[free[members]] = len(sure) + k
+    return Reconstruction(
+        samples=torch.cat(samples).reshape(-1, *shape),
+        confidence=torch.cat(confidence),
+        support=torch.cat(support),
+        spread=torch.cat(spread).to(exact),
+        cotangents=torch.cat(cotangents),
+        label=_labels(torch.cat(cotangents)),
+        verified=torch.arange(sum(map(len, samples)), device=pool.x.device) < len(sure),
+        candidates=pool.x.reshape(-1, *shape),
+        candidate_cotangents=pool.multipliers,
+        restart=pool.restart,
+        cluster=cluster,
+        residual=pool.residual,
+        residual_per_layer=pool.residual_per_layer,
+        history=history,
+        singular_values=pool.x.new_zeros(0) if chain is None else chain.singular_values,
+        identifiable=0 if chain is None else chain.rank,
+        collapse=(collapse := is_collapse(pool.x, max(2, outputs))),
+        gradient_evaluations=pool.evaluations,
+        outcome=pool.outcome,
+        warnings=_warnings(pool, chain, collapse),
+        source=SOURCE,
+    )
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
+
+
+def _verified_confidence(exact: Tensor) -> Tensor:
+    """A column that fits exactly is no accident; what is left open is how well the sample follows from it."""
+    return (0.9 + 0.1 * exact).clamp(max=1.0)
+
+
+def _support(repeats: Tensor, restart: Tensor, count: int) -> Tensor:
+    found = [restart[repeats[:, k] >= SAME].unique().numel() for k in range(count)]
+    return torch.tensor(found, dtype=torch.long, device=repeats.device).clamp(min=1)
+
+
+def _spread(repeats: Tensor, count: int) -> Tensor:
+    near = [repeats[repeats[:, k] >= SAME, k] for k in range(count)]
+    return torch.stack([1 - n.mean() if len(n) else n.new_zeros(()) for n in near]) if count else repeats.new_zeros(0)
+
+
+def _labels(cotangents: Tensor) -> Tensor:
+    return (cotangents[:, 0] > 0).long() if cotangents.shape[1] == 1 else cotangents.argmax(1)
+
+
+def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...]:
+    said = []
+    if chain is None:
+        said.append(
+            "No ReLU MLP: the search ran in input space, where far fewer samples are found; no sample is verified."
+        )
+    elif not chain.clear:
+        said.append(
+            f"The singular values of the first layer have no gap: more samples were trained on than its {chain.rank} "
+            "directions tell apart, or training never forgot its initialisation; single samples cannot be verified."
+        )
+    if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:
+        said.append(f"n_candidates={pool.requested} given; the first layer tells at most {chain.rank} samples apart.")
+    if collapse:
+        said.append(
+            "The candidates collapse to about one per class: what is shown are class means, not single samples."
+        )
+    if pool.outcome is Outcome.NOT_FINITE:
+        said.append("A search became NaN or infinite; its last finite state was kept.")
+    return tuple(said)

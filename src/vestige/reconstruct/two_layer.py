@@ -1,0 +1,238 @@
+"""Two-layer ReLU networks: joint search and single-sample columns in turn, until no new sample is found.
+
+The joint search brings rough candidates; their columns are sharpened and verified one by one; what is verified is
+taken out of the equation (the residual is read orthogonally to it), which leaves a smaller problem of the same kind for
+the next round. At the end the samples follow from their columns by linear least squares: given all s_i, equation (1)
+of `vestige.reconstruct.columns` is linear in the x_i.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.chain import Chain
+from vestige.reconstruct.columns import EXACT, Columns, ColumnSpace, column_space, distinct, fit_columns, join
+from vestige.reconstruct.smoothed import Joint, gradient_sums, search
+
+MAX_ROUNDS = 12
+AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
+QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
+LAST_SHARPNESS = (20.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The settings that every joint search of a reconstruction shares."""
+
+    sample_norm: float
+    layer_weights: list[float]
+    zero_sum: bool
+    box: tuple[Tensor, Tensor] | None
+    steps: int
+    generator: torch.Generator
+    on_step: Callable[[Step], None] | None = None
+
+
+@dataclass
+class Rounds:
+    """Progress of the rounds: verified columns, and the joint searches that led to them."""
+
+    columns: Columns | None = None
+    joints: list[Joint] = field(default_factory=list)
+    quiet: int = 0
+
+    @property
+    def found(self) -> int:
+        return 0 if self.columns is None else len(self.columns)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State for a checkpoint."""
+        state = {"quiet": torch.tensor(self.quiet), "rounds": torch.tensor(len(self.joints))}
+        for k, joint in enumerate(self.joints):
+            state |= {f"{k}.z": joint.z, f"{k}.multipliers": joint.multipliers, f"{k}.residual": joint.residual}
+            state |= {
+                f"{k}.steps": torch.tensor(joint.steps),
+                f"{k}.finite": torch.tensor(joint.outcome != Outcome.NOT_FINITE),
+            }
+        if self.columns is not None:
+            state |= {name: getattr(self.columns, name) for name in ("s", "full", "zeros", "exact")}
+        return {name: tensor.contiguous() for name, tensor in state.items()}
+
+    @staticmethod
+    def restored(state: Mapping[str, Tensor]) -> "Rounds":
+        """Inverse of `tensors`."""
+        joints = [
+            Joint(
+                state[f"{k}.z"],
+                state[f"{k}.multipliers"],
+                state[f"{k}.residual"],
+                int(state[f"{k}.steps"]),
+                Outcome.BUDGET_SPENT if state[f"{k}.finite"] else Outcome.NOT_FINITE,
+            )
+            for k in range(int(state["rounds"]))
+        ]
+        columns = Columns(*(state[name] for name in ("s", "full", "zeros", "exact"))) if "s" in state else None
+        return Rounds(columns, joints, int(state["quiet"]))
+
+
+@dataclass(frozen=True)
+class TwoLayer:
+    """Verified samples in span coordinates, their multipliers, how exactly they fit, and all joint searches."""
+
+    z: Float[Tensor, "k r"]
+    multipliers: Float[Tensor, "k out"]
+    exact: Float[Tensor, " k"]
+    joints: list[Joint]
+    steps: int
+    outcome: Outcome
+
+
+def solve_two_layer(
+    chain: Chain,
+    settings: Search,
+    *,
+    candidates: int,
+    restarts: int,
+    state: Mapping[str, Tensor] | None = None,
+    save: Callable[[dict[str, Tensor]], None] | None = None,
+) -> TwoLayer:
+    """Rounds of joint search and columns, then the samples by least squares.
+
+    Args:
+        chain: of two layers.
+        settings: of the joint searches.
+        candidates: in the first round; later ones take twice what is still missing.
+        restarts: joint searches at once in the first round.
+        state: a saved state to go on from.
+        save: called with the state after each round.
+
+    Returns:
+        What was verified; everything else is in `joints`.
+    """
+    rounds = Rounds() if state is None else Rounds.restored(state)
+    space = column_space(chain, zero_sum=settings.zero_sum)
+    while len(rounds.joints) < MAX_ROUNDS and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
+        _round(chain, space, settings, rounds, candidates, restarts)
+        if save is not None:
+            save(rounds.tensors())
+    steps = sum(joint.steps * len(joint.z) for joint in rounds.joints)
+    outcome = Outcome.CONVERGED if rounds.found >= chain.rank else Outcome.STAGNATED
+    if any(joint.outcome is Outcome.NOT_FINITE for joint in rounds.joints):
+        outcome = Outcome.NOT_FINITE
+    like = chain.weights[0]
+    if rounds.columns is None:
+        empty = like.new_zeros(0, chain.basis.shape[1])
+        return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
+    rest, spent = _rest(chain, space, settings, rounds)
+    z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
+    keep = keep & (agreement(chain, space, rounds.columns, z) >= AGREEMENT)
+    exact = rounds.columns.exact[keep].to(like)
+    return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps + spent, outcome)
+
+
+def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
+    """Which columns are a training sample's.
+
+    A vector of the n-dimensional column space can be made to vanish at n - 1 of h neurons whatever the network; a
+    sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two samples of a
+    class fall in between: nothing counts that fits half as well as the best.
+    """
+    h, n = space.first.shape
+    best = columns.zeros.max() if len(columns) else 0.0
+    return (columns.zeros > 0.2 + 0.5 * n / h) & (columns.zeros > 0.5 * best)
+
+
+def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "k r"]) -> Float[Tensor, " k"]:
+    """Share of the clear gates of each column that the sample opens and closes as the column says."""
+    u = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive]
+    size = columns.s.abs().mean(1, keepdim=True)
+    off = columns.s.abs() < EXACT * size
+    on = ((columns.s - columns.full).abs() < 2 * EXACT * size) & ~off
+    agrees = (off & (u < 0)) | (on & (u > 0))
+    return agrees.sum(1) / (off | on).sum(1).clamp(min=1)
+
+
+def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, candidates: int, restarts: int) -> None:
+    first = not rounds.joints
+    known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
+    number = len(rounds.joints)
+    joint = search(
+        chain,
+        candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
+        restarts=restarts if first else 1,
+        steps=settings.steps,
+        sample_norm=settings.sample_norm,
+        layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
+        zero_sum=settings.zero_sum,
+        known=known,
+        box=settings.box,
+        generator=spawn(settings.generator, "round", str(number)),
+        on_step=settings.on_step,
+        note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
+    )
+    rounds.joints.append(joint)
+    if joint.outcome is Outcome.NOT_FINITE:
+        rounds.quiet += 1
+        return
+    rough = (joint.z @ chain.weights[0].T + chain.biases[0]).flatten(0, 1)
+    fitted = fit_columns(space, rough, generator=spawn(settings.generator, "columns", str(number)))
+    before = rounds.found
+    both = fitted if rounds.columns is None else join([rounds.columns, fitted])
+    both = both[accepted(both, space)]
+    rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
+    rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
+
+
+def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
+    at_all = columns.s.new_zeros(len(space.alive), len(columns))
+    at_all[space.alive] = columns.s.T
+    return torch.linalg.qr(at_all)[0].to(chain.weights[0])
+
+
+def _rest(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds) -> tuple[Tensor, int]:
+    """What the samples that were not verified put into the first layer, [W b], from the best of two sharp searches."""
+    assert rounds.columns is not None
+    missing = chain.rank - rounds.found
+    target = chain.first_augmented()
+    if missing <= 0:
+        return torch.zeros_like(target), 0
+    joint = search(
+        chain,
+        candidates=max(20, 3 * missing),
+        restarts=2,
+        steps=settings.steps,
+        sample_norm=settings.sample_norm,
+        layer_weights=[1.0, 0.0],
+        zero_sum=settings.zero_sum,
+        sharpness=LAST_SHARPNESS,
+        known=_orthonormal(rounds.columns, space, chain),
+        generator=spawn(settings.generator, "rest"),
+        on_step=settings.on_step,
+        note=f"the {missing} samples not verified",
+    )
+    best = int(joint.residual[:, 0].argmin())
+    with torch.no_grad():
+        weight, bias = gradient_sums(chain, joint.z[best], joint.multipliers[best], LAST_SHARPNESS[1])[0]
+    parts = [weight, bias[:, None]] if chain.has_bias[0] else [weight]
+    return torch.cat(parts, 1), joint.steps * 2
+
+
+def _samples(
+    chain: Chain, space: ColumnSpace, columns: Columns, rest: Tensor, sample_norm: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve S X = [W b] - rest; a bias gives the scale (its coordinate is 1), otherwise the usual norm does."""
+    x = torch.linalg.lstsq(columns.s.T, (chain.first_augmented() - rest).double()[space.alive]).solution
+    if chain.has_bias[0]:
+        scale = x[:, -1:]
+        x = x[:, :-1]
+    else:
+        scale = x.norm(dim=1, keepdim=True) / sample_norm
+    keep = (scale.abs() > 1e-12).flatten() & torch.isfinite(x).all(1)
+    z = x / torch.where(scale.abs() > 1e-12, scale, 1.0)
+    multipliers = torch.linalg.lstsq(chain.weights[1].double().T[space.alive], (columns.full * scale).T).solution.T
+    return z.to(chain.weights[0]), multipliers.to(chain.weights[0]), keep
