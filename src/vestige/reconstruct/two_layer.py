@@ -37,6 +37,16 @@ class Search:
     generator: torch.Generator
     on_step: Callable[[Step], None] | None = None
 
+    @property
+    def start_norm(self) -> float:
+        """Where the range of inputs holds candidates together, a wide start finds more (digits: 19 of 20, not 15)."""
+        return self.sample_norm if self.box is None else 2 * self.sample_norm
+
+    @property
+    def sharpness(self) -> tuple[float, float]:
+        """Likewise gates may become sharper."""
+        return (20.0, 100.0) if self.box is None else (50.0, 300.0)
+
 
 @dataclass
 class Rounds:
@@ -166,7 +176,8 @@ def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, c
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
         restarts=restarts if first else 1,
         steps=settings.steps,
-        sample_norm=settings.sample_norm,
+        sample_norm=settings.start_norm,
+        sharpness=settings.sharpness,
         layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
         zero_sum=settings.zero_sum,
         known=known,

@@ -71,7 +71,7 @@ def reconstruct_from_weights(
         space: range of valid inputs and normalisation; candidates are returned in model space. None: no prior.
         reference_params: parameters before training by name; then theta - theta_0 is what the sum must equal
             (arXiv 2302.01428).
-        restarts: independent starts; None for 4, or for 1 where a two-layer network holds more than 50
+        restarts: independent starts; None for 6 (deeper networks: 4), for 1 where two layers hold more than 50
             samples: there the rounds are restarts.
         steps: Adam steps of one search; None for 1500 or 2500 (published: 50,000).
         solver: "default", or "published" for the procedure of the papers at their best published setting.
@@ -161,7 +161,7 @@ def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: i
             chain,
             settings,
             candidates=count,
-            restarts=restarts or (4 if chain.rank <= FEW else 1),
+            restarts=restarts or (6 if chain.rank <= FEW else 1),
             state=state,
             save=save,
         )
@@ -173,7 +173,8 @@ def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: i
             candidates=count,
             restarts=restarts or 4,
             steps=settings.steps,
-            sample_norm=settings.sample_norm,
+            sample_norm=settings.start_norm,
+            sharpness=settings.sharpness,
             layer_weights=settings.layer_weights,
             zero_sum=settings.zero_sum,
             box=settings.box,
