@@ -1,0 +1,78 @@
+"""What README and docs say is so: the examples run, the links lead somewhere, the command lines are understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+from vestige.cli import app
+from vestige.papers import RECORDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+SLOW = {"README.md"}  # trains and attacks a network of width 1000
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page, language):
+    return [text for kind, text in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def examples():
+    for page in PAGES:
+        for number, text in enumerate(blocks(page, "python")):
+            marks = [pytest.mark.slow] if name_of(page) in SLOW else []
+            yield pytest.param(text, id=f"{name_of(page)}-{number}", marks=marks)
+
+
+def command_lines():
+    for page in PAGES:
+        for text in blocks(page, "console"):
+            commands = [line[2:].split("#")[0].strip() for line in text.splitlines() if line.startswith("$ ")]
+            yield from (pytest.param(c, id=f"{name_of(page)}: {c}") for c in commands)
+
+
+@pytest.mark.parametrize("text", list(examples()))
+def test_examples_run(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_default_dtype(torch.float32)  # as a user has it
+    exec(compile(text, "example", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    targets = [t for t in LINK.findall(page.read_text(encoding="utf-8")) if not t.startswith("https://")]
+    lost = [t for t in targets if not (page.parent / t.partition("#")[0]).is_file()]
+    assert not lost
+    assert not any("#" in t for t in targets), "anchors are not checked; link to the page"
+
+
+@pytest.mark.parametrize("line", list(command_lines()))
+def test_command_lines_are_understood(line):
+    program, *arguments = shlex.split(line)
+    if program == "vestige" and arguments:
+        verbs = typer.main.get_command(app).commands
+        context = verbs[arguments[0]].make_context(arguments[0], arguments[1:])
+        assert context.params
+    elif program == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in arguments)
+
+
+def test_every_paper_that_works_has_its_page():
+    working = {record.paper.arxiv for record in RECORDS if record.works}
+    assert working == {page.stem for page in (ROOT / "docs" / "papers").glob("*.md")}
+
+
+def test_pages_are_reached_from_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = {(ROOT / "docs" / target).resolve() for target in LINK.findall(index) if ".md" in target}
+    assert linked == {page.resolve() for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"}
