@@ -101,7 +101,7 @@ def read_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
     )
 
 
-def numerical_rank(singular: Float[Tensor, " k"], gap: float = 10.0) -> tuple[int, bool]:
+def numerical_rank(singular: Float[Tensor, " k"], gap: float = 20.0) -> tuple[int, bool]:
     """How many singular values stand above the largest gap, and whether that gap is clear.
 
     A gap is a ratio of neighbours of at least `gap`; without one every value above 1e-6 of the largest counts.
