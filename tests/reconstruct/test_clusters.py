@@ -86,6 +86,17 @@ def test_faint_candidates_are_weaker_evidence():
     assert place[1] > place[0] and after.evidence[place[1]] < 0.02 * before.evidence[place[0]]
 
 
+def test_agreement_of_few_counts_for_less_the_more_restarts_there_were():
+    confidence = []
+    for restarts in (2, 4, 8):
+        x = gaussian(20 * restarts, 60, seed=restarts)
+        x[20:40] = x[:20] + 0.1 * gaussian(20, 60, seed=9)  # only the first two share something
+        found = cluster_candidates(x, torch.arange(restarts).repeat_interleave(20), torch.ones(len(x)).double())
+        confidence.append(float(found.confidence[0]))
+    for value, p in zip(confidence, (1 / 8, 3 / 8, 7 / 8), strict=True):
+        assert 0.9 * (1 - p) < value < 1 - p
+
+
 # what must not be believed
 
 
