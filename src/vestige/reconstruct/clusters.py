@@ -74,9 +74,10 @@ def cluster_candidates(
     79, 66, 46 %, groups of 3 restarts of R = 3, 4, 6 in 98, 96, 85 %, all larger ones always. Groups of one restart
     have confidence 0, whatever the number of their members, and so have all groups of a single restart.
 
-    It holds for samples that lie further apart than `cut`. On 24 handwritten digits, whose own cosines reach 0.9, groups
-    blend neighbours: those of all 4 restarts were within cosine 0.9 of a digit in 59 % at cut 0.2 (stated: .88), in
-    7 of 8 at cut 0.1 (.93). For such data give a smaller cut, which finds fewer Gaussian samples (8-13 for 17 of 24).
+    It holds for samples that lie further apart than `cut`. On 24 handwritten digits, whose own cosines reach 0.9,
+    groups blend neighbours: those of all 4 restarts were within cosine 0.9 of a digit in 59 % at cut 0.2 (stated: .88),
+    in 7 of 8 at cut 0.1 (.93). For such data give a smaller cut, which finds fewer Gaussian samples (8 and 13 of 24
+    rather than 17).
 
     Args:
         candidates: flattened, in one space; zero vectors stand alone.
