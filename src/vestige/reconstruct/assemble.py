@@ -13,6 +13,7 @@ from vestige.reconstruct.clusters import cluster_candidates, is_collapse
 from vestige.reconstruct.result import Reconstruction
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
+OFFERED = 2  # samples shown, in units of how many can be told apart
 SOURCE = (
     Paper("2206.07758", "Reconstructing Training Data from Trained Neural Networks",
           ("Niv Haim", "Gal Vardi", "Gilad Yehudai", "Ohad Shamir", "Michal Irani"), 2022,
@@ -65,14 +66,18 @@ def assemble(
         cotangents.append(torch.stack([pool.multipliers[free[m]].mean(0) for m in groups.members]))
         for k, members in enumerate(groups.members):
             cluster[free[members]] = len(sure) + k
+    # More than twice as many as can be told apart would only raise the bar that chance sets.
+    offered = slice(None if chain is None or not chain.clear else OFFERED * chain.rank)
+    samples, cotangents = torch.cat(samples)[offered], torch.cat(cotangents)[offered]
+    cluster = torch.where(cluster < len(samples), cluster, -1)
     return Reconstruction(
-        samples=torch.cat(samples).reshape(-1, *shape),
-        confidence=torch.cat(confidence),
-        support=torch.cat(support),
-        spread=torch.cat(spread).to(exact),
-        cotangents=torch.cat(cotangents),
-        label=_labels(torch.cat(cotangents)),
-        verified=torch.arange(sum(map(len, samples)), device=pool.x.device) < len(sure),
+        samples=samples.reshape(-1, *shape),
+        confidence=torch.cat(confidence)[offered],
+        support=torch.cat(support)[offered],
+        spread=torch.cat(spread).to(exact)[offered],
+        cotangents=cotangents,
+        label=_labels(cotangents),
+        verified=torch.arange(len(samples), device=pool.x.device) < len(sure),
         candidates=pool.x.reshape(-1, *shape),
         candidate_cotangents=pool.multipliers,
         restart=pool.restart,
