@@ -1,0 +1,132 @@
+"""Ours against the published procedure on the same models, in one run.
+
+    python benchmarks/reconstruct.py --quick                      digits, 20 samples: two minutes on two cores
+    python benchmarks/reconstruct.py --data npz:cifar10.npz --n 100 --seeds 5 --published-steps 50000
+
+Each row is one model: samples recovered at 0.1 % false positives against held-out images, samples of SSIM > 0.4,
+gradient evaluations and seconds. `published` is the released setting; `published, best of k` runs k settings drawn from
+the papers' own sweep ranges and is picked once by the lowest residual and once by an oracle that sees the score.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import vestige as vg
+from vestige.core.rng import child
+from vestige.data.dataset import sample
+from vestige.reconstruct.published import published_search
+from vestige.reconstruct.published_settings import published_settings, random_settings
+
+
+def model_and_data(spec: str, n: int, width: int, depth: int, weight_decay: float, seed: int):
+    """A trained network, its samples and held-out ones in model space, and the space."""
+    chosen, rest = sample(vg.load_data(spec), n, generator=child(seed, "data"))
+    mean = chosen.x.float().mean(0)
+    space = vg.InputSpace(mean=mean)
+    x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
+    widths = [x[0].numel(), *[width] * depth, int(chosen.y.max()) + 1]
+    start = vg.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
+    trained = vg.train_to_margin(start, x, chosen.y, loss="cross_entropy", weight_decay=weight_decay)
+    return trained.model, x, held_out, space
+
+
+def ours(model, x, held_out, space, weight_decay, seed):
+    """Our default solver, scored."""
+    begun = time.perf_counter()
+    found = vg.reconstruct_from_weights(
+        model,
+        tuple(x.shape[1:]),
+        weight_decay=weight_decay or None,
+        space=space,
+        generator=child(seed, "attack"),
+    )
+    seconds = time.perf_counter() - begun
+    score = vg.score_reconstruction(found, x, held_out=held_out, space=space)
+    return score.n_recovered, score.n_ssim, found.gradient_evaluations, seconds, float(found.residual.min())
+
+
+def published(model, x, space, held_out, settings, steps, seed):
+    """One run of the papers' procedure with one setting; its candidates are offered whole, as the papers do."""
+    begun = time.perf_counter()
+    run = published_search(
+        model,
+        tuple(x.shape[1:]),
+        candidates=2 * len(x),
+        loss="cross_entropy",
+        steps=steps,
+        objective=settings.objective,
+        box=space.bounds(tuple(x.shape[1:]), x),
+        span=x[0].numel() > len(x),
+        generator=child(seed, "attack"),
+        **settings.as_options(),
+    )
+    seconds = time.perf_counter() - begun
+    if not bool(torch.isfinite(run.candidates).all()):
+        return 0, 0, run.steps, seconds, float("inf")
+    score = vg.score_reconstruction(_Offered(run.candidates), x, held_out=held_out, space=space)
+    return score.n_recovered, score.n_ssim, run.steps, seconds, float(run.residual)
+
+
+class _Offered:
+    """Candidates in the place of a Reconstruction's samples: all that a score reads."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+
+def compare(args, seed: int) -> list[tuple[str, tuple]]:
+    """All methods on the model of one seed."""
+    model, x, held_out, space = model_and_data(args.data, args.n, args.width, args.depth, args.weight_decay, seed)
+    rows = [("ours", ours(model, x, held_out, space, args.weight_decay, seed))]
+    if not args.published_steps:
+        return rows
+    common = (model, x, space, held_out)
+    for kind in ("multiclass", "general"):
+        settings = published_settings(kind)
+        rows.append((f"published ({settings.name})", published(*common, settings, args.published_steps, seed)))
+    drawn = [random_settings(child(seed, "settings", str(k)), "general") for k in range(args.sweep)]
+    runs = [published(*common, settings, args.published_steps, seed) for settings in drawn]
+    if runs:
+        cost = (sum(r[2] for r in runs), sum(r[3] for r in runs))
+        for how, best in (("residual", min(runs, key=lambda r: r[4])), ("oracle", max(runs, key=lambda r: r[0]))):
+            rows.append((f"published, best of {len(runs)} by {how}", (*best[:2], *cost, best[4])))
+    return rows
+
+
+def main() -> None:
+    """Print the medians over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--n", type=int, default=20)
+    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--depth", type=int, default=1, help="hidden layers")
+    parser.add_argument("--weight-decay", type=float, default=1e-3)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--published-steps", type=int, default=50_000, help="0: ours only")
+    parser.add_argument("--sweep", type=int, default=20, help="random published settings")
+    parser.add_argument("--quick", action="store_true", help="one seed, 2,000 published steps, 2 random settings")
+    args = parser.parse_args()
+    if args.quick:
+        args.seeds, args.published_steps, args.sweep = 1, 2000, 2
+    results: dict[str, list[tuple]] = {}
+    for seed in range(args.seeds):
+        for name, row in compare(args, seed):
+            results.setdefault(name, []).append(row)
+    table = Table(
+        "method", "recovered", "SSIM > 0.4", "gradient evaluations", "seconds", title=f"{args.data}, n={args.n}"
+    )
+    for name, rows in results.items():
+        middle = [statistics.median(column) for column in zip(*rows, strict=True)]
+        spread = sorted(int(r[0]) for r in rows)
+        table.add_row(name, f"{middle[0]:g} {spread}", f"{middle[1]:g}", f"{middle[2]:,.0f}", f"{middle[3]:.0f}")
+    Console().print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
