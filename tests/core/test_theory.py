@@ -1,18 +1,22 @@
 import pytest
 import torch
 from core_reference import cnn, mlp
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
+from vestige.core.rng import child
 from vestige.core.theory import check_theory
 
+PROBES = torch.randn(8, 4, generator=child(0, "probes"), dtype=torch.float64)
 
-# Narrower random networks can be dead (all outputs zero), and zero has every degree.
-@given(depth=st.integers(1, 4), width=st.integers(4, 6), seed=st.integers(0, 5))
+
+@given(depth=st.integers(1, 4), width=st.integers(2, 6), seed=st.integers(0, 5))
 def test_a_first_layer_bias_keeps_the_degree_at_the_depth(depth, width, seed):
     """A2."""
-    found = check_theory(mlp(4, *[width] * (depth - 1), 2, seed=seed), (4,))
+    model = mlp(4, *[width] * (depth - 1), 2, seed=seed)
+    assume(bool(model(PROBES).any()))  # zero has every degree
+    found = check_theory(model, PROBES)
     assert found.homogeneous
     assert found.degree == depth
     assert found.max_gap < 1e-12
@@ -78,10 +82,38 @@ def test_what_does_nothing_is_no_obstacle():
     assert check_theory(net(nn.LeakyReLU(0.1), nn.Identity()), (4,)).degree == 2
 
 
-def test_degenerate_networks():
-    dead = mlp(4, 5, 2)
-    nn.init.zeros_(dead[3].weight)
-    assert not check_theory(dead, (4,)).homogeneous
-    nn.init.constant_(dead[3].weight, torch.nan)
+@given(depth=st.integers(2, 4), layer=st.integers(0, 3), seed=st.integers(0, 5))
+def test_a_dead_network_has_every_degree_and_is_called_dead(depth, layer, seed):
+    dead = mlp(4, *[3] * (depth - 1), 2, seed=seed)
+    linear = [m for m in dead if isinstance(m, nn.Linear)]
+    for p in linear[layer % depth].parameters():
+        nn.init.zeros_(p)
+    found = check_theory(dead, PROBES)
+    assert (found.homogeneous, found.degree, found.max_gap) == (True, None, 0.0)
+    assert found.falls == ("margin",)
+    (warning,) = found.warnings
+    assert "zero at every probe" in warning and "skip" not in warning
+
+
+class Threshold(nn.Module):
+    """Zero at its weights and not at twice them."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return (self.size * torch.ones_like(x) - 1).relu()
+
+
+def test_zero_here_and_not_there_is_no_dead_network():
+    found = check_theory(Threshold(), PROBES)
+    assert not found.homogeneous and found.degree is None
+    assert "scaling the weights" in found.warnings[0]
+
+
+def test_nan_weights_are_refused():
+    broken = mlp(4, 5, 2)
+    nn.init.constant_(broken[3].weight, torch.nan)
     with pytest.raises(ValueError, match="NaN"):
-        check_theory(dead, (4,))
+        check_theory(broken, (4,))

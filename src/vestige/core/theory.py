@@ -39,7 +39,10 @@ class LayerFinding:
 
 @dataclass(frozen=True)
 class TheoryCheck:
-    """`max_gap` is the largest |f(alpha theta) - alpha^degree f(theta)| over |f|, at alpha = 1/2 and 2."""
+    """`max_gap` is the largest |f(alpha theta) - alpha^degree f(theta)| over |f|, at alpha = 1/2 and 2.
+
+    `degree` is None for a network that has none, and for one that is zero at every probe, which has every degree.
+    """
 
     homogeneous: bool
     degree: int | None
@@ -83,16 +86,22 @@ def check_theory(model: nn.Module, x: Float[Tensor, "n ..."] | tuple[int, ...]) 
     probe = probe.to(next(net.parameters()).device)
     degree, gap = _homogeneity(net, probe)
     layers = tuple(_layers(net, probe))
-    if not gap <= 1e-9 and not any("margin" in layer.falls for layer in layers):
+    homogeneous = gap <= 1e-9 and not any("margin" in layer.falls for layer in layers)
+    if homogeneous and degree is None:
+        reason = (
+            "its output is zero at every probe: it has every degree and no sample a margin. Are these the trained "
+            "weights, and the probes like the inputs it is meant for?"
+        )
+        layers = (*layers, LayerFinding("", type(model).__name__, False, reason, MARGIN))
+    elif not homogeneous and not any("margin" in layer.falls for layer in layers):
         reason = (
             "scaling the weights does not scale the output by a power; is there a skip connection or a bare operation?"
         )
         layers = (*layers, LayerFinding("", type(model).__name__, False, reason, MARGIN))
-    homogeneous = not any("margin" in layer.falls for layer in layers)
     return TheoryCheck(homogeneous, degree if homogeneous else None, layers, gap)
 
 
-def _homogeneity(net: nn.Module, probe: Tensor) -> tuple[int, float]:
+def _homogeneity(net: nn.Module, probe: Tensor) -> tuple[int | None, float]:
     def scaled(alpha: float) -> Tensor:
         with torch.no_grad():
             return functional_call(net, {k: alpha * p for k, p in net.named_parameters()}, (probe,))
@@ -101,8 +110,10 @@ def _homogeneity(net: nn.Module, probe: Tensor) -> tuple[int, float]:
     if not bool(torch.isfinite(torch.stack([half, base, double])).all()):
         raise ValueError("the model's outputs are NaN or infinite on the probe inputs; are its weights damaged?")
     size = base.abs().max().item()
+    if not bool(torch.stack([half, base, double]).any()):
+        return None, 0.0
     if size == 0 or double.abs().max().item() == 0:
-        return 0, math.inf
+        return None, math.inf
     degree = round(math.log2(double.abs().max().item() / size))
     return degree, max((out - a**degree * base).abs().max().item() / size for a, out in ((0.5, half), (2.0, double)))
 
