@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from vestige.core.cite import Paper, citation
+from vestige.core.cite import Paper, citation, paper
 
 LYU = Paper("1906.05890", "Margin & Direction", ("Kaifeng Lyu", "Jian Li"), 2020, "ICLR")
 HAIM = Paper("2206.07758", "Reconstructing", ("Niv Haim",), 2022)
@@ -31,3 +31,11 @@ def test_entry_escapes_and_keeps_the_venue():
 def test_refuses_what_cites_nothing(wrong):
     with pytest.raises(ValueError, match="citation was given"):
         citation(wrong)
+
+
+def test_known_papers_by_number():
+    found = paper(" arXiv:2307.01827v3 ")
+    assert found.title.startswith("Deconstructing") and found.authors[0] == "Gon Buzaglo"
+    assert paper("2307.01827") is found
+    with pytest.raises(ValueError, match="vestige papers"):
+        paper("1234.56789")

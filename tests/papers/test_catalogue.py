@@ -5,7 +5,7 @@ import re
 import pytest
 
 from vestige.core.cite import Paper, citation
-from vestige.papers import RECORDS, Record, record
+from vestige.papers import RECORDS, Record
 
 WORKING = {"2206.07758", "2305.03350", "2307.01827"}
 
@@ -30,12 +30,6 @@ def test_record_is_complete(known):
     assert int(known.paper.arxiv[:2]) + 2000 <= known.paper.year
     assert set(known.row()) == {"paper", "title", "functions", "status"}
     assert known.paper.title in citation(known.paper).replace("\\", "")
-
-
-def test_record_by_number():
-    assert record(" arXiv:2307.01827v3 ").paper.title.startswith("Deconstructing")
-    with pytest.raises(ValueError, match="vestige papers"):
-        record("1234.56789")
 
 
 def test_status_is_one_of_two_kinds():

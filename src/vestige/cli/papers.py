@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from vestige.cli.app import out
-from vestige.core.cite import citation
-from vestige.papers import RECORDS, record
+from vestige.core.cite import citation, paper
+from vestige.papers import RECORDS
 from vestige.runs import RunFolder
 
 
@@ -42,7 +42,7 @@ def cite(
     if not what:
         print(citation(*(known.paper for known in RECORDS if known.works)))
         return
-    entries = [_of_run(Path(item)) if Path(item).is_dir() else citation(record(item).paper) for item in what]
+    entries = [_of_run(Path(item)) if Path(item).is_dir() else citation(paper(item)) for item in what]
     print("\n\n".join(dict.fromkeys(entries)))
 
 

@@ -1,7 +1,10 @@
 """Papers as records, and BibTeX for whatever produced a result."""
 
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "&%#_$"})
@@ -39,6 +42,33 @@ class Paper:
         }
         body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
         return f"@{kind}{{{self.key},\n{body}\n}}"
+
+
+@cache
+def _known() -> dict[str, Paper]:
+    table = tomllib.loads(files("vestige.core").joinpath("papers.toml").read_text(encoding="utf-8"))
+    return {arxiv: Paper(arxiv, **{**entry, "authors": tuple(entry["authors"])}) for arxiv, entry in table.items()}
+
+
+def paper(arxiv: str) -> Paper:
+    """The record of a paper that vestige is built from or cites; they are kept in core/papers.toml.
+
+    Args:
+        arxiv: its arXiv number, with or without "arXiv:" and a version.
+
+    Raises:
+        ValueError: vestige has no such paper.
+
+    >>> paper("arXiv:2206.07758v2").year
+    2022
+    """
+    number = arxiv.strip().lower().removeprefix("arxiv:").split("v")[0]
+    if number not in _known():
+        raise ValueError(
+            f"{arxiv!r} given; allowed are the arXiv numbers of the papers that vestige builds on, such as 2206.07758. "
+            "`vestige papers` lists them."
+        )
+    return _known()[number]
 
 
 def _papers(item: Any) -> Iterable[Paper]:

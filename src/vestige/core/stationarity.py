@@ -14,31 +14,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from vestige.core.cite import Paper
+from vestige.core.cite import Paper, paper
 from vestige.core.kkt import gram_system, layer_of, select_layers, smoothed, weighted_gradient, working_copy
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin, margin_directions, multiplier_cotangent
 from vestige.core.multipliers import clarke, nonnegative, read_chain, ridge
 
-LYU = Paper(
-    "1906.05890",
-    "Gradient Descent Maximizes the Margin of Homogeneous Neural Networks",
-    ("Kaifeng Lyu", "Jian Li"),
-    2020,
-    "ICLR",
-)
-BUZAGLO = Paper(
-    "2307.01827",
-    "Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses",
-    ("Gon Buzaglo", "Niv Haim", "Gilad Yehudai", "Gal Vardi", "Yakir Oz", "Yaniv Nikankin", "Michal Irani"),
-    2023,
-    "NeurIPS",
-)
-MELAMED = Paper(
-    "2510.14844",
-    "Provable Unlearning with Gradient Ascent on Two-Layer ReLU Neural Networks",
-    ("Odelia Melamed", "Gilad Yehudai", "Gal Vardi"),
-    2025,
-)
+MARGIN, DECAY, KINKS = paper("1906.05890"), paper("2307.01827"), paper("2510.14844")
 
 
 class Subgradient(StrEnum):
@@ -142,7 +123,7 @@ def stationarity(
         balancedness={k: _ratio(v, share) for k, v in theta_sq.items()},
         support=size > 1e-6 * size.max(),
         warnings=tuple(_warnings(model, x, margins, rule, subgradient, fraction, residual)),
-        source=(*((BUZAGLO,) if weight_decay else (LYU,)), *((MELAMED,) if fit.coefficients else ())),
+        source=(*((DECAY,) if weight_decay else (MARGIN,)), *((KINKS,) if fit.coefficients else ())),
     )
 
 

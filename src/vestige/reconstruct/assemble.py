@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.cite import Paper
+from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.clusters import cluster_candidates, is_collapse
@@ -14,16 +14,7 @@ from vestige.reconstruct.result import Reconstruction
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
 OFFERED = 2  # samples shown, in units of how many can be told apart
-SOURCE = (
-    Paper("2206.07758", "Reconstructing Training Data from Trained Neural Networks",
-          ("Niv Haim", "Gal Vardi", "Gilad Yehudai", "Ohad Shamir", "Michal Irani"), 2022,
-          "Advances in Neural Information Processing Systems"),
-    Paper("2305.03350", "Reconstructing Training Data from Multiclass Neural Networks",
-          ("Gon Buzaglo", "Niv Haim", "Gilad Yehudai", "Gal Vardi", "Michal Irani"), 2023),
-    Paper("2307.01827", "Deconstructing Data Reconstruction: Multiclass, Weight Decay and General Losses",
-          ("Gon Buzaglo", "Niv Haim", "Gilad Yehudai", "Gal Vardi", "Yakir Oz", "Yaniv Nikankin", "Michal Irani"), 2023,
-          "Advances in Neural Information Processing Systems"),
-)  # fmt: skip
+SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vestige.core.cite import Paper
+from vestige.core.cite import Paper, paper
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
-from vestige.nets.training import DECONSTRUCTING, RECONSTRUCTING
 from vestige.reconstruct.nulls import (
     GOOD_SSIM,
     Chance,
@@ -28,7 +27,7 @@ from vestige.reconstruct.nulls import (
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.ruler import Ruler
 
-SOURCE = (RECONSTRUCTING, DECONSTRUCTING)
+SOURCE = (paper("2206.07758"), paper("2307.01827"))
 
 
 @dataclass(frozen=True, eq=False)
