@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from vestige.cli.app import out as console
-from vestige.cli.audit import show
-from vestige.cli.pipeline import Effort, open_run, perform
+from vestige.cli.pipeline import Effort, attack
 from vestige.cli.target import read_target
 from vestige.cli.train import fit, report, save
-from vestige.cli.truth import draw, read_truth, recipe
+from vestige.cli.truth import draw, recipe
 from vestige.data.load import load_data
 
 
@@ -24,13 +23,8 @@ def demo(
     weights = out / "model.safetensors"
     _train(weights, n, seed)  # the digits live in there only
     target = read_target(weights)
-    # Drawn again for the score; the attack is given the weights alone.
-    truth = read_truth("digits", None, target.loaded.metadata)
-    effort = Effort(seed=seed)
-    run = open_run(out / "audit", "audit", target, effort, truth)
-    results = perform(run, target, effort, truth)
-    show(run, results)
-    score = results["score"]
+    # The digits are drawn again for the score; the attack is given the weights alone.
+    score = attack("audit", target, Effort(seed=seed), out / "audit", data="digits")["score"]
     best = max((null["n_recovered"] or 0 for null in score["nulls"]), default=0)
     console.print(f"recovered {score['n_recovered']} of {score['n']} digits; the best null {best}", markup=False)
 

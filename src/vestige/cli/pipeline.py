@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vestige.cli.progress import progress_bar, recorded
+from vestige.cli.show import show
 from vestige.cli.summary import (
     citations,
     model_summary,
@@ -18,7 +19,8 @@ from vestige.cli.summary import (
     theory_warnings,
 )
 from vestige.cli.target import Target
-from vestige.cli.truth import Truth
+from vestige.cli.threads import settle_threads
+from vestige.cli.truth import Truth, read_truth
 from vestige.core.margins import Loss, check_labels
 from vestige.core.rng import child
 from vestige.core.stationarity import stationarity
@@ -41,6 +43,34 @@ class Effort:
     restarts: int | None = None
     seed: int = 0
     solver: str = "default"
+    threads: int | None = None
+
+
+def attack(
+    verb: str,
+    target: Target,
+    effort: Effort,
+    out: Path | None,
+    *,
+    data: str | None = None,
+    held_out: str | None = None,
+) -> dict[str, Any]:
+    """One run of a verb from its options to what it says; returns the results.
+
+    Args:
+        verb: "audit", which ends in a report, or "reconstruct".
+        target: what is attacked.
+        effort: and how hard.
+        out: the run folder; None for one named after the verb and the model.
+        data: the training data, for the score only.
+        held_out: like them, but never seen by the model.
+    """
+    settle_threads(effort.threads, target.parameters)
+    truth = None if data is None else read_truth(data, held_out, target.loaded.metadata)
+    run = open_run(out or Path(f"vestige-{verb}-{Path(target.name).stem}"), verb, target, effort, truth)
+    results = perform(run, target, effort, truth)
+    show(run, results)
+    return results
 
 
 def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth | None) -> RunFolder:

@@ -46,9 +46,9 @@ class Target:
 
 def read_target(
     path: Path,
-    *,
     architecture: str | None = None,
     input_shape: str | None = None,
+    *,
     loss: str | None = None,
     weight_decay: float | None = None,
     trust_pickle: bool = False,

@@ -8,6 +8,7 @@ import torch
 import typer
 from torch import nn
 
+from vestige.cli import options
 from vestige.cli.app import out as console
 from vestige.cli.progress import progress_bar
 from vestige.cli.threads import settle_threads
@@ -33,7 +34,7 @@ def train(
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("model.safetensors"),
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: one for small models.")] = None,
+    threads: options.Threads = None,
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
     if out.suffix != ".safetensors":

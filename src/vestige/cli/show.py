@@ -1,0 +1,44 @@
+"""What a finished run says on the terminal."""
+
+from typing import Any
+
+from rich.table import Table
+
+from vestige.cli.app import out
+from vestige.runs import RunFolder, RunState
+
+
+def show(run: RunFolder, results: dict[str, Any]) -> None:
+    """The verdict, the numbers behind it and where the files are."""
+    colour = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}.get(results["level"], "bold")
+    _print(results["verdict"], colour)
+    for warning in results["warnings"]:
+        _print(f"note: {warning}", "yellow")
+    if results["score"]:
+        out.print(_score_table(results["score"]))
+    assert run.state is RunState.FINISHED
+    files = ("report.html", "results.json", "samples.safetensors")
+    for path in (run.path / name for name in files):
+        if path.exists():
+            _print(str(path))
+
+
+def _print(text: str, style: str | None = None) -> None:
+    out.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _score_table(score: dict[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 1))
+    for column in ("compared with the true samples", "how many", "recovered", "SSIM > 0.4", "median", "largest"):
+        table.add_column(column, justify="left" if column.startswith("compared") else "right")
+    ours = {"name": "reconstructions", "count": score["candidates"], **{k: score[k] for k in ("n_recovered", "n_ssim")}}
+    rows = [{**ours, "median": score["median"], "max": score["max"]}, *score["nulls"]]
+    for row in rows:
+        cells = [row[key] for key in ("count", "n_recovered", "n_ssim")]
+        sizes = [row[key] for key in ("median", "max")]
+        table.add_row(
+            row["name"],
+            *("–" if cell is None else f"{cell:,}" for cell in cells),
+            *("–" if size is None else f"{size:.3f}" for size in sizes),
+        )
+    return table
