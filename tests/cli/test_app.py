@@ -101,7 +101,7 @@ def test_doctor_fails_when_a_self_test_does(monkeypatch, capsys):
         """broken on purpose"""
         raise RuntimeError("wrong")
 
-    monkeypatch.setattr("vestige.cli.doctor._stationarity", wrong)
+    monkeypatch.setattr("vestige.cli.self_test._stationarity", wrong)
     assert run(["doctor"]) == 1
     assert "RuntimeError: wrong" in capsys.readouterr().out
 
@@ -111,6 +111,20 @@ def test_version_and_module(capsys):
     assert capsys.readouterr().out.startswith("vestige ")
     done = subprocess.run([sys.executable, "-m", "vestige", "nonsense"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_needs_no_network_does_not_wait_for_torch():
+    lines = [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["papers"], ["cite"], ["nonsense"]]
+    code = f"""
+import sys
+from vestige.cli import run
+statuses = [run(line) for line in {lines}]
+assert statuses == [0] * 6 + [2], statuses
+loaded = {{"torch", "scipy", "sklearn", "matplotlib", "numpy"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_in_messages_are_not_markup(capsys):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from vestige.cli import pipeline, run
 from vestige.nets.checkpoint import save_model
 from vestige.nets.mlp import mlp
-from vestige.runs import RunFolder, RunState, sha256_of
+from vestige.runs.files import sha256_of
+from vestige.runs.folder import RunFolder, RunState
 
 FAST = ("--restarts", "2", "--n-candidates", "6")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.report import render_report, write_report
-from vestige.runs import RunError, RunFolder
+from vestige.runs.folder import RunError, RunFolder
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.runs import RunError, RunFolder, RunMismatch, RunState, content_key
+from vestige.runs.folder import RunError, RunFolder, RunMismatch, RunState, content_key
 
 CONFIG = {"verb": "audit", "model": "ab" * 32, "seed": 0, "loss": None}
 

@@ -10,13 +10,16 @@ import time
 import pytest
 import torch
 
-from vestige.runs import EXIT_STATUS, Interrupted, RunFolder, RunState, read_json, stop_requests
+from vestige.runs.files import read_json
+from vestige.runs.folder import RunFolder, RunState
+from vestige.runs.signals import EXIT_STATUS, Interrupted, stop_requests
 
 # A stand-in for a long method: a chain of products whose end depends on every step.
 WORKER = """
 import sys, torch
 torch.set_num_threads(1)
-from vestige.runs import RunFolder, RunState, stop_requests, Interrupted
+from vestige.runs.folder import RunFolder, RunState
+from vestige.runs.signals import stop_requests, Interrupted
 run = RunFolder.open(sys.argv[1], {"seed": 0})
 if run.state is RunState.FINISHED: sys.exit(0)
 saved = run.checkpoint().load() or {"x": torch.full((64,), .3, dtype=torch.float64), "step": torch.tensor(0)}

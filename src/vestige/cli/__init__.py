@@ -1,4 +1,8 @@
-"""The command line: one file a family of verbs."""
+"""The command line: one file a family of verbs.
+
+Importing torch takes seconds. A verb's own file holds its options and its help, and imports what does the work when the
+verb runs.
+"""
 
 from vestige.cli import audit, demo, doctor, files, papers, train
 from vestige.cli.app import app, main, run

@@ -7,7 +7,7 @@ from importlib.metadata import version
 import typer
 from rich.console import Console
 
-from vestige.runs import EXIT_STATUS
+from vestige.runs.signals import EXIT_STATUS
 
 USER_MISTAKE, OUR_MISTAKE = 2, 1
 

@@ -1,8 +1,6 @@
 """`vestige audit` and `vestige reconstruct`: what do these weights give away?"""
 
 from vestige.cli import options
-from vestige.cli.pipeline import Effort, attack
-from vestige.cli.target import read_target
 
 
 def audit(
@@ -27,6 +25,9 @@ def audit(
     """
     if held_out is not None and data is None:
         raise ValueError("--held-out without --data given; there is no score to compare with. Give --data too.")
+    from vestige.cli.pipeline import Effort, attack
+    from vestige.cli.target import read_target
+
     target = read_target(model, arch, input_shape, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle)
     effort = Effort(n_candidates, restarts, seed, solver, threads)
     attack("audit", target, effort, out, data=data, held_out=held_out)
@@ -47,5 +48,8 @@ def reconstruct(
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
+    from vestige.cli.pipeline import Effort, attack
+    from vestige.cli.target import read_target
+
     target = read_target(model, arch, input_shape, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle)
     attack("reconstruct", target, Effort(n_candidates, restarts, seed, solver, threads), out)

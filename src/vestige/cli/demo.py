@@ -6,11 +6,6 @@ from typing import Annotated
 import typer
 
 from vestige.cli.app import out as console
-from vestige.cli.pipeline import Effort, attack
-from vestige.cli.target import read_target
-from vestige.cli.train import fit, report, save
-from vestige.cli.truth import draw, recipe
-from vestige.data.load import load_data
 
 
 def demo(
@@ -19,6 +14,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Draws the digits, the first weights and the attack's starts.")] = 0,
 ) -> None:
     """Train a 64-1000-10 network on 20 real digits, delete them, and recover them from the weights."""
+    from vestige.cli.pipeline import Effort, attack
+    from vestige.cli.target import read_target
+
     out.mkdir(parents=True, exist_ok=True)
     weights = out / "model.safetensors"
     _train(weights, n, seed)  # the digits live in there only
@@ -30,6 +28,10 @@ def demo(
 
 
 def _train(weights: Path, n: int, seed: int) -> None:
+    from vestige.cli.fitting import fit, report, save
+    from vestige.cli.truth import draw, recipe
+    from vestige.data.load import load_data
+
     dataset = load_data("digits")
     chosen, _ = draw(dataset, n, seed)
     trained = fit(chosen, architecture=None, loss="cross_entropy", weight_decay=1e-3, seed=seed)

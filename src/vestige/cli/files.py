@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 
 from vestige.cli.app import out
-from vestige.nets.checkpoint import convert as convert_weights
-from vestige.report import write_report
-from vestige.runs import RunFolder
 
 
 def convert(
@@ -16,6 +13,8 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
 ) -> None:
     """Turn a pickled checkpoint into safetensors, in a process of its own that may load tensors only."""
+    from vestige.nets.convert import convert as convert_weights
+
     convert_weights(source, target)
     out.print(f"wrote {target}", markup=False)
 
@@ -24,4 +23,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
 ) -> None:
     """Make a finished audit's report.html again."""
+    from vestige.report import write_report
+    from vestige.runs.folder import RunFolder
+
     out.print(f"wrote {write_report(RunFolder.read(folder))}", markup=False)

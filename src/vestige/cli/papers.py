@@ -10,7 +10,6 @@ from rich.table import Table
 from vestige.cli.app import out
 from vestige.core.cite import citation, paper
 from vestige.papers import RECORDS
-from vestige.runs import RunFolder
 
 
 def papers(
@@ -47,6 +46,8 @@ def cite(
 
 
 def _of_run(path: Path) -> str:
+    from vestige.runs.folder import RunFolder
+
     results = RunFolder.read(path).results()
     if not results or not isinstance(results.get("citations"), str):
         raise ValueError(f"{path} has no results to cite yet; run the same command again to finish it.")

@@ -29,7 +29,8 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
 from vestige.reconstruct.weights import reconstruct_from_weights
 from vestige.report import verdict, write_report
-from vestige.runs import Interrupted, RunFolder, RunState, stop_requests
+from vestige.runs.folder import RunFolder, RunState
+from vestige.runs.signals import Interrupted, stop_requests
 
 RATE = 1e-3  # false positive rate at which a sample counts as recovered
 LARGEST_CHECK = 500  # samples up to which the truth's own stationarity is computed

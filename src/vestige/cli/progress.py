@@ -8,7 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vestige.cli.app import err
 from vestige.core.outcome import Step
-from vestige.runs import RunFolder, StopRequest
+from vestige.runs.folder import RunFolder
+from vestige.runs.signals import StopRequest
 
 OnStep = Callable[[Step], None]
 LINES = 400  # of progress.jsonl for one method, so that long runs stay small

@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from vestige.cli.app import out
-from vestige.runs import RunFolder, RunState
+from vestige.runs.folder import RunFolder, RunState
 
 
 def show(run: RunFolder, results: dict[str, Any]) -> None:

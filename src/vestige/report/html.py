@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vestige.report import figures
 from vestige.report.gallery import gallery
-from vestige.runs import RunError, RunFolder, write_atomically
+from vestige.runs.files import write_atomically
+from vestige.runs.folder import RunError, RunFolder
 
 TENSORS = "samples"
 REPORT = "report.html"
