@@ -71,11 +71,12 @@ def test_hostile_metadata_is_a_named_error(metadata, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "environment", "parameters", "expected"), [(3, None, 1, 3), (None, None, 1, 1), (None, "2", 1, 2)]
+    ("given", "environment", "parameters", "expected"),
+    [(3, None, 1, 3), (None, None, 1, 1), (None, "", 1, 1), (None, "2", 1, 2)],
 )
 def test_small_models_take_one_thread(given, environment, parameters, expected, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if environment:
+    if environment is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", environment)
     torch.set_num_threads(2)
     settle_threads(given, parameters)

@@ -16,5 +16,5 @@ def settle_threads(given: int | None, parameters: int) -> None:
     """
     if given is not None:
         torch.set_num_threads(given)
-    elif "OMP_NUM_THREADS" not in os.environ and parameters < SMALL:
+    elif not os.environ.get("OMP_NUM_THREADS") and parameters < SMALL:
         torch.set_num_threads(1)
