@@ -107,6 +107,15 @@ def test_the_model_file_is_left_alone(files, tmp_path, few_steps):
     assert sha256_of(files / "m.safetensors") == before and torch.equal(torch.get_rng_state(), state)
 
 
+def test_another_range_is_told_to_the_attack_and_is_another_run(files, tmp_path, few_steps, capsys):
+    arguments = ["reconstruct", str(files / "m.safetensors"), "--out", str(tmp_path / "r"), *FAST]
+    assert run([*arguments, "--range", "-2", "2.5"]) == 0
+    space = few_steps.options["space"]
+    assert (space.low, space.high) == (-2.0, 2.5) and isinstance(space.mean, torch.Tensor)
+    assert run(arguments) == 2
+    assert "input_range: " in capsys.readouterr().err
+
+
 def test_reconstruct_writes_samples_and_no_report(files, tmp_path, few_steps):
     assert run(["reconstruct", str(files / "m.safetensors"), "--out", str(tmp_path / "r"), *FAST]) == 0
     assert {p.name for p in (tmp_path / "r").iterdir()} >= {"manifest.json", "results.json", "samples.safetensors"}

@@ -46,10 +46,23 @@ def test_options_win(tmp_path):
     assert target.weight_decay is None
 
 
+def test_a_given_range_keeps_the_normalisation_of_the_file(tmp_path):
+    bare = read_target(saved(tmp_path), input_range=(-1.0, 1.0))
+    assert bare.space is not None and (bare.space.low, bare.space.high, bare.space.mean) == (-1, 1, 0)
+    assert not any("range of its inputs" in w for w in bare.warnings)
+    path = tmp_path / "centred.safetensors"
+    stored, mean = {"space": json.dumps({"low": 0.0, "high": 1.0})}, torch.full((4,), 0.5)
+    save_model(mlp((4, 8, 3)), path, metadata=stored, tensors={"mean": mean})
+    space = read_target(path, input_range=(0.0, 255.0)).space
+    assert space is not None and (space.low, space.high) == (0, 255) and torch.equal(torch.as_tensor(space.mean), mean)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"loss": "hinge"}, "hinge"),
+        ({"input_range": (1.0, 0.0)}, "--range 1 0"),
+        ({"input_range": (0.0, float("nan"))}, "--range"),
         ({"weight_decay": -1.0}, "weight decay -1.0"),
         ({"weight_decay": float("nan")}, "finite"),
         ({"input_shape": "5"}, "input-shape"),

@@ -17,6 +17,7 @@ def audit(
     solver: options.Solver = "default",
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
+    input_range: options.Range = None,
     threads: options.Threads = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
@@ -28,7 +29,9 @@ def audit(
     from vestige.cli.pipeline import Effort, attack
     from vestige.cli.target import read_target
 
-    target = read_target(model, arch, input_shape, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle)
+    target = read_target(
+        model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
+    )
     effort = Effort(n_candidates, restarts, seed, solver, threads)
     attack("audit", target, effort, out, data=data, held_out=held_out)
 
@@ -45,11 +48,14 @@ def reconstruct(
     solver: options.Solver = "default",
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
+    input_range: options.Range = None,
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
     from vestige.cli.pipeline import Effort, attack
     from vestige.cli.target import read_target
 
-    target = read_target(model, arch, input_shape, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle)
+    target = read_target(
+        model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
+    )
     attack("reconstruct", target, Effort(n_candidates, restarts, seed, solver, threads), out)

@@ -18,6 +18,10 @@ Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the s
 Threads = Annotated[int | None, typer.Option(min=1, help="Default: one for small models, which is faster.")]
 Solver = Annotated[str, typer.Option(help="default (ours) or published (the papers' procedure).")]
 Pickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a .pt file, tensors only, in its own process.")]
+Range = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--range", metavar="LOW HIGH", help="Least and greatest value of an input, such as 0 1."),
+]
 Shape = Annotated[str | None, typer.Option(help="Shape of one input, such as 64 or 3x32x32; default: from the file.")]
 Data = Annotated[str | None, typer.Option(help="Training data, for scoring only: digits, npz:PATH, folder:PATH, ...")]
 HeldOut = Annotated[str | None, typer.Option(help="Data like it that the model never saw: what chance alone reaches.")]

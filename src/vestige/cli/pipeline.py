@@ -13,6 +13,7 @@ from vestige.cli.show import show
 from vestige.cli.summary import (
     citations,
     model_summary,
+    number,
     reconstruction_summary,
     score_summary,
     theory_summary,
@@ -89,6 +90,7 @@ def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth 
         "model": target.loaded.sha256,
         "architecture": target.loaded.architecture,
         "input_shape": list(target.input_shape),
+        "input_range": target.space and [number(target.space.low), number(target.space.high)],
         "loss": target.loss,
         "weight_decay": target.weight_decay,
         "data": truth and truth.digest,

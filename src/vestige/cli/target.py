@@ -1,7 +1,7 @@
 """What is audited: a network, the space of its inputs and the loss it was trained with, each from where it is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -48,6 +48,7 @@ def read_target(
     path: Path,
     architecture: str | None = None,
     input_shape: str | None = None,
+    input_range: tuple[float, float] | None = None,
     *,
     loss: str | None = None,
     weight_decay: float | None = None,
@@ -59,12 +60,13 @@ def read_target(
         path: the weights.
         architecture: grammar string or package.module:factory; default: the file's, or read off the shapes.
         input_shape: such as "1x8x8"; default: the file's, or the first width.
+        input_range: least and greatest valid value of the data, before any normalisation; default: the file's.
         loss: default: the file's, else logistic for one output and cross-entropy for several, with a warning.
         weight_decay: default: the file's; None for unknown or none.
         trust_pickle: read a .pt file too.
 
     Raises:
-        ValueError: a file, shape, loss or decay that cannot be used.
+        ValueError: a file, shape, range, loss or decay that cannot be used.
     """
     given = None if input_shape is None else _shape(input_shape)
     loaded = load_model(path, architecture=architecture, input_shape=given, trust_pickle=trust_pickle)
@@ -77,9 +79,23 @@ def read_target(
     notes = [*loaded.warnings]
     if source == GUESSED:
         notes.append(f"The file does not say its loss; {chosen} was guessed from {outputs} output(s). --loss sets it.")
-    if loaded.space is None:
-        notes.append("The file does not say the range of its inputs, so none is assumed and pictures are stretched.")
-    return Target(path.name, loaded, shape, outputs, loaded.space, chosen, source, decay, tuple(notes))
+    space = _space(input_range, loaded.space)
+    if space is None:
+        notes.append(
+            "The file does not say the range of its inputs, so none is assumed and pictures are stretched. "
+            "--range sets it."
+        )
+    return Target(path.name, loaded, shape, outputs, space, chosen, source, decay, tuple(notes))
+
+
+def _space(given: tuple[float, float] | None, stored: InputSpace | None) -> InputSpace | None:
+    """The range that was given, with the normalisation of the file."""
+    if given is None:
+        return stored
+    low, high = given
+    if not low < high:
+        raise ValueError(f"--range {low:g} {high:g} given; the first number must be the smaller one.")
+    return replace(stored or InputSpace(), low=low, high=high)
 
 
 def _shape(text: str) -> tuple[int, ...]:
