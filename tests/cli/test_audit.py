@@ -66,6 +66,9 @@ def test_audit_leaves_a_report_and_results(files, tmp_path, few_steps, capsys):
     assert results["verdict"] in shown and "held-out" in shown and "report.html" in shown
     assert results["score"]["n"] == 6 and len(results["score"]["similarity"]) == 6
     assert results["model"]["loss_source"] == "from the model file"
+    at_truth = results["stationarity"]
+    assert 0 <= at_truth["residual_clarke"] <= at_truth["residual"] + 1e-9
+    assert set(at_truth["residual_clarke_per_layer"]) == set(at_truth["residual_per_layer"])
     tensors = load_file(tmp_path / "r" / "samples.safetensors")
     assert tensors["truth"].shape == (6, 1, 2, 4) and tensors["samples"].shape[1:] == (1, 2, 4)
     page = (tmp_path / "r" / "report.html").read_text()

@@ -84,7 +84,9 @@ def made_up(*, scored: bool = True, name: str = "model.safetensors") -> tuple[di
         },
         "reconstruction": found,
         "score": score if scored else None,
-        "stationarity": {"residual": 0.21, "kink_fraction": 0.31, "smallest_margin": 2.5} if scored else None,
+        "stationarity": {"residual": 0.21, "residual_clarke": 0.0034, "kink_fraction": 0.31, "smallest_margin": 2.5}
+        if scored
+        else None,
         "warnings": ["31 % of the gates stand within 1e-4 of a kink: the plain residual overstates the distance."],
         "citations": "@misc{haim2022:2206.07758,\n  title = {Reconstructing & <more>}\n}",
     }

@@ -52,6 +52,15 @@ def test_page_is_whole_and_self_contained(scored, audit):
     assert page.tags.count("img") == (23 if scored else 12)
 
 
+def test_page_shows_the_residual_with_the_best_gates_where_it_is_known(audit):
+    manifest, results, tensors, progress = audit()
+    words = " ".join(Page(render_report(manifest, results, tensors, progress)).words)
+    assert "0.34 %" in words and "Clarke" in words
+    results["stationarity"]["residual_clarke"] = None
+    words = " ".join(Page(render_report(manifest, results, tensors, progress)).words)
+    assert "21 %" in words and "Clarke" not in words
+
+
 def test_page_says_what_was_found(audit):
     words = " ".join(Page(render_report(*audit())).words)
     for expected in (

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vestige.cli.threads import settle_threads
 from vestige.cli.truth import Truth, read_truth
 from vestige.core.margins import Loss, check_labels
 from vestige.core.rng import child
-from vestige.core.stationarity import stationarity
+from vestige.core.stationarity import Subgradient, stationarity
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
@@ -210,20 +211,26 @@ def _results(
 
 
 def _at_truth(target: Target, truth: Truth) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """How nearly the true samples satisfy the equation that the attack solves."""
+    """How nearly the true samples satisfy the equation that the attack solves, with the plain and the best gates."""
     if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
         return None, ()
-    like = next(target.model.parameters())
-    x = _inputs(target, truth.train.x).to(like)
+    x = _inputs(target, truth.train.x).to(next(target.model.parameters()))
+    check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
     try:
-        point = stationarity(target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
+        point = check()
     except ValueError as error:
         return None, (f"The stationarity of the true samples was not computed: {error}",)
+    try:
+        clarke = check(subgradient=Subgradient.CLARKE)
+    except ValueError:  # no chain of linear layers and ReLUs
+        clarke = None
     margins = None if point.margins is None else point.margins.double()
     return {
         "residual": point.residual,
         "residual_per_layer": point.residual_per_layer,
+        "residual_clarke": None if clarke is None else clarke.residual,
+        "residual_clarke_per_layer": None if clarke is None else clarke.residual_per_layer,
         "kink_fraction": point.kink_fraction,
         "smallest_margin": None if margins is None else float(margins.min()),
         "support": int(point.support.sum()),
-    }, point.warnings
+    }, (clarke or point).warnings
