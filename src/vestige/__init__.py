@@ -33,6 +33,7 @@ _HOME = {
     "reconstruct.nulls": ("NullScore",),
     "reconstruct.result": ("Reconstruction",),
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
+    "reconstruct.untrained": ("untrained_like",),
     "reconstruct.weights": ("reconstruct_from_weights",),
 }
 
@@ -87,6 +88,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.result import Reconstruction as Reconstruction
     from vestige.reconstruct.scoring import ReconstructionScore as ReconstructionScore
     from vestige.reconstruct.scoring import score_reconstruction as score_reconstruction
+    from vestige.reconstruct.untrained import untrained_like as untrained_like
     from vestige.reconstruct.weights import reconstruct_from_weights as reconstruct_from_weights
 
 else:

@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vestige.cli.progress import progress_bar, recorded
+from vestige.cli.comparison import at_truth, compare, inputs
+from vestige.cli.progress import progress_bar, recorded, stoppable
 from vestige.cli.show import show
 from vestige.cli.summary import (
     citations,
@@ -23,19 +22,15 @@ from vestige.cli.summary import (
 from vestige.cli.target import Target
 from vestige.cli.threads import settle_threads
 from vestige.cli.truth import Truth, read_truth
-from vestige.core.margins import Loss, check_labels
+from vestige.core.margins import check_labels
 from vestige.core.rng import child
-from vestige.core.stationarity import Subgradient, stationarity
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
+from vestige.reconstruct.scoring import ReconstructionScore
 from vestige.reconstruct.weights import reconstruct_from_weights
 from vestige.report import verdict, write_report
 from vestige.runs.folder import RunFolder, RunState
 from vestige.runs.signals import Interrupted, stop_requests
-
-RATE = 1e-3  # false positive rate at which a sample counts as recovered
-LARGEST_CHECK = 500  # samples up to which the truth's own stationarity is computed
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth 
         RunError: a folder that cannot be used.
     """
     if truth is not None:
-        _inputs(target, truth.train.x[:1])
+        inputs(target, truth.train.x[:1])
         check_labels(truth.train.y, len(truth.train), target.outputs)
     config = {
         "verb": verb,
@@ -137,39 +132,14 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
             checkpoint=run.checkpoint(),
         )
         seconds = time.perf_counter() - begun
-    score = None if truth is None else _score(target, found, truth)
+    score = None
+    if truth is not None:
+        with stop_requests() as stop, progress_bar("the same on an untrained network") as bar:
+            watched = stoppable(stop, bar)
+            score = compare(target, found, truth, seed=effort.seed, solver=effort.solver, on_step=watched)
     run.save_tensors("samples", _tensors(target, found, truth, score))
     run.finish(_results(target, theory, effort, found, seconds, truth, score))
     run.checkpoint().discard()
-
-
-def _score(target: Target, found: Reconstruction, truth: Truth) -> ReconstructionScore:
-    like = next(target.model.parameters())
-    null = None if truth.held_out is None else _inputs(target, truth.held_out.x).to(like)
-    return score_reconstruction(
-        found,
-        _inputs(target, truth.train.x).to(like),
-        null={"first-layer rows": rows} if (rows := _first_rows(target)) is not None else None,
-        held_out=null,
-        space=target.space,
-        rate=RATE,
-    )
-
-
-def _inputs(target: Target, x: Tensor) -> Tensor:
-    """Data as the model takes it."""
-    if x[0].numel() != torch.Size(target.input_shape).numel():
-        wanted, got = ("x".join(map(str, shape)) for shape in (target.input_shape, x.shape[1:]))
-        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
-    x = x.reshape(len(x), *target.input_shape)
-    return x if target.space is None else target.space.to_model(x)
-
-
-def _first_rows(target: Target) -> Tensor | None:
-    """First-layer weights as if they were samples: some training images can be seen in them without any attack."""
-    size = torch.Size(target.input_shape).numel()
-    weight = next((p for p in target.model.parameters() if p.ndim == 2), None)
-    return weight.detach().reshape(-1, *target.input_shape) if weight is not None and weight.shape[1] == size else None
 
 
 def _tensors(
@@ -203,34 +173,8 @@ def _results(
         "citations": citations(found, theory, score),
     }
     if truth is not None and score is not None:
-        at_truth, notes = _at_truth(target, truth)
+        exact, notes = at_truth(target, truth)
         warnings += [*truth.warnings, *score.warnings, *notes]
-        results |= {"score": score_summary(score, held_out=truth.held_out is not None), "stationarity": at_truth}
+        results |= {"score": score_summary(score, held_out=truth.held_out is not None), "stationarity": exact}
     level, sentence = verdict(results)
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
-
-
-def _at_truth(target: Target, truth: Truth) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """How nearly the true samples satisfy the equation that the attack solves, with the plain and the best gates."""
-    if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
-        return None, ()
-    x = _inputs(target, truth.train.x).to(next(target.model.parameters()))
-    check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
-    try:
-        point = check()
-    except ValueError as error:
-        return None, (f"The stationarity of the true samples was not computed: {error}",)
-    try:
-        clarke = check(subgradient=Subgradient.CLARKE)
-    except ValueError:  # no chain of linear layers and ReLUs
-        clarke = None
-    margins = None if point.margins is None else point.margins.double()
-    return {
-        "residual": point.residual,
-        "residual_per_layer": point.residual_per_layer,
-        "residual_clarke": None if clarke is None else clarke.residual,
-        "residual_clarke_per_layer": None if clarke is None else clarke.residual_per_layer,
-        "kink_fraction": point.kink_fraction,
-        "smallest_margin": None if margins is None else float(margins.min()),
-        "support": int(point.support.sum()),
-    }, (clarke or point).warnings

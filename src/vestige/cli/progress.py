@@ -40,12 +40,23 @@ def progress_bar(title: str) -> Iterator[OnStep]:
 def recorded(run: RunFolder, stop: StopRequest, then: OnStep) -> OnStep:
     """A callback that logs into the run, shows the step, and stops between two steps when asked to."""
 
+    watched = stoppable(stop, then)
+
     def on_step(step: Step) -> None:
-        then(step)
         every = max(1, step.total // LINES)
         if step.index % every == 0 or step.index == step.total:
             value = step.value if math.isfinite(step.value) else None
             run.log({"index": step.index, "total": step.total, "value": value, "note": step.note})
+        watched(step)
+
+    return on_step
+
+
+def stoppable(stop: StopRequest, then: OnStep) -> OnStep:
+    """A callback that shows the step, and stops between two steps when asked to."""
+
+    def on_step(step: Step) -> None:
+        then(step)
         stop.check()
 
     return on_step

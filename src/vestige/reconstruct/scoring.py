@@ -94,7 +94,7 @@ def score_reconstruction(
         reconstruction: from `reconstruct_from_weights`; its `samples` are what is offered.
         x_true: the training samples, model space.
         null: further samples to offer in their place, by name, all of them whatever their number: first-layer rows,
-            or the samples that the same attack draws from an untrained model.
+            or the samples that the same attack draws from `untrained_like(model)`.
         held_out: samples of the same distribution that the model never saw; they set the threshold. Without them
             noise does, and the threshold is too low.
         space: from data to model space, for SSIM; None stands for data in [0, 1] given as they are.
