@@ -45,7 +45,7 @@ def assemble(
     if len(sure):
         cluster[taken] = repeats[taken].argmax(1)
     free = (~taken).nonzero().flatten()
-    size = pool.multipliers.norm(dim=1)
+    size = pool.multipliers.double().norm(dim=1)  # a search that diverged is finite and may have no norm in float32
     groups = cluster_candidates(pool.x[free], pool.restart[free], size[free]) if len(free) else None
     samples, confidence = [sure], [_verified_confidence(exact)]
     support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
