@@ -109,6 +109,17 @@ def test_any_name_keeps_the_page_whole(name, audit):
     assert not page.wrong and not page.open and "script" not in page.tags
 
 
+def test_samples_without_confidence_are_shown_only_where_there_is_nothing_better(audit):
+    manifest, results, tensors, progress = audit(scored=False)
+    found = results["reconstruction"]
+    found.update(confidence=[0.9, 0.2] + [0.0] * 10, support=[3, 2] + [1] * 10, verified=[False] * 11 + [True])
+    page = Page(render_report(manifest, results, tensors, progress))
+    assert page.tags.count("img") == 3 and "Shown are 3 of 12" in " ".join(page.words)
+    found.update(confidence=[0.0] * 12, verified=[False] * 12)
+    page = Page(render_report(manifest, results, tensors, progress))
+    assert page.tags.count("img") == 12 and "exact fit" not in " ".join(page.words)
+
+
 def test_no_candidates_is_said(audit):
     manifest, results, tensors, progress = audit(scored=False)
     results["reconstruction"].update(confidence=[], support=[])

@@ -1,7 +1,6 @@
 """What the truth and the nulls say of a reconstruction: the only part of the audit that sees the data."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from vestige.cli.target import Target
 from vestige.cli.truth import Truth
 from vestige.core.margins import Loss
 from vestige.core.rng import child
-from vestige.core.stationarity import Subgradient, stationarity
+from vestige.core.stationarity import Stationarity, Subgradient, stationarity
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
 from vestige.reconstruct.untrained import untrained_like
@@ -75,27 +74,18 @@ def inputs(target: Target, x: Tensor) -> Tensor:
     return x if target.space is None else target.space.to_model(x)
 
 
-def at_truth(target: Target, truth: Truth) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """How nearly the true samples satisfy the equation that the attack solves, with the plain and the best gates."""
+def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tuple[str, ...]]:
+    """How nearly the true samples satisfy the equation that the attack solves: plain, then with the best gates."""
     if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
-        return None, ()
+        return (), ()
     x = inputs(target, truth.train.x).to(next(target.model.parameters()))
     check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
     try:
-        point = check()
+        plain = check()
     except ValueError as error:
-        return None, (f"The stationarity of the true samples was not computed: {error}",)
+        return (), (f"The stationarity of the true samples was not computed: {error}",)
     try:
-        clarke = check(subgradient=Subgradient.CLARKE)
+        best = check(subgradient=Subgradient.CLARKE)
     except ValueError:  # no chain of linear layers and ReLUs
-        clarke = None
-    margins = None if point.margins is None else point.margins.double()
-    return {
-        "residual": point.residual,
-        "residual_per_layer": point.residual_per_layer,
-        "residual_clarke": None if clarke is None else clarke.residual,
-        "residual_clarke_per_layer": None if clarke is None else clarke.residual_per_layer,
-        "kink_fraction": point.kink_fraction,
-        "smallest_margin": None if margins is None else float(margins.min()),
-        "support": int(point.support.sum()),
-    }, (clarke or point).warnings
+        return (plain,), plain.warnings
+    return (plain, best), best.warnings

@@ -11,17 +11,17 @@ from vestige.cli.comparison import at_truth, compare, inputs
 from vestige.cli.progress import progress_bar, recorded, stoppable
 from vestige.cli.show import show
 from vestige.cli.summary import (
-    citations,
     model_summary,
     number,
     reconstruction_summary,
     score_summary,
+    stationarity_summary,
     theory_summary,
-    theory_warnings,
 )
 from vestige.cli.target import Target
 from vestige.cli.threads import settle_threads
 from vestige.cli.truth import Truth, read_truth
+from vestige.core.cite import citation
 from vestige.core.margins import check_labels
 from vestige.core.rng import child
 from vestige.core.theory import TheoryCheck, check_theory
@@ -162,7 +162,7 @@ def _results(
     truth: Truth | None,
     score: ReconstructionScore | None,
 ) -> dict[str, Any]:
-    warnings = [*target.warnings, *theory_warnings(theory), *found.warnings]
+    warnings = [*target.warnings, *theory.warnings, *found.warnings]
     results = {
         "format": 1,
         "model": model_summary(target),
@@ -170,11 +170,15 @@ def _results(
         "reconstruction": reconstruction_summary(found, solver=effort.solver, seconds=seconds),
         "stationarity": None,
         "score": None,
-        "citations": citations(found, theory, score),
+        "citations": citation(found),
     }
     if truth is not None and score is not None:
-        exact, notes = at_truth(target, truth)
+        points, notes = at_truth(target, truth)
         warnings += [*truth.warnings, *score.warnings, *notes]
-        results |= {"score": score_summary(score, held_out=truth.held_out is not None), "stationarity": exact}
+        results |= {
+            "score": score_summary(score, held_out=truth.held_out is not None),
+            "stationarity": stationarity_summary(points),
+            "citations": citation(found, score, *points),
+        }
     level, sentence = verdict(results)
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}

@@ -1,12 +1,13 @@
 """Results as strict JSON: the numbers of each object, `null` where there is none."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from vestige.cli.target import Target
-from vestige.core.cite import citation
+from vestige.core.stationarity import Stationarity
 from vestige.core.theory import TheoryCheck
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore
@@ -53,24 +54,11 @@ def theory_summary(theory: TheoryCheck) -> dict[str, Any]:
                 "kind": layer.kind,
                 "covered": layer.covered,
                 "reason": layer.reason,
-                "falls": _listed(layer.falls),
+                "falls": ", ".join(layer.falls),
             }
             for layer in theory.layers
         ],
     }
-
-
-def theory_warnings(theory: TheoryCheck) -> list[str]:
-    """One warning for each layer outside the theory, naming the claims that fall."""
-    return [
-        f"{layer.kind} ({layer.name}) is outside the theory: {layer.reason}. Claims that fall: {_listed(layer.falls)}."
-        for layer in theory.layers
-        if not layer.covered
-    ]
-
-
-def _listed(falls: Any) -> str:
-    return falls if isinstance(falls, str) else ", ".join(map(str, falls or ()))
 
 
 def reconstruction_summary(found: Reconstruction, *, solver: str, seconds: float) -> dict[str, Any]:
@@ -131,6 +119,17 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
     }
 
 
-def citations(*results: Any) -> str:
-    """BibTeX for every result that names its papers."""
-    return citation(*(result for result in results if getattr(result, "source", None)))
+def stationarity_summary(points: Sequence[Stationarity]) -> dict[str, Any] | None:
+    """How nearly the true samples satisfy the equation: with the plain derivative and, where there is one, the best."""
+    if not points:
+        return None
+    plain, best = points[0], points[1] if len(points) > 1 else None
+    return {
+        "residual": number(plain.residual),
+        "residual_per_layer": {name: number(value) for name, value in plain.residual_per_layer.items()},
+        "residual_clarke": best and number(best.residual),
+        "residual_clarke_per_layer": best and {name: number(v) for name, v in best.residual_per_layer.items()},
+        "kink_fraction": plain.kink_fraction,
+        "smallest_margin": None if plain.margins is None else number(plain.margins.min()),
+        "support": int(plain.support.sum()),
+    }

@@ -162,11 +162,11 @@ def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 def _note(axes: Axes, height: float, text: str) -> None:
     axes.annotate(
         text,
-        (1, height),
+        (0, height),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
+        xytext=(3, -3),  # on the left and below, where values that fall leave room
         textcoords="offset points",
-        ha="right",
+        va="top",
         fontsize=8,
         color=ORANGE,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from vestige.report.figures import thumbnail
 
 LARGEST = 60  # pictures shown; the page says when there are more
+FAINT = 0.01  # confidence below which a sample is shown only where there is nothing better
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
         cards = [_pair(i, score, tensors, bounds) for i in order[:LARGEST]]
         return Gallery(tuple(cards), score["n"])
     samples, found = tensors["samples"], results["reconstruction"]
-    cards = [_alone(i, found, samples, bounds) for i in range(min(LARGEST, len(samples)))]
+    likely = [i for i in range(len(samples)) if (found["confidence"][i] or 0) >= FAINT or _exact(i, found)]
+    cards = [_alone(i, found, samples, bounds) for i in (likely or range(len(samples)))[:LARGEST]]
     return Gallery(tuple(cards), len(samples))
 
 
@@ -64,9 +66,13 @@ def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], bound
 def _alone(i: int, found: Mapping[str, Any], samples: Tensor, bounds: dict[str, float]) -> Picture:
     confidence, seen = found["confidence"][i], found["support"][i]
     caption = "–" if confidence is None else f"{confidence:.0%}"
-    exact = bool(found["verified"][i]) if found.get("verified") else False
+    exact = _exact(i, found)
     remark = "exact fit" if exact else f"found {seen}×"
     return Picture(_uri(thumbnail(samples[i], **bounds)), None, caption, remark, exact or None)
+
+
+def _exact(i: int, found: Mapping[str, Any]) -> bool:
+    return bool(found["verified"][i]) if found.get("verified") else False
 
 
 def _uri(png: bytes) -> str:

@@ -46,7 +46,7 @@ def render_report(
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=_number, percent=_percent)
+    environment.filters.update(number=_number, fixed=_fixed, percent=_percent)
     return environment.get_template("report.html.jinja").render(
         results=results,
         manifest=manifest,
@@ -132,6 +132,11 @@ def _number(value: Any, digits: int = 3) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def _fixed(value: float | None) -> str:
+    """Three decimals, so that a column lines up."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _percent(value: float | None) -> str:
