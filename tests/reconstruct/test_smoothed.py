@@ -1,5 +1,7 @@
 """The joint search: its closed-form sums against automatic differentiation, and its descent."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -48,12 +50,35 @@ def test_the_residual_falls_and_the_same_seed_repeats():
     assert long.multipliers.sum(-1).abs().max() < 1e-12
 
 
-def test_a_start_that_is_not_finite_is_said():
+def test_a_search_that_is_not_finite_is_said():
     chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
-    z = torch.full((1, 4, chain.basis.shape[1]), float("nan"))
-    end = search(chain, **options(chain, restarts=1, start=(z, torch.ones(1, 4, 3))))
-    assert end.outcome is Outcome.NOT_FINITE
+    broken = replace(chain, target_weights=(chain.target_weights[0] * float("nan"), chain.target_weights[1]))
+    assert search(broken, **options(broken)).outcome is Outcome.NOT_FINITE
+    assert search(chain, **options(chain)).outcome is Outcome.BUDGET_SPENT
+
+
+def test_labelled_multipliers_have_the_form_of_cross_entropy():
+    """Positive at one output, negative at the others, zero in sum; free ones (the null) are not."""
+    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    assert chain is not None
+    labelled = search(chain, **options(chain, labelled=True)).multipliers
+    assert labelled.sum(-1).abs().max() < 1e-12
+    assert bool(((labelled > 0).sum(-1) == 1).all())
+    free = search(chain, **options(chain)).multipliers
+    assert not bool(((free > 0).sum(-1) == 1).all())
+
+
+def test_a_metric_shapes_where_candidates_live():
+    """A metric with one tiny direction keeps candidates out of it; without one they go there."""
+    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    assert chain is not None
+    r = chain.basis.shape[1]
+    metric = torch.diag(torch.tensor([1e-6] + [1.0] * (r - 1)))
+    inside = search(chain, **options(chain, metric=metric)).z
+    assert inside[..., 0].abs().max() < 1e-4 * inside[..., 1].abs().max()
+    outside = search(chain, **options(chain)).z
+    assert outside[..., 0].abs().max() > 1e-2 * outside[..., 1].abs().max()
 
 
 @pytest.mark.parametrize("decay, expected", [(1e-3, 1.0), (None, 0.25)])

@@ -8,19 +8,25 @@ with the gate 1[u > 0] of the backward pass replaced by sigmoid(sharpness u), so
 activation pattern (2206.07758, section 5). Here the sharpness grows during the search, from gates that see far to gates
 that are exact; one multiplier vector an output replaces labels, signs and margins, which covers every loss of
 2307.01827 at once; all restarts run in one tensor; Adam with one cycle replaces 50,000 steps of gradient descent.
+
+Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
+entry is positive and the others are not. Labelled multipliers have that form, with the class that the network gives to
+the random start as the label. A metric on the candidates, such as the spectrum of natural images, shapes the start and
+the steps, and its norm is a weak penalty.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
 
 CHECK_EVERY = 50
+PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
 
 
 class SoftGate(torch.autograd.Function):
@@ -86,7 +92,8 @@ def search(
     sharpness: tuple[float, float] = (20.0, 100.0),
     known: Float[Tensor, "h k"] | None = None,
     box: tuple[Tensor, Tensor] | None = None,
-    start: tuple[Tensor, Tensor] | None = None,
+    labelled: bool = False,
+    metric: Float[Tensor, "r r"] | None = None,
     generator: torch.Generator,
     on_step: Callable[[Step], None] | None = None,
     note: str = "",
@@ -104,7 +111,8 @@ def search(
         sharpness: at the first and at the last step, times the size of a typical pre-activation of 1.
         known: orthonormal columns already explained in the first layer: (1) is taken orthogonally to them.
         box: lowest and highest sample in model space, (d,) each; leaving it is penalised.
-        start: z and multipliers to begin with instead of random ones.
+        labelled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
+        metric: rows by which standard normal u become plausible samples z = u metric; None: isotropic.
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
@@ -112,24 +120,23 @@ def search(
     Returns:
         The last state.
     """
-    z, scale, raw = _start(chain, candidates, restarts, sample_norm, zero_sum, start, generator)
-    unit = sample_norm / z.shape[-1] ** 0.5
-    optimizer = torch.optim.Adam([{"params": [z], "lr": 0.06 * unit}, {"params": [raw], "lr": 0.02}], betas=(0.9, 0.99))
+    place = Place(chain.basis.shape[1], sample_norm, metric)
+    u = place.start(restarts, candidates, chain.weights[0], generator)
+    raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
+    form = _form(chain, place.z(u), raw, zero_sum, labelled)
+    for free in (u, raw):
+        free.requires_grad_()
+    rates = [place.rate, 0.02]
+    optimizer = torch.optim.Adam([{"params": [u]}, {"params": [raw]}], betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        [0.06 * unit, 0.02],
-        total_steps=steps,
-        pct_start=0.1,
-        cycle_momentum=False,
-        div_factor=10,
-        final_div_factor=100,
+        optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
     )
-    good, outcome, done = (z.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT, 0
+    good, outcome, done = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT, 0
     low, high = sharpness
     for k in range(steps):
-        alpha = low * (high / low) ** (k / steps)
-        residual = _residual(chain, z, _multipliers(raw, scale, zero_sum), alpha, known)
-        loss = (residual * residual.new_tensor(layer_weights)).sum()
+        alpha, z = low * (high / low) ** (k / steps), place.z(u)
+        residual = _residual(chain, z, form.multipliers(raw), alpha, known)
+        loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
         if box is not None:
             loss = loss + _outside(z, chain, box)
         optimizer.zero_grad()
@@ -139,16 +146,77 @@ def search(
         done = k + 1
         if done % CHECK_EVERY == 0 or done == steps:
             value = float(loss.detach())
-            if not (torch.isfinite(z).all() and torch.isfinite(raw).all() and value == value):
+            if not (torch.isfinite(u).all() and torch.isfinite(raw).all() and value == value):
                 outcome = Outcome.NOT_FINITE
                 break
-            good = (z.detach().clone(), raw.detach().clone())
+            good = (u.detach().clone(), raw.detach().clone())
         if on_step is not None:
             on_step(Step(done, steps, float(loss.detach()), note))
     with torch.no_grad():
-        multipliers = _multipliers(good[1], scale, zero_sum)
-        residual = _residual(chain, good[0], multipliers, high, known)
-    return Joint(good[0], multipliers, residual, done, outcome)
+        z, multipliers = place.z(good[0]), form.multipliers(good[1])
+        residual = _residual(chain, z, multipliers, high, known)
+    return Joint(z, multipliers, residual, done, outcome)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where candidates live: z = u metric, or a multiple of u where no metric is known."""
+
+    dimensions: int
+    sample_norm: float
+    metric: Float[Tensor, "r r"] | None
+
+    @property
+    def rate(self) -> float:
+        """Largest step of Adam in u."""
+        return 0.06 if self.metric is None else 0.15
+
+    def start(self, restarts: int, candidates: int, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Random u: samples of the metric, or short ones without it."""
+        u = torch.randn(restarts, candidates, self.dimensions, generator=generator, dtype=like.dtype).to(like.device)
+        return 0.4 * u if self.metric is None else u
+
+    def z(self, u: Tensor) -> Tensor:
+        """Span coordinates."""
+        return u * (self.sample_norm / self.dimensions**0.5) if self.metric is None else u @ self.metric
+
+    def penalty(self, u: Tensor) -> Tensor | float:
+        """Minus the logarithm of the prior up to constants, summed over restarts."""
+        return 0.0 if self.metric is None else PRIOR * u.square().mean((-2, -1)).sum()
+
+
+@dataclass(frozen=True)
+class Form:
+    """How free numbers become output multipliers l."""
+
+    scale: float
+    zero_sum: bool
+    label: Int[Tensor, "restarts m 1"] | None
+
+    def multipliers(self, raw: Float[Tensor, "restarts m out"]) -> Float[Tensor, "restarts m out"]:
+        """With labels, scale exp(raw_y) (onehot(y) - softmax of the others); without, raw, centred if need be."""
+        if self.label is not None:
+            others = raw.scatter(-1, self.label, -torch.inf).softmax(-1)
+            own = torch.zeros_like(raw).scatter(-1, self.label, 1.0)
+            return self.scale * raw.gather(-1, self.label).exp() * (own - others)
+        return self.scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
+
+
+def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool) -> Form:
+    """One scale for all multipliers, from norms: the sums begin at the size that they must reach."""
+    label = None
+    if labelled and chain.out > 1:
+        label = _outputs(chain, z).argmax(-1, keepdim=True)
+        raw.mul_(0.3).scatter_(-1, label, 0.0)
+    form = Form(1.0, zero_sum, label)
+    first = gradient_sums(chain, z, form.multipliers(raw), 20.0)[0][0]
+    return replace(form, scale=float(chain.target_weights[0].norm() / first.flatten(1).norm(dim=1).mean()))
+
+
+def _outputs(chain: Chain, z: Tensor) -> Tensor:
+    for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
+        z = (z @ weight.T + bias).relu()
+    return z @ chain.weights[-1].T + chain.biases[-1]
 
 
 def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
@@ -164,26 +232,6 @@ def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
     if weight_decay:
         return [1.0] * len(norms)
     return [1.0] + [min(1.0, norms[0] / norm) ** 2 for norm in norms[1:]]
-
-
-def _start(chain, candidates, restarts, sample_norm, zero_sum, start, generator):
-    r = chain.basis.shape[1]
-    like = chain.weights[0]
-    if start is None:
-        z = torch.randn(restarts, candidates, r, generator=generator, dtype=like.dtype) * (0.4 * sample_norm / r**0.5)
-        raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=like.dtype)
-        z, raw = z.to(like.device), raw.to(like.device)
-        # One scale for all, from norms: the sums begin at a third of what they must reach.
-        first = gradient_sums(chain, z, _multipliers(raw, 1.0, zero_sum), 20.0)[0][0]
-        scale = float(chain.target_weights[0].norm() / first.flatten(1).norm(dim=1).mean())
-    else:
-        z, scale = start[0].clone(), float(start[1].abs().mean().clamp_min(1e-30))
-        raw = start[1] / scale
-    return z.requires_grad_(), scale, raw.requires_grad_()
-
-
-def _multipliers(raw: Tensor, scale: float, zero_sum: bool) -> Tensor:
-    return scale * (raw - raw.mean(-1, keepdim=True) if zero_sum and raw.shape[-1] > 1 else raw)
 
 
 def _residual(chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, known: Tensor | None) -> Tensor:

@@ -27,11 +27,16 @@ LAST_SHARPNESS = (20.0, 300.0)
 
 @dataclass(frozen=True)
 class Search:
-    """The settings that every joint search of a reconstruction shares."""
+    """The settings that every joint search of a reconstruction shares.
+
+    Every second round goes without `labelled` and `metric`: they find most samples at once, and keep away from others.
+    """
 
     sample_norm: float
     layer_weights: list[float]
     zero_sum: bool
+    labelled: bool
+    metric: Tensor | None
     box: tuple[Tensor, Tensor] | None
     steps: int
     generator: torch.Generator
@@ -171,6 +176,7 @@ def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, c
     first = not rounds.joints
     known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
     number = len(rounds.joints)
+    informed = number % 2 == 0  # the other rounds look where labels and metric do not
     joint = search(
         chain,
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
@@ -180,6 +186,8 @@ def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, c
         sharpness=settings.sharpness,
         layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
         zero_sum=settings.zero_sum,
+        labelled=settings.labelled and informed,
+        metric=settings.metric if informed else None,
         known=known,
         box=settings.box,
         generator=spawn(settings.generator, "round", str(number)),
@@ -220,6 +228,7 @@ def _rest(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds) ->
         sample_norm=settings.sample_norm,
         layer_weights=[1.0, 0.0],
         zero_sum=settings.zero_sum,
+        labelled=settings.labelled,
         sharpness=LAST_SHARPNESS,
         known=_orthonormal(rounds.columns, space, chain),
         generator=spawn(settings.generator, "rest"),

@@ -19,6 +19,7 @@ from vestige.core.space import InputSpace
 from vestige.reconstruct.any_model import search_any
 from vestige.reconstruct.assemble import Pool, assemble
 from vestige.reconstruct.chain import Chain, read_chain
+from vestige.reconstruct.image_prior import image_metric, is_image
 from vestige.reconstruct.published import published_search, published_settings
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.smoothed import layer_weights, search
@@ -119,10 +120,13 @@ def reconstruct_from_weights(
                 recorder,
             )
         else:
+            norm = spread * math.prod(shape) ** 0.5
             settings = Search(
-                sample_norm=spread * math.prod(shape) ** 0.5,
+                sample_norm=norm,
                 layer_weights=layer_weights(chain, weight_decay),
                 zero_sum=zero_sum,
+                labelled=zero_sum and chain.rank > FEW,
+                metric=image_metric(chain.basis, shape, norm) if chain.rank > FEW and is_image(shape) else None,
                 box=box if chain.basis.shape[0] <= 4 * chain.basis.shape[1] else None,
                 steps=steps or (STEPS_FEW if chain.rank <= FEW else STEPS),
                 generator=source,
@@ -177,6 +181,8 @@ def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: i
             sharpness=settings.sharpness,
             layer_weights=settings.layer_weights,
             zero_sum=settings.zero_sum,
+            labelled=settings.labelled,
+            metric=settings.metric,
             box=settings.box,
             generator=spawn(settings.generator, "joint"),
             on_step=settings.on_step,
