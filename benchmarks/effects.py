@@ -1,0 +1,110 @@
+"""What makes a network easy to read: one thing varied at a time, several seeds, one figure.
+
+    python benchmarks/effects.py --seeds 5 --out docs/figures/effects.svg            digits: an hour on one core
+    python benchmarks/effects.py --only "weight decay" --seeds 1
+
+The base is a two-layer network of width 1000 on 20 digits in ten classes, cross-entropy, weight decay 1e-3. A bar is
+the median share of samples recovered at 0.1 % false positives, the dots are the seeds; the dashed line is what the same
+solver recovers from the untrained network, where nothing can be.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import vestige as vg
+from vestige.core.rng import child
+from vestige.data.dataset import binarize, sample
+
+BASE = {"n": 20, "width": 1000, "weight_decay": 1e-3, "loss": "cross_entropy", "depth": 1, "binary": False}
+VARIED = {
+    "weight decay": [("0", {"weight_decay": 0.0}), ("1e-4", {"weight_decay": 1e-4}), ("1e-3", {}),
+                     ("1e-2", {"weight_decay": 1e-2})],
+    "hidden neurons": [("100", {"width": 100}), ("300", {"width": 300}), ("1000", {}), ("3000", {"width": 3000})],
+    "loss": [("cross-entropy", {}), ("squared", {"loss": "mse"}), ("logistic, two classes", {"loss": "logistic",
+             "binary": True}), ("squared, two classes", {"loss": "mse", "binary": True})],
+    "hidden layers": [("1", {}), ("2", {"depth": 2})],
+    "samples": [("10", {"n": 10}), ("20", {}), ("40", {"n": 40}), ("100", {"n": 100})],
+}  # fmt: skip
+
+
+def recovered(spec: str, options: dict, seed: int) -> tuple[int, int, int]:
+    """Samples that our solver recovers from a trained network, of how many, and from an untrained one."""
+    data = vg.load_data(spec)
+    if options["binary"]:
+        data = binarize(data, list(range(1, int(data.y.max()) + 1, 2)))
+    chosen, rest = sample(data, options["n"], generator=child(seed, "data"))
+    space = vg.InputSpace(mean=chosen.x.float().mean(0))
+    x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
+    outputs = 1 if options["binary"] else int(data.y.max()) + 1
+    widths = [x[0].numel(), *[options["width"]] * options["depth"], outputs]
+    start = vg.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
+    known = {"loss": options["loss"], "weight_decay": options["weight_decay"] or None}
+    trained = vg.train_to_margin(start, x, chosen.y, loss=known["loss"], weight_decay=options["weight_decay"])
+    counts = []
+    for model in (trained.model, start):
+        found = vg.reconstruct_from_weights(
+            model, tuple(x.shape[1:]), space=space, generator=child(seed, "attack"), **known
+        )
+        counts.append(vg.score_reconstruction(found, x, held_out=held_out, space=space).n_recovered)
+    return counts[0], len(x), counts[1]
+
+
+def draw(results: dict[str, list], seeds: int, path: Path) -> None:
+    """One panel for each thing varied."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(results), figsize=(3.4 * len(results), 3.2), layout="constrained", squeeze=False)
+    for axis, (name, rows) in zip(axes[0], results.items(), strict=True):
+        place = range(len(rows))
+        axis.bar(place, [statistics.median(c for c, _, _ in runs) / runs[0][1] for _, runs in rows], color="#7aa6c2")
+        for k, (_, runs) in zip(place, rows, strict=True):
+            axis.scatter([k] * len(runs), [c / n for c, n, _ in runs], s=10, color="black", zorder=3)
+        axis.plot(place, [statistics.median(u / n for _, n, u in runs) for _, runs in rows], "--", color="#b04a4a")
+        axis.set_xticks(list(place), [label for label, _ in rows], rotation=20, ha="right")
+        axis.set(title=name, ylim=(0, 1.02))
+    axes[0][0].set_ylabel(f"share recovered, {seeds} seeds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Print the medians over seeds, and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", choices=[*VARIED], action="append", help="just this; may be repeated")
+    parser.add_argument("--out", type=Path, default=Path("effects.svg"))
+    args = parser.parse_args()
+    console, results, cache = Console(), {}, {}
+    table = Table("varied", "value", "recovered (median)", "each seed", "untrained", title=args.data)
+    for name in args.only or VARIED:
+        results[name] = []
+        for label, changed in VARIED[name]:
+            options, runs = BASE | changed, []
+            for seed in range(args.seeds):
+                key, begun = json.dumps([options, seed]), time.perf_counter()
+                if key not in cache:
+                    cache[key] = recovered(args.data, options, seed)
+                    console.print(f"{name} {label}, seed {seed}: {cache[key]} in {time.perf_counter() - begun:.0f} s")
+                runs.append(cache[key])
+            results[name].append((label, runs))
+            each = " ".join(str(c) for c, _, _ in runs)
+            middle = statistics.median(c for c, _, _ in runs)
+            table.add_row(name, label, f"{middle:g} of {runs[0][1]}", each, str(max(u for _, _, u in runs)))
+    console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    console.print(table)
+    draw(results, args.seeds, args.out)
+
+
+if __name__ == "__main__":
+    main()
