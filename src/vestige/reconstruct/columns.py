@@ -12,7 +12,7 @@ smallest singular vector of the equations that they select, reweighted so that n
 is verified: a vector that was not a training sample's column fits about n of the h equations, a true one most of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from vestige.reconstruct.chain import Chain
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
+EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
 
@@ -117,9 +118,12 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
     weight, gate = torch.where(trusted, 1.0, 0.05).to(z), z > 0
     c = torch.randn(len(z), space.first.shape[1], 1, generator=generator, dtype=torch.float64).to(z.device)
     s = full = z
+    rough = replace(space, first=space.first.float(), output=space.output.float())
     for k in range(rounds):
-        c, multipliers = _smallest(space, weight, weight * gate, c, steps=12 if k == 0 else 2)
-        s, full = c @ space.first.T, multipliers @ space.output.T
+        now = space if k >= rounds - EXACT_ROUNDS else rough
+        weight, c = weight.to(now.first), c.to(now.first)
+        c, multipliers = _smallest(now, weight, weight * gate, c, steps=12 if k == 0 else 2)
+        s, full = c @ now.first.T, multipliers @ now.output.T
         c = c[:, :, None]
         gate = (s - full).abs() < s.abs()
         distance = _distance(s, full)
@@ -149,7 +153,7 @@ def _smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor
     best = torch.linalg.solve(bb, ub.mT)  # l = best c
     uu = torch.stack([(u * w[:, None]).T @ u for w in weight]) - ub @ best
     diagonal = uu.diagonal(dim1=1, dim2=2)
-    diagonal += 1e-6 * diagonal.mean(1, keepdim=True)
+    diagonal += (1e-6 if u.dtype == torch.float64 else 1e-5) * diagonal.mean(1, keepdim=True)
     factor, _ = torch.linalg.cholesky_ex(uu)
     for _ in range(steps):
         c = F.normalize(torch.cholesky_solve(c, factor), dim=1)
