@@ -82,7 +82,11 @@ def image_encoder(*, resolution: int = 224) -> EfficientNetLite0:
 
 
 def embed(
-    backbone: Backbone, inputs: Tensor | Sequence[Any], *, batch: int = 64, on_batch: Callable[[int], None] | None = None
+    backbone: Backbone,
+    inputs: Tensor | Sequence[Any],
+    *,
+    batch: int = 64,
+    on_batch: Callable[[int], None] | None = None,
 ) -> Float[Tensor, "n d"]:
     """Embeddings of many inputs, without gradients, a batch at a time.
 

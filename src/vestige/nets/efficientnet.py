@@ -1,7 +1,7 @@
 """EfficientNet-Lite0, the small ImageNet network whose weights a package ships: 4.7 million parameters, 1280 features.
 
-Inverted residual blocks without squeeze-and-excitation, ReLU6, TensorFlow's "same" padding. The parameter names are those
-of the published file, so that it loads with `strict=True`.
+Inverted residual blocks without squeeze-and-excitation, ReLU6, TensorFlow's "same" padding. The parameter names are
+those of the published file, so that it loads with `strict=True`.
 """
 
 import torch
