@@ -13,6 +13,7 @@ from vestige.reconstruct.clusters import cluster_candidates, is_collapse
 from vestige.reconstruct.result import Reconstruction
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
+CUT = 0.1  # mean cosine distance within a group: wider ones blend samples that share a class
 OFFERED = 2  # samples shown, in units of how many can be told apart
 SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 
@@ -46,7 +47,7 @@ def assemble(
         cluster[taken] = repeats[taken].argmax(1)
     free = (~taken).nonzero().flatten()
     size = pool.multipliers.double().norm(dim=1)  # a search that diverged is finite and may have no norm in float32
-    groups = cluster_candidates(pool.x[free], pool.restart[free], size[free]) if len(free) else None
+    groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=CUT) if len(free) else None
     samples, confidence = [sure], [_verified_confidence(exact)]
     support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
     if groups is not None:

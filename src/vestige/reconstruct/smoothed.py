@@ -10,8 +10,8 @@ that are exact; one multiplier vector an output replaces labels, signs and margi
 2307.01827 at once; all restarts run in one tensor; Adam with one cycle replaces 50,000 steps of gradient descent.
 
 Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
-entry is positive and the others are not. Labelled multipliers have that form, with the class that the network gives to
-the random start as the label. A metric on the candidates, such as the spectrum of natural images, shapes the start and
+entry is positive and the others are not. Labelled multipliers have that form, with the class for which the network
+prefers this random start to the others as the label, so that each class gets its share. A metric on the candidates, such as the spectrum of natural images, shapes the start and
 the steps, and its norm is a weak penalty.
 """
 
@@ -26,6 +26,7 @@ from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
 
 CHECK_EVERY = 50
+PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
 PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
 
 
@@ -112,7 +113,8 @@ def search(
         known: orthonormal columns already explained in the first layer: (1) is taken orthogonally to them.
         box: lowest and highest sample in model space, (d,) each; leaving it is penalised.
         labelled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
-        metric: rows by which standard normal u become plausible samples z = u metric; None: isotropic.
+        metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
+            None: isotropic.
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
@@ -138,7 +140,7 @@ def search(
         residual = _residual(chain, z, form.multipliers(raw), alpha, known)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
         if box is not None:
-            loss = loss + _outside(z, chain, box)
+            loss = loss + _outside(z, chain.basis, box, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -160,7 +162,7 @@ def search(
 
 @dataclass(frozen=True)
 class Place:
-    """Where candidates live: z = u metric, or a multiple of u where no metric is known."""
+    """Where candidates live: z a multiple of u metric, or of u where no metric is known."""
 
     dimensions: int
     sample_norm: float
@@ -178,7 +180,8 @@ class Place:
 
     def z(self, u: Tensor) -> Tensor:
         """Span coordinates."""
-        return u * (self.sample_norm / self.dimensions**0.5) if self.metric is None else u @ self.metric
+        shape = self.dimensions**-0.5 * u if self.metric is None else u @ self.metric
+        return self.sample_norm * shape
 
     def penalty(self, u: Tensor) -> Tensor | float:
         """Minus the logarithm of the prior up to constants, summed over restarts."""
@@ -206,7 +209,9 @@ def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool) 
     """One scale for all multipliers, from norms: the sums begin at the size that they must reach."""
     label = None
     if labelled and chain.out > 1:
-        label = _outputs(chain, z).argmax(-1, keepdim=True)
+        outputs = _outputs(chain, z)  # standardised, lest a class that few random inputs belong to gets no candidate
+        spread = outputs.std(-2, correction=0, keepdim=True).clamp(min=1e-12)
+        label = ((outputs - outputs.mean(-2, keepdim=True)) / spread).argmax(-1, keepdim=True)
         raw.mul_(0.3).scatter_(-1, label, 0.0)
     form = Form(1.0, zero_sum, label)
     first = gradient_sums(chain, z, form.multipliers(raw), 20.0)[0][0]
@@ -248,7 +253,11 @@ def _residual(chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, kn
     return torch.stack(values, -1)
 
 
-def _outside(z: Tensor, chain: Chain, box: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean squared distance from the box, summed over candidates."""
-    x = z @ chain.basis.T
-    return ((x - box[1]).relu().square() + (box[0] - x).relu().square()).mean(-1).sum()
+def _outside(z: Tensor, basis: Tensor, box: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+    """Mean squared distance from the box, summed over candidates, from some of the entries."""
+    low, high = box
+    if len(basis) > PIXELS:
+        some = torch.randint(len(basis), (PIXELS,), generator=generator).to(basis.device)
+        basis, low, high = basis[some], low[some], high[some]
+    x = z @ basis.T
+    return ((x - high).relu().square() + (low - x).relu().square()).mean(-1).sum()

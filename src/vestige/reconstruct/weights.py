@@ -19,15 +19,14 @@ from vestige.core.space import InputSpace
 from vestige.reconstruct.any_model import search_any
 from vestige.reconstruct.assemble import Pool, assemble
 from vestige.reconstruct.chain import Chain, read_chain
-from vestige.reconstruct.image_prior import image_metric, is_image
+from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.published import published_search, published_settings
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.smoothed import layer_weights, search
 from vestige.reconstruct.two_layer import Search, solve_two_layer
 
 STEPS = 1500  # Adam steps of one joint search
-FEW = 50  # samples up to which a search is so cheap that four restarts and more steps are taken
-STEPS_FEW = 2500
+FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
 HISTORY = 200  # steps kept in the result
 SPREAD = 0.25  # standard deviation of pixels, as a share of the valid range
 
@@ -64,8 +63,8 @@ def reconstruct_from_weights(
     Args:
         model: a trained network; used in evaluation mode, left untouched.
         input_shape: shape of one input, without the batch.
-        n_candidates: how many candidates a restart; None for twice the number of samples that the first layer's
-            rank can tell apart.
+        n_candidates: how many candidates a restart; None for three times the number of samples that the first
+            layer's rank can tell apart, twice where that is more than 50.
         loss: it was trained with: "logistic", "cross_entropy", "mse" or "huber". Only whether multipliers sum to zero
             follows from it (the published solver also takes the sign constraints).
         weight_decay: it was trained with, if known: then no layer remembers its initialisation.
@@ -74,7 +73,7 @@ def reconstruct_from_weights(
             (arXiv 2302.01428).
         restarts: independent starts; None for 6 (deeper networks: 4), for 1 where two layers hold more than 50
             samples: there the rounds are restarts.
-        steps: Adam steps of one search; None for 1500 or 2500 (published: 50,000).
+        steps: Adam steps of one search; None for 1500 (published: 50,000).
         solver: "default", or "published" for the procedure of the papers at their best published setting.
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
@@ -120,15 +119,14 @@ def reconstruct_from_weights(
                 recorder,
             )
         else:
-            norm = spread * math.prod(shape) ** 0.5
             settings = Search(
-                sample_norm=norm,
+                sample_norm=spread * math.prod(shape) ** 0.5,
                 layer_weights=layer_weights(chain, weight_decay),
                 zero_sum=zero_sum,
-                labelled=zero_sum and chain.rank > FEW,
-                metric=image_metric(chain.basis, shape, norm) if chain.rank > FEW and is_image(shape) else None,
-                box=box if chain.basis.shape[0] <= 4 * chain.basis.shape[1] else None,
-                steps=steps or (STEPS_FEW if chain.rank <= FEW else STEPS),
+                labelled=zero_sum,
+                metric=image_metric(chain.basis, shape) if is_photograph(shape) else None,
+                box=box,
+                steps=steps or STEPS,
                 generator=source,
                 on_step=recorder,
             )
@@ -156,7 +154,7 @@ class _Recorder:
 
 
 def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: int | None, checkpoint: Any) -> Pool:
-    count = n_candidates or 2 * chain.rank
+    count = n_candidates or (3 if chain.rank <= FEW else 2) * chain.rank
     names = [f"layer {k + 1}" for k in range(len(chain.weights))]
     if len(chain.weights) == 2:
         state = None if checkpoint is None else checkpoint.load()
