@@ -1,0 +1,300 @@
+"""Training embeddings from a head on a frozen backbone, and what they are embeddings of (arXiv 2407.15845).
+
+A head trained on e_i = F(s_i) is a small network of its own: theta = sum_i l_i . grad f(theta; e_i) is solved for
+the e_i, in the space of embeddings, whatever the backbone F and however large the images or texts s_i. Many
+independent runs are pooled, and their candidates are grouped without the training set. What an embedding stands for is
+then looked up in a gallery (`nearest_in_gallery`) or drawn by inverting the backbone
+(`vestige.reconstruct.inversion`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vestige.core.cite import paper
+from vestige.core.margins import Loss
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.core.space import InputSpace
+from vestige.reconstruct.clusters import cluster_candidates, is_collapse
+from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.weights import reconstruct_from_weights
+
+SAME = 0.95  # cosine from which a candidate counts as a verified embedding again
+SOURCE = (paper("2407.15845"), paper("2307.01827"))
+LINEAR = (
+    "A linear head holds one weighted sum of embeddings for each class: what is shown is the direction of a training "
+    "embedding, minus the mean, only where its class had a single sample, and nothing in the head tells which ones had."
+)
+MEANS = (
+    "The first layer tells no more embeddings apart than there are classes: what is shown are class means, not single "
+    "samples, and none counts as verified."
+)
+
+
+def reconstruct_from_embeddings(
+    head: nn.Module,
+    *,
+    embedding_dim: int | None = None,
+    runs: int = 1,
+    n_candidates: int | None = None,
+    loss: Loss | str = Loss.CROSS_ENTROPY,
+    weight_decay: float | int | None = None,
+    space: InputSpace | None = None,
+    reference_params: Mapping[str, Tensor] | None = None,
+    restarts: int | None = None,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Reconstruction:
+    """Solve theta = sum_i l_i . grad_theta f(theta; e_i) for the embeddings e_i of a head f.
+
+    Heads with hidden layers are attacked by `reconstruct_from_weights`, `runs` times from independent starts; all
+    candidates are grouped together, and a group's confidence counts the restarts of all runs.
+
+    A linear head f(e) = W e + b holds C sums, W_k = sum_i l_ik e_i, that add up to zero for cross-entropy. With one
+    sample a class and wrong classes equally likely, l_ik = c (1[i = k] - 1/C), so that W_k = c (e_k - mean of all e):
+    the directions of the centred embeddings. With more samples a class they are weighted class means, and with one
+    output there is a single sum.
+
+    Args:
+        head: a trained network on embeddings; evaluation mode is used, and it is left untouched.
+        embedding_dim: what the backbone returns, to be checked against the head; None asks the head alone.
+        runs: independent attacks that are pooled.
+        n_candidates: of a restart, as in `reconstruct_from_weights`.
+        loss: as there.
+        weight_decay: as there.
+        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardised);
+            `space.to_data(samples)` are embeddings of the backbone. Its range is a prior where it is finite.
+        reference_params: parameters before training, as there.
+        restarts: of one run, as there.
+        steps: as there.
+        generator: source of the starts.
+        on_step: called with a Step at every step of every run.
+
+    Returns:
+        Embeddings in the head's input space, likeliest first, with all candidates behind them.
+
+    Raises:
+        ValueError: a head whose input is not the backbone's output, a linear head with one output, fewer than one
+            run, and what `reconstruct_from_weights` refuses.
+    """
+    width = head_width(head)
+    if embedding_dim is not None and embedding_dim != width:
+        raise ValueError(
+            f"the head takes inputs of {width} numbers and the backbone returns {embedding_dim}; they must agree. Is "
+            "it the backbone (and the layer of it) that the head was trained on?"
+        )
+    if runs < 1:
+        raise ValueError(f"runs={runs} given; at least 1 is needed.")
+    linear = _only_linear(head)
+    if linear is not None:
+        return _linear(linear)
+    found = [
+        reconstruct_from_weights(
+            head,
+            (width,),
+            n_candidates=n_candidates,
+            loss=loss,
+            weight_decay=weight_decay,
+            space=space,
+            reference_params=reference_params,
+            restarts=restarts,
+            steps=steps,
+            generator=spawn(generator, "embeddings", str(run)),
+            on_step=on_step,
+        )
+        for run in range(runs)
+    ]
+    pooled = pool_runs(found) if runs > 1 else found[0]
+    return replace(_honest(pooled), source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
+
+
+def head_width(head: nn.Module) -> int:
+    """How many numbers a head takes: the inputs of its first linear layer.
+
+    Raises:
+        ValueError: a head that does not begin with a linear layer.
+    """
+    first = next((m for m in head.modules() if not list(m.children()) and list(m.parameters())), None)
+    if not isinstance(first, nn.Linear):
+        kind = "no layer with parameters" if first is None else type(first).__name__
+        raise ValueError(
+            f"the head begins with {kind}; a head on embeddings begins with a linear layer. Is this the whole network? "
+            "Give the layers after the backbone."
+        )
+    return first.in_features
+
+
+def pool_runs(found: Sequence[Reconstruction]) -> Reconstruction:
+    """Independent attacks on one network as a single reconstruction: verified samples once, all candidates grouped.
+
+    Args:
+        found: reconstructions of the same network; restarts are numbered through.
+    """
+    first, shape = found[0], found[0].samples.shape[1:]
+    sure, sure_l, sure_confidence = _distinct_verified(found)
+    offset, restart = 0, []
+    for run in found:
+        restart.append(run.restart + offset)
+        offset += len(run.residual)
+    x = torch.cat([run.candidates.flatten(1) for run in found])
+    multipliers, restart = torch.cat([run.candidate_cotangents for run in found]), torch.cat(restart)
+    repeats = F.normalize(x, dim=1) @ F.normalize(sure, dim=1).T
+    taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    cluster = torch.full((len(x),), -1, device=x.device)
+    if len(sure):
+        cluster[taken] = repeats[taken].argmax(1)
+    seen = [restart[taken & (cluster == k)] for k in range(len(sure))]
+    free = (~taken).nonzero().flatten()
+    offered = len(sure) + len(free) if not first.identifiable else 2 * first.identifiable
+    groups = cluster_candidates(x[free], restart[free], multipliers[free].double().norm(dim=1))
+    keep = max(0, min(len(groups), offered - len(sure)))
+    for k, members in enumerate(groups.members[:keep]):
+        cluster[free[members]] = len(sure) + k
+    means = [multipliers[free[m]].mean(0) for m in groups.members[:keep]]
+    cotangents = torch.cat([sure_l, torch.stack(means)]) if means else sure_l
+    near = [1 - repeats[taken & (cluster == k), k].mean() if len(s) else x.new_zeros(()) for k, s in enumerate(seen)]
+    support = torch.tensor([max(1, len(s.unique())) for s in seen], dtype=torch.long, device=x.device)
+    samples = torch.cat([sure, groups.representative[:keep]])
+    return replace(
+        first,
+        samples=samples.reshape(-1, *shape),
+        confidence=torch.cat([sure_confidence, groups.confidence[:keep].to(sure_confidence)]),
+        support=torch.cat([support, groups.support[:keep]]),
+        spread=torch.cat([torch.stack(near).to(x) if near else x.new_zeros(0), groups.spread[:keep].to(x)]),
+        cotangents=cotangents,
+        label=(cotangents[:, 0] > 0).long() if cotangents.shape[1] == 1 else cotangents.argmax(1),
+        verified=torch.arange(len(samples), device=x.device) < len(sure),
+        candidates=x.reshape(-1, *shape),
+        candidate_cotangents=multipliers,
+        restart=restart,
+        cluster=cluster,
+        residual=torch.cat([run.residual for run in found]),
+        residual_per_layer=min(found, key=lambda run: float(run.residual.min())).residual_per_layer,
+        history=tuple(step for run in found for step in run.history),
+        collapse=is_collapse(x, max(2, multipliers.shape[1])),
+        gradient_evaluations=sum(run.gradient_evaluations for run in found),
+        outcome=Outcome.NOT_FINITE if any(r.outcome is Outcome.NOT_FINITE for r in found) else first.outcome,
+        warnings=tuple(dict.fromkeys(text for run in found for text in run.warnings)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """The nearest entries of a gallery.
+
+    Attributes:
+        index: of the nearest ones, nearest first.
+        similarity: their cosines.
+        lead: how far the first is ahead of the second; 0 for a gallery of one.
+    """
+
+    index: Int[Tensor, "m top"]
+    similarity: Float[Tensor, "m top"]
+    lead: Float[Tensor, " m"]
+
+
+def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g d"], *, top: int = 5) -> Retrieval:
+    """For each embedding the entries of a gallery with the largest cosine: which of these texts or images was it?
+
+    Args:
+        embeddings: recovered ones.
+        gallery: embeddings of candidates, in the same space (`vestige.nets.backbones.embed`, then `space.to_model`).
+        top: how many; fewer where the gallery is smaller.
+
+    Raises:
+        ValueError: widths that differ, or an empty gallery.
+
+    >>> nearest_in_gallery(torch.tensor([[2.0, 0.1]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), top=1).index.tolist()
+    [[1]]
+    """
+    if not len(gallery) or embeddings.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"embeddings of {embeddings.shape[1]} numbers and a gallery of {len(gallery)} with {gallery.shape[1]} "
+            "given; the gallery needs at least one entry of the same width. Was it embedded by the same backbone?"
+        )
+    table = F.normalize(embeddings, dim=1) @ F.normalize(gallery.to(embeddings), dim=1).T
+    best = table.topk(min(top, len(gallery)), dim=1)
+    two = table.topk(min(2, len(gallery)), dim=1).values
+    return Retrieval(best.indices, best.values, two[:, 0] - two[:, -1])
+
+
+def retrieval_rank(
+    embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g d"], truth: Int[Tensor, " m"]
+) -> Int[Tensor, " m"]:
+    """Place of the true entry among all of the gallery by cosine, 1 for the nearest; for evaluation only.
+
+    >>> retrieval_rank(torch.tensor([[1.0, 0.2]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0])).tolist()
+    [2]
+    """
+    table = F.normalize(embeddings, dim=1) @ F.normalize(gallery.to(embeddings), dim=1).T
+    own = table.gather(1, truth[:, None].to(table.device))
+    return (table > own).sum(1) + 1
+
+
+def _honest(found: Reconstruction) -> Reconstruction:
+    """Where no more can be told apart than classes, columns that verify are those of class means."""
+    if not 0 < found.identifiable <= max(2, found.cotangents.shape[1]):
+        return found
+    none = torch.zeros_like(found.verified)
+    return replace(
+        found, verified=none, confidence=torch.zeros_like(found.confidence), warnings=(*found.warnings, MEANS)
+    )
+
+
+def _distinct_verified(found: Sequence[Reconstruction]) -> tuple[Tensor, Tensor, Tensor]:
+    x = torch.cat([run.samples[run.verified].flatten(1) for run in found])
+    cotangents = torch.cat([run.cotangents[run.verified] for run in found])
+    confidence = torch.cat([run.confidence[run.verified] for run in found])
+    kept: list[int] = []
+    unit = F.normalize(x, dim=1)
+    for k in confidence.argsort(descending=True, stable=True).tolist():
+        if not kept or float((unit[kept] @ unit[k]).max()) < SAME:
+            kept.append(k)
+    return x[kept], cotangents[kept], confidence[kept]
+
+
+def _only_linear(head: nn.Module) -> nn.Linear | None:
+    layers = [m for m in head.modules() if not list(m.children()) and not isinstance(m, (nn.Flatten, nn.Identity))]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
+
+
+def _linear(layer: nn.Linear) -> Reconstruction:
+    weight = layer.weight.detach()
+    if len(weight) == 1:
+        raise ValueError(
+            "a linear head with one output given; its weights are one sum over all training embeddings, from which no "
+            "single one can be told. Heads with several classes, or with a hidden layer, hold more."
+        )
+    count = len(weight)
+    samples = weight - weight.mean(0)
+    cotangents = torch.eye(count).to(weight) - 1 / count
+    zeros, counting = weight.new_zeros(count), torch.arange(count, device=weight.device)
+    return Reconstruction(
+        samples=samples,
+        confidence=zeros,
+        support=torch.ones_like(counting),
+        spread=zeros,
+        cotangents=cotangents,
+        label=counting,
+        verified=torch.zeros_like(counting, dtype=torch.bool),
+        candidates=samples,
+        candidate_cotangents=cotangents,
+        restart=torch.zeros_like(counting),
+        cluster=counting,
+        residual=weight.new_zeros(1),
+        residual_per_layer={"layer 1": 0.0},
+        history=(),
+        singular_values=torch.linalg.svdvals(weight.double()),
+        identifiable=count - 1,
+        collapse=True,
+        gradient_evaluations=0,
+        outcome=Outcome.CONVERGED,
+        warnings=(LINEAR,),
+        source=SOURCE,
+    )
