@@ -23,6 +23,7 @@ _HOME = {
     "data.load": ("load_data",),
     "nets.architecture": ("parse_architecture",),
     "nets.chain": ("ArchitectureError", "architecture_of"),
+    "nets.backbones": ("embed", "image_encoder", "sentence_encoder"),
     "nets.checkpoint": ("load_model", "save_model"),
     "nets.cnn": ("AvgPool", "Conv", "cnn"),
     "nets.convert": ("convert",),
@@ -30,6 +31,13 @@ _HOME = {
     "nets.mlp": ("mlp",),
     "nets.training": ("Trained", "train_to_margin"),
     "nets.weights_file": ("CheckpointError",),
+    "reconstruct.embeddings": (
+        "Retrieval",
+        "nearest_in_gallery",
+        "reconstruct_from_embeddings",
+        "retrieval_rank",
+    ),
+    "reconstruct.inversion": ("Inversion", "invert_embedding"),
     "reconstruct.nulls": ("NullScore",),
     "reconstruct.result": ("Reconstruction",),
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
@@ -71,6 +79,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.data.dataset import sample as sample
     from vestige.data.load import load_data as load_data
     from vestige.nets.architecture import parse_architecture as parse_architecture
+    from vestige.nets.backbones import embed as embed
+    from vestige.nets.backbones import image_encoder as image_encoder
+    from vestige.nets.backbones import sentence_encoder as sentence_encoder
     from vestige.nets.chain import ArchitectureError as ArchitectureError
     from vestige.nets.chain import architecture_of as architecture_of
     from vestige.nets.checkpoint import load_model as load_model
@@ -84,6 +95,12 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.nets.training import Trained as Trained
     from vestige.nets.training import train_to_margin as train_to_margin
     from vestige.nets.weights_file import CheckpointError as CheckpointError
+    from vestige.reconstruct.embeddings import Retrieval as Retrieval
+    from vestige.reconstruct.embeddings import nearest_in_gallery as nearest_in_gallery
+    from vestige.reconstruct.embeddings import reconstruct_from_embeddings as reconstruct_from_embeddings
+    from vestige.reconstruct.embeddings import retrieval_rank as retrieval_rank
+    from vestige.reconstruct.inversion import Inversion as Inversion
+    from vestige.reconstruct.inversion import invert_embedding as invert_embedding
     from vestige.reconstruct.nulls import NullScore as NullScore
     from vestige.reconstruct.result import Reconstruction as Reconstruction
     from vestige.reconstruct.scoring import ReconstructionScore as ReconstructionScore

@@ -96,6 +96,6 @@ def efficientnet_lite0(path: str, *, resolution: int = 224) -> EfficientNetLite0
         path: a .pth file of tensors; read with `weights_only=True`.
         resolution: pixels a side at which it looks at images.
     """
-    model = EfficientNetLite0(resolution)
+    model = EfficientNetLite0(resolution).float()
     model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"), strict=True)
     return model.eval().requires_grad_(False)

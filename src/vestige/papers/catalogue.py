@@ -24,7 +24,7 @@ READ = (
     Record(
         paper("2407.15845"),
         ("reconstruct_from_embeddings", "invert_embedding"),
-        "missing: recovery of training embeddings from a head on a frozen backbone, and their inversion to images",
+        "works: embeddings from heads on a frozen backbone, looked up in a gallery or inverted to images; no UnCLIP",
     ),
     Record(
         paper("2411.16458"),

@@ -199,7 +199,7 @@ class Retrieval:
     lead: Float[Tensor, " m"]
 
 
-def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g d"], *, top: int = 5) -> Retrieval:
+def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g _d"], *, top: int = 5) -> Retrieval:
     """For each embedding the entries of a gallery with the largest cosine: which of these texts or images was it?
 
     Args:

@@ -57,7 +57,7 @@ class Inversion:
 def invert_embedding(
     backbone: Callable[[Tensor], Tensor],
     target: Float[Tensor, "m d"],
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     *,
     prior: Prior | str = Prior.DEEP,
     steps: int = 400,
@@ -140,7 +140,7 @@ class DeepPrior(nn.Module):
         generator: source of the weights and the noise.
     """
 
-    def __init__(self, count: int, channels: int, size: tuple[int, int], generator: torch.Generator):
+    def __init__(self, count: int, channels: int, size: tuple[int, ...], generator: torch.Generator):
         super().__init__()
         self.count, self.channels, self.size = count, channels, size
         self.levels = max(1, min(4, int(math.log2(min(size))) - 2))
@@ -178,7 +178,7 @@ def _layer(h: Tensor, weight: Tensor, count: int) -> Tensor:
     return F.leaky_relu(F.instance_norm(h), 0.2)
 
 
-def _parametrised(prior: Prior, count: int, shape: tuple[int, int, int], like: Tensor, generator: torch.Generator):
+def _parametrised(prior: Prior, count: int, shape: tuple[int, ...], like: Tensor, generator: torch.Generator):
     """A function that draws the images, what it is turned by, and a learning rate."""
     if prior is Prior.DEEP:
         net = DeepPrior(count, shape[0], shape[1:], generator)
