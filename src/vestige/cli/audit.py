@@ -19,6 +19,7 @@ def audit(
     input_shape: options.Shape = None,
     input_range: options.Range = None,
     threads: options.Threads = None,
+    backbone: options.Backbone = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
 
@@ -32,7 +33,7 @@ def audit(
     target = read_target(
         model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
     )
-    effort = Effort(n_candidates, restarts, seed, solver, threads)
+    effort = Effort(n_candidates, restarts, seed, solver, threads, backbone)
     attack("audit", target, effort, out, data=data, held_out=held_out)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from vestige.cli.comparison import at_truth, compare, inputs
-from vestige.cli.progress import progress_bar, recorded, stoppable
+from vestige.cli.embedded import embedder, retrieval
+from vestige.cli.progress import OnStep, progress_bar, recorded, stoppable
 from vestige.cli.show import show
 from vestige.cli.summary import (
     model_summary,
@@ -25,6 +26,8 @@ from vestige.core.cite import citation
 from vestige.core.margins import check_labels
 from vestige.core.rng import child
 from vestige.core.theory import TheoryCheck, check_theory
+from vestige.data.load import load_data
+from vestige.reconstruct.embeddings import head_width, reconstruct_from_embeddings
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore
 from vestige.reconstruct.weights import reconstruct_from_weights
@@ -42,6 +45,7 @@ class Effort:
     seed: int = 0
     solver: str = "default"
     threads: int | None = None
+    backbone: str | None = None
 
 
 def attack(
@@ -64,7 +68,8 @@ def attack(
         held_out: like them, but never seen by the model.
     """
     settle_threads(effort.threads, target.parameters)
-    truth = None if data is None else read_truth(data, held_out, target.loaded.metadata)
+    load = embedder(effort.backbone, head_width(target.model)) if effort.backbone else load_data
+    truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
     run = open_run(out or Path(f"vestige-{verb}-{Path(target.name).stem}"), verb, target, effort, truth)
     results = perform(run, target, effort, truth)
     show(run, results)
@@ -91,6 +96,7 @@ def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth 
         "weight_decay": target.weight_decay,
         "data": truth and truth.digest,
         **{name: getattr(effort, name) for name in ("n_candidates", "restarts", "seed", "solver")},
+        **({"backbone": effort.backbone} if effort.backbone else {}),
     }
     return RunFolder.open(out, config)
 
@@ -118,19 +124,7 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     theory = check_theory(target.model, target.input_shape)
     with stop_requests() as stop, progress_bar("reconstructing") as bar:
         begun = time.perf_counter()
-        found = reconstruct_from_weights(
-            target.model,
-            target.input_shape,
-            n_candidates=effort.n_candidates,
-            loss=target.loss,
-            weight_decay=target.weight_decay,
-            space=target.space,
-            restarts=effort.restarts,
-            solver=effort.solver,
-            generator=child(effort.seed, "reconstruct"),
-            on_step=recorded(run, stop, bar),
-            checkpoint=run.checkpoint(),
-        )
+        found = _search(target, effort, recorded(run, stop, bar), run)
         seconds = time.perf_counter() - begun
     score = None
     if truth is not None:
@@ -140,6 +134,23 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     run.save_tensors("samples", _tensors(target, found, truth, score))
     run.finish(_results(target, theory, effort, found, seconds, truth, score))
     run.checkpoint().discard()
+
+
+def _search(target: Target, effort: Effort, on_step: OnStep, run: RunFolder) -> Reconstruction:
+    common = {
+        "n_candidates": effort.n_candidates,
+        "loss": target.loss,
+        "weight_decay": target.weight_decay,
+        "space": target.space,
+        "restarts": effort.restarts,
+        "generator": child(effort.seed, "reconstruct"),
+        "on_step": on_step,
+    }
+    if effort.backbone:
+        return reconstruct_from_embeddings(target.model, **common)
+    return reconstruct_from_weights(
+        target.model, target.input_shape, **common, solver=effort.solver, checkpoint=run.checkpoint()
+    )
 
 
 def _tensors(
@@ -174,6 +185,9 @@ def _results(
     }
     if truth is not None and score is not None:
         points, notes = at_truth(target, truth)
+        if effort.backbone:
+            like = next(target.model.parameters())
+            results["retrieval"] = retrieval(found, truth, target.space, like)
         warnings += [*truth.warnings, *score.warnings, *notes]
         results |= {
             "score": score_summary(score, held_out=truth.held_out is not None),

@@ -1,7 +1,7 @@
 """The training data, for scoring only: which samples the model saw, and which of the same kind it did not."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +56,9 @@ def split_classes(dataset: DataSet, positive: str | None) -> DataSet:
     return binarize(dataset, [int(name) if name.isdecimal() else name for name in names])
 
 
-def read_truth(data: str, held_out: str | None, metadata: Mapping[str, str]) -> Truth:
+def read_truth(
+    data: str, held_out: str | None, metadata: Mapping[str, str], *, load: Callable[[str], DataSet] = load_data
+) -> Truth:
     """Load the training data that a user gives for scoring.
 
     A model that `vestige train` made says how many samples of its set it was trained on and with which seed; then
@@ -66,11 +68,12 @@ def read_truth(data: str, held_out: str | None, metadata: Mapping[str, str]) -> 
         data: specification, see `vestige.data.load_data`.
         held_out: specification of data from the same distribution that the model never saw.
         metadata: of the model file.
+        load: what reads a specification; through a backbone for a head.
 
     Raises:
         ValueError: data that cannot be loaded, or of two shapes.
     """
-    dataset, warnings = load_data(data), []
+    dataset, warnings = load(data), []
     known = metadata.get("data_sha256") == fingerprint(dataset)
     drawn = known and metadata.get("n", "").isdecimal() and metadata.get("seed", "").isdecimal()
     if known:
@@ -82,7 +85,7 @@ def read_truth(data: str, held_out: str | None, metadata: Mapping[str, str]) -> 
         )
     train, rest = draw(dataset, int(metadata["n"]), int(metadata["seed"])) if drawn else (dataset, None)
     if held_out is not None:
-        rest = load_data(held_out)
+        rest = load(held_out)
         if rest.shape != train.shape:
             raise ValueError(f"--held-out has samples of shape {rest.shape}, --data of {train.shape}; they must agree.")
         rest = _unseen(rest, train)

@@ -81,6 +81,36 @@ def image_encoder(*, resolution: int = 224) -> EfficientNetLite0:
     return efficientnet_lite0(str(found[0]), resolution=resolution)
 
 
+def load_backbone(text: str) -> Backbone:
+    """A backbone by name, or the user's own.
+
+    Args:
+        text: "minilm", "efficientnet-lite0" (pixels a side after @, such as efficientnet-lite0@96), or
+            package.module:factory, which imports that module and calls the factory without arguments.
+
+    Raises:
+        ValueError: an unknown name, a ready one that is not installed, or a factory that fails.
+    """
+    name, _, size = text.partition("@")
+    if name == "minilm" and not size:
+        return sentence_encoder()
+    if name == "efficientnet-lite0" and (not size or (size.isdecimal() and 32 <= int(size) <= 1024)):
+        return image_encoder(resolution=int(size or 224))
+    module, colon, factory = text.partition(":")
+    if not colon:
+        raise ValueError(
+            f"backbone {text[:80]!r} given; allowed are {', '.join(READY)} (images: with @ and 32 to 1024 pixels), or "
+            "package.module:factory of your own."
+        )
+    try:
+        return getattr(import_module(module), factory)()
+    except Exception as error:
+        raise ValueError(
+            f"the backbone {text[:80]!r} did not load ({type(error).__name__}: {error}); it must be importable from "
+            "here and callable without arguments."
+        ) from error
+
+
 def embed(
     backbone: Backbone,
     inputs: Tensor | Sequence[Any],
