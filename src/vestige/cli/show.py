@@ -20,7 +20,8 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
         _print(
             f"Looked up among {looked_up['gallery']:,} embeddings: the true one is first for {looked_up['rank_1']} of "
             f"{looked_up['training']} training samples, within ten for {looked_up['within_10']}; of "
-            f"{looked_up['likely']} samples called likely {looked_up['likely_in_training']} have a training sample nearest."
+            f"{looked_up['likely']} samples called likely {looked_up['likely_in_training']} have a training sample "
+            "nearest."
         )
     assert run.state is RunState.FINISHED
     files = ("report.html", "results.json", "samples.safetensors")
