@@ -10,9 +10,9 @@ that are exact; one multiplier vector an output replaces labels, signs and margi
 2307.01827 at once; all restarts run in one tensor; Adam with one cycle replaces 50,000 steps of gradient descent.
 
 Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
-entry is positive and the others are not. Labelled multipliers have that form, with the class for which the network
-prefers this random start to the others as the label, so that each class gets its share. A metric on the candidates,
-such as the spectrum of natural images, shapes the start and the steps, and its norm is a weak penalty.
+entry is positive and the others are not. Labelled multipliers have that form; the label is the class for which the
+network prefers this random start to the others, so that each class gets its share of candidates. A metric on the
+candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty.
 """
 
 from collections.abc import Callable, Sequence
