@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from vestige.core.rng import child
-from vestige.reconstruct.chain import Chain, numerical_rank
+from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.columns import column_space, distinct, fit_columns
+from vestige.reconstruct.spectrum import numerical_rank
 from vestige.reconstruct.two_layer import accepted, agreement
 
 N, R, H, C = 8, 7, 300, 4
@@ -82,8 +83,3 @@ def test_a_shuffled_sample_does_not_agree_with_its_column(stationary):
     found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
     z = torch.randn(N, R, generator=child(4, "z"), dtype=torch.float64)
     assert agreement(chain, space, found, z).max() < 0.75
-
-
-def test_rank_is_read_at_the_largest_gap():
-    assert numerical_rank(torch.tensor([3.0, 2.0, 1.0, 1e-4, 9e-5])) == (3, True)
-    assert numerical_rank(torch.tensor([3.0, 2.0, 1.0])) == (3, False)

@@ -118,7 +118,7 @@ def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...
         )
     elif not chain.clear:
         said.append(
-            f"The singular values of the first layer have no gap: more samples were trained on than its {chain.rank} "
+            f"The singular values of the first layer neither have a gap nor end in noise: more samples were trained on than its {chain.rank} "
             "directions tell apart, or training never forgot its initialisation; single samples cannot be verified."
         )
     if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:

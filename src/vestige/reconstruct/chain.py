@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.nets.span import first_linear
+from vestige.reconstruct.spectrum import numerical_rank
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Chain:
         basis: (d, r) orthonormal columns.
         singular_values: of the first layer with its bias as one more column.
         rank: how many of them stand out of the noise: the most samples that can be told apart.
-        clear: whether there is a gap in the singular values, as training in the span leaves it.
+        clear: whether that number is: there is a gap in the singular values, or the small ones are noise.
     """
 
     weights: tuple[Tensor, ...]
@@ -85,8 +86,9 @@ def read_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
     _, spectrum, right = torch.linalg.svd(target_w[0].double(), full_matrices=False)
     columns = [target_w[0].double()] + ([target_b[0].double()[:, None]] if has_bias[0] else [])
     singular = torch.linalg.svdvals(torch.cat(columns, 1))
-    r, _ = numerical_rank(spectrum)
-    rank, clear = numerical_rank(singular)
+    h, d = target_w[0].shape
+    r, _ = numerical_rank(spectrum, (h, d))
+    rank, clear = numerical_rank(singular, (h, d + has_bias[0]))
     basis = right[:r].T.to(dtype).contiguous()
     return Chain(
         weights=(weights[0] @ basis, *weights[1:]),
@@ -99,15 +101,3 @@ def read_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
         rank=rank,
         clear=clear,
     )
-
-
-def numerical_rank(singular: Float[Tensor, " k"], gap: float = 20.0) -> tuple[int, bool]:
-    """How many singular values stand above the largest gap, and whether that gap is clear.
-
-    A gap is a ratio of neighbours of at least `gap`; without one every value above 1e-6 of the largest counts.
-    """
-    kept = singular[singular > 1e-6 * singular[0]]
-    ratios = kept[:-1] / kept[1:]
-    if len(ratios) and ratios.max() >= gap:
-        return int(ratios.argmax()) + 1, True
-    return len(kept), len(kept) < len(singular)
