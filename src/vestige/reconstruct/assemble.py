@@ -118,8 +118,9 @@ def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...
         )
     elif not chain.clear:
         said.append(
-            f"The singular values of the first layer neither have a gap nor end in noise: more samples were trained on than its {chain.rank} "
-            "directions tell apart, or training never forgot its initialisation; single samples cannot be verified."
+            "The singular values of the first layer neither have a gap nor end in noise: more samples were trained on "
+            f"than its {chain.rank} directions tell apart, or training left its initialisation above them; single "
+            "samples cannot be verified."
         )
     if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:
         said.append(f"n_candidates={pool.requested} given; the first layer tells at most {chain.rank} samples apart.")
