@@ -61,7 +61,7 @@ def test_model_random_state_and_mode_stay_as_they_were(digits, trained):
     assert all(p.grad is None for p in trained.parameters())
 
 
-def test_the_same_generator_repeats_and_a_saved_state_goes_on_to_the_same_end(digits, trained):
+def test_the_same_generator_repeats_and_a_finished_state_gives_the_same_end(digits, trained):
     _, _, mean = digits
 
     class Memory:

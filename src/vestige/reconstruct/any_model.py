@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
 from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.descent import Checkpoint, Descent, Within
 from vestige.reconstruct.smoothed import CHECK_EVERY
 
 
@@ -42,6 +44,7 @@ def search_any(
     generator: torch.Generator,
     on_step: Callable[[Step], None] | None = None,
     sharpness: tuple[float, float] = (20.0, 100.0),
+    checkpoint: Checkpoint | None = None,
 ) -> AnyJoint:
     """Restart after restart of Adam on candidates and multipliers.
 
@@ -59,26 +62,45 @@ def search_any(
         generator: source of the starts.
         on_step: progress.
         sharpness: of the gates of nn.ReLU modules, first and last.
+        checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
         The last states.
     """
     problem = _Problem(model, reference, forgets, zero_sum, box, sharpness)
-    ends, outcome = [], Outcome.BUDGET_SPENT
-    for restart in range(restarts):
+    ends = _finished((None if checkpoint is None else checkpoint.load()) or {}, problem.like)
+    for restart in range(len(ends), restarts):
         note = f"restart {restart + 1} of {restarts}"
         told = None if on_step is None else _shifted(on_step, restart * steps, restarts * steps, note)
-        end, finite = _one(problem, shape, candidates, steps, pixel_scale, generator, told)
-        ends.append(end)
-        outcome = outcome if finite else Outcome.NOT_FINITE
-    residuals = [problem.residual(x, multipliers) for x, multipliers in ends]
+        part = None if checkpoint is None else Within(checkpoint, f"restart {restart}", _tensors(ends))
+        source = spawn(generator, "restart", str(restart))
+        ends.append(_one(problem, shape, candidates, steps, pixel_scale, source, told, part))
+        if checkpoint is not None:
+            checkpoint.save(_tensors(ends))
+    residuals = [problem.residual(x, multipliers) for x, multipliers, _ in ends]
     return AnyJoint(
-        torch.stack([x for x, _ in ends]),
-        torch.stack([multipliers for _, multipliers in ends]),
+        torch.stack([x for x, _, _ in ends]),
+        torch.stack([multipliers for _, multipliers, _ in ends]),
         {name: torch.stack([r[name] for r in residuals]) for name in problem.weights},
         steps * restarts,
-        outcome,
+        Outcome.BUDGET_SPENT if all(finite for _, _, finite in ends) else Outcome.NOT_FINITE,
     )
+
+
+def _tensors(ends: list[tuple[Tensor, Tensor, bool]]) -> dict[str, Tensor]:
+    state = {}
+    for k, (x, multipliers, finite) in enumerate(ends):
+        state |= {f"x.{k}": x, f"multipliers.{k}": multipliers, f"finite.{k}": torch.tensor(finite)}
+    return state
+
+
+def _finished(state: Mapping[str, Tensor], like: Tensor) -> list[tuple[Tensor, Tensor, bool]]:
+    """Inverse of `_tensors`."""
+    count = sum(name.startswith("x.") for name in state)
+    return [
+        (state[f"x.{k}"].to(like.device), state[f"multipliers.{k}"].to(like.device), bool(state[f"finite.{k}"]))
+        for k in range(count)
+    ]
 
 
 class _Problem:
@@ -112,11 +134,13 @@ class _Problem:
 
     def scale(self, x: Tensor, raw: Tensor) -> float:
         """From norms: the sums begin with the norm of the first parameter."""
+        _sharpen(self.net, self.sharpness[0])
         first = next(iter(self.target))
         sums = weighted_gradient(self.net, x, self.multipliers(raw, 1.0))
         return float(self.target[first].norm() / sums[first].norm().clamp_min(1e-30))
 
     def residual(self, x: Tensor, multipliers: Tensor) -> dict[str, Tensor]:
+        _sharpen(self.net, self.sharpness[1])
         sums = weighted_gradient(self.net, x, multipliers)
         return {
             n: (self.target[n] - sums[n]).square().sum() / self.target[n].square().sum().clamp_min(1e-30)
@@ -124,7 +148,7 @@ class _Problem:
         }
 
 
-def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step) -> tuple[tuple[Tensor, Tensor], bool]:
+def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step, checkpoint) -> tuple[Tensor, Tensor, bool]:
     like = problem.like
     x = (torch.randn(candidates, *shape, generator=generator, dtype=like.dtype) * (0.4 * pixel_scale)).to(like.device)
     with torch.no_grad():
@@ -139,8 +163,10 @@ def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step) -> 
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
     )
+    descent = Descent((x, raw), optimizer, checkpoint, schedule)
+    done = descent.resume()
     good, finite = (x.detach().clone(), raw.detach().clone()), True
-    for k in range(steps):
+    for k in range(done, steps):
         loss = problem.loss(x, problem.multipliers(raw, scale), k / steps)
         x.grad, raw.grad = torch.autograd.grad(loss, (x, raw))
         optimizer.step()
@@ -150,9 +176,10 @@ def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step) -> 
             if not finite:
                 break
             good = (x.detach().clone(), raw.detach().clone())
+            descent.keep(k + 1)
         if on_step is not None:
             on_step(Step(k + 1, steps, float(loss.detach())))
-    return (good[0], problem.multipliers(good[1], scale)), finite
+    return good[0], problem.multipliers(good[1], scale), finite
 
 
 def _shifted(on_step: Callable[[Step], None], done: int, total: int, note: str) -> Callable[[Step], None]:

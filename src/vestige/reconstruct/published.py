@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vestige.core.margins import Loss
 from vestige.core.outcome import Outcome, Step
+from vestige.reconstruct.descent import Checkpoint, Descent
 from vestige.reconstruct.published_objective import Objective, Published, published_objective
 from vestige.reconstruct.published_settings import PUBLISHED, PublishedSettings, published_settings, random_settings
 
@@ -72,6 +73,7 @@ def published_search(
     span: bool = False,
     generator: torch.Generator,
     on_step: Callable[[Step], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> PublishedRun:
     """Minimise the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
 
@@ -95,6 +97,7 @@ def published_search(
             than in input space: less work, and not what the papers do.
         generator: source of the start.
         on_step: progress.
+        checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
         The last finite state.
@@ -123,7 +126,9 @@ def published_search(
     draw = torch.randn if problem.objective == "general" else torch.rand
     multipliers = draw(candidates, *problem.free, generator=generator, dtype=like.dtype)
     state = [x.to(like.device), multipliers.to(like.device)]
-    (x, multipliers), done, outcome = _descend(problem, state, (float(lr_x), float(lr_lambda)), steps, on_step)
+    (x, multipliers), done, outcome = _descend(
+        problem, state, (float(lr_x), float(lr_lambda)), steps, on_step, checkpoint
+    )
     terms = {name: float(term.detach()) for name, term in problem.residuals(x, multipliers).items()}
     square = {name: max(float(value.square().sum()), 1e-300) for name, value in problem.theta.items()}
     return PublishedRun(
@@ -144,17 +149,21 @@ def _descend(
     rates: tuple[float, float],
     steps: int,
     on_step: Callable[[Step], None] | None,
+    checkpoint: Checkpoint | None,
 ) -> tuple[list[Tensor], int, Outcome]:
     variables = [part.requires_grad_() for part in state]
     groups = [{"params": [v], "lr": rate} for v, rate in zip(variables, rates, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
+    descent = Descent(variables, optimizer, checkpoint)
+    done = descent.resume()
     good = [v.detach().clone() for v in variables]
-    for k in range(steps):
+    for k in range(done, steps):
         value = problem.value(*variables)
         slopes = torch.autograd.grad(value, variables)
         if not all(bool(torch.isfinite(part).all()) for part in (value, *slopes)):
             return good, k + 1, Outcome.NOT_FINITE
         good = [v.detach().clone() for v in variables]
+        descent.keep(k)
         for v, slope in zip(variables, slopes, strict=True):
             v.grad = slope
         optimizer.step()

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
+from vestige.reconstruct.descent import Checkpoint, Descent
 
 CHECK_EVERY = 50
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
@@ -98,6 +99,7 @@ def search(
     generator: torch.Generator,
     on_step: Callable[[Step], None] | None = None,
     note: str = "",
+    checkpoint: Checkpoint | None = None,
 ) -> Joint:
     """Minimise (1) from random starts.
 
@@ -118,6 +120,7 @@ def search(
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
+        checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
         The last state.
@@ -133,9 +136,11 @@ def search(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
     )
-    good, outcome, done = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT, 0
+    descent = Descent((u, raw), optimizer, checkpoint, schedule, generator)
+    done = descent.resume()
+    good, outcome = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT
     low, high = sharpness
-    for k in range(steps):
+    for k in range(done, steps):
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
         residual = _residual(chain, z, form.multipliers(raw), alpha, known)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
@@ -152,6 +157,7 @@ def search(
                 outcome = Outcome.NOT_FINITE
                 break
             good = (u.detach().clone(), raw.detach().clone())
+            descent.keep(done)
         if on_step is not None:
             on_step(Step(done, steps, float(loss.detach()), note))
     with torch.no_grad():

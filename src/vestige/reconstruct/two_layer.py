@@ -17,6 +17,7 @@ from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.columns import EXACT, Columns, ColumnSpace, column_space, distinct, fit_columns, join
+from vestige.reconstruct.descent import Checkpoint, Within
 from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 
 MAX_ROUNDS = 12
@@ -114,8 +115,7 @@ def solve_two_layer(
     *,
     candidates: int,
     restarts: int,
-    state: Mapping[str, Tensor] | None = None,
-    save: Callable[[dict[str, Tensor]], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TwoLayer:
     """Rounds of joint search and columns, then the samples by least squares.
 
@@ -124,18 +124,20 @@ def solve_two_layer(
         settings: of the joint searches.
         candidates: in the first round; later ones take twice what is still missing.
         restarts: joint searches at once in the first round.
-        state: a saved state to go on from.
-        save: called with the state after each round.
+        checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
         What was verified; everything else is in `joints`.
     """
-    rounds = Rounds() if state is None else Rounds.restored(state)
+    state = None if checkpoint is None else checkpoint.load()
+    place = chain.weights[0].device
+    rounds = Rounds() if state is None else Rounds.restored({name: part.to(place) for name, part in state.items()})
     space = column_space(chain, zero_sum=settings.zero_sum)
     while len(rounds.joints) < MAX_ROUNDS and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
-        _round(chain, space, settings, rounds, candidates, restarts)
-        if save is not None:
-            save(rounds.tensors())
+        part = None if checkpoint is None else Within(checkpoint, f"round {len(rounds.joints)}", rounds.tensors())
+        _round(chain, space, settings, rounds, candidates, restarts, part)
+        if checkpoint is not None:
+            checkpoint.save(rounds.tensors())
     steps = sum(joint.steps * len(joint.z) for joint in rounds.joints)
     outcome = Outcome.CONVERGED if rounds.found >= chain.rank else Outcome.STAGNATED
     if any(joint.outcome is Outcome.NOT_FINITE for joint in rounds.joints):
@@ -144,7 +146,8 @@ def solve_two_layer(
     if rounds.columns is None:
         empty = like.new_zeros(0, chain.basis.shape[1])
         return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
-    rest, spent = _rest(chain, space, settings, rounds)
+    part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
+    rest, spent = _rest(chain, space, settings, rounds, part)
     z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
     keep = keep & (agreement(chain, space, rounds.columns, z) >= AGREEMENT)
     exact = rounds.columns.exact[keep].to(like)
@@ -174,7 +177,15 @@ def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tenso
     return agrees.sum(1) / (off | on).sum(1).clamp(min=1)
 
 
-def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, candidates: int, restarts: int) -> None:
+def _round(
+    chain: Chain,
+    space: ColumnSpace,
+    settings: Search,
+    rounds: Rounds,
+    candidates: int,
+    restarts: int,
+    checkpoint: Checkpoint | None,
+) -> None:
     first = not rounds.joints
     known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
     number = len(rounds.joints)
@@ -195,6 +206,7 @@ def _round(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, c
         generator=spawn(settings.generator, "round", str(number)),
         on_step=settings.on_step,
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
+        checkpoint=checkpoint,
     )
     rounds.joints.append(joint)
     if joint.outcome is Outcome.NOT_FINITE:
@@ -217,7 +229,9 @@ def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
     return torch.linalg.qr(at_all)[0].to(chain.weights[0])
 
 
-def _rest(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds) -> tuple[Tensor, int]:
+def _rest(
+    chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, checkpoint: Checkpoint | None
+) -> tuple[Tensor, int]:
     """What the samples that were not verified put into the first layer, [W b], from the best of two sharp searches."""
     assert rounds.columns is not None
     missing = chain.rank - rounds.found
@@ -238,6 +252,7 @@ def _rest(chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds) ->
         generator=spawn(settings.generator, "rest"),
         on_step=settings.on_step,
         note=f"the {missing} samples not verified",
+        checkpoint=checkpoint,
     )
     best = int(joint.residual[:, 0].argmin())
     with torch.no_grad():

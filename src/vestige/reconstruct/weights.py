@@ -7,7 +7,6 @@ inputs; never a training sample. Scores live in `vestige.reconstruct.scoring`.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from vestige.core.space import InputSpace
 from vestige.reconstruct.any_model import search_any
 from vestige.reconstruct.assemble import Pool, assemble
 from vestige.reconstruct.chain import Chain, read_chain
+from vestige.reconstruct.descent import Checkpoint
 from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.published import published_search, published_settings
 from vestige.reconstruct.result import Reconstruction
@@ -29,14 +29,6 @@ STEPS = 1500  # Adam steps of one joint search
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
 HISTORY = 200  # steps kept in the result
 SPREAD = 0.25  # standard deviation of pixels, as a share of the valid range
-
-
-@runtime_checkable
-class Checkpoint(Protocol):
-    """Where a long reconstruction saves its state."""
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None: ...
-    def load(self) -> dict[str, Tensor] | None: ...
 
 
 def reconstruct_from_weights(
@@ -77,7 +69,8 @@ def reconstruct_from_weights(
         solver: "default", or "published" for the procedure of the papers at their best published setting.
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
-        checkpoint: an object with save(tensors) and load(): a killed run goes on after its last finished round.
+        checkpoint: an object with save(tensors) and load(); a killed run goes on from a few seconds before, to the
+            same end.
 
     Returns:
         Samples ranked by confidence, in model space, with all candidates behind them.
@@ -96,7 +89,7 @@ def reconstruct_from_weights(
         recorder = _Recorder(on_step)
         if solver == "published":
             return _published(
-                model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder
+                model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder, checkpoint
             )
         dtype = next(model.parameters()).dtype
         chain = read_chain(model, reference_params, dtype)
@@ -117,6 +110,7 @@ def reconstruct_from_weights(
                 weight_decay,
                 source,
                 recorder,
+                checkpoint,
             )
         else:
             settings = Search(
@@ -153,19 +147,18 @@ class _Recorder:
             self.then(step)
 
 
-def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: int | None, checkpoint: Any) -> Pool:
+def _chain(
+    chain: Chain, settings: Search, n_candidates: int | None, restarts: int | None, checkpoint: Checkpoint | None
+) -> Pool:
     count = n_candidates or (3 if chain.rank <= FEW else 2) * chain.rank
     names = [f"layer {k + 1}" for k in range(len(chain.weights))]
     if len(chain.weights) == 2:
-        state = None if checkpoint is None else checkpoint.load()
-        save = None if checkpoint is None else checkpoint.save
         end = solve_two_layer(
             chain,
             settings,
             candidates=count,
             restarts=restarts or (6 if chain.rank <= FEW else 1),
-            state=state,
-            save=save,
+            checkpoint=checkpoint,
         )
         joints, verified = end.joints, (end.z @ chain.basis.T, end.multipliers, end.exact)
         outcome, evaluations = end.outcome, end.steps
@@ -184,6 +177,7 @@ def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: i
             box=settings.box,
             generator=spawn(settings.generator, "joint"),
             on_step=settings.on_step,
+            checkpoint=checkpoint,
         )
         joints, verified = [joint], None
         outcome, evaluations = joint.outcome, joint.steps * len(joint.z)
@@ -207,7 +201,19 @@ def _chain(chain: Chain, settings: Search, n_candidates: int | None, restarts: i
 
 
 def _any(
-    model, shape, spread, box, zero_sum, n_candidates, restarts, steps, reference, weight_decay, source, recorder
+    model,
+    shape,
+    spread,
+    box,
+    zero_sum,
+    n_candidates,
+    restarts,
+    steps,
+    reference,
+    weight_decay,
+    source,
+    recorder,
+    checkpoint,
 ) -> Pool:
     end = search_any(
         model,
@@ -222,6 +228,7 @@ def _any(
         box=None if box is None else tuple(b.reshape(shape) for b in box),
         generator=source,
         on_step=recorder,
+        checkpoint=checkpoint,
     )
     total = torch.stack(list(end.residual.values())).mean(0)
     best = int(total.argmin())
@@ -240,7 +247,7 @@ def _any(
 
 
 def _published(
-    model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder
+    model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder, checkpoint
 ) -> Reconstruction:
     kind = "regression" if weight_decay or loss in (Loss.MSE, Loss.HUBER) else "multiclass" if outputs > 1 else "binary"
     chain = read_chain(model, None, next(model.parameters()).dtype)
@@ -262,6 +269,7 @@ def _published(
         box=box,
         generator=spawn(generator, "published"),
         on_step=recorder,
+        checkpoint=checkpoint,
     )
     x = end.candidates.flatten(1)
     pool = Pool(
