@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
+    "attack.apgd": ("apgd",),
+    "attack.evaluate": ("RobustnessReport", "evaluate_robustness"),
+    "attack.fab": ("fab",),
+    "attack.losses": ("AttackLoss",),
+    "attack.malt": ("Preset", "malt"),
+    "attack.norms": ("Norm",),
+    "attack.result": ("AttackResult", "SkipRule", "TargetRanking"),
+    "attack.square": ("square",),
+    "attack.suite": ("Stage", "autoattack"),
+    "attack.targets": ("Order", "rank_targets"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -19,6 +29,7 @@ _HOME = {
     "core.space": ("InputSpace", "lp_norm", "project_ball"),
     "core.stationarity": ("Stationarity", "Subgradient", "stationarity"),
     "core.theory": ("LayerFinding", "TheoryCheck", "check_theory"),
+    "core.wilson": ("wilson_interval",),
     "data.dataset": ("DataError", "DataSet", "binarize", "centred", "sample"),
     "data.load": ("load_data",),
     "nets.architecture": ("parse_architecture",),
@@ -46,6 +57,22 @@ _HOME = {
 }
 
 if TYPE_CHECKING:  # the same names for type checkers and editors, which do not run `__getattr__`
+    from vestige.attack.apgd import apgd as apgd
+    from vestige.attack.evaluate import RobustnessReport as RobustnessReport
+    from vestige.attack.evaluate import evaluate_robustness as evaluate_robustness
+    from vestige.attack.fab import fab as fab
+    from vestige.attack.losses import AttackLoss as AttackLoss
+    from vestige.attack.malt import Preset as Preset
+    from vestige.attack.malt import malt as malt
+    from vestige.attack.norms import Norm as Norm
+    from vestige.attack.result import AttackResult as AttackResult
+    from vestige.attack.result import SkipRule as SkipRule
+    from vestige.attack.result import TargetRanking as TargetRanking
+    from vestige.attack.square import square as square
+    from vestige.attack.suite import Stage as Stage
+    from vestige.attack.suite import autoattack as autoattack
+    from vestige.attack.targets import Order as Order
+    from vestige.attack.targets import rank_targets as rank_targets
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate
@@ -72,6 +99,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.core.theory import LayerFinding as LayerFinding
     from vestige.core.theory import TheoryCheck as TheoryCheck
     from vestige.core.theory import check_theory as check_theory
+    from vestige.core.wilson import wilson_interval as wilson_interval
     from vestige.data.dataset import DataError as DataError
     from vestige.data.dataset import DataSet as DataSet
     from vestige.data.dataset import binarize as binarize

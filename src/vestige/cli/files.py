@@ -22,8 +22,10 @@ def convert(
 def report(
     folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
 ) -> None:
-    """Make a finished audit's report.html again."""
-    from vestige.report import write_report
+    """Make the report.html of a finished audit or attack again."""
+    from vestige.report import write_report, write_robustness_report
     from vestige.runs.folder import RunFolder
 
-    out.print(f"wrote {write_report(RunFolder.read(folder))}", markup=False)
+    run = RunFolder.read(folder)
+    write = write_robustness_report if run.config.get("verb") == "attack" else write_report
+    out.print(f"wrote {write(run)}", markup=False)

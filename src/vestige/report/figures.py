@@ -100,6 +100,16 @@ def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = N
     return _svg(figure, "singular")
 
 
+def survival(names: Sequence[str], share: Sequence[float]) -> bytes:
+    """Share of samples that the model gets right, clean and after each stage of an attack (SVG)."""
+    figure, axes = _axes("", "share that stands")
+    place = np.arange(len(names))
+    axes.bar(place, share, color=[GREY, *[BLUE] * (len(names) - 1)], width=0.6)
+    axes.set_xticks(place, [str(name) for name in names], parse_math=False)
+    axes.set_ylim(0, 1.05)
+    return _svg(figure, "survival")
+
+
 def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
     """Confidence of the presented samples, most likely first (SVG)."""
     figure, axes = _axes("presented samples, likeliest first", "confidence")

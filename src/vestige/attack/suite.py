@@ -1,0 +1,221 @@
+"""The attacks by name, and AutoAttack assembled from them (arXiv 2003.01690): each stage sees only what stands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vestige.attack.apgd import apgd
+from vestige.attack.door import AUTOATTACK as AUTOATTACK_PAPER
+from vestige.attack.door import FAB, MALT, SQUARE, open_case
+from vestige.attack.fab import fab
+from vestige.attack.malt import malt
+from vestige.attack.norms import Norm, read_norm
+from vestige.attack.result import AttackResult
+from vestige.attack.square import square
+from vestige.attack.targets import rank_targets
+from vestige.core.cite import Paper, paper
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.core.space import InputSpace
+
+TARGETS, TARGETS_L1, RESTARTS_L1 = 9, 5, 5
+
+
+class Stage(StrEnum):
+    """One attack at the settings of its paper."""
+
+    FAST = "fast"
+    STANDARD = "standard"
+    APGD_CE = "apgd-ce"
+    APGD_T = "apgd-t"
+    FAB_T = "fab-t"
+    SQUARE = "square"
+
+
+AUTOATTACK = (Stage.APGD_CE, Stage.APGD_T, Stage.FAB_T, Stage.SQUARE)
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage did: how many samples stood before it and after it, and what it cost."""
+
+    name: str
+    before: int
+    after: int
+    gradient_evaluations: int
+    forward_evaluations: int
+
+
+def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
+    """The papers behind these stages, each once."""
+    papers = {
+        Stage.FAST: (MALT, AUTOATTACK_PAPER),
+        Stage.STANDARD: (MALT, AUTOATTACK_PAPER),
+        Stage.FAB_T: (FAB,),
+        Stage.SQUARE: (SQUARE,),
+    }
+    found = {number for stage in stages for number in papers.get(stage, (AUTOATTACK_PAPER,))}
+    return tuple(paper(number) for number in sorted(found, reverse=True))
+
+
+def run_stage(
+    stage: Stage | str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float | int,
+    norm: Norm | str | float | int,
+    space: InputSpace | None,
+    batch_size: int,
+    generator: torch.Generator | None,
+    on_step: Callable[[Step], None] | None,
+) -> AttackResult:
+    """One attack at the settings that AutoAttack, or MALT's preset, gives it."""
+    stage, norm = Stage(stage), read_norm(norm)
+    common = {"eps": eps, "norm": norm, "space": space, "generator": generator, "on_step": on_step}
+    begin = partial(_call, model, x, y, {**common, "batch_size": batch_size})
+    sparse = norm is Norm.L1
+    if stage in (Stage.FAST, Stage.STANDARD):
+        return begin(malt, preset=str(stage))
+    if stage is Stage.APGD_CE:
+        return begin(apgd, loss="ce", restarts=RESTARTS_L1 if sparse else 1)
+    if stage is Stage.SQUARE:
+        return begin(square)
+    if stage is Stage.APGD_T:
+        return begin(malt, order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
+    ranked = rank_targets(model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS)
+    return begin(fab, targets=ranked.classes)
+
+
+def _call(
+    model: nn.Module, x: Tensor, y: Tensor, common: dict, attack: Callable[..., AttackResult], **own
+) -> AttackResult:
+    return attack(model, x, y, **common, **own)
+
+
+def autoattack(
+    model: nn.Module,
+    x: Float[Tensor, " n *feature"],
+    y: Int[Tensor, " labels"],
+    *,
+    eps: float | int,
+    norm: Norm | str | float | int = Norm.LINF,
+    space: InputSpace | None = None,
+    stages: Sequence[Stage | str] = AUTOATTACK,
+    batch_size: int = 256,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> AttackResult:
+    """The standard suite: APGD on the cross-entropy, targeted APGD, targeted FAB, Square; each on the survivors.
+
+    Every stage starts at the clean samples, and a sample counts as robust only if it stands against all of them.
+
+    Args:
+        model: in evaluation mode; returns logits (n, classes).
+        x: clean inputs in data space.
+        y: true classes.
+        eps: radius, in units of the data.
+        norm: "linf", "l2" or "l1".
+        space: box and normalisation of the inputs; None for [0, 1] and none.
+        stages: in order; see `Stage`.
+        batch_size: samples that are evaluated together.
+        generator: of all random choices; None for seed 0.
+        on_step: told how many samples of the present search are finished.
+
+    Returns:
+        Adversarial examples; `target` and `rank` are those of the stage that found them.
+
+    Raises:
+        ValueError: see `vestige.attack.door`, or an unknown stage.
+    """
+    return run_stages(
+        stages,
+        model,
+        x,
+        y,
+        eps=eps,
+        norm=norm,
+        space=space,
+        batch_size=batch_size,
+        generator=generator,
+        on_step=on_step,
+    )[0]
+
+
+def run_stages(
+    stages: Sequence[Stage | str],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float | int,
+    norm: Norm | str | float | int,
+    space: InputSpace | None,
+    batch_size: int,
+    generator: torch.Generator | None,
+    on_step: Callable[[Step], None] | None,
+) -> tuple[AttackResult, tuple[StageRecord, ...], Tensor]:
+    """The stages one after the other; returns the result, a record of each and which stage broke each sample."""
+    total = open_case(model, x, y, eps=eps, norm=norm, space=space).result()
+    first = torch.full_like(total.target, -1)
+    records = []
+    for number, stage in enumerate(map(read_stage, stages)):
+        rows = (~total.success).nonzero().flatten()
+        if not len(rows):
+            break
+        rows_x = rows.to(x.device)
+        found = run_stage(
+            stage,
+            model,
+            x[rows_x],
+            y[rows_x],
+            eps=eps,
+            norm=norm,
+            space=space,
+            batch_size=batch_size,
+            generator=spawn(generator, str(stage)),
+            on_step=on_step,
+        )
+        first[rows[found.success]] = number
+        total = _merged(total, rows, found)
+        standing = len(rows) - int(found.success.sum())
+        cost = found.gradient_evaluations, found.forward_evaluations
+        records.append(StageRecord(str(stage), len(rows), standing, *cost))
+    outcome = Outcome.CONVERGED if bool(total.success.all()) else Outcome.BUDGET_SPENT
+    return replace(total, outcome=outcome), tuple(records), first
+
+
+def read_stage(given: Stage | str) -> Stage:
+    """The stage of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return Stage(given)
+    except ValueError:
+        raise ValueError(f"attack {given!r} given; allowed are {', '.join(Stage)}.") from None
+
+
+def _merged(total: AttackResult, rows: Tensor, found: AttackResult) -> AttackResult:
+    """The result with what a stage found at `rows`."""
+    values = {}
+    for name in ("adv", "success", "predicted", "target", "rank", "distance"):
+        values[name] = getattr(total, name).clone()
+        values[name][rows] = getattr(found, name)
+    sources = {paper.arxiv: paper for paper in (*total.source, *found.source)}
+    return replace(
+        total,
+        **values,
+        gradient_evaluations=total.gradient_evaluations + found.gradient_evaluations,
+        forward_evaluations=total.forward_evaluations + found.forward_evaluations,
+        warnings=tuple(dict.fromkeys((*total.warnings, *found.warnings))),
+        source=tuple(sources.values()),
+        skip=found.skip or total.skip,
+    )

@@ -1,0 +1,100 @@
+"""The page of an attack: robust accuracy, what each stage broke, and clean, adversarial and difference side by side.
+
+results.json              n, eps, norm, clean_accuracy, robust_accuracy, intervals, stages, ranks, warnings, citations
+adversarial.safetensors   "clean", "adv", "label", "clean_predicted", "predicted", "success", "distance", "stage"
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Tensor
+
+from vestige.report.figures import survival, thumbnail
+from vestige.runs.files import write_atomically
+from vestige.runs.folder import RunError, RunFolder
+
+LARGEST = 24  # samples shown
+
+
+@dataclass(frozen=True)
+class Triple:
+    """Clean, adversarial and difference as data URIs, and what the model makes of them."""
+
+    clean: str
+    adv: str
+    difference: str
+    caption: str
+    remark: str
+
+
+def write_robustness_report(run: RunFolder) -> Path:
+    """Write report.html into the folder of a finished attack.
+
+    Raises:
+        RunError: there are no results yet, or not those of an attack.
+    """
+    results, tensors = run.results(), run.load_tensors("adversarial")
+    if results is None or tensors is None:
+        raise RunError(
+            f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
+        )
+    try:
+        page = render_robustness(run.manifest, results, tensors)
+    except (KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{run.path} does not hold the results of an attack: {type(error).__name__} {error}.") from error
+    path = run.path / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
+    environment = Environment(
+        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    standing = [results["stages"][0]["before"], *(stage["after"] for stage in results["stages"])]
+    names = ["clean", *(stage["name"] for stage in results["stages"])]
+    return environment.get_template("robustness.html.jinja").render(
+        results=results,
+        manifest=manifest,
+        triples=_triples(results, tensors),
+        curve=Markup(survival(names, [value / results["n"] for value in standing]).decode()),
+        level="leaks"
+        if results["robust_accuracy"] < 0.25
+        else "some"
+        if results["robust_accuracy"] < 0.75
+        else "nothing",
+    )
+
+
+def _triples(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Triple]:
+    """Samples that the model got right and that were broken, the smallest perturbations first."""
+    right = tensors["clean_predicted"] == tensors["label"]
+    rows = (right & tensors["success"]).nonzero().flatten()
+    rows = rows[tensors["distance"][rows].argsort(stable=True)][:LARGEST].tolist()
+    box = results["model"]["space"]
+    low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
+    names = results["classes"]
+    found = []
+    for row in rows:
+        clean, adv = tensors["clean"][row], tensors["adv"][row]
+        change = adv - clean
+        size = float(change.abs().max()) or 1.0
+        label, wrong = (names[int(tensors[key][row])] for key in ("label", "predicted"))
+        pictures = (
+            _uri(thumbnail(clean, low=low, high=high)),
+            _uri(thumbnail(adv, low=low, high=high)),
+            _uri(thumbnail(change, low=-size, high=size)),
+        )
+        found.append(Triple(*pictures, f"{label} → {wrong}", f"{float(tensors['distance'][row]):.3g}"))
+    return found
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,168 @@
+import pytest
+import torch
+from torch import nn
+
+from vestige.attack import evaluate
+from vestige.attack.evaluate import evaluate_robustness
+from vestige.attack.malt import malt
+from vestige.attack.suite import AUTOATTACK, autoattack
+from vestige.core.rng import child
+from vestige.core.wilson import wilson_interval
+
+
+class Memory:
+    """A checkpoint that dies after its first save."""
+
+    def __init__(self):
+        self.saved, self.dies = None, True
+
+    def save(self, tensors):
+        self.saved = dict(tensors)
+        if self.dies:
+            raise KeyboardInterrupt
+
+    def load(self):
+        return self.saved
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_report_agrees_with_an_evaluation_of_what_it_returns(make_net, classes):
+    model, x, y = make_net(classes)
+    y = torch.where(torch.arange(len(y)) < 3, (y + 1) % model(x).shape[1], y)  # three clean mistakes
+    report = evaluate_robustness(model, x, y, eps=0.05, attacks=["fast", "standard"])
+    assert report.robust_accuracy == (model(report.adv).argmax(1) == y).double().mean().item()
+    assert report.clean_accuracy == pytest.approx(37 / 40)
+    assert 0 <= report.robust_accuracy < report.clean_accuracy
+    assert report.robust_interval == wilson_interval(int((~report.success).sum()), 40)
+    assert report.gradient_evaluations == sum(stage.gradient_evaluations for stage in report.stages)
+    assert report.stages[0].before == 37 and report.stages[1].before == report.stages[0].after
+
+
+def test_killed_and_resumed_is_the_same_as_never_killed(one_net, monkeypatch):
+    monkeypatch.setattr(evaluate, "CHUNK", 15)
+    model, x, y = one_net
+    plain = evaluate_robustness(model, x, y, eps=0.05, generator=child(2))
+    memory = Memory()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_robustness(model, x, y, eps=0.05, generator=child(2), checkpoint=memory)
+    memory.dies = False
+    resumed = evaluate_robustness(model, x, y, eps=0.05, generator=child(2), checkpoint=memory)
+    for name in ("adv", "success", "stage", "target", "rank", "distance"):
+        assert torch.equal(getattr(plain, name), getattr(resumed, name))
+    assert (plain.stages, plain.warnings) == (resumed.stages, resumed.warnings)
+
+
+def test_standard_malt_costs_what_its_searches_cost(one_net):
+    model, x, y = one_net
+    found = malt(model, x, y, eps=1e-6, steps=9)
+    assert found.gradient_evaluations == len(x) * (3 + 3 * 10)
+
+
+def test_the_order_is_nearest_first_and_the_rank_is_told(one_net):
+    model, x, y = one_net
+    found = malt(model, x, y, eps=0.08)
+    assert bool(((found.rank >= 0) == (found.target >= 0)).all()) and bool((found.target != y).all())
+    assert (found.rank[found.success] == 0).double().mean() > 0.7
+
+
+def test_fast_breaks_what_standard_breaks_for_less(one_net):
+    model, x, y = one_net
+    fast, standard = (malt(model, x, y, eps=0.06, preset=preset) for preset in ("fast", "standard"))
+    assert fast.robust_accuracy <= standard.robust_accuracy + 1 / 40
+    assert fast.gradient_evaluations < standard.gradient_evaluations / 2
+    assert fast.skip is not None and standard.skip is None
+
+
+def test_hopeless_targets_are_skipped_and_counted():
+    draw = child(1, "far")
+    model = nn.Linear(8, 6).eval()
+    model.weight.data = torch.randn((6, 8), generator=draw)
+    x = torch.rand((300, 8), generator=draw)
+    y = model(x).argmax(1)
+    found = malt(model, x, y, eps=0.03, preset="fast")
+    assert found.skip is not None and found.skip.skipped > 0 and found.skip.wrong == 0
+    exact = malt(model, x, y, eps=0.03)
+    assert torch.equal(found.success, exact.success)
+
+
+def test_autoattack_passes_only_survivors_on(one_net):
+    model, x, y = one_net
+    found = autoattack(model, x, y, eps=0.05, stages=["apgd-ce", "apgd-t", "fab-t"])
+    report = evaluate_robustness(model, x, y, eps=0.05, attacks=["apgd-ce", "apgd-t", "fab-t"])
+    assert found.robust_accuracy == report.robust_accuracy
+    assert [s.before for s in report.stages][1:] == [s.after for s in report.stages][:-1]
+    assert len(AUTOATTACK) == 4
+
+
+@pytest.mark.parametrize(
+    ("build", "word"),
+    [
+        (lambda m: nn.Sequential(m, nn.Softmax(1)), "Softmax outputs"),
+        (lambda m: nn.Sequential(Noise(), m), "Randomised model"),
+        (lambda m: nn.Sequential(m, Scale(1e4)), "Zero gradients"),
+        (lambda m: Optimises(m), "Inference-time optimisation"),
+    ],
+)
+def test_signs_of_unreliability_are_named(one_net, build, word):
+    model, x, y = one_net
+    report = evaluate_robustness(build(model).eval(), x, y, eps=0.01, attacks=["apgd-ce"])
+    assert any(word in warning for warning in report.warnings)
+
+
+def test_a_plain_model_has_no_such_sign(one_net):
+    model, x, y = one_net
+    report = evaluate_robustness(model, x, y, eps=0.01)
+    assert not any(":" in warning.split()[0] or "model" in warning for warning in report.warnings)
+
+
+def test_masked_gradients_show_when_the_black_box_wins():
+    class Steps(nn.Module):
+        def forward(self, x):
+            rounded = torch.round(x.mean(1) * 64) / 64
+            return torch.stack([rounded - 0.5, 0.5 - rounded, x.sum(1) * 0 - 1e3], 1)
+
+    x = torch.full((6, 4), 0.52)
+    report = evaluate_robustness(
+        Steps().eval(), x, torch.zeros(6, dtype=torch.long), eps=0.1, attacks=["apgd-ce", "square"]
+    )
+    assert report.robust_accuracy == 0
+    assert any("Zero gradients" in w for w in report.warnings)
+
+
+class Noise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.draw = child(0, "noise")
+
+    def forward(self, x):
+        return x + 0.01 * torch.randn(x.shape, generator=self.draw)
+
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Optimises(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        with torch.enable_grad():
+            z = x.detach().clone().requires_grad_()
+            torch.autograd.grad(self.model(z).sum(), z)
+        return self.model(x)
+
+
+def test_export(one_net, tmp_path):
+    model, x, y = one_net
+    report = evaluate_robustness(model, x, y, eps=0.05)
+    report.export(tmp_path / "adv.pt")
+    assert torch.equal(torch.load(tmp_path / "adv.pt", weights_only=True), report.adv)
+    with pytest.raises(ValueError, match="safetensors"):
+        report.export(tmp_path / "adv.npy")

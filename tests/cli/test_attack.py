@@ -1,0 +1,60 @@
+"""`vestige attack` from the command line: the shipped model, a report with pictures, resume, refusals."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vestige.cli import run
+from vestige.cli.attack import shipped
+from vestige.nets.checkpoint import load_model
+
+
+@pytest.fixture
+def attacked(tmp_path):
+    torch.set_default_dtype(torch.float32)  # as the command runs for a user
+    arguments = ["attack", "--n", "40", "--out", str(tmp_path / "run")]
+    assert run(arguments) == 0
+    return tmp_path / "run", arguments
+
+
+def test_the_shipped_model_gets_a_report_that_repeats(attacked, capsys):
+    folder, arguments = attacked
+    results = json.loads((folder / "results.json").read_text())
+    assert 0.9 <= results["clean_accuracy"] <= 1 and 0.5 <= results["robust_accuracy"] < results["clean_accuracy"]
+    kept = load_file(folder / "adversarial.safetensors")
+    assert bool(((kept["adv"] - kept["clean"]).abs().amax((1, 2, 3)) <= 0.15 + 1e-6).all())
+    model = load_model(shipped()).model
+    again = (model(kept["adv"]).argmax(1) == kept["label"]).double().mean().item()
+    assert again == pytest.approx(results["robust_accuracy"], abs=1e-12)
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png") >= 3 and "<script" not in page and "95 % interval" in page
+    assert run(arguments) == 0 and run(["report", str(folder)]) == 0  # finished: nothing is done again
+    assert "withstand" in capsys.readouterr().out
+
+
+def test_another_eps_is_refused_in_the_same_folder(attacked, capsys):
+    _, arguments = attacked
+    assert run([*arguments, "--eps", "8/255"]) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--eps", "8"], "8/255"),
+        (["--eps", "eight"], "quotient"),
+        (["--norm", "l7"], "linf"),
+        (["--preset", "quick"], "allowed are fast"),
+        (["--input-shape", "1x9x9"], "does not accept"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, options, message):
+    torch.set_default_dtype(torch.float32)
+    assert run(["attack", "--n", "10", "--out", str(tmp_path / "run"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_shipped_model_is_small():
+    assert shipped().stat().st_size < 2**20
