@@ -52,7 +52,7 @@ ATTACK_AND_ERASE = (
     Record(
         paper("2407.02240"),
         ("rank_targets", "malt", "evaluate_robustness"),
-        "works: the target order, the published attack, a faster one, AutoAttack; CIFAR-100 and ImageNet are not repeated",
+        "works: the target order, the published attack, a faster one, AutoAttack; no CIFAR-100 or ImageNet figures",
     ),
     Record(
         paper("2202.04347"),
