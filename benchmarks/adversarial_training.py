@@ -70,7 +70,7 @@ def train(data: vg.DataSet, *, eps: float, epochs: int, steps: int, rate: float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="digits")
     parser.add_argument("--eps", type=float, default=0.15)
     parser.add_argument("--epochs", type=int, default=60)

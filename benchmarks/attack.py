@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -27,6 +28,7 @@ from vestige.core.rng import child
 from vestige.data.dataset import sample
 
 Row = tuple[Tensor, int, int, float]
+PEER_NORMS: dict[str, Literal["Linf", "L2", "L1"]] = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
 def timed(attack: Callable[[], vg.AttackResult]) -> Row:
@@ -58,7 +60,7 @@ def peer(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch
     counted = Counted(model).eval()
     begun = time.perf_counter()
     with redirect_stdout(io.StringIO()):
-        suite = AutoAttack(counted, norm={"linf": "Linf", "l2": "L2", "l1": "L1"}[norm], eps=eps, device="cpu", seed=0)
+        suite = AutoAttack(counted, norm=PEER_NORMS[norm], eps=eps, device="cpu", seed=0)
         adv = suite.run_standard_evaluation(x, y, batch_size=batch_size)
     seconds = time.perf_counter() - begun
     with torch.no_grad():
@@ -80,7 +82,7 @@ def rows(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, default=shipped())
     parser.add_argument("--data", default="digits")
     parser.add_argument("--eps", type=float, default=0.15)

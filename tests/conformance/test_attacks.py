@@ -58,13 +58,14 @@ def random_sign(model, x, y, *, eps, norm, **options):
 
 def problem(norm, targeted):
     draw = child(3, "linear")
-    model = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(SHAPE), CLASSES)).eval()
-    model[1].weight.data = torch.randn(CLASSES, math.prod(SHAPE), generator=draw)
-    model[1].bias.data = torch.randn(CLASSES, generator=draw) / 3
+    linear = nn.Linear(math.prod(SHAPE), CLASSES)
+    model = nn.Sequential(nn.Flatten(), linear).eval()
+    linear.weight.data = torch.randn(CLASSES, math.prod(SHAPE), generator=draw)
+    linear.bias.data = torch.randn(CLASSES, generator=draw) / 3
     x = torch.randn((N, *SHAPE), generator=draw)
     z = model(x).detach()
     y = z.argmax(1)
-    w = model[1].weight.detach()
+    w = linear.weight.detach()
     size = torch.linalg.vector_norm(w[None] - w[y][:, None], ord=DUAL[norm], dim=2)
     distance = (z.gather(1, y[:, None]) - z) / size.clamp(min=1e-12)
     distance[torch.arange(N), y] = torch.inf
