@@ -126,10 +126,17 @@ def attacks(case: Case, args, seed: int):
             )
             for k in range(args.published_runs)
         ])  # fmt: skip
+    if not args.null_steps:
+        return
     yield (
         "ours on the untrained head",
         lambda: vg.reconstruct_from_embeddings(
-            case.start, n_candidates=2 * args.n, restarts=2, steps=300, generator=child(seed, "null"), **case.known
+            case.start,
+            n_candidates=2 * args.n,
+            restarts=2,
+            steps=args.null_steps,
+            generator=child(seed, "null"),
+            **case.known,
         ),
     )
 
@@ -186,7 +193,8 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=1e-3)
     parser.add_argument("--published-steps", type=int, default=2000, help="0: ours only")
     parser.add_argument("--published-runs", type=int, default=4)
-    parser.add_argument("--resolution", type=int, default=96)
+    parser.add_argument("--null-steps", type=int, default=300, help="of the attack on the untrained head; 0: none")
+    parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--inversions", type=int, default=8)
     parser.add_argument("--steps", type=int, default=250, help="of an inversion")
     parser.add_argument("--out", type=Path, help="figure of the inversions (--images only)")

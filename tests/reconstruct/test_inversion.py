@@ -31,11 +31,20 @@ def correlation(a, b):
 def test_an_embedding_that_determines_the_image_gives_it_back(prior):
     truth = picture()
     centre = torch.full((64,), 0.5).double()
-    found = invert_embedding(Blocks(), Blocks()(truth), SHAPE, prior=prior, steps=70, centre=centre, generator=child(0))
+    found = invert_embedding(
+        Blocks(), Blocks()(truth), SHAPE, prior=prior, steps=70, total_variation=0.02, centre=centre, generator=child(0)
+    )
     assert found.similarity.min() > 0.93 and correlation(found.images, truth).min() > 0.85
     assert (found.images >= 0).all() and (found.images <= 1).all()
     unrelated = invert_embedding(
-        Blocks(), Blocks()(picture(seed=1)), SHAPE, prior=prior, steps=70, centre=centre, generator=child(0)
+        Blocks(),
+        Blocks()(picture(seed=1)),
+        SHAPE,
+        prior=prior,
+        steps=70,
+        total_variation=0.02,
+        centre=centre,
+        generator=child(0),
     )
     assert correlation(unrelated.images, truth).max() < 0.8  # the target, not the prior, made the picture
 
@@ -44,10 +53,10 @@ def test_similarity_is_that_of_the_images_returned_and_the_backbone_is_left_alon
     net = nn.Sequential(nn.Flatten(), nn.Linear(256, 10)).double()
     before = [p.clone() for p in net.parameters()]
     target = net(picture()).detach()
-    found = invert_embedding(net, target, SHAPE, steps=30, generator=child(0))
+    found = invert_embedding(net, target, SHAPE, steps=30, total_variation=0.02, generator=child(0))
     torch.testing.assert_close(F.cosine_similarity(net(found.images), target), found.similarity)
     assert all(p.grad is None and torch.equal(p, q) for p, q in zip(net.parameters(), before, strict=True))
-    again = invert_embedding(net, target, SHAPE, steps=30, generator=child(0))
+    again = invert_embedding(net, target, SHAPE, steps=30, total_variation=0.02, generator=child(0))
     assert torch.equal(found.images, again.images)
     assert found.outcome is Outcome.CONVERGED and found.evaluations == 2 * found.history[-1].index < 60
 

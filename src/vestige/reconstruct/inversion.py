@@ -61,15 +61,16 @@ def invert_embedding(
     *,
     prior: Prior | str = Prior.DEEP,
     steps: int = 400,
-    total_variation: float = 0.02,
+    total_variation: float = 1.0,
     centre: Float[Tensor, " d"] | None = None,
     generator: torch.Generator | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Inversion:
     """Minimise 1 - cos(F(x) - centre, target - centre) + total_variation * TV(x) over images x in [0, 1].
 
-    TV is the mean absolute difference of neighbouring pixels. Many images share an embedding, more the smaller the
-    network: an inversion shows what the embedding keeps, in pixels that may be nobody's.
+    TV is the mean absolute difference of neighbouring pixels. Many images share an embedding, and most of them look
+    like nothing: an inversion shows what the embedding keeps, in pixels that may be nobody's. Without smoothness, or
+    with free pixels, the result is noise that the backbone takes for the target.
 
     Args:
         backbone: differentiable, from images in [0, 1] to (n, d); frozen by the caller.
