@@ -42,13 +42,9 @@ _HOME = {
     "nets.mlp": ("mlp",),
     "nets.training": ("Trained", "train_to_margin"),
     "nets.weights_file": ("CheckpointError",),
-    "reconstruct.embeddings": (
-        "Retrieval",
-        "nearest_in_gallery",
-        "reconstruct_from_embeddings",
-        "retrieval_rank",
-    ),
+    "reconstruct.embeddings": ("reconstruct_from_embeddings",),
     "reconstruct.inversion": ("Inversion", "invert_embedding"),
+    "reconstruct.retrieval": ("Retrieval", "best_rank", "nearest_in_gallery", "retrieval_rank"),
     "reconstruct.nulls": ("NullScore",),
     "reconstruct.result": ("Reconstruction",),
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
@@ -123,14 +119,15 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.nets.training import Trained as Trained
     from vestige.nets.training import train_to_margin as train_to_margin
     from vestige.nets.weights_file import CheckpointError as CheckpointError
-    from vestige.reconstruct.embeddings import Retrieval as Retrieval
-    from vestige.reconstruct.embeddings import nearest_in_gallery as nearest_in_gallery
     from vestige.reconstruct.embeddings import reconstruct_from_embeddings as reconstruct_from_embeddings
-    from vestige.reconstruct.embeddings import retrieval_rank as retrieval_rank
     from vestige.reconstruct.inversion import Inversion as Inversion
     from vestige.reconstruct.inversion import invert_embedding as invert_embedding
     from vestige.reconstruct.nulls import NullScore as NullScore
     from vestige.reconstruct.result import Reconstruction as Reconstruction
+    from vestige.reconstruct.retrieval import Retrieval as Retrieval
+    from vestige.reconstruct.retrieval import best_rank as best_rank
+    from vestige.reconstruct.retrieval import nearest_in_gallery as nearest_in_gallery
+    from vestige.reconstruct.retrieval import retrieval_rank as retrieval_rank
     from vestige.reconstruct.scoring import ReconstructionScore as ReconstructionScore
     from vestige.reconstruct.scoring import score_reconstruction as score_reconstruction
     from vestige.reconstruct.untrained import untrained_like as untrained_like

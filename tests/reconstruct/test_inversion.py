@@ -1,11 +1,15 @@
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.fft import dctn, idctn
 from torch import nn
 
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
-from vestige.reconstruct.inversion import DeepPrior, Prior, invert_embedding
+from vestige.reconstruct.drawing import DeepPrior, Prior, Spectrum, moved, variation
+from vestige.reconstruct.inversion import invert_embedding
 
 SHAPE = (1, 16, 16)
 
@@ -66,6 +70,47 @@ def test_images_of_one_batch_share_nothing():
     assert net().shape == (2, 3, 16, 16)
     grads = torch.autograd.grad(net()[0].sum(), [net.last])[0].chunk(2)
     assert grads[0].abs().sum() > 0 and grads[1].abs().sum() == 0
+
+
+def test_a_spectrum_is_a_sum_of_scipys_cosines_in_three_colours():
+    drawing = Spectrum(2, 3, (16, 20), child(0)).double()
+    scaled = (drawing.z * drawing.get_buffer("scale")).detach()
+    mixed = torch.einsum("kc,mkab->mcab", drawing.get_buffer("colours"), scaled)
+    pixels = torch.from_numpy(idctn(mixed.numpy(), axes=(2, 3), norm="ortho"))
+    torch.testing.assert_close(drawing().detach(), (4 * pixels).sigmoid(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(drawing.get_buffer("scale").square().mean().sqrt().item(), 0.25)
+    with torch.no_grad():
+        drawing.z.zero_()
+    assert (drawing() == 0.5).all() and not drawing.penalty().any()
+
+
+def test_images_of_a_spectrum_fall_with_frequency_and_are_mostly_grey():
+    drawing = Spectrum(50, 3, (32, 32), child(0))
+    with torch.no_grad():
+        drawing.z.normal_(generator=child(1))
+        x = drawing()
+    power = torch.from_numpy(dctn(x.mean(1).numpy(), axes=(1, 2), norm="ortho")).square().mean(0)
+    assert power[1:4, 1:4].mean() > 100 * power[16:, 16:].mean()
+    assert (x - x.mean(1, keepdim=True)).var() < 0.3 * x.var()
+
+
+def test_moving_shifts_all_images_alike_and_keeps_their_size():
+    x = torch.arange(64.0).reshape(1, 1, 8, 8).expand(2, 1, 8, 8)
+    y = moved(x, 1, child(0))
+    assert y.shape == x.shape and torch.equal(y[0], y[1]) and moved(x, 0, child(0)) is x
+    inside = y[..., 2:6, 2:6]
+    shifts = [s for s in product(range(1, 4), repeat=2) if torch.equal(inside, x[..., s[0] :, s[1] :][..., :4, :4])]
+    assert len(shifts) == 1
+    torch.testing.assert_close(variation(x), torch.tensor([9.0, 9.0]))
+
+
+def test_photographs_are_drawn_by_their_spectrum_and_all_else_by_a_network():
+    net = nn.Sequential(nn.Flatten(), nn.Identity())
+    for shape, prior in (((3, 16, 16), "spectrum"), ((3, 8, 8), "deep"), (SHAPE, "deep")):
+        net[1] = nn.Linear(shape[0] * shape[1] * shape[2], 6).double()
+        target = torch.ones(1, 6).double()
+        given, default = (invert_embedding(net, target, shape, prior=p, steps=3) for p in (prior, None))
+        assert torch.equal(given.images, default.images)
 
 
 def test_more_total_variation_is_smoother():

@@ -15,8 +15,8 @@ from vestige.data.dataset import DataSet
 from vestige.data.load import load_data
 from vestige.data.texts import load_texts
 from vestige.nets.backbones import Backbone, embed, load_backbone
-from vestige.reconstruct.embeddings import nearest_in_gallery, retrieval_rank
 from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.retrieval import best_rank, nearest_in_gallery
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,23 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
     gallery = gallery if space is None else space.to_model(gallery)
     samples, count = found.samples.flatten(1), len(truth.train)
     first = nearest_in_gallery(samples, gallery, top=1)
-    unit = torch.nn.functional.normalize
-    best = (unit(samples, dim=1) @ unit(gallery[:count], dim=1).T).argmax(0)
-    rank = retrieval_rank(samples[best], gallery, torch.arange(count))
+    rank = best_rank(samples, gallery, torch.arange(count))
     likely = found.confidence >= 0.5
     hits = first.index[:, 0] < count
     return {
         "gallery": len(gallery),
         "training": count,
         "rank_1": int((rank == 1).sum()),
+        "rank_1_by_chance": _by_chance(samples, gallery, count),
         "within_10": int((rank <= 10).sum()),
         "likely": int(likely.sum()),
         "likely_in_training": int((hits & likely).sum()),
     }
+
+
+def _by_chance(samples: torch.Tensor, gallery: torch.Tensor, count: int) -> float | None:
+    """How many of as many inputs that were never seen are first; None without held-out data."""
+    if len(gallery) == count:
+        return None
+    unseen = best_rank(samples, gallery, torch.arange(count, len(gallery)))
+    return float((unseen == 1).double().mean() * count)

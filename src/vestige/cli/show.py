@@ -17,9 +17,11 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
     if results["score"]:
         out.print(_score_table(results["score"]))
     if looked_up := results.get("retrieval"):
+        chance = looked_up["rank_1_by_chance"]
+        aside = "" if chance is None else f" (of as many never seen: {chance:.1f})"
         _print(
             f"Looked up among {looked_up['gallery']:,} embeddings: the true one is first for {looked_up['rank_1']} of "
-            f"{looked_up['training']} training samples, within ten for {looked_up['within_10']}; of "
+            f"{looked_up['training']} training samples{aside}, within ten for {looked_up['within_10']}; of "
             f"{looked_up['likely']} samples called likely {looked_up['likely_in_training']} have a training sample "
             "nearest."
         )

@@ -3,16 +3,15 @@
 A head trained on e_i = F(s_i) is a small network of its own: theta = sum_i l_i . grad f(theta; e_i) is solved for
 the e_i, in the space of embeddings, whatever the backbone F and however large the images or texts s_i. Many
 independent runs are pooled, and their candidates are grouped without the training set. What an embedding stands for is
-then looked up in a gallery (`nearest_in_gallery`) or drawn by inverting the backbone
+then looked up in a gallery (`vestige.reconstruct.retrieval`) or drawn by inverting the backbone
 (`vestige.reconstruct.inversion`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vestige.core.cite import paper
@@ -20,6 +19,7 @@ from vestige.core.margins import Loss
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.reconstruct.assemble import CUT
 from vestige.reconstruct.clusters import cluster_candidates, is_collapse
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights import reconstruct_from_weights
@@ -152,7 +152,7 @@ def pool_runs(found: Sequence[Reconstruction]) -> Reconstruction:
     seen = [restart[taken & (cluster == k)] for k in range(len(sure))]
     free = (~taken).nonzero().flatten()
     offered = len(sure) + len(free) if not first.identifiable else 2 * first.identifiable
-    groups = cluster_candidates(x[free], restart[free], multipliers[free].double().norm(dim=1))
+    groups = cluster_candidates(x[free], restart[free], multipliers[free].double().norm(dim=1), cut=CUT)
     keep = max(0, min(len(groups), offered - len(sure)))
     for k, members in enumerate(groups.members[:keep]):
         cluster[free[members]] = len(sure) + k
@@ -182,59 +182,6 @@ def pool_runs(found: Sequence[Reconstruction]) -> Reconstruction:
         outcome=Outcome.NOT_FINITE if any(r.outcome is Outcome.NOT_FINITE for r in found) else first.outcome,
         warnings=tuple(dict.fromkeys(text for run in found for text in run.warnings)),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Retrieval:
-    """The nearest entries of a gallery.
-
-    Attributes:
-        index: of the nearest ones, nearest first.
-        similarity: their cosines.
-        lead: how far the first is ahead of the second; 0 for a gallery of one.
-    """
-
-    index: Int[Tensor, "m top"]
-    similarity: Float[Tensor, "m top"]
-    lead: Float[Tensor, " m"]
-
-
-def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g _d"], *, top: int = 5) -> Retrieval:
-    """For each embedding the entries of a gallery with the largest cosine: which of these texts or images was it?
-
-    Args:
-        embeddings: recovered ones.
-        gallery: embeddings of candidates, in the same space (`vestige.nets.backbones.embed`, then `space.to_model`).
-        top: how many; fewer where the gallery is smaller.
-
-    Raises:
-        ValueError: widths that differ, or an empty gallery.
-
-    >>> nearest_in_gallery(torch.tensor([[2.0, 0.1]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), top=1).index.tolist()
-    [[1]]
-    """
-    if not len(gallery) or embeddings.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            f"embeddings of {embeddings.shape[1]} numbers and a gallery of {len(gallery)} with {gallery.shape[1]} "
-            "given; the gallery needs at least one entry of the same width. Was it embedded by the same backbone?"
-        )
-    table = F.normalize(embeddings, dim=1) @ F.normalize(gallery.to(embeddings), dim=1).T
-    best = table.topk(min(top, len(gallery)), dim=1)
-    two = table.topk(min(2, len(gallery)), dim=1).values
-    return Retrieval(best.indices, best.values, two[:, 0] - two[:, -1])
-
-
-def retrieval_rank(
-    embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g d"], truth: Int[Tensor, " m"]
-) -> Int[Tensor, " m"]:
-    """Place of the true entry among all of the gallery by cosine, 1 for the nearest; for evaluation only.
-
-    >>> retrieval_rank(torch.tensor([[1.0, 0.2]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0])).tolist()
-    [2]
-    """
-    table = F.normalize(embeddings, dim=1) @ F.normalize(gallery.to(embeddings), dim=1).T
-    own = table.gather(1, truth[:, None].to(table.device))
-    return (table > own).sum(1) + 1
 
 
 def _honest(found: Reconstruction) -> Reconstruction:
