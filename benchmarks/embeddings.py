@@ -179,9 +179,9 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
           f"{[round(float(s), 2) for s in drawn.similarity]}")  # fmt: skip
     alike = [correlation(images, x[match]) for images in (drawn.images, ideal.images)]
     own = [float(table.diag().mean()) for table in alike]
-    others = [float((table.sum() - table.diag().sum()) / (table.numel() - len(table))) for table in alike]
+    chance = [float((table.sum() - table.diag().sum()) / (table.numel() - len(table))) for table in alike]
     print("correlation of pixels with the training image, with the other ones: from the weights "
-          f"{own[0]:.2f}, {others[0]:.2f}; from its own embedding {own[1]:.2f}, {others[1]:.2f}")  # fmt: skip
+          f"{own[0]:.2f}, {chance[0]:.2f}; from its own embedding {own[1]:.2f}, {chance[1]:.2f}")  # fmt: skip
     rows = [("training image", x[match]), ("from the weights", drawn.images), ("from its own embedding", ideal.images),
             ("nearest image never seen", x[others])]  # fmt: skip
     figure, axes = plt.subplots(len(rows), len(kept), figsize=(1.05 * len(kept), 1.1 * len(rows)), layout="constrained")
