@@ -94,7 +94,7 @@ def malt(
         ValueError: see `vestige.attack.door`, or counts below 1.
 
     >>> linear = nn.Linear(2, 2, bias=False)
-    >>> _ = linear.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
     >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> malt(linear.eval(), x, y, eps=0.101, preset="fast").success.tolist()
     [True, False]
