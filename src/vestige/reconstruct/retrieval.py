@@ -33,6 +33,7 @@ def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, 
     Raises:
         ValueError: widths that differ, or an empty gallery.
 
+    >>> import torch
     >>> nearest_in_gallery(torch.tensor([[2.0, 0.1]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), top=1).index.tolist()
     [[1]]
     """
@@ -52,6 +53,7 @@ def retrieval_rank(
 ) -> Int[Tensor, " m"]:
     """Place of the true entry among all of the gallery by cosine, 1 for the nearest; for evaluation only.
 
+    >>> import torch
     >>> retrieval_rank(torch.tensor([[1.0, 0.2]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0])).tolist()
     [2]
     """
@@ -68,6 +70,7 @@ def best_rank(
     Choosing the nearest of k samples takes the truth to know and ranks any entry higher: compare with the ranks of
     entries that nothing was trained on.
 
+    >>> import torch
     >>> best_rank(torch.eye(2), torch.tensor([[0.0, 1.0], [1.0, 0.2]]), torch.tensor([0, 1])).tolist()
     [1, 1]
     """
