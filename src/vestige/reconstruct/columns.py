@@ -41,6 +41,12 @@ class ColumnSpace:
     output: Float[Tensor, "h q"]
     alive: Bool[Tensor, " width"]
 
+    def at_all(self, values: Float[Tensor, "m h"]) -> Float[Tensor, "m width"]:
+        """The same at all neurons, 0 at dead ones."""
+        spread = values.new_zeros(len(values), len(self.alive))
+        spread[:, self.alive] = values
+        return spread
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -102,9 +108,9 @@ def fit_columns(
     return join(parts)
 
 
-def distinct(columns: Columns, overlap: float = 0.9) -> Int[Tensor, " k"]:
-    """Indices of the best column of each group of near-parallel ones, most exact first."""
-    order = columns.exact.argsort(descending=True)
+def distinct(columns: Columns, overlap: float = 0.9, *, merit: Float[Tensor, " m"] | None = None) -> Int[Tensor, " k"]:
+    """Indices of the best column of each group of near-parallel ones, most exact (or of highest merit) first."""
+    order = (columns.exact if merit is None else merit).argsort(descending=True)
     near = (columns.s[order] @ columns.s[order].T).abs() >= overlap
     kept: list[int] = []
     for i in range(len(order)):
@@ -133,8 +139,12 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
         floor = torch.where(gate, max(width, 0.03), max(width, 0.01))
         weight = (distance + floor) ** (-1.0 if k < rounds // 2 else -1.5)
         weight = weight / weight.mean(1, keepdim=True)
-    mean = s.abs().mean(1, keepdim=True)
-    zeros = (s.abs() < EXACT * mean).double().mean(1)
+    return measured(s, full)
+
+
+def measured(s: Float[Tensor, "m h"], full: Float[Tensor, "m h"]) -> Columns:
+    """Columns of norm 1, with the shares of neurons at which they fit."""
+    zeros = (s.abs() < EXACT * s.abs().mean(1, keepdim=True)).double().mean(1)
     exact = (_distance(s, full) < EXACT).double().mean(1)
     scale = s.norm(dim=1, keepdim=True)
     return Columns(s / scale, full / scale, zeros, exact)

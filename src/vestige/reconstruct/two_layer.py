@@ -4,6 +4,9 @@ The joint search brings rough candidates; their columns are sharpened and verifi
 taken out of the equation (the residual is read orthogonally to it), which leaves a smaller problem of the same kind for
 the next round. At the end the samples follow from their columns by linear least squares: given all s_i, equation (1)
 of `vestige.reconstruct.columns` is linear in the x_i.
+
+Where samples are many for the neurons (`crowded`), candidates first pass through `vestige.reconstruct.relaxation`; and
+where the columns of most samples stay unknown, a sample follows from its own gates (`vestige.reconstruct.gates`).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +21,22 @@ from vestige.core.rng import spawn
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.columns import EXACT, Columns, ColumnSpace, column_space, distinct, fit_columns, join
 from vestige.reconstruct.descent import Checkpoint, Within
+from vestige.reconstruct.gates import input_from_gates
+from vestige.reconstruct.relaxation import opened, relaxed_columns
 from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 
 MAX_ROUNDS = 12
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
-COLUMNS = 400  # candidates of a round whose columns are fitted, the longest: at 500 samples a third of a second each
+COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
+CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
+RELAXED = 700  # candidates of a crowded round that are relaxed, the longest
+SCREENED = 150  # and fitted, those that the relaxation explains best: at 500 samples a second each
+KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
+FITS = (
+    0.95  # zeros and exact neurons of a column together: spurious ones reached .93 at half as many samples as neurons
+)
 
 
 @dataclass(frozen=True)
@@ -44,15 +56,13 @@ class Search:
     generator: torch.Generator
     on_step: Callable[[Step], None] | None = None
 
-    @property
-    def start_norm(self) -> float:
+    def start_norm(self, chain: Chain) -> float:
         """Where the range of inputs holds candidates together, a wide start finds more (digits: 19 of 20, not 15)."""
-        return self.sample_norm if self.box is None else 2 * self.sample_norm
+        return self.sample_norm if self.box is None or crowded(chain) else 2 * self.sample_norm
 
-    @property
-    def sharpness(self) -> tuple[float, float]:
-        """Likewise gates may become sharper."""
-        return (20.0, 100.0) if self.box is None else (50.0, 300.0)
+    def sharpness(self, chain: Chain) -> tuple[float, float]:
+        """Likewise gates may become sharper; of 500 photographs softer ones bring 110 above a cosine of .8, not 54."""
+        return (20.0, 100.0) if self.box is None or crowded(chain) else (50.0, 300.0)
 
 
 @dataclass
@@ -146,6 +156,11 @@ def solve_two_layer(
     if rounds.columns is None:
         empty = like.new_zeros(0, chain.basis.shape[1])
         return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
+    if crowded(chain) and rounds.found < KNOWN * chain.rank:
+        z, multipliers = _near_candidates(chain, space, rounds, settings)
+        keep = agreement(chain, space, rounds.columns, z) >= AGREEMENT
+        exact = rounds.columns.exact[keep].to(like)
+        return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps, outcome)
     part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
     rest, spent = _rest(chain, space, settings, rounds, part)
     z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
@@ -154,17 +169,24 @@ def solve_two_layer(
     return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps + spent, outcome)
 
 
+def crowded(chain: Chain) -> bool:
+    """Whether the samples are many for the neurons; never where so many can not be told apart."""
+    return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
+
+
 def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
     """Which columns are a training sample's.
 
     A vector of the n-dimensional column space can be made to vanish at n - 1 of h neurons whatever the network; a
     sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two samples of a
-    class fall in between: nothing counts that fits half as well as the best. The bar is measured: for
-    500 CIFAR-10 images at width 1000 no spurious column of some two hundred passed .36, where true ones reach .40.
+    class fall in between: nothing counts that fits half as well as the best. The bars are measured: for
+    500 CIFAR-10 images at width 1000 no spurious column of some two hundred passed .36 or `FITS`, where true ones reach
+    .40 and 1.1.
     """
     h, n = space.first.shape
     best = columns.zeros.max() if len(columns) else 0.0
-    return (columns.zeros > 0.2 + n / (3 * h)) & (columns.zeros > 0.5 * best)
+    fits = (columns.zeros > 0.2 + n / (3 * h)) | (columns.zeros + columns.exact > FITS)
+    return fits & (columns.zeros > 0.5 * best)
 
 
 def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "k r"]) -> Float[Tensor, " k"]:
@@ -195,8 +217,8 @@ def _round(
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
         restarts=restarts if first else 1,
         steps=settings.steps,
-        sample_norm=settings.start_norm,
-        sharpness=settings.sharpness,
+        sample_norm=settings.start_norm(chain),
+        sharpness=settings.sharpness(chain),
         layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
         zero_sum=settings.zero_sum,
         labelled=settings.labelled and informed,
@@ -212,15 +234,28 @@ def _round(
     if joint.outcome is Outcome.NOT_FINITE:
         rounds.quiet += 1
         return
-    z = joint.z.flatten(0, 1)
-    longest = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
-    rough = longest @ chain.weights[0].T + chain.biases[0]
-    fitted = fit_columns(space, rough, generator=spawn(settings.generator, "columns", str(number)))
+    fitted = _fitted(chain, space, joint, settings, spawn(settings.generator, "columns", str(number)))
     before = rounds.found
     both = fitted if rounds.columns is None else join([rounds.columns, fitted])
     both = both[accepted(both, space)]
     rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
     rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
+
+
+def _fitted(chain: Chain, space: ColumnSpace, joint: Joint, settings: Search, generator: torch.Generator) -> Columns:
+    """Columns near the candidates of a round."""
+    z = joint.z.flatten(0, 1)
+    longest = z.norm(dim=1).argsort(descending=True)
+    if not (crowded(chain) and settings.labelled and chain.out > 2):
+        rough = z[longest[:COLUMNS]] @ chain.weights[0].T + chain.biases[0]
+        return fit_columns(space, rough, generator=generator)
+    some = longest[:RELAXED]
+    label = joint.multipliers.flatten(0, 1)[some].argmax(1)
+    columns = relaxed_columns(chain, space, z[some], label)
+    columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
+    for _ in range(2):  # the second time from gates of which most are right
+        columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
+    return columns
 
 
 def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
@@ -259,6 +294,25 @@ def _rest(
         weight, bias = gradient_sums(chain, joint.z[best], joint.multipliers[best], LAST_SHARPNESS[1])[0]
     parts = [weight, bias[:, None]] if chain.has_bias[0] else [weight]
     return torch.cat(parts, 1), joint.steps * 2
+
+
+def _near_candidates(
+    chain: Chain, space: ColumnSpace, rounds: Rounds, settings: Search
+) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"]]:
+    """Samples and multipliers of verified columns one by one: the candidate that agrees best, moved to the gates."""
+    assert rounds.columns is not None
+    like = chain.weights[0]
+    gates = opened(rounds.columns)
+    gates = space.at_all(torch.where(gates.abs() > 0.35, gates, 0.0)).to(like)  # not those on a kink
+    z = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+    z = settings.sample_norm * torch.nn.functional.normalize(z, dim=1)
+    u = z @ like.T + chain.biases[0]
+    z = z[(gates.sign() @ u.sign().T).argmax(1)]
+    z = input_from_gates(like, chain.biases[0], gates, z, settings.metric).to(like)
+    s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
+    scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
+    full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
+    return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T
 
 
 def _samples(

@@ -1,0 +1,67 @@
+"""Inputs from gates: exact gates name them, shuffled ones do not."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vestige.core.rng import child
+from vestige.reconstruct.gates import input_from_gates
+
+M, R, H = 5, 20, 600
+
+
+def gaussian(*shape, name):
+    return torch.randn(*shape, generator=child(0, name), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return gaussian(H, R, name="weight"), 0.5 * gaussian(H, name="bias")
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return F.normalize(gaussian(M, R, name="samples"), dim=1) * R**0.5
+
+
+def rough_from(samples):
+    """Half of the sample, and as much that is not: cosine .7."""
+    return F.normalize(samples + R**0.5 * F.normalize(gaussian(M, R, name="error"), dim=1), dim=1) * R**0.5
+
+
+def gates_of(layer, samples):
+    return (samples @ layer[0].T + layer[1]).sign()
+
+
+def test_gates_name_the_input(layer, samples):
+    rough = rough_from(samples)
+    found = input_from_gates(*layer, gates_of(layer, samples), rough, None)
+    assert F.cosine_similarity(found, samples).min() > 0.98 > 0.9 > F.cosine_similarity(rough, samples).max()
+    torch.testing.assert_close(found.norm(dim=1), rough.norm(dim=1))
+
+
+def test_a_tenth_of_the_gates_may_be_wrong(layer, samples):
+    gates = gates_of(layer, samples)
+    wrong = torch.rand(gates.shape, generator=child(1, "wrong"), dtype=torch.float64) < 0.1
+    found = input_from_gates(*layer, torch.where(wrong, -gates, gates), rough_from(samples), None)
+    assert F.cosine_similarity(found, samples).min() > 0.9
+
+
+def test_shuffled_gates_name_nothing(layer, samples):
+    """Null: as many open gates, at other neurons."""
+    shuffled = gates_of(layer, samples)[:, torch.randperm(H, generator=child(2, "shuffle"))]
+    found = input_from_gates(*layer, shuffled, rough_from(samples), None)
+    assert F.cosine_similarity(found, samples).max() < 0.9
+
+
+def test_unknown_gates_leave_the_rough_input(layer, samples):
+    rough = rough_from(samples)
+    torch.testing.assert_close(input_from_gates(*layer, torch.zeros(M, H), rough, None), rough)
+
+
+def test_a_metric_is_a_change_of_coordinates(layer, samples):
+    """An orthogonal metric of norm 1 says what None says."""
+    metric = torch.linalg.qr(gaussian(R, R, name="metric"))[0] / R**0.5
+    gates, rough = gates_of(layer, samples), rough_from(samples)
+    plain = input_from_gates(*layer, gates, rough, None)
+    torch.testing.assert_close(input_from_gates(*layer, gates, rough, metric), plain)
