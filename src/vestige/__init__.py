@@ -13,10 +13,13 @@ _HOME = {
     "attack.apgd": ("apgd",),
     "attack.evaluate": ("RobustnessReport", "evaluate_robustness"),
     "attack.fab": ("fab",),
+    "attack.gap": ("RobustnessGap", "robustness_gap", "sphere_robustness_gap"),
     "attack.losses": ("AttackLoss",),
     "attack.malt": ("Preset", "malt"),
+    "attack.margin": ("UniversalPerturbation", "universal_margin_perturbation"),
     "attack.norms": ("Norm",),
     "attack.result": ("AttackResult", "SkipRule", "TargetRanking"),
+    "attack.robust_net": ("RobustNetwork", "robust_two_layer"),
     "attack.square": ("square",),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
@@ -57,13 +60,20 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.evaluate import RobustnessReport as RobustnessReport
     from vestige.attack.evaluate import evaluate_robustness as evaluate_robustness
     from vestige.attack.fab import fab as fab
+    from vestige.attack.gap import RobustnessGap as RobustnessGap
+    from vestige.attack.gap import robustness_gap as robustness_gap
+    from vestige.attack.gap import sphere_robustness_gap as sphere_robustness_gap
     from vestige.attack.losses import AttackLoss as AttackLoss
     from vestige.attack.malt import Preset as Preset
     from vestige.attack.malt import malt as malt
+    from vestige.attack.margin import UniversalPerturbation as UniversalPerturbation
+    from vestige.attack.margin import universal_margin_perturbation as universal_margin_perturbation
     from vestige.attack.norms import Norm as Norm
     from vestige.attack.result import AttackResult as AttackResult
     from vestige.attack.result import SkipRule as SkipRule
     from vestige.attack.result import TargetRanking as TargetRanking
+    from vestige.attack.robust_net import RobustNetwork as RobustNetwork
+    from vestige.attack.robust_net import robust_two_layer as robust_two_layer
     from vestige.attack.square import square as square
     from vestige.attack.suite import Stage as Stage
     from vestige.attack.suite import autoattack as autoattack
