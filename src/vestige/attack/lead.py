@@ -39,17 +39,18 @@ class Lead:
     def value(self, at: Tensor, rows: Tensor | None = None) -> Tensor:
         """Lead at other points; `rows` says whose answer counts at each."""
         with torch.no_grad():
-            return self._of(self.net(at), rows)
+            return self.of(self.net(at), rows)
 
     def slope(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """Lead at one point for each reference sample, and its gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
-            value = self._of(self.net(at), None)
+            value = self.of(self.net(at))
             (slope,) = torch.autograd.grad(value.sum(), at)
         return value.detach(), slope
 
-    def _of(self, outputs: Tensor, rows: Tensor | None) -> Tensor:
+    def of(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Lead that outputs of the network give, differentiable."""
         z, answer = as_rows(outputs), self.answer if rows is None else self.answer[rows]
         if not self.several:
             return answer * z[:, 0]
@@ -79,7 +80,7 @@ def read_lead(
             f"x is {x.dtype} of shape {tuple(x.shape)}; samples of finite floating-point numbers are needed. Are there "
             "NaN values, or integers that should be divided by 255?"
         )
-    net, x = working_copy(model).requires_grad_(False), x.detach().double()
+    net, x = working_copy(model), x.detach().double()
     with torch.no_grad():
         z = as_rows(net(x))
     if not bool(torch.isfinite(z).all()):
