@@ -14,6 +14,7 @@ _HOME = {
     "attack.evaluate": ("RobustnessReport", "evaluate_robustness"),
     "attack.fab": ("fab",),
     "attack.gap": ("RobustnessGap", "robustness_gap", "sphere_robustness_gap"),
+    "attack.linearity": ("LinearityProfile", "linearity_profile"),
     "attack.losses": ("AttackLoss",),
     "attack.malt": ("Preset", "malt"),
     "attack.margin": ("UniversalPerturbation", "universal_margin_perturbation"),
@@ -72,6 +73,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.gap import RobustnessGap as RobustnessGap
     from vestige.attack.gap import robustness_gap as robustness_gap
     from vestige.attack.gap import sphere_robustness_gap as sphere_robustness_gap
+    from vestige.attack.linearity import LinearityProfile as LinearityProfile
+    from vestige.attack.linearity import linearity_profile as linearity_profile
     from vestige.attack.losses import AttackLoss as AttackLoss
     from vestige.attack.malt import Preset as Preset
     from vestige.attack.malt import malt as malt
