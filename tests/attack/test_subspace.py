@@ -137,11 +137,15 @@ def test_bands_open_with_a_small_start_on_the_diagonal():
 
 
 def diagonal(x, y, beta, seed):
-    start = fixed_output_mlp(3, 400, init_scale=beta, generator=child(seed, "diagonal"))
-    options = {"schedule": "constant", "learning_rate": 0.5, "span": False, "tol_loss": 0.5}
-    net = train_to_margin(start, x, y, **options, steps=60_000).model
+    """Trained until every margin is 0.3; then the median radius of the five inner points off their line."""
+    net = fixed_output_mlp(3, 400, init_scale=beta * math.sqrt(1.5), generator=child(seed, "diagonal"))
+    options = {"schedule": "constant", "learning_rate": 0.5, "span": False, "tol_loss": 1e-12}
+    for _ in range(60):
+        net = train_to_margin(net, x, y, **options, steps=1000).model
+        if bool(((2 * y - 1) * net(x)[:, 0] >= 0.3).all()):
+            break
     found = off_subspace_robustness(net, x)
-    assert found.span.codimension == 1
+    assert found.span.codimension == 1 and float(found.value.min()) >= 0.3
     return float(found.radius[1:-1].median())
 
 

@@ -104,16 +104,20 @@ def linearity_profile(
     rows = []
     for t in fractions:
         there, turned = lead.slope(lead.x + t * step)
-        aside = (lead.value(lead.x + t * random) - value).abs()[keep]
+        elsewhere = (lead.value(lead.x + t * random) - value).abs()[keep]
         error = ((there - value - t * along) / (t * along)).abs()[keep]
         turn = ((turned - slope).flatten(1).norm(dim=1) / slope.flatten(1).norm(dim=1).clamp(min=1e-300))[keep]
         change = (t * along).abs()[keep]
-        rows.append([error.median(), error.quantile(0.9), turn.median(), change.median(), aside.median()])
-    table = torch.tensor(rows, dtype=torch.float64).T
+        rows.append([error.median(), error.quantile(0.9), turn.median(), change.median(), elsewhere.median()])
+    errors, high, turns, changes, aside = torch.tensor(rows, dtype=torch.float64).T
     return LinearityProfile(
         tuple(float(t) for t in fractions),
-        *table,
-        _reach(fractions, table[0]),
+        errors,
+        high,
+        turns,
+        changes,
+        aside,
+        _reach(fractions, errors),
         float(_size(step, p)[keep].median()),
         (paper("2407.02240"),),
     )
