@@ -9,7 +9,7 @@ from vestige.attack.malt import malt
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 
-CLASSES, SIZE, N, EPS = 100, 64, 150, 0.2
+CLASSES, SIZE, N, EPS = 100, 64, 150, 0.3
 SPACE = InputSpace(-20.0, 20.0)
 
 
@@ -50,7 +50,7 @@ def test_the_first_target_is_nearly_as_good_as_all_of_them():
         naive.append(float(broken(problem, "logit", 1).sum() / every.sum()))
         nine = [broken(problem, order, 9).double().mean() for order in ("malt", "logit")]
         difference.append(float(abs(nine[0] - nine[1])))
-        assert 0.1 <= every.double().mean() <= 0.95  # a bench that is neither hopeless nor broken
+        assert 0.1 <= every.double().mean() <= 0.98  # a bench that is neither hopeless nor broken
     mean = sum(first) / 5
     assert min(first) >= 0.9 and mean >= 0.95 and mean >= sum(naive) / 5
     assert max(difference) <= 0.02 and sum(difference) / 5 <= 0.01

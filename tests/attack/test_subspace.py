@@ -127,12 +127,12 @@ def test_the_attack_stays_orthogonal_to_the_data_and_within_eps():
 
 @pytest.mark.slow
 def test_bands_open_with_a_small_start_on_the_diagonal():
-    """Seven points on a line with labels in turn, and a constant third coordinate: five seeds, at margin 0.3."""
+    """Seven points on a line with labels in turn, and a constant third coordinate: three seeds, at margin 0.3."""
     t = torch.linspace(-1, 1, 7)
     x, y = torch.stack([t, t, torch.ones(7)], 1), torch.arange(7) % 2
     medians = {}
     for beta in (1.0, 0.1):
-        medians[beta] = [diagonal(x, y, beta, seed) for seed in range(5)]
+        medians[beta] = [diagonal(x, y, beta, seed) for seed in range(3)]
     assert torch.tensor(medians[0.1]).median() >= 5 * torch.tensor(medians[1.0]).median()
 
 

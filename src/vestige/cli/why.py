@@ -225,6 +225,7 @@ def _linearity(target: Target, x: Tensor, way: Way | None, seed: int) -> Section
         "predicted_change": numbers(found.predicted_change),
         "random_change": numbers(found.random_change),
         "reach": found.reach,
+        "turn": number(found.gradient_error[found.fractions.index(1.0)]),
         "size": number(found.size),
         "citations": citation(found),
     }
