@@ -52,6 +52,31 @@ def test_theory_answers_three_questions_and_the_page_shows_them(tmp_path):
     assert "Why it is fooled" in page and page.count("<svg") == 2
 
 
+def test_a_network_of_one_output_is_attacked_as_two_logits(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    model = tmp_path / "odd.safetensors"
+    options = [
+        "--data",
+        "digits",
+        "--n",
+        "20",
+        "--positive",
+        "1,3,5,7,9",
+        "--arch",
+        "mlp:64-50-1",
+        "--weight-decay",
+        "0",
+    ]
+    assert run(["train", *options, "--out", str(model)]) == 0
+    folder = tmp_path / "run"
+    assert run(["attack", str(model), "--n", "60", "--eps", "0.05", "--theory", "--out", str(folder)]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert len(results["classes"]) == 2 and results["robust_accuracy"] < results["clean_accuracy"]
+    universal = results["theory"]["universal"]
+    assert universal["pair"] is None and universal["left_out"] == round(60 * (1 - results["clean_accuracy"]))
+    assert "samples on the margin" in (folder / "report.html").read_text()
+
+
 def test_theory_says_what_it_lacks(tmp_path):
     torch.set_default_dtype(torch.float32)
     assert run(["attack", "--n", "20", "--theory", "--out", str(tmp_path / "run")]) == 0
