@@ -19,6 +19,7 @@ from vestige.core.rng import child
 
 ARCHITECTURES = {
     8: "cnn:1x8x8-c16k3s1-c32k3s2-64-10:bias=all",
+    16: "cnn:1x8x16-c16k3s1-c32k3s2-128-100:bias=all",  # benchmarks/digit_pairs.py
     28: "cnn:1x28x28-c16k4s2-c32k4s2-100-10:bias=all",
     32: "cnn:3x32x32-c32k3s1-c48k4s2-c64k4s2-128-10:bias=all",
 }

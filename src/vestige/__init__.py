@@ -13,11 +13,23 @@ _HOME = {
     "attack.apgd": ("apgd",),
     "attack.evaluate": ("RobustnessReport", "evaluate_robustness"),
     "attack.fab": ("fab",),
+    "attack.gap": ("RobustnessGap", "robustness_gap", "sphere_robustness_gap"),
+    "attack.linearity": ("LinearityProfile", "linearity_profile"),
     "attack.losses": ("AttackLoss",),
     "attack.malt": ("Preset", "malt"),
+    "attack.margin": ("UniversalPerturbation", "universal_margin_perturbation"),
     "attack.norms": ("Norm",),
     "attack.result": ("AttackResult", "SkipRule", "TargetRanking"),
+    "attack.robust_net": ("RobustNetwork", "robust_two_layer"),
+    "attack.span": ("DataSpan", "data_span"),
     "attack.square": ("square",),
+    "attack.subspace": (
+        "OffSubspace",
+        "SubspaceAttack",
+        "off_subspace_robustness",
+        "project_weights",
+        "subspace_attack",
+    ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
     "core.cite": ("Paper", "citation"),
@@ -38,6 +50,7 @@ _HOME = {
     "nets.checkpoint": ("load_model", "save_model"),
     "nets.cnn": ("AvgPool", "Conv", "cnn"),
     "nets.convert": ("convert",),
+    "nets.fixed_output": ("fixed_output_mlp",),
     "nets.loaded": ("LoadedModel",),
     "nets.mlp": ("mlp",),
     "nets.training": ("Trained", "train_to_margin"),
@@ -57,14 +70,30 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.evaluate import RobustnessReport as RobustnessReport
     from vestige.attack.evaluate import evaluate_robustness as evaluate_robustness
     from vestige.attack.fab import fab as fab
+    from vestige.attack.gap import RobustnessGap as RobustnessGap
+    from vestige.attack.gap import robustness_gap as robustness_gap
+    from vestige.attack.gap import sphere_robustness_gap as sphere_robustness_gap
+    from vestige.attack.linearity import LinearityProfile as LinearityProfile
+    from vestige.attack.linearity import linearity_profile as linearity_profile
     from vestige.attack.losses import AttackLoss as AttackLoss
     from vestige.attack.malt import Preset as Preset
     from vestige.attack.malt import malt as malt
+    from vestige.attack.margin import UniversalPerturbation as UniversalPerturbation
+    from vestige.attack.margin import universal_margin_perturbation as universal_margin_perturbation
     from vestige.attack.norms import Norm as Norm
     from vestige.attack.result import AttackResult as AttackResult
     from vestige.attack.result import SkipRule as SkipRule
     from vestige.attack.result import TargetRanking as TargetRanking
+    from vestige.attack.robust_net import RobustNetwork as RobustNetwork
+    from vestige.attack.robust_net import robust_two_layer as robust_two_layer
+    from vestige.attack.span import DataSpan as DataSpan
+    from vestige.attack.span import data_span as data_span
     from vestige.attack.square import square as square
+    from vestige.attack.subspace import OffSubspace as OffSubspace
+    from vestige.attack.subspace import SubspaceAttack as SubspaceAttack
+    from vestige.attack.subspace import off_subspace_robustness as off_subspace_robustness
+    from vestige.attack.subspace import project_weights as project_weights
+    from vestige.attack.subspace import subspace_attack as subspace_attack
     from vestige.attack.suite import Stage as Stage
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
@@ -114,6 +143,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.nets.cnn import Conv as Conv
     from vestige.nets.cnn import cnn as cnn
     from vestige.nets.convert import convert as convert
+    from vestige.nets.fixed_output import fixed_output_mlp as fixed_output_mlp
     from vestige.nets.loaded import LoadedModel as LoadedModel
     from vestige.nets.mlp import mlp as mlp
     from vestige.nets.training import Trained as Trained

@@ -73,6 +73,19 @@ def test_fast_breaks_what_standard_breaks_for_less(one_net):
     assert fast.skip is not None and standard.skip is None
 
 
+def test_a_model_is_never_given_an_empty_batch(one_net):
+    model, x, y = one_net
+
+    class Refuses(nn.Module):
+        def forward(self, z):
+            assert len(z) > 0
+            return model(z)
+
+    for preset in ("fast", "standard"):
+        assert bool(malt(Refuses().eval(), x, y, eps=0.9, preset=preset).success.all())
+    assert bool(malt(Refuses().eval(), x, (y + 1) % 4, eps=0.1).success.all())  # nothing to attack at all
+
+
 def test_hopeless_targets_are_skipped_and_counted():
     draw = child(1, "far")
     model = nn.Linear(8, 6).eval()

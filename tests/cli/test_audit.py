@@ -69,9 +69,16 @@ def test_audit_leaves_a_report_and_results(files, tmp_path, few_steps, capsys):
     at_truth = results["stationarity"]
     assert 0 <= at_truth["residual_clarke"] <= at_truth["residual"] + 1e-9
     assert set(at_truth["residual_clarke_per_layer"]) == set(at_truth["residual_per_layer"])
+    robustness = results["robustness"]
+    assert robustness["n"] == 34 and robustness["data"] == "held-out samples"
+    assert 0 <= robustness["robust_accuracy"] <= robustness["clean_accuracy"] <= 1
+    theory = robustness["theory"]
+    assert theory["universal"]["radius"] > 0 and theory["universal"]["kkt_residual"] is not None
+    assert theory["off_subspace"]["codimension"] == 3  # six centred samples in eight dimensions
     tensors = load_file(tmp_path / "r" / "samples.safetensors")
     assert tensors["truth"].shape == (6, 1, 2, 4) and tensors["samples"].shape[1:] == (1, 2, 4)
     page = (tmp_path / "r" / "report.html").read_text()
+    assert "How easily is it fooled?" in page and "Why it is fooled" in page
     assert "<script" not in page and results["verdict"] in page.replace("&#39;", "'")
     assert RunFolder.read(tmp_path / "r").progress()
 

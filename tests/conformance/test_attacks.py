@@ -28,6 +28,7 @@ ATTACKS = {
     # Without a target the search follows the largest logit rather than the nearest class, hence 1.1.
     "apgd-dlr": (apgd, True, {"linf": 1.1, "l2": 1.1, "l1": 1.1}),
     "apgd-ce": (lambda *a, **k: apgd(*a, loss="ce", **k), True, {"linf": 1.1, "l2": 1.1, "l1": 1.1}),
+    "apgd-margin": (lambda *a, **k: apgd(*a, loss="margin", **k), True, {"linf": 1.1, "l2": 1.1, "l1": 1.1}),
     "apgd-pm": (lambda *a, **k: apgd(*a, loss="pm", **k), True, {"linf": 1.1, "l2": 1.1, "l1": 1.1}),
     "fab": (fab, True, {"linf": 1.03, "l2": 1.03, "l1": 1.1}),
     "square": (lambda *a, **k: square(*a, queries=400, **k), True, {"linf": 1.1, "l2": 2.0, "l1": 3.5}),
@@ -103,9 +104,21 @@ def test_attack_is_nearly_optimal_on_a_linear_model(name, norm, targeted):
 
 
 @pytest.mark.parametrize("norm", P)
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("null", [nothing, one_pixel, random_sign])
-def test_null_attacks_fail(null, norm):
-    assert not passes(null, norm, False, max(row[2][norm] for row in ATTACKS.values()))
+def test_null_attacks_fail(null, name, targeted, norm):
+    """At the radius of every row, the most generous included."""
+    _, takes_targets, ratio = ATTACKS[name]
+    assert not (takes_targets or not targeted) or not passes(null, norm, targeted, ratio[norm])
+
+
+def test_every_attack_of_the_library_has_a_row():
+    import vestige
+
+    functions = {"apgd", "fab", "square", "malt", "autoattack"}
+    rows = {name.split("-")[0] for name in ATTACKS}
+    assert rows == functions and functions <= set(vestige.__all__)
 
 
 @pytest.mark.parametrize("norm", P)

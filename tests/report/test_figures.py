@@ -19,6 +19,8 @@ def drawn():
     yield figures.history({"a": [(1, 1.0)], "b $x$ <b>": [(1, -2.0)]})
     yield figures.singular_values(torch.tensor([2.0, 1.0, 0.0]), identifiable=2)
     yield figures.confidence_profile(torch.tensor([0.9, 0.1]))
+    yield figures.curves([1.0, 2.0], {"a": [0.1, float("nan")], "b": [0.2, 0.3]}, xlabel="x", ylabel="error", level=0.1)
+    yield figures.curves([1.0, 9.0], {"a": [0.0, 3.0]}, xlabel="d", ylabel="radius", logarithmic=True)
 
 
 def test_svg_is_well_formed_deterministic_and_follows_the_page():

@@ -76,7 +76,7 @@ def rank_rows(case: Case, rows: Tensor, order: Order, candidates: int, n_targets
     width = min(candidates, case.classes - 1)
     kept = min(n_targets, width)
     per_chunk = max(1, MEMORY // max(1, case.x[0].numel() * width))
-    chunks = [_rank_chunk(case, part, order, width, kept) for part in rows.split(per_chunk)]
+    chunks = [_rank_chunk(case, part, order, width, kept) for part in rows.split(per_chunk) if len(part)]
     if not chunks:
         nothing = case.x.new_zeros((0, kept))
         return nothing.long(), nothing, case.x.new_zeros((0, case.classes))

@@ -19,6 +19,10 @@ def attack(
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
     preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
+    theory: Annotated[
+        bool, typer.Option("--theory", help="Say also what theory makes of it: why it is fooled.")
+    ] = False,
+    pair: Annotated[str | None, typer.Option(help="Two classes for --theory's common direction, such as 3,8.")] = None,
     out: options.Out = None,
     seed: options.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples differentiated together.")] = 256,
@@ -35,7 +39,7 @@ def attack(
 
     target = read_target(model or shipped(), arch, input_shape, input_range, trust_pickle=trust_pickle)
     settle_threads(threads, target.parameters)
-    attack_model(target, Attack(data, eps, norm, preset, n, seed, batch_size), out)
+    attack_model(target, Attack(data, eps, norm, preset, n, seed, batch_size, theory, pair), out)
 
 
 def shipped() -> Path:

@@ -22,6 +22,7 @@ from vestige.cli.summary import (
 from vestige.cli.target import Target
 from vestige.cli.threads import settle_threads
 from vestige.cli.truth import Truth, read_truth
+from vestige.cli.why import audited_robustness
 from vestige.core.cite import citation
 from vestige.core.margins import check_labels
 from vestige.core.rng import child
@@ -131,8 +132,12 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
         with stop_requests() as stop, progress_bar("the same on an untrained network") as bar:
             watched = stoppable(stop, bar)
             score = compare(target, found, truth, seed=effort.seed, solver=effort.solver, on_step=watched)
+    robustness = None
+    if truth is not None:
+        with stop_requests() as stop, progress_bar("attacking its inputs") as bar:
+            robustness = audited_robustness(target, truth, seed=effort.seed, on_step=stoppable(stop, bar))
     run.save_tensors("samples", _tensors(target, found, truth, score))
-    run.finish(_results(target, theory, effort, found, seconds, truth, score))
+    run.finish({**_results(target, theory, effort, found, seconds, truth, score), "robustness": robustness})
     run.checkpoint().discard()
 
 

@@ -14,7 +14,8 @@ from vestige.cli.comparison import inputs
 from vestige.cli.progress import progress_bar, recorded
 from vestige.cli.summary import model_summary
 from vestige.cli.target import Target
-from vestige.cli.truth import fingerprint
+from vestige.cli.truth import fingerprint, split_classes
+from vestige.cli.why import as_logits, theory_section, way_of
 from vestige.core.cite import citation
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
@@ -36,6 +37,8 @@ class Attack:
     n: int
     seed: int
     batch_size: int
+    theory: bool = False
+    pair: str | None = None
 
     @property
     def radius(self) -> float:
@@ -45,6 +48,16 @@ class Attack:
             return float(top) / float(bottom or 1)
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"--eps {self.eps!r} given; a number or a quotient is allowed, such as 8/255.") from None
+
+    @property
+    def classes(self) -> tuple[int, int] | None:
+        """The pair of classes as numbers; "3,8" names two."""
+        if self.pair is None:
+            return None
+        first, _, second = self.pair.partition(",")
+        if not (first.strip().isdecimal() and second.strip().isdecimal()):
+            raise ValueError(f"--pair {self.pair!r} given; two class numbers with a comma are allowed, such as 3,8.")
+        return int(first), int(second)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -57,6 +70,8 @@ class Attack:
 def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, Any]:
     """One run from its options to what it says; returns the results."""
     dataset = load_data(attack.data, split="test")
+    if target.outputs == 1:
+        dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = (
         sample(dataset, attack.n, generator=child(attack.seed, "attack", "data"))[0]
         if attack.n < len(dataset)
@@ -73,11 +88,12 @@ def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, 
         "stages": [str(stage) for stage in attack.stages],
         "seed": attack.seed,
         "batch_size": attack.batch_size,
+        **({"theory": True, "pair": attack.classes} if attack.theory else {}),
     }
     run = RunFolder.open(out or Path(f"vestige-attack-{Path(target.name).stem}"), config)
     if run.state is not RunState.FINISHED:
         try:
-            _work(run, target, attack, chosen)
+            _work(run, target, attack, chosen, dataset)
         except Interrupted:
             run.interrupt()
             raise
@@ -90,11 +106,11 @@ def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, 
     return results
 
 
-def _work(run: RunFolder, target: Target, attack: Attack, chosen: DataSet) -> None:
+def _work(run: RunFolder, target: Target, attack: Attack, chosen: DataSet, dataset: DataSet) -> None:
     x = chosen.x.reshape(len(chosen), *target.input_shape)
     with stop_requests() as stop, progress_bar("attacking") as bar:
         report = evaluate_robustness(
-            target.model,
+            as_logits(target),
             x,
             chosen.y,
             eps=attack.radius,
@@ -107,13 +123,19 @@ def _work(run: RunFolder, target: Target, attack: Attack, chosen: DataSet) -> No
             checkpoint=run.checkpoint(),
         )
     with torch.no_grad():
-        clean = target.model((target.space or InputSpace()).to_model(x.to(report.adv))).argmax(1)
+        clean = as_logits(target)((target.space or InputSpace()).to_model(x.to(report.adv))).argmax(1)
     kept = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
     run.save_tensors(
         "adversarial",
         {**kept, **{name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}},
     )
-    run.finish(_results(target, attack, chosen, report))
+    results = _results(target, attack, chosen, report)
+    if attack.theory:
+        everything = dataset.x.reshape(len(dataset), *target.input_shape)
+        results["theory"] = theory_section(
+            target, x, chosen.y, everything=everything, way=way_of(report, x), pair=attack.classes, seed=attack.seed
+        )
+    run.finish(results)
     run.checkpoint().discard()
 
 

@@ -57,12 +57,12 @@ ATTACK_AND_ERASE = (
     Record(
         paper("2202.04347"),
         ("universal_margin_perturbation", "robust_two_layer", "robustness_gap"),
-        "missing: the one direction that flips every margin point, and the robust network of equal width",
+        "works: the direction that flips every margin point, the robust network, both against d and n; no width sweep",
     ),
     Record(
         paper("2303.00783"),
-        ("off_subspace_robustness", "subspace_attack"),
-        "missing: predicted and true flip radius off the data subspace, and the remedy",
+        ("off_subspace_robustness", "subspace_attack", "project_weights"),
+        "works: predicted and true radius off the data's span, the law of training there, the remedy; no chessboard",
     ),
     Record(
         paper("2510.14844"),

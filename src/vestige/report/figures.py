@@ -110,6 +110,45 @@ def survival(names: Sequence[str], share: Sequence[float]) -> bytes:
     return _svg(figure, "survival")
 
 
+def curves(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    logarithmic: bool = False,
+    level: float | None = None,
+) -> bytes:
+    """Named series against the same x, on two logarithmic axes if asked, with a level that is marked (SVG).
+
+    Args:
+        x: increasing.
+        series: each as long as x; values that are not finite are left out.
+        xlabel: of the horizontal axis.
+        ylabel: of the vertical one.
+        logarithmic: for rates; then only positive values are drawn.
+        level: a height to compare with.
+    """
+    figure, axes = _axes(xlabel, ylabel)
+    styles = zip((BLUE, ORANGE, GREY) * len(series), "os^" * len(series), strict=True)
+    for (colour, marker), (name, values) in zip(styles, series.items(), strict=False):
+        points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4, label=name)
+    if level is not None:
+        axes.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator())
+        axes.set_ylim(bottom=0)
+    if series:
+        for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            text.set(color=_INK, parse_math=False)
+    return _svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
+
+
 def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
     """Confidence of the presented samples, most likely first (SVG)."""
     figure, axes = _axes("presented samples, likeliest first", "confidence")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vestige.report import figures
 from vestige.report.gallery import gallery
+from vestige.report.robustness import linearity_chart
 from vestige.runs.files import write_atomically
 from vestige.runs.folder import RunError, RunFolder
 
@@ -52,6 +53,7 @@ def render_report(
         manifest=manifest,
         gallery=gallery(results, tensors),
         charts=_charts(results, tensors, progress),
+        linearity=linearity_chart((results.get("robustness") or {}).get("theory")),
         packages={k: v for k, v in manifest["environment"].get("packages", {}).items() if v},
     )
 

@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
-from vestige.report.figures import survival, thumbnail
+from vestige.report.figures import curves, survival, thumbnail
 from vestige.runs.files import write_atomically
 from vestige.runs.folder import RunError, RunFolder
 
 LARGEST = 24  # samples shown
+ERRORS = {"value": "value_error", "gradient": "gradient_error"}
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,25 @@ def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         manifest=manifest,
         triples=_triples(results, tensors),
         curve=Markup(survival(names, [value / results["n"] for value in standing]).decode()),
+        linearity=linearity_chart(results.get("theory")),
         level="leaks"
         if results["robust_accuracy"] < 0.25
         else "some"
         if results["robust_accuracy"] < 0.75
         else "nothing",
     )
+
+
+def linearity_chart(theory: Mapping[str, Any] | None) -> Markup | None:
+    """Errors of value and gradient against the fraction of the perturbation, where there is such a section."""
+    found = (theory or {}).get("linearity") or {}
+    if "fractions" not in found:
+        return None
+    series = {name: [math.nan if v is None else v for v in found[key]] for name, key in ERRORS.items()}
+    drawn = curves(
+        found["fractions"], series, xlabel="fraction of the perturbation", ylabel="relative error", level=0.1
+    )
+    return Markup(drawn.decode())
 
 
 def _triples(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Triple]:
