@@ -18,7 +18,8 @@ from vestige.core.rng import spawn
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.columns import EXACT, Columns, ColumnSpace, column_space, distinct, fit_columns, join
 from vestige.reconstruct.descent import Checkpoint, Within
-from vestige.reconstruct.smoothed import Joint, gradient_sums, search
+from vestige.reconstruct.lift import Lift
+from vestige.reconstruct.smoothed import Joint, search, sums_over_views
 
 MAX_ROUNDS = 12
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
@@ -43,6 +44,11 @@ class Search:
     steps: int
     generator: torch.Generator
     on_step: Callable[[Step], None] | None = None
+    lift: Lift | None = None
+
+    def inputs_of(self, views: int) -> int:
+        """How many inputs have that many views, rounded up."""
+        return views if self.lift is None else -(-views // self.lift.count)
 
     @property
     def start_norm(self) -> float:
@@ -192,7 +198,7 @@ def _round(
     informed = number % 2 == 0  # the other rounds look where labels and metric do not
     joint = search(
         chain,
-        candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
+        candidates=candidates if first else max(20, settings.inputs_of(2 * (chain.rank - rounds.found))),
         restarts=restarts if first else 1,
         steps=settings.steps,
         sample_norm=settings.start_norm,
@@ -203,6 +209,7 @@ def _round(
         metric=settings.metric if informed else None,
         known=known,
         box=settings.box,
+        lift=settings.lift,
         generator=spawn(settings.generator, "round", str(number)),
         on_step=settings.on_step,
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
@@ -213,6 +220,7 @@ def _round(
         rounds.quiet += 1
         return
     z = joint.z.flatten(0, 1)
+    z = z if settings.lift is None else settings.lift.views(z)
     longest = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
     rough = longest @ chain.weights[0].T + chain.biases[0]
     fitted = fit_columns(space, rough, generator=spawn(settings.generator, "columns", str(number)))
@@ -240,7 +248,7 @@ def _rest(
         return torch.zeros_like(target), 0
     joint = search(
         chain,
-        candidates=max(20, 3 * missing),
+        candidates=max(20, settings.inputs_of(3 * missing)),
         restarts=2,
         steps=settings.steps,
         sample_norm=settings.sample_norm,
@@ -249,6 +257,7 @@ def _rest(
         labelled=settings.labelled,
         sharpness=LAST_SHARPNESS,
         known=_orthonormal(rounds.columns, space, chain),
+        lift=settings.lift,
         generator=spawn(settings.generator, "rest"),
         on_step=settings.on_step,
         note=f"the {missing} samples not verified",
@@ -256,7 +265,8 @@ def _rest(
     )
     best = int(joint.residual[:, 0].argmin())
     with torch.no_grad():
-        weight, bias = gradient_sums(chain, joint.z[best], joint.multipliers[best], LAST_SHARPNESS[1])[0]
+        found = joint.z[best], joint.multipliers[best]
+        weight, bias = sums_over_views(chain, *found, LAST_SHARPNESS[1], settings.lift)[0]
     parts = [weight, bias[:, None]] if chain.has_bias[0] else [weight]
     return torch.cat(parts, 1), joint.steps * 2
 
