@@ -54,7 +54,7 @@ class Group(ABC):
         orbit = self.orbit(x)
         return orbit[:, int(torch.randint(orbit.shape[1], (1,), generator=generator))]
 
-    def products(self, a: Batch, b: Batch) -> Float[Tensor, "na nb"]:
+    def products(self, a: Float[Tensor, "na ..."], b: Float[Tensor, "nb ..."]) -> Float[Tensor, "na nb"]:
         """max over g of <a_i, g b_j>."""
         flat = a.flatten(1)
         best = [flat @ moved.flatten(1).T for moved in self.orbit(b).unbind(1)]
@@ -169,7 +169,7 @@ class Permutations(Group):
     def draw(self, x: Batch, generator: torch.Generator) -> Batch:
         return x[:, torch.randperm(self.count, generator=generator).to(x.device)]
 
-    def products(self, a: Batch, b: Batch) -> Float[Tensor, "na nb"]:
+    def products(self, a: Float[Tensor, "na ..."], b: Float[Tensor, "nb ..."]) -> Float[Tensor, "na nb"]:
         pairs = torch.einsum("ike,jle->ijkl", a.flatten(2), b.flatten(2)).detach()
         best = [[float(t[_assigned(t)].sum()) for t in row] for row in pairs]
         return torch.tensor(best, dtype=a.dtype, device=a.device)

@@ -29,7 +29,7 @@ READ = (
     Record(
         paper("2411.16458"),
         ("reconstruct_invariant",),
-        "missing: orbit-aware reconstruction for networks invariant to a group, scored modulo the group",
+        "works: averages over rotations, shifts, windows and set elements, by solvers of ours, scored modulo the group",
     ),
     Record(
         paper("2505.19019"),
