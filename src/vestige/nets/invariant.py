@@ -25,6 +25,7 @@ class InvariantNetwork(nn.Module):
         ValueError: a window without shifts.
 
     >>> from vestige.nets.groups import Permutations
+    >>> import torch
     >>> net = InvariantNetwork(nn.Linear(1, 1, bias=False), Permutations(2))
     >>> x = torch.tensor([[[1.0], [3.0]]])
     >>> torch.equal(net(x), net(x.flip(1)))

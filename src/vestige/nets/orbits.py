@@ -49,7 +49,7 @@ def orbit_distance(x: Float[Tensor, "n ..."], y: Float[Tensor, "m ..."], group: 
 
     >>> from vestige.nets.groups import Permutations
     >>> x = torch.tensor([[[0.0], [3.0]]])
-    >>> orbit_distance(x, torch.tensor([[[3.0], [0.0]], [[3.0], [4.0]]]), Permutations(2)).tolist()
+    >>> orbit_distance(x, torch.tensor([[[3.0], [0.0]], [[0.0], [7.0]]]), Permutations(2)).tolist()
     [[0.0, 4.0]]
     """
     if x.shape[1:] != y.shape[1:]:
