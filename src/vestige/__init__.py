@@ -51,11 +51,15 @@ _HOME = {
     "nets.cnn": ("AvgPool", "Conv", "cnn"),
     "nets.convert": ("convert",),
     "nets.fixed_output": ("fixed_output_mlp",),
+    "nets.groups": ("Group", "Permutations", "Rotations", "Shifts", "parse_group"),
+    "nets.invariant": ("InvariantNetwork",),
     "nets.loaded": ("LoadedModel",),
     "nets.mlp": ("mlp",),
+    "nets.orbits": ("invariance_gap", "orbit_distance", "symmetric_energy"),
     "nets.training": ("Trained", "train_to_margin"),
     "nets.weights_file": ("CheckpointError",),
     "reconstruct.embeddings": ("reconstruct_from_embeddings",),
+    "reconstruct.invariant": ("reconstruct_invariant",),
     "reconstruct.inversion": ("Inversion", "invert_embedding"),
     "reconstruct.retrieval": ("Retrieval", "best_rank", "nearest_in_gallery", "retrieval_rank"),
     "reconstruct.nulls": ("NullScore",),
@@ -144,12 +148,22 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.nets.cnn import cnn as cnn
     from vestige.nets.convert import convert as convert
     from vestige.nets.fixed_output import fixed_output_mlp as fixed_output_mlp
+    from vestige.nets.groups import Group as Group
+    from vestige.nets.groups import Permutations as Permutations
+    from vestige.nets.groups import Rotations as Rotations
+    from vestige.nets.groups import Shifts as Shifts
+    from vestige.nets.groups import parse_group as parse_group
+    from vestige.nets.invariant import InvariantNetwork as InvariantNetwork
     from vestige.nets.loaded import LoadedModel as LoadedModel
     from vestige.nets.mlp import mlp as mlp
+    from vestige.nets.orbits import invariance_gap as invariance_gap
+    from vestige.nets.orbits import orbit_distance as orbit_distance
+    from vestige.nets.orbits import symmetric_energy as symmetric_energy
     from vestige.nets.training import Trained as Trained
     from vestige.nets.training import train_to_margin as train_to_margin
     from vestige.nets.weights_file import CheckpointError as CheckpointError
     from vestige.reconstruct.embeddings import reconstruct_from_embeddings as reconstruct_from_embeddings
+    from vestige.reconstruct.invariant import reconstruct_invariant as reconstruct_invariant
     from vestige.reconstruct.inversion import Inversion as Inversion
     from vestige.reconstruct.inversion import invert_embedding as invert_embedding
     from vestige.reconstruct.nulls import NullScore as NullScore

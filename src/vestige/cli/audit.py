@@ -20,6 +20,7 @@ def audit(
     input_range: options.Range = None,
     threads: options.Threads = None,
     backbone: options.Backbone = None,
+    group: options.Group = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
 
@@ -27,13 +28,15 @@ def audit(
     """
     if held_out is not None and data is None:
         raise ValueError("--held-out without --data given; there is no score to compare with. Give --data too.")
+    if backbone is not None and group is not None:
+        raise ValueError("--backbone and --group given; a head on embeddings has no group. Give one of them.")
     from vestige.cli.pipeline import Effort, attack
     from vestige.cli.target import read_target
 
     target = read_target(
         model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
     )
-    effort = Effort(n_candidates, restarts, seed, solver, threads, backbone)
+    effort = Effort(n_candidates, restarts, seed, solver, threads, backbone, group)
     attack("audit", target, effort, out, data=data, held_out=held_out)
 
 

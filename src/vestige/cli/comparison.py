@@ -11,6 +11,8 @@ from vestige.cli.truth import Truth
 from vestige.core.margins import Loss
 from vestige.core.rng import child
 from vestige.core.stationarity import Stationarity, Subgradient, stationarity
+from vestige.nets.groups import Group
+from vestige.reconstruct.invariant import reconstruct_invariant
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
 from vestige.reconstruct.untrained import untrained_like
@@ -24,11 +26,18 @@ NULL_RESTARTS, NULL_STEPS = 1, 300
 
 
 def compare(
-    target: Target, found: Reconstruction, truth: Truth, *, seed: int, solver: str, on_step: OnStep
+    target: Target,
+    found: Reconstruction,
+    truth: Truth,
+    *,
+    seed: int,
+    solver: str,
+    on_step: OnStep,
+    group: Group | None = None,
 ) -> ReconstructionScore:
     """Score what was found against the truth, and beside it what knows nothing of the training."""
     like = next(target.model.parameters())
-    null = {"untrained network": _untrained(target, len(found.samples), seed, solver, on_step)}
+    null = {"untrained network": _untrained(target, len(found.samples), seed, solver, on_step, group)}
     if (rows := _first_rows(target)) is not None:
         null["first-layer rows"] = rows
     return score_reconstruction(
@@ -38,23 +47,27 @@ def compare(
         held_out=None if truth.held_out is None else inputs(target, truth.held_out.x).to(like),
         space=target.space,
         rate=RATE,
+        group=group,
     )
 
 
-def _untrained(target: Target, size: int, seed: int, solver: str, on_step: OnStep) -> Tensor:
+def _untrained(target: Target, size: int, seed: int, solver: str, on_step: OnStep, group: Group | None) -> Tensor:
     """The likeliest samples that the same attack draws, with less effort, from random weights of the same scales."""
-    drawn = reconstruct_from_weights(
-        untrained_like(target.model, generator=child(seed, "untrained")),
-        target.input_shape,
-        loss=target.loss,
-        weight_decay=target.weight_decay,
-        space=target.space,
-        restarts=NULL_RESTARTS,
-        steps=NULL_STEPS,
-        solver=solver,
-        generator=child(seed, "untrained", "attack"),
-        on_step=on_step,
-    ).samples[:size]
+    twin, shape = untrained_like(target.model, generator=child(seed, "untrained")), target.input_shape
+    common = {
+        "loss": target.loss,
+        "weight_decay": target.weight_decay,
+        "space": target.space,
+        "restarts": NULL_RESTARTS,
+        "steps": NULL_STEPS,
+        "generator": child(seed, "untrained", "attack"),
+        "on_step": on_step,
+    }
+    if group is not None:
+        found = reconstruct_invariant(twin, shape, group, **common, conventional=solver != "default")
+    else:
+        found = reconstruct_from_weights(twin, shape, **common, solver=solver)
+    drawn = found.samples[:size]
     return drawn[torch.isfinite(drawn).flatten(1).all(1)]
 
 

@@ -8,10 +8,11 @@ from torch import nn
 
 from vestige.cli.app import out as console
 from vestige.cli.progress import progress_bar
+from vestige.cli.symmetric import average_of, mean_of
 from vestige.cli.threads import settle_threads
 from vestige.core.margins import Loss
 from vestige.core.rng import child
-from vestige.data.dataset import DataSet, centred
+from vestige.data.dataset import DataSet
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import save_model
 from vestige.nets.training import Trained, train_to_margin
@@ -28,14 +29,19 @@ def fit(
     weight_decay: float,
     seed: int,
     threads: int | None = None,
+    group: str | None = None,
 ) -> tuple[Trained, Loss, float]:
-    """Train on the samples minus their mean; returns what came out, the loss and the decay."""
+    """Train on the samples minus their mean; returns what came out, the loss and the decay.
+
+    A group averages the default network over it, and the mean with it.
+    """
     outputs = 1 if len(chosen.classes) == 2 else len(chosen.classes)
     size = torch.Size(chosen.shape).numel()
-    text = architecture or f"mlp:{size}-{WIDTH}-{outputs}"
+    plain = f"mlp:{size}-{WIDTH}-{outputs}"
+    text = architecture or (average_of(group, chosen, WIDTH, outputs) if group else plain)
     model = parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
     settle_threads(threads, sum(p.numel() for p in model.parameters()))
-    x, _ = centred(chosen)
+    x = chosen.x - mean_of(chosen, group)
     picked = Loss(loss) if loss else (Loss.LOGISTIC if _outputs(model, x) == 1 else Loss.CROSS_ENTROPY)
     with progress_bar("training") as bar:
         trained = train_to_margin(
@@ -58,7 +64,13 @@ def _outputs(model: nn.Module, x: torch.Tensor) -> int:
     return 1 if found.ndim == 1 else found.shape[1]
 
 
-def save(fitted: tuple[Trained, Loss, float], chosen: DataSet, path: Path, made_from: dict[str, str]) -> None:
+def save(
+    fitted: tuple[Trained, Loss, float],
+    chosen: DataSet,
+    path: Path,
+    made_from: dict[str, str],
+    group: str | None = None,
+) -> None:
     """Write the weights with what an audit may know: shape, loss, decay, input range and the mean subtracted."""
     trained, loss, decay = fitted
     metadata = {
@@ -67,7 +79,7 @@ def save(fitted: tuple[Trained, Loss, float], chosen: DataSet, path: Path, made_
         "weight_decay": repr(decay),
         "space": json.dumps({"low": chosen.space.low, "high": chosen.space.high}),
     }
-    save_model(trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": centred(chosen)[1]})
+    save_model(trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": mean_of(chosen, group)})
 
 
 def report(fitted: tuple[Trained, Loss, float]) -> None:

@@ -25,6 +25,7 @@ Range = Annotated[
 Shape = Annotated[str | None, typer.Option(help="Shape of one input, such as 64 or 3x32x32; default: from the file.")]
 Data = Annotated[str | None, typer.Option(help="Training data, for scoring only: digits, npz:PATH, folder:PATH, ...")]
 HeldOut = Annotated[str | None, typer.Option(help="Data like it that the model never saw: what chance alone reaches.")]
+Group = Annotated[str | None, typer.Option(help="The network is invariant to it: c4, d4, shifts:STRIDE or set:SIZE.")]
 Backbone = Annotated[
     str | None,
     typer.Option(help="MODEL is a head on minilm, efficientnet-lite0[@PIXELS] or package.module:factory."),

@@ -19,6 +19,7 @@ from vestige.cli.summary import (
     stationarity_summary,
     theory_summary,
 )
+from vestige.cli.symmetric import facing, group_of
 from vestige.cli.target import Target
 from vestige.cli.threads import settle_threads
 from vestige.cli.truth import Truth, read_truth
@@ -29,6 +30,7 @@ from vestige.core.rng import child
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.data.load import load_data
 from vestige.reconstruct.embeddings import head_width, reconstruct_from_embeddings
+from vestige.reconstruct.invariant import reconstruct_invariant
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore
 from vestige.reconstruct.weights import reconstruct_from_weights
@@ -47,6 +49,7 @@ class Effort:
     solver: str = "default"
     threads: int | None = None
     backbone: str | None = None
+    group: str | None = None
 
 
 def attack(
@@ -69,6 +72,8 @@ def attack(
         held_out: like them, but never seen by the model.
     """
     settle_threads(effort.threads, target.parameters)
+    if effort.group:
+        group_of(effort.group, target)
     load = embedder(effort.backbone, head_width(target.model)) if effort.backbone else load_data
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
     run = open_run(out or Path(f"vestige-{verb}-{Path(target.name).stem}"), verb, target, effort, truth)
@@ -98,6 +103,7 @@ def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth 
         "data": truth and truth.digest,
         **{name: getattr(effort, name) for name in ("n_candidates", "restarts", "seed", "solver")},
         **({"backbone": effort.backbone} if effort.backbone else {}),
+        **({"group": effort.group} if effort.group else {}),
     }
     return RunFolder.open(out, config)
 
@@ -131,7 +137,11 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     if truth is not None:
         with stop_requests() as stop, progress_bar("the same on an untrained network") as bar:
             watched = stoppable(stop, bar)
-            score = compare(target, found, truth, seed=effort.seed, solver=effort.solver, on_step=watched)
+            group = group_of(effort.group, target) if effort.group else None
+            common = {"seed": effort.seed, "solver": effort.solver, "on_step": watched, "group": group}
+            score = compare(target, found, truth, **common)
+        if group is not None:
+            found = facing(found, score, inputs(target, truth.train.x), group)
     robustness = None
     if truth is not None:
         with stop_requests() as stop, progress_bar("attacking its inputs") as bar:
@@ -153,6 +163,9 @@ def _search(target: Target, effort: Effort, on_step: OnStep, run: RunFolder) -> 
     }
     if effort.backbone:
         return reconstruct_from_embeddings(target.model, **common)
+    if effort.group:
+        group, known = group_of(effort.group, target), effort.solver == "default"
+        return reconstruct_invariant(target.model, target.input_shape, group, **common, conventional=not known)
     return reconstruct_from_weights(
         target.model, target.input_shape, **common, solver=effort.solver, checkpoint=run.checkpoint()
     )

@@ -19,6 +19,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("model.safetensors"),
     threads: options.Threads = None,
+    group: Annotated[str | None, typer.Option(help="Average over it: c4, d4, shifts:STRIDE, set:SIZE.")] = None,
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
     if out.suffix != ".safetensors":
@@ -29,7 +30,9 @@ def train(
 
     dataset = load_data(data)
     chosen, _ = draw(split_classes(dataset, positive), n, seed)
-    trained = fit(chosen, architecture=arch, loss=loss, weight_decay=weight_decay, seed=seed, threads=threads)
-    save(trained, chosen, out, recipe(dataset, n, seed, positive))
+    trained = fit(
+        chosen, architecture=arch, loss=loss, weight_decay=weight_decay, seed=seed, threads=threads, group=group
+    )
+    save(trained, chosen, out, recipe(dataset, n, seed, positive), group)
     report(trained)
     console.print(f"wrote {out}", markup=False)

@@ -30,7 +30,7 @@ def ncc(a: Batch, b: Batch) -> Similarity:
     The squared distance of arXiv 2206.07758's code between standardised images is 2 D (1 - ncc).
     """
     _comparable(a, b)
-    return _standardised(a) @ _standardised(b).T
+    return standardised(a) @ standardised(b).T
 
 
 def l2(a: Batch, b: Batch) -> Similarity:
@@ -144,7 +144,8 @@ def _above(value: Tensor) -> float:
     return torch.nextafter(value, torch.full_like(value, torch.inf)).item()
 
 
-def _standardised(x: Tensor) -> Tensor:
+def standardised(x: Batch) -> Float[Tensor, "_ d"]:
+    """Rows of which `ncc` is the inner product: centred, (n, C, H, W) also a channel, and of norm 1."""
     x = x.flatten(2) if x.ndim == 4 else x.flatten(1)[:, None]
     x = F.normalize(x - x.mean(2, keepdim=True), dim=2)
     return x.flatten(1) / x.shape[1] ** 0.5

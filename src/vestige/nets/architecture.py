@@ -4,11 +4,15 @@
     mlp:784-1000-1000-1:gelu:bias=all        another activation, a bias in every layer
     cnn:3x32x32-c64k5s2-c64k3s2-10           64 channels, kernel 5, stride 2, padding kernel // 2; p0 sets the padding
     cnn:1x28x28-c16k3-a2-10                  a2: average pooling over 2 x 2
+    c4@1x8x8:mlp:64-1000-10                  an MLP averaged over c4, d4 or shifts:2 on images
+    shifts:2@1x8x8w4:mlp:16-1000-10          w4: over 4 x 4 windows: circular convolution, average pooling
+    set:4@4x64:mlp:64-1000-10                over the elements of sets of 4
 
 A checkpoint may carry a grammar string and nothing else: only a user can name a factory, because that imports code.
 """
 
 import importlib
+import math
 import re
 from collections.abc import Sequence
 
@@ -17,12 +21,15 @@ from torch import nn
 
 from vestige.nets.chain import ArchitectureError, architecture_of
 from vestige.nets.cnn import AvgPool, Conv, cnn
+from vestige.nets.groups import parse_group
+from vestige.nets.invariant import InvariantNetwork
 from vestige.nets.layers import ACTIVATION_MODULES, Activation, Bias
 from vestige.nets.mlp import mlp
 
 __all__ = ["ArchitectureError", "architecture_of", "describe", "is_factory", "parse_architecture"]
 
 LONGEST_TEXT = 500
+MOST_VIEWS = 4096
 GRAMMAR_HELP = (
     "write mlp:784-1000-10, mlp:784-1000-10:gelu:bias=all, cnn:3x32x32-c64k5s2-a2-10, "
     "or package.module:factory of your own code"
@@ -31,6 +38,7 @@ _WIDTH = re.compile(r"[1-9]\d{0,7}")
 _CONV = re.compile(r"c([1-9]\d{0,4})k([1-9]\d?)(?:s([1-9]\d?))?(?:p(\d{1,2}))?")
 _POOL = re.compile(r"a([1-9]\d?)")
 _SHAPE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})")
+_ACTS_ON = re.compile(r"((?:[1-9]\d{0,4}x){0,3}[1-9]\d{0,4})(?:w([1-9]\d{0,4}))?")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -67,6 +75,8 @@ def parse_architecture(
         raise ArchitectureError(f"an architecture of {len(text)} characters; at most {LONGEST_TEXT} are read")
     if is_factory(text):
         return _call_factory(text)
+    if "@" in text:
+        return _invariant(text, first_init=first_init, generator=generator, dtype=dtype, device=device)
     family, _, rest = text.partition(":")
     body, *options = rest.split(":")
     settings = {**_read_options(text, options), "first_init": first_init, "generator": generator}
@@ -85,7 +95,7 @@ def parse_architecture(
 
 
 def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> str | None:
-    """The grammar string of a chain of linear and convolutional layers, None for any other module.
+    """The grammar string of a chain of linear and convolutional layers, or of its average over a group; None otherwise.
 
     Args:
         model: an nn.Sequential, possibly of further nn.Sequential.
@@ -98,6 +108,10 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> str 
         >>> describe(mlp([4, 3, 1], activation="gelu"))
         'mlp:4-3-1:gelu'
     """
+    if isinstance(model, InvariantNetwork):
+        base = describe(model.base) if input_shape is not None and isinstance(model.base, nn.Sequential) else None
+        window = "" if model.window is None else f"w{model.window}"
+        return None if base is None else f"{model.group}@{'x'.join(map(str, input_shape or ()))}{window}:{base}"
     leaves = _leaves(model)
     weighted = [leaf for leaf in leaves or [] if isinstance(leaf, nn.Linear | nn.Conv2d)]
     if not leaves or not weighted or not isinstance(weighted[-1], nn.Linear) or leaves[-1] is not weighted[-1]:
@@ -113,6 +127,38 @@ def describe(model: nn.Module, input_shape: Sequence[int] | None = None) -> str 
     options = _describe_options(leaves, weighted)
     text = "-".join([head, *filter(None, map(_token, leaves))]) + (options or "")
     return text if options is not None and _same_chain(text, leaves) else None
+
+
+def acted_on(text: str) -> tuple[int, ...] | None:
+    """The input shape in the text of an average over a group, None in any other."""
+    match = _ACTS_ON.fullmatch(text.partition("@")[2].partition(":")[0]) if text.isascii() else None
+    return None if match is None else tuple(int(size) for size in match[1].split("x"))
+
+
+def _invariant(text: str, **settings) -> InvariantNetwork:
+    """The base network, and a check that it takes the views that it will be given."""
+    head, _, rest = text.partition("@")
+    place, _, base_text = rest.partition(":")
+    match, shape = _ACTS_ON.fullmatch(place), acted_on(text)
+    if match is None or shape is None or not base_text.startswith("mlp:"):
+        raise ArchitectureError(
+            f"architecture {text!r}: an average over a group is written GROUP@SHAPE:mlp:..., such as "
+            "c4@1x8x8:mlp:64-1000-10, shifts:2@1x8x8w4:mlp:16-1000-10 or set:4@4x64:mlp:64-1000-10"
+        )
+    try:
+        group = parse_group(head)
+        group.check(shape)
+        base = parse_architecture(base_text, **settings)
+        net = InvariantNetwork(base, group, None if match[2] is None else int(match[2]))
+        count, *view = net.views(torch.zeros(1, *shape, device="meta"))[0].shape
+        if count > MOST_VIEWS:
+            raise ValueError(f"an input of {count} views; at most {MOST_VIEWS} are averaged over")
+        taken, given = int(base_text.split(":")[1].split("-")[0]), math.prod(view)
+    except ValueError as error:
+        raise ArchitectureError(f"architecture {text!r}: {error}") from error
+    if taken != given:
+        raise ArchitectureError(f"architecture {text!r}: the MLP takes {taken} numbers, a view has {given}")
+    return net
 
 
 def _same_chain(text: str, leaves: list[nn.Module]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from vestige.core.space import InputSpace
+from vestige.nets.architecture import acted_on
 from vestige.nets.weights_file import CheckpointError
 
 
@@ -27,7 +28,7 @@ class LoadedModel:
     @property
     def input_shape(self) -> tuple[int, ...] | None:
         """Shape of one input, from the metadata or from the first width; None where neither says."""
-        stored = read_shape(self.metadata)
+        stored = read_shape(self.metadata) or acted_on(self.architecture)
         if stored is not None or self.architecture.partition(":")[0] not in ("mlp", "cnn"):
             return stored
         first = self.architecture.split(":")[1].split("-")[0]

@@ -3,6 +3,7 @@
 With x_i = V z_i (V orthonormal, r columns) the gradient of the first layer is sum_i delta_i z_i^T V^T: its rows never
 leave the span. So W1 = Wz V^T + W_out, where Wz is trained on z and W_out, the part of the start outside the span,
 keeps its direction: constant without weight decay, it shrinks by (1 - lr wd) a step of plain gradient descent with it.
+An average over views of the input is trained on the coordinates of all views, as a network on sets of them.
 """
 
 import copy
@@ -12,6 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vestige.nets.groups import Permutations
+from vestige.nets.invariant import InvariantNetwork
+
 
 @dataclass(frozen=True)
 class SpanView:
@@ -19,13 +23,13 @@ class SpanView:
 
     Attributes:
         model: the original with a first layer of r inputs.
-        z: the data in span coordinates.
+        z: the data in span coordinates; (n, t, r) for an average over t views.
         basis: orthonormal columns, original input from coordinates.
         outside: the first layer's weights minus their part in the span.
     """
 
-    model: nn.Sequential
-    z: Float[Tensor, "n r"]
+    model: nn.Module
+    z: Float[Tensor, "n *t r"]
     basis: Float[Tensor, "d r"]
     outside: Float[Tensor, "h d"]
 
@@ -34,8 +38,15 @@ def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | N
     """The network on the coordinates of the data's span, or None where that is inexact or not smaller.
 
     Exact means: an nn.Sequential that begins with a trainable nn.Linear, preceded by nn.Flatten or nn.Identity only,
-    and whose weights are used once.
+    and whose weights are used once; or an InvariantNetwork of one.
     """
+    if isinstance(model, InvariantNetwork):
+        views = model.views(x)
+        inner, count = span_view(model.base, views.flatten(0, 1)), views.shape[1]
+        if inner is None:
+            return None
+        twin = InvariantNetwork(inner.model, Permutations(count))
+        return SpanView(twin, inner.z.unflatten(0, (-1, count)), inner.basis, inner.outside)
     position = first_linear(model)
     if position is None or not isinstance(model, nn.Sequential):
         return None
@@ -58,9 +69,12 @@ def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | N
 
 def leave_span(view: SpanView, small: nn.Module, model: nn.Module, outside_factor: float) -> nn.Module:
     """A copy of `model` with the parameters of `small`, trained on z: W1 = Wz V^T + outside_factor W_out."""
+    trained = copy.deepcopy(model)
+    if isinstance(trained, InvariantNetwork) and isinstance(small, InvariantNetwork):
+        trained.base = leave_span(view, small.base, trained.base, outside_factor)
+        return trained
     position = first_linear(model)
     assert position is not None and isinstance(model, nn.Sequential)
-    trained = copy.deepcopy(model)
     state, name = small.state_dict(), f"{position}.weight"
     inside = state[name].double() @ view.basis.T
     state[name] = (inside + outside_factor * view.outside).to(model.state_dict()[name])

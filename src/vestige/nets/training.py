@@ -123,7 +123,7 @@ def train_to_margin(
         if not _failed(outcome, trace):
             break
     trained = work if view is None else leave_span(view, work, model, descent.outside)
-    return _result(trained, x, y, outcome, trace, evaluations, size, None if view is None else view.z.shape[1])
+    return _result(trained, x, y, outcome, trace, evaluations, size, None if view is None else view.z.shape[-1])
 
 
 def _checked_schedule(

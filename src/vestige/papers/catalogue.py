@@ -29,7 +29,7 @@ READ = (
     Record(
         paper("2411.16458"),
         ("reconstruct_invariant",),
-        "missing: orbit-aware reconstruction for networks invariant to a group, scored modulo the group",
+        "works: averages over rotations and shifts, circular CNNs, by our solver; sets of images do not come back",
     ),
     Record(
         paper("2505.19019"),

@@ -16,6 +16,7 @@ from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.descent import Checkpoint, Descent, Within
 from vestige.reconstruct.smoothed import CHECK_EVERY
+from vestige.reconstruct.symmetry import Parts, Symmetry
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def search_any(
     on_step: Callable[[Step], None] | None = None,
     sharpness: tuple[float, float] = (20.0, 100.0),
     checkpoint: Checkpoint | None = None,
+    start: float = 0.4,
+    symmetry: Symmetry | None = None,
 ) -> AnyJoint:
     """Restart after restart of Adam on candidates and multipliers.
 
@@ -63,18 +66,20 @@ def search_any(
         on_step: progress.
         sharpness: of the gates of nn.ReLU modules, first and last.
         checkpoint: where the state is saved, and read from if there is one.
+        start: standard deviation of the start's entries, in units of `pixel_scale`.
+        symmetry: what keeps candidates from becoming symmetric, for invariant networks.
 
     Returns:
         The last states.
     """
-    problem = _Problem(model, reference, forgets, zero_sum, box, sharpness)
+    problem = _Problem(model, reference, forgets, zero_sum, box, sharpness, symmetry)
     ends = _finished((None if checkpoint is None else checkpoint.load()) or {}, problem.like)
     for restart in range(len(ends), restarts):
         note = f"restart {restart + 1} of {restarts}"
         told = None if on_step is None else _shifted(on_step, restart * steps, restarts * steps, note)
         part = None if checkpoint is None else Within(checkpoint, f"restart {restart}", _tensors(ends))
         source = spawn(generator, "restart", str(restart))
-        ends.append(_one(problem, shape, candidates, steps, pixel_scale, source, told, part))
+        ends.append(_one(problem, shape, candidates, steps, pixel_scale, start, source, told, part))
         if checkpoint is not None:
             checkpoint.save(_tensors(ends))
     residuals = [problem.residual(x, multipliers) for x, multipliers, _ in ends]
@@ -106,7 +111,7 @@ def _finished(state: Mapping[str, Tensor], like: Tensor) -> list[tuple[Tensor, T
 class _Problem:
     """The network with softened gates, what its gradients must sum to, and what leaving the box costs."""
 
-    def __init__(self, model, reference, forgets, zero_sum, box, sharpness):
+    def __init__(self, model, reference, forgets, zero_sum, box, sharpness, symmetry):
         try:
             self.net = smoothed(model, sharpness[0])
         except ValueError:  # no nn.ReLU: smooth activations need no softening
@@ -117,7 +122,7 @@ class _Problem:
             k: p.detach() - start.get(k, torch.zeros_like(p)) for k, p in model.named_parameters() if p.requires_grad
         }
         self.weights = _parameter_weights(self.target, forgets)
-        self.zero_sum, self.box, self.sharpness = zero_sum, box, sharpness
+        self.zero_sum, self.box, self.sharpness, self.symmetry = zero_sum, box, sharpness, symmetry
 
     def multipliers(self, raw: Tensor, scale: float) -> Tensor:
         return scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
@@ -130,6 +135,8 @@ class _Problem:
             gaps.append(
                 ((x - self.box[1]).relu().square() + (self.box[0] - x).relu().square()).flatten(1).mean(1).sum()
             )
+        if self.symmetry is not None:
+            gaps.append(self.symmetry.penalty(x))
         return torch.stack(gaps).sum()
 
     def scale(self, x: Tensor, raw: Tensor) -> float:
@@ -148,34 +155,37 @@ class _Problem:
         }
 
 
-def _one(problem, shape, candidates, steps, pixel_scale, generator, on_step, checkpoint) -> tuple[Tensor, Tensor, bool]:
+def _one(
+    problem, shape, candidates, steps, pixel_scale, start, generator, on_step, checkpoint
+) -> tuple[Tensor, Tensor, bool]:
     like = problem.like
-    x = (torch.randn(candidates, *shape, generator=generator, dtype=like.dtype) * (0.4 * pixel_scale)).to(like.device)
+    x = (torch.randn(candidates, *shape, generator=generator, dtype=like.dtype) * (start * pixel_scale)).to(like.device)
     with torch.no_grad():
         out = problem.net(x[:1]).reshape(1, -1).shape[1]
     raw = torch.randn(candidates, out, generator=generator, dtype=like.dtype).to(like.device)
     scale = problem.scale(x, raw)
-    x.requires_grad_()
-    raw.requires_grad_()
-    rates = [0.06 * pixel_scale, 0.02]
-    groups = [{"params": [v], "lr": lr} for v, lr in zip((x, raw), rates, strict=True)]
+    parts = Parts(x, 0.06 * pixel_scale, problem.symmetry)
+    free, rates = (*parts.free, raw.requires_grad_()), [*parts.rates, 0.02]
+    groups = [{"params": [v], "lr": lr} for v, lr in zip(free, rates, strict=True)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
     )
-    descent = Descent((x, raw), optimizer, checkpoint, schedule)
+    descent = Descent(free, optimizer, checkpoint, schedule)
     done = descent.resume()
-    good, finite = (x.detach().clone(), raw.detach().clone()), True
+    good, finite = (parts.joined().detach(), raw.detach().clone()), True
     for k in range(done, steps):
-        loss = problem.loss(x, problem.multipliers(raw, scale), k / steps)
-        x.grad, raw.grad = torch.autograd.grad(loss, (x, raw))
+        loss = problem.loss(parts.joined(), problem.multipliers(raw, scale), k / steps)
+        for v, grad in zip(free, torch.autograd.grad(loss, free), strict=True):
+            v.grad = grad
         optimizer.step()
         schedule.step()
         if (k + 1) % CHECK_EVERY == 0 or k + 1 == steps:
-            finite = bool(torch.isfinite(x).all() & torch.isfinite(raw).all())
+            now = (parts.joined().detach(), raw.detach().clone())
+            finite = bool(torch.isfinite(now[0]).all() & torch.isfinite(now[1]).all())
             if not finite:
                 break
-            good = (x.detach().clone(), raw.detach().clone())
+            good = now
             descent.keep(k + 1)
         if on_step is not None:
             on_step(Step(k + 1, steps, float(loss.detach())))

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.matching import assign, cosine, ncc, ssim
+from vestige.core.matching import assign, cosine, ncc, ssim, standardised
 from vestige.core.space import InputSpace
+from vestige.nets.groups import Group
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +34,25 @@ class Ruler:
     Attributes:
         truth: model space.
         space: from data to model space; None stands for data in [0, 1].
+        group: what samples are compared modulo, by the member of an orbit that comes nearest; None: as they are.
     """
 
     truth: Float[Tensor, "n ..."]
     space: InputSpace | None
+    group: Group | None = None
 
     @property
     def metric(self) -> str:
         """NCC, every channel centred, for images; cosine for vectors."""
-        return "NCC" if self.truth.ndim >= 3 else "cosine"
+        return ("NCC" if self.truth.ndim >= 3 else "cosine") + ("" if self.group is None else f" modulo {self.group}")
 
     def similarity(self, samples: Float[Tensor, "k ..."]) -> Float[Tensor, "n k"]:
         """Of every true sample to every given one, in [-1, 1]."""
-        return (ncc if self.truth.ndim >= 3 else cosine)(self.truth, samples)
+        if self.group is None:
+            return (ncc if self.truth.ndim >= 3 else cosine)(self.truth, samples)
+        unit = standardised if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
+        a, b = (unit(x).reshape(x.shape) for x in (self.truth, samples))
+        return self.group.products(a, b)
 
     def pair(self, samples: Float[Tensor, "k ..."], bar: float) -> Pairs:
         """Partners such that most true samples reach `bar`, and among those pairings the nearest in total.
@@ -85,6 +93,8 @@ class Ruler:
             norms = chosen.flatten(1).norm(dim=1).clamp(min=1e-30)
             factor = self.truth.flatten(1).norm(dim=1).median() / norms
             chosen = chosen * factor.reshape(-1, *(1,) * (chosen.ndim - 1))
+        if self.group is not None:
+            chosen = self.group.align(chosen, self.truth[found])
         values[found] = ssim(_stretch(self._unit(chosen)), self._unit(self.truth[found]))
         return values
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vestige.core.cite import Paper, paper
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
+from vestige.nets.groups import Group
 from vestige.reconstruct.nulls import (
     GOOD_SSIM,
     Chance,
@@ -83,6 +84,7 @@ def score_reconstruction(
     held_out: Float[Tensor, "h ..."] | None = None,
     space: InputSpace | None = None,
     rate: float = 1e-3,
+    group: Group | None = None,
 ) -> ReconstructionScore:
     """Compare the ranked samples of a reconstruction with the true ones, all in model space.
 
@@ -99,16 +101,21 @@ def score_reconstruction(
             noise does, and the threshold is too low.
         space: from data to model space, for SSIM; None stands for data in [0, 1] given as they are.
         rate: false positive rate, in (0, 1).
+        group: compare modulo it: similarity is the largest over the orbit, for true samples and for every null, so that
+            chance is given the same choice; None: as they are.
 
     Returns:
         The score, on the CPU, in float64.
 
     Raises:
-        ValueError: shapes that differ, no or non-finite true samples, or a rate outside (0, 1).
+        ValueError: shapes that differ, no or non-finite true samples, a rate outside (0, 1), or a group that does not
+            act on samples of this shape.
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate={rate} given; a false positive rate lies in (0, 1), such as 1e-3.")
-    ruler = Ruler(_samples("x_true", x_true), space)
+    if group is not None:
+        group.check(tuple(x_true.shape[1:]))
+    ruler = Ruler(_samples("x_true", x_true), space, group)
     offered = _like(ruler.truth, "the reconstruction's samples", reconstruction.samples)
     finite = torch.isfinite(offered).flatten(1).all(1)
     unseen = None if held_out is None else _like(ruler.truth, "held_out", _samples("held_out", held_out))
@@ -154,6 +161,8 @@ def _null_scores(
     ruler: Ruler, chance: Chance, given: Mapping[str, Tensor], size: int, measured: bool
 ) -> tuple[NullScore, ...]:
     kinds = built_in_nulls(ruler.truth, size, like=chance.samples if measured else None) | dict(given)
+    if ruler.group is not None:
+        kinds["symmetrised noise"] = ruler.group.project(kinds["white noise"])
     if measured:
         order = torch.randperm(len(chance.samples), generator=child(0, "null", "offered"))
         kinds = {"held-out samples": chance.samples[order[:size]]} | kinds

@@ -25,6 +25,7 @@ from torch import Tensor
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.descent import Checkpoint, Descent
+from vestige.reconstruct.lift import Lift
 
 CHECK_EVERY = 50
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
@@ -96,6 +97,7 @@ def search(
     box: tuple[Tensor, Tensor] | None = None,
     labelled: bool = False,
     metric: Float[Tensor, "r r"] | None = None,
+    lift: Lift | None = None,
     generator: torch.Generator,
     on_step: Callable[[Step], None] | None = None,
     note: str = "",
@@ -117,6 +119,7 @@ def search(
         labelled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
         metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
             None: isotropic.
+        lift: candidates are inputs of an average over views, with coordinates of their own; None: span coordinates.
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
@@ -125,10 +128,11 @@ def search(
     Returns:
         The last state.
     """
-    place = Place(chain.basis.shape[1], sample_norm, metric)
+    inputs = chain.basis if lift is None else lift.inputs
+    place = Place(inputs.shape[1], sample_norm, metric)
     u = place.start(restarts, candidates, chain.weights[0], generator)
     raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
-    form = _form(chain, place.z(u), raw, zero_sum, labelled)
+    form = _form(chain, place.z(u), raw, zero_sum, labelled, lift)
     for free in (u, raw):
         free.requires_grad_()
     rates = [place.rate, 0.02]
@@ -142,10 +146,10 @@ def search(
     low, high = sharpness
     for k in range(done, steps):
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
-        residual = _residual(chain, z, form.multipliers(raw), alpha, known)
+        residual = _residual(chain, z, form.multipliers(raw), alpha, known, lift)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
         if box is not None:
-            loss = loss + _outside(z, chain.basis, box, generator)
+            loss = loss + _outside(z, inputs, box, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -162,7 +166,7 @@ def search(
             on_step(Step(done, steps, float(loss.detach()), note))
     with torch.no_grad():
         z, multipliers = place.z(good[0]), form.multipliers(good[1])
-        residual = _residual(chain, z, multipliers, high, known)
+        residual = _residual(chain, z, multipliers, high, known, lift)
     return Joint(z, multipliers, residual, done, outcome)
 
 
@@ -211,20 +215,33 @@ class Form:
         return self.scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
 
 
-def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool) -> Form:
+def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool, lift: Lift | None) -> Form:
     """One scale for all multipliers, from norms: the sums begin at the size that they must reach."""
     label = None
     if labelled and chain.out > 1:
-        outputs = _outputs(chain, z)  # standardised, lest a class that few random inputs belong to gets no candidate
+        outputs = _outputs(
+            chain, z, lift
+        )  # standardised, lest a class that few random inputs belong to gets no candidate
         spread = outputs.std(-2, correction=0, keepdim=True).clamp(min=1e-12)
         label = ((outputs - outputs.mean(-2, keepdim=True)) / spread).argmax(-1, keepdim=True)
         raw.mul_(0.3).scatter_(-1, label, 0.0)
     form = Form(1.0, zero_sum, label)
-    first = gradient_sums(chain, z, form.multipliers(raw), 20.0)[0][0]
+    first = sums_over_views(chain, z, form.multipliers(raw), 20.0, lift)[0][0]
     return replace(form, scale=float(chain.target_weights[0].norm() / first.flatten(1).norm(dim=1).mean()))
 
 
-def _outputs(chain: Chain, z: Tensor) -> Tensor:
+def sums_over_views(
+    chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, lift: Lift | None
+) -> list[tuple[Tensor, Tensor]]:
+    """`gradient_sums`, over the views of the candidates where they have any."""
+    if lift is not None:
+        z, multipliers = lift.views(z), lift.shared(multipliers)
+    return gradient_sums(chain, z, multipliers, sharpness)
+
+
+def _outputs(chain: Chain, z: Tensor, lift: Lift | None) -> Tensor:
+    if lift is not None:
+        return _outputs(chain, lift.views(z), None).unflatten(-2, (-1, lift.count)).mean(-2)
     for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
         z = (z @ weight.T + bias).relu()
     return z @ chain.weights[-1].T + chain.biases[-1]
@@ -245,9 +262,11 @@ def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
     return [1.0] + [min(1.0, norms[0] / norm) ** 2 for norm in norms[1:]]
 
 
-def _residual(chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, known: Tensor | None) -> Tensor:
+def _residual(
+    chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, known: Tensor | None, lift: Lift | None
+) -> Tensor:
     values = []
-    for k, (weight, bias) in enumerate(gradient_sums(chain, z, multipliers, sharpness)):
+    for k, (weight, bias) in enumerate(sums_over_views(chain, z, multipliers, sharpness, lift)):
         gap_w, gap_b = chain.target_weights[k] - weight, chain.target_biases[k] - bias
         if k == 0 and known is not None:
             gap_w = gap_w - known @ (known.T @ gap_w)

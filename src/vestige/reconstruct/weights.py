@@ -80,13 +80,13 @@ def reconstruct_from_weights(
             trainable parameter, sizes below 1, or reference parameters that do not match.
     """
     shape = tuple(int(s) for s in input_shape)
-    loss = _known_loss(loss)
-    outputs = _check_model(model, shape)
+    loss = known_loss(loss)
+    outputs = check_model(model, shape)
     _check_options(model, n_candidates, restarts, steps, weight_decay, solver, reference_params)
     was_training = [m for m in model.modules() if m.training]
     model.eval()
     try:
-        recorder = _Recorder(on_step)
+        recorder = Recorder(on_step)
         if solver == "published":
             return _published(
                 model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder, checkpoint
@@ -94,7 +94,7 @@ def reconstruct_from_weights(
         dtype = next(model.parameters()).dtype
         chain = read_chain(model, reference_params, dtype)
         zero_sum = loss is Loss.CROSS_ENTROPY
-        spread, box = _prior(model, shape, space, chain)
+        spread, box = spread_and_box(model, shape, space, chain)
         source = spawn(generator, "reconstruct")
         if chain is None:
             pool = _any(
@@ -131,7 +131,7 @@ def reconstruct_from_weights(
             module.training = True
 
 
-class _Recorder:
+class Recorder:
     """Passes steps on, and keeps a thinned history."""
 
     def __init__(self, then: Callable[[Step], None] | None):
@@ -286,7 +286,7 @@ def _published(
     return assemble(pool, shape, outputs, chain, tuple(recorder.kept))
 
 
-def _prior(model: nn.Module, shape: tuple[int, ...], space: InputSpace | None, chain: Chain | None):
+def spread_and_box(model: nn.Module, shape: tuple[int, ...], space: InputSpace | None, chain: Chain | None):
     """Standard deviation to expect of an input's entries, and the box of valid inputs, flattened."""
     like = next(model.parameters())
     if space is not None and math.isfinite(space.low) and math.isfinite(space.high):
@@ -299,13 +299,15 @@ def _prior(model: nn.Module, shape: tuple[int, ...], space: InputSpace | None, c
     return 1.0, None
 
 
-def _known_loss(loss: Loss | str) -> Loss:
+def known_loss(loss: Loss | str) -> Loss:
+    """The loss that was named, or a ValueError that lists them."""
     if loss not in set(Loss):
         raise ValueError(f"loss={loss!r} given; allowed are {', '.join(Loss)}.")
     return Loss(loss)
 
 
-def _check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
+def check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Refuse a model that cannot be attacked; how many outputs it has."""
     params = [p for p in model.parameters() if p.requires_grad]
     if not params:
         raise ValueError(
