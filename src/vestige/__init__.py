@@ -43,6 +43,18 @@ _HOME = {
     "nets.training": ("Trained", "train_to_margin"),
     "nets.weights_file": ("CheckpointError",),
     "reconstruct.embeddings": ("reconstruct_from_embeddings",),
+    "reconstruct.kernel_functions": (
+        "Exponential",
+        "Gaussian",
+        "Laplace",
+        "Polynomial",
+        "RandomFeatures",
+        "ReLUTangent",
+        "parse_kernel",
+    ),
+    "reconstruct.kernels": ("reconstruct_from_queries",),
+    "reconstruct.queries": ("Scores",),
+    "reconstruct.query_result": ("QueryReconstruction",),
     "reconstruct.inversion": ("Inversion", "invert_embedding"),
     "reconstruct.retrieval": ("Retrieval", "best_rank", "nearest_in_gallery", "retrieval_rank"),
     "reconstruct.nulls": ("NullScore",),
@@ -122,7 +134,17 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.embeddings import reconstruct_from_embeddings as reconstruct_from_embeddings
     from vestige.reconstruct.inversion import Inversion as Inversion
     from vestige.reconstruct.inversion import invert_embedding as invert_embedding
+    from vestige.reconstruct.kernel_functions import Exponential as Exponential
+    from vestige.reconstruct.kernel_functions import Gaussian as Gaussian
+    from vestige.reconstruct.kernel_functions import Laplace as Laplace
+    from vestige.reconstruct.kernel_functions import Polynomial as Polynomial
+    from vestige.reconstruct.kernel_functions import RandomFeatures as RandomFeatures
+    from vestige.reconstruct.kernel_functions import ReLUTangent as ReLUTangent
+    from vestige.reconstruct.kernel_functions import parse_kernel as parse_kernel
+    from vestige.reconstruct.kernels import reconstruct_from_queries as reconstruct_from_queries
     from vestige.reconstruct.nulls import NullScore as NullScore
+    from vestige.reconstruct.queries import Scores as Scores
+    from vestige.reconstruct.query_result import QueryReconstruction as QueryReconstruction
     from vestige.reconstruct.result import Reconstruction as Reconstruction
     from vestige.reconstruct.retrieval import Retrieval as Retrieval
     from vestige.reconstruct.retrieval import best_rank as best_rank
