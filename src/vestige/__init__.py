@@ -52,9 +52,11 @@ _HOME = {
         "ReLUTangent",
         "parse_kernel",
     ),
+    "reconstruct.kernel_model": ("KernelModel", "load_kernel_model", "save_kernel_model"),
     "reconstruct.kernels": ("reconstruct_from_queries",),
     "reconstruct.queries": ("Scores",),
     "reconstruct.query_result": ("QueryReconstruction",),
+    "reconstruct.query_scoring": ("QueryScore", "score_points"),
     "reconstruct.inversion": ("Inversion", "invert_embedding"),
     "reconstruct.retrieval": ("Retrieval", "best_rank", "nearest_in_gallery", "retrieval_rank"),
     "reconstruct.nulls": ("NullScore",),
@@ -141,10 +143,15 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.kernel_functions import RandomFeatures as RandomFeatures
     from vestige.reconstruct.kernel_functions import ReLUTangent as ReLUTangent
     from vestige.reconstruct.kernel_functions import parse_kernel as parse_kernel
+    from vestige.reconstruct.kernel_model import KernelModel as KernelModel
+    from vestige.reconstruct.kernel_model import load_kernel_model as load_kernel_model
+    from vestige.reconstruct.kernel_model import save_kernel_model as save_kernel_model
     from vestige.reconstruct.kernels import reconstruct_from_queries as reconstruct_from_queries
     from vestige.reconstruct.nulls import NullScore as NullScore
     from vestige.reconstruct.queries import Scores as Scores
     from vestige.reconstruct.query_result import QueryReconstruction as QueryReconstruction
+    from vestige.reconstruct.query_scoring import QueryScore as QueryScore
+    from vestige.reconstruct.query_scoring import score_points as score_points
     from vestige.reconstruct.result import Reconstruction as Reconstruction
     from vestige.reconstruct.retrieval import Retrieval as Retrieval
     from vestige.reconstruct.retrieval import best_rank as best_rank

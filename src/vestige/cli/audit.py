@@ -20,6 +20,9 @@ def audit(
     input_range: options.Range = None,
     threads: options.Threads = None,
     backbone: options.Backbone = None,
+    kernel: options.Kernel = None,
+    scores: options.Scores = None,
+    max_queries: options.Queries = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
 
@@ -27,6 +30,12 @@ def audit(
     """
     if held_out is not None and data is None:
         raise ValueError("--held-out without --data given; there is no score to compare with. Give --data too.")
+    if kernel is not None:
+        from vestige.cli.queried import attack_scores, read_scorer
+
+        scorer = read_scorer(str(model), kernel, scores, input_shape, input_range)
+        attack_scores(scorer, out, data=data, held_out=held_out, seed=seed, max_queries=max_queries)
+        return
     from vestige.cli.pipeline import Effort, attack
     from vestige.cli.target import read_target
 

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.core.cite import Paper
 from vestige.core.outcome import Outcome
 from vestige.reconstruct.kernel_functions import Kernel
+from vestige.reconstruct.result import Reconstruction
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,3 +51,39 @@ class QueryReconstruction:
     outcome: Outcome
     warnings: tuple[str, ...]
     source: tuple[Paper, ...]
+
+
+def as_reconstruction(found: QueryReconstruction, input_shape: tuple[int, ...]) -> Reconstruction:
+    """The same as a reconstruction from weights, for the score and the report: what passed the check, else everything.
+
+    Confidence is 1 - error for points that passed, and 0 for the others; `identifiable` is the number of points that
+    the scores show, and the residual the misfit at held-out queries.
+    """
+    kept = found.validated if bool(found.validated.any()) else torch.isfinite(found.error)
+    points, weight, error = found.points[kept], found.coefficients[kept], found.error[kept]
+    count = len(points)
+    label = (weight[:, 0] > 0).long() if weight.shape[1] == 1 else weight.argmax(1)
+    samples = points.reshape(count, *input_shape)
+    return Reconstruction(
+        samples=samples,
+        confidence=torch.where(found.validated[kept], (1 - error).clamp(min=0), 0.0),
+        support=torch.ones(count, dtype=torch.long),
+        spread=torch.zeros(count, dtype=points.dtype),
+        cotangents=weight,
+        label=label,
+        verified=found.validated[kept],
+        candidates=samples,
+        candidate_cotangents=weight,
+        restart=torch.zeros(count, dtype=torch.long),
+        cluster=torch.arange(count),
+        residual=points.new_tensor([found.misfit]),
+        residual_per_layer={},
+        history=(),
+        singular_values=found.singular_values,
+        identifiable=found.rank,
+        collapse=False,
+        gradient_evaluations=0,
+        outcome=found.outcome,
+        warnings=found.warnings,
+        source=found.source,
+    )
