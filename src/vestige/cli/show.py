@@ -27,8 +27,8 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
         )
     if asked := results.get("queried"):
         _print(
-            f"{asked['queries']:,} queries; the scores show {asked['shown']} points, {asked['validated']} of which pass "
-            "the check."
+            f"{asked['queries']:,} queries; the scores show {asked['shown']} points, of which {asked['validated']} "
+            "pass the check."
         )
         if asked["within"] is not None:
             best = max(null["n_recovered"] for null in asked["nulls"])
