@@ -206,6 +206,18 @@ def test_a_wrong_bandwidth_is_reported():
     assert recovered(found, X) == 0 and any("wrong gamma" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_bandwidth_is_found_from_queries(outputs):
+    found = reconstruct_from_queries(interpolant(KERNEL, X, Y[:, :outputs]), "rbf", n_features=50)
+    assert isinstance(found.kernel, Gaussian) and abs(found.kernel.gamma / 0.02 - 1) < 1e-9
+    assert errors(found, X).max() < 1e-6
+
+
+def test_no_bandwidth_is_found_where_there_is_none():
+    with pytest.raises(ValueError, match=r"do not fall along rays|not constant"):
+        reconstruct_from_queries(lambda z: np.sin(z[:, :2]), "rbf", n_features=50)
+
+
 # real estimators
 
 LABEL = np.arange(20) % 3

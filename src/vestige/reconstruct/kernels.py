@@ -17,6 +17,7 @@ from torch import Tensor
 from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
+from vestige.reconstruct.bandwidth import find_bandwidth
 from vestige.reconstruct.deflation import Found, search
 from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, parse_kernel
 from vestige.reconstruct.queries import BlackBox, Scores, decimals_of, open_box, precision_warning
@@ -25,6 +26,7 @@ from vestige.reconstruct.query_result import QueryReconstruction
 PROBES = 16
 SINGLE = 4e-8  # rounding of single precision, root mean square, relative
 SMALLEST_SINGLE = 1.4e-45
+UNKNOWN_FAR = 1e8  # where every Gaussian is zero, for a bandwidth that is not known
 
 
 def reconstruct_from_queries(
@@ -47,7 +49,8 @@ def reconstruct_from_queries(
     Args:
         predict: from an (m, d) float64 array (or tensor, where it does not take arrays) to (m,) or (m, C) real scores
             f(z) = sum_i a_i k(z, x_i) + b. The better their precision, the more comes back: float64 is wanted.
-        kernel: k, as a value or as text such as "rbf:gamma=0.003"; its parameters in scikit-learn's convention.
+        kernel: k, as a value or as text such as "rbf:gamma=0.003"; its parameters in scikit-learn's convention. Without
+            its gamma ("rbf") that of a Gaussian is found from queries.
         n_features: d.
         n: number of points with a non-zero coefficient; None reads it off the scores.
         scores: what the answers are, see `Scores`.
@@ -82,6 +85,9 @@ def reconstruct_from_queries(
     draw = spawn(generator, "queries")
     box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step)
     outputs = len(box.offset) if box.offset is not None else 1
+    most = int(1.2 * (n or max_points)) + 2
+    if isinstance(chosen, Gaussian) and chosen.gamma is None:
+        chosen = Gaussian(find_bandwidth(box, middle, draw, outputs=outputs, most=most))
     found = search(
         box,
         chosen,
@@ -91,7 +97,7 @@ def reconstruct_from_queries(
         n=n,
         tolerance=tolerance,
         rounds=rounds,
-        most=int(1.2 * (n or max_points)) + 2,
+        most=most,
     )
     return _result(found, box, chosen, middle, tolerance, notes)
 
@@ -127,7 +133,9 @@ def _open(
     """The model after its first answers: their precision and their constant part are known."""
     d = len(centre)
     unit = torch.randn(PROBES, d, generator=draw, dtype=torch.float64)
-    probes = centre + unit / (kernel.rate * d) ** 0.5
+    known = not isinstance(kernel, Gaussian) or kernel.gamma is not None
+    reach = (kernel.rate * d) ** -0.5 if known else 1e-3 * max(1.0, float(centre.norm())) / d**0.5
+    probes = centre + reach * unit
     box, answers = open_box(predict, d, scores, most, probes, on_step)
     warning = precision_warning(answers)
     if bool((answers == answers.float().double()).all()):
@@ -137,8 +145,8 @@ def _open(
     if scores is Scores.LOG:
         box.log_scale = float(answers.max())
     box.offset = torch.zeros(answers.shape[1], dtype=torch.float64)
-    if kernel.decay > 0 and scores is not Scores.LOG:
-        distance = 3 * (800 / kernel.decay) ** 0.5 + 3 * centre.norm()
+    if isinstance(kernel, Gaussian) and scores is not Scores.LOG:
+        distance = 3 * (800 / kernel.decay) ** 0.5 + 3 * centre.norm() if known else UNKNOWN_FAR
         far = centre + distance * unit[:3] / unit[:3].norm(dim=1, keepdim=True)
         constant = box.read(box.answers(far))
         if not bool((constant - constant[0]).abs().max() <= 1e-9 * constant.abs().max() + box.quantum * 4):
