@@ -316,3 +316,58 @@ def test_bad_input_is_refused(call, words):
 
 def attack(predict=None, kernel=KERNEL, **options):
     return reconstruct_from_queries(predict or interpolant(KERNEL, X, Y), kernel, n_features=50, **options)
+
+
+# the published descent
+
+
+def images(n, size=4):
+    """Small colour images with the correlations of real ones: low-frequency noise, standardised."""
+    nodes = gaussian(n, 3, 2, 2, seed=11)
+    x = torch.nn.functional.interpolate(nodes, size=(size, size), mode="bilinear", align_corners=True)
+    x = x.flatten(1) + 0.3 * gaussian(n, 3 * size * size, seed=12)
+    return (x - x.mean()) / x.std()
+
+
+def fitted(kernel, times, n=6, steps=2000, **options):
+    x = images(600)
+    own, others = x[:n], x[n:]
+    predict = interpolant(kernel, own, torch.eye(n, 6).double() - 1 / 6)
+    least = -(-n * (x.shape[1] + 6) // 6)
+    found = reconstruct_from_queries(
+        predict, kernel, n_features=x.shape[1], n=n, pool=others, steps=steps, solver="published",
+        max_queries=times * least + 16 + 4 * n + 64 + 20, generator=child(1), **options,
+    )  # fmt: skip
+    return errors(found, own), found
+
+
+@pytest.mark.slow
+def test_more_queries_make_the_laplace_fit_more_exact():
+    medians = [float(fitted(Laplace(1.2), times, steps=6000)[0].median()) for times in (1, 2, 4, 8)]
+    assert medians[0] > 0.1 and medians[3] < 0.1 and medians[3] == min(medians)
+
+
+@pytest.mark.parametrize("kernel", [Laplace(1.2), Gaussian(0.05)], ids=["laplace", "gaussian"])
+def test_the_fit_recovers_what_noise_does_not(kernel):
+    error, found = fitted(kernel, 8)
+    assert (error < 0.2).sum() >= 3 and found.method == "optimisation" and found.rank == 0
+    x = images(600)
+    noise = torch.cdist(gaussian(6, x.shape[1], seed=30), x[:6]).amin(0) / x[:6].norm(dim=1)
+    assert noise.min() > 0.5
+    assert any("not a distance" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "kernel", [ReLUTangent(3), Polynomial(0.05), RandomFeatures.draw(0.05, 48, 200, generator=child(0))]
+)
+def test_any_kernel_can_be_fitted_and_the_loss_falls(kernel):
+    losses = [fitted(kernel, 4, steps=k, n=4)[1].misfit for k in (1, 600)]
+    assert losses[1] < losses[0]
+
+
+def test_too_few_queries_for_a_fit_say_the_number():
+    predict = interpolant(Laplace(1.2), images(6), Y[:6])
+    with pytest.raises(ValueError, match=r"n \(d \+ C\) / C = 102"):
+        reconstruct_from_queries(predict, Laplace(1.2), n_features=48, n=6, max_queries=150)
+    with pytest.raises(ValueError, match="give n"):
+        reconstruct_from_queries(predict, Laplace(1.2), n_features=48)

@@ -18,14 +18,17 @@ from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.bandwidth import find_bandwidth
-from vestige.reconstruct.deflation import Found, search
-from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, parse_kernel
+from vestige.reconstruct.deflation import HELD_OUT, Found, search
+from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, Laplace, parse_kernel
 from vestige.reconstruct.queries import BlackBox, Scores, decimals_of, open_box, precision_warning
+from vestige.reconstruct.query_fit import fit, local_misfit
 from vestige.reconstruct.query_result import QueryReconstruction
 
 PROBES = 16
 SINGLE = 4e-8  # rounding of single precision, root mean square, relative
 SMALLEST_SINGLE = 1.4e-45
+MANY = 8  # times the least number of queries, for a fit
+CHECKS = 4  # held-out queries close to each fitted point
 UNKNOWN_FAR = 1e8  # where every Gaussian is zero, for a bandwidth that is not known
 
 
@@ -41,6 +44,10 @@ def reconstruct_from_queries(
     rounds: int = 6,
     max_points: int = 1_000,
     max_queries: int | None = None,
+    solver: str = "default",
+    pool: Float[Tensor, "m d"] | None = None,
+    bounds: tuple[float, float] | None = None,
+    steps: int = 20_000,
     generator: torch.Generator | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> QueryReconstruction:
@@ -60,6 +67,11 @@ def reconstruct_from_queries(
         rounds: sets of anchors; each after the first looks at what the points validated so far leave unexplained.
         max_points: where n is not known, how many points are looked for at most.
         max_queries: the attack stops before it asks more often than this.
+        solver: "default" computes the points where the kernel is of exponential type and fits them otherwise;
+            "published" fits them for every kernel, by the papers' descent, for inputs of about unit variance.
+        pool: inputs to ask about when points are fitted, such as public images; None draws normal ones around centre.
+        bounds: least and greatest value of an input, for the fit's penalty.
+        steps: of the fit.
         generator: the queries are drawn from it.
         on_step: progress; `index` counts queries, `total` those that are planned.
 
@@ -79,12 +91,14 @@ def reconstruct_from_queries(
     """
     chosen = parse_kernel(kernel) if isinstance(kernel, str) else kernel
     _check(n_features, n, tolerance, rounds, max_points, max_queries)
+    if solver not in ("default", "published"):
+        raise ValueError(f"solver={solver!r} given; allowed are 'default' and 'published'.")
     middle = _centre(centre, n_features)
-    if not isinstance(chosen, Gaussian | Exponential):
-        raise ValueError(f"{type(chosen).__name__} is not of exponential type; only Gaussian and Exponential are.")
     draw = spawn(generator, "queries")
     box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step)
     outputs = len(box.offset) if box.offset is not None else 1
+    if solver == "published" or not isinstance(chosen, Gaussian | Exponential):
+        return _fitted(box, chosen, middle, pool, n, steps, bounds, tolerance, draw, notes)
     most = int(1.2 * (n or max_points)) + 2
     if isinstance(chosen, Gaussian) and chosen.gamma is None:
         chosen = Gaussian(find_bandwidth(box, middle, draw, outputs=outputs, most=most))
@@ -123,7 +137,7 @@ def _centre(centre: Tensor | None, d: int) -> Tensor:
 
 def _open(
     predict: Callable[[Any], Any],
-    kernel: Gaussian | Exponential,
+    kernel: Kernel,
     centre: Tensor,
     scores: Scores,
     most: float | int,
@@ -133,9 +147,7 @@ def _open(
     """The model after its first answers: their precision and their constant part are known."""
     d = len(centre)
     unit = torch.randn(PROBES, d, generator=draw, dtype=torch.float64)
-    known = not isinstance(kernel, Gaussian) or kernel.gamma is not None
-    reach = (kernel.rate * d) ** -0.5 if known else 1e-3 * max(1.0, float(centre.norm())) / d**0.5
-    probes = centre + reach * unit
+    probes = centre + _reach(kernel, centre) * unit
     box, answers = open_box(predict, d, scores, most, probes, on_step)
     warning = precision_warning(answers)
     if bool((answers == answers.float().double()).all()):
@@ -145,8 +157,11 @@ def _open(
     if scores is Scores.LOG:
         box.log_scale = float(answers.max())
     box.offset = torch.zeros(answers.shape[1], dtype=torch.float64)
-    if isinstance(kernel, Gaussian) and scores is not Scores.LOG:
-        distance = 3 * (800 / kernel.decay) ** 0.5 + 3 * centre.norm() if known else UNKNOWN_FAR
+    if isinstance(kernel, Gaussian | Laplace) and scores is not Scores.LOG:
+        distance = UNKNOWN_FAR
+        if kernel.gamma is not None:
+            reach = 800 / kernel.gamma if isinstance(kernel, Laplace) else (800 / kernel.gamma) ** 0.5
+            distance = 3 * reach + 3 * float(centre.norm())
         far = centre + distance * unit[:3] / unit[:3].norm(dim=1, keepdim=True)
         constant = box.read(box.answers(far))
         if not bool((constant - constant[0]).abs().max() <= 1e-9 * constant.abs().max() + box.quantum * 4):
@@ -156,6 +171,71 @@ def _open(
             )
         box.offset = constant[0]
     return box, [warning] if warning else []
+
+
+def _fitted(
+    box: BlackBox,
+    kernel: Kernel,
+    centre: Tensor,
+    pool: Tensor | None,
+    n: int | None,
+    steps: int,
+    bounds: tuple[float, float] | None,
+    tolerance: float,
+    draw: torch.Generator,
+    notes: list[str],
+) -> QueryReconstruction:
+    d, outputs = len(centre), len(box.offset) if box.offset is not None else 1
+    if n is None:
+        raise ValueError(
+            f"n is not given; for {type(kernel).__name__} the number of points cannot be read off, give n."
+        )
+    if isinstance(kernel, Gaussian) and kernel.gamma is None:
+        raise ValueError("the published solver needs gamma; leave solver away, or give rbf:gamma=...")
+    least = -(-n * (d + outputs) // outputs)
+    spare = PROBES + CHECKS * n + HELD_OUT
+    count = int(min(MANY * least, box.most - box.used - spare))
+    if pool is not None:
+        count = min(count, len(pool) - HELD_OUT)
+    if count < least:
+        raise ValueError(
+            f"{max(0, count)} queries to fit {n} points of {d} numbers with {outputs} outputs; fewer than "
+            f"n (d + C) / C = {least} do not determine them, and {MANY} times as many help. Raise max_queries or give "
+            "a larger pool."
+        )
+    unit = torch.randn(count + HELD_OUT, d, generator=draw, dtype=torch.float64)
+    every = centre + unit if pool is None else pool.detach().cpu().double()
+    box.phase = "queries of the fit"
+    z, unseen = every[:count], every[-HELD_OUT:]
+    found = fit(kernel, z, box(z), n, steps=steps, bounds=bounds, draw=draw, on_step=box.on_step)
+    error = local_misfit(box, kernel, found, draw, tries=CHECKS)
+    right = box(unseen)
+    rest = right - kernel(unseen, found.points) @ found.coefficients
+    order = error.argsort()
+    return QueryReconstruction(
+        points=found.points[order],
+        coefficients=found.coefficients[order],
+        error=error[order],
+        validated=error[order] <= tolerance,
+        misfit=float(rest.norm() / right.norm()),
+        rank=0,
+        singular_values=error.new_empty(0),
+        queries=box.used,
+        kernel=kernel,
+        centre=centre,
+        offset=error.new_zeros(outputs) if box.offset is None else box.offset,
+        method="optimisation",
+        outcome=found.outcome,
+        warnings=(*notes, "The error of a fitted point is what scores close to it leave unexplained, not a distance."),
+        source=(paper("2505.19019"),),
+    )
+
+
+def _reach(kernel: Kernel, centre: Tensor) -> float:
+    """Spread of the first queries: as far as the kernel reaches, where that is known."""
+    if isinstance(kernel, Gaussian) and kernel.gamma is None:
+        return 1e-3 * max(1.0, float(centre.norm())) / len(centre) ** 0.5
+    return (kernel.rate * len(centre)) ** -0.5 if isinstance(kernel, Gaussian | Exponential) else 1.0
 
 
 def _result(
