@@ -14,6 +14,7 @@ support vectors only, and those are what counts.
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,9 @@ def images(spec: str, side: int | None) -> tuple[Tensor, Tensor]:
     return ((x - mean) / std).flatten(1), data.y
 
 
-def trained(kind: str, x: Tensor, y: Tensor, gamma: float, classes: int) -> tuple[Callable[[Any], Any], str, Tensor]:
+def trained(
+    kind: str, x: Tensor, y: Tensor, gamma: float, classes: int, fast: bool
+) -> tuple[Callable[[Any], Any], str, Tensor]:
     """Scores of a model fitted to these points, what they are, and the points that it holds."""
     inputs, target = x.numpy(), np.eye(classes)[y.numpy()] - 1 / classes
     width = (2 * gamma) ** -0.5
@@ -55,7 +58,12 @@ def trained(kind: str, x: Tensor, y: Tensor, gamma: float, classes: int) -> tupl
         return KernelRidge(alpha=1e-3, kernel="rbf", gamma=gamma).fit(inputs, target).predict, "raw", x
     if kind == "svm":
         model = SVC(C=10, gamma=gamma).fit(inputs, y.numpy())
-        return model.decision_function, "votes" if classes > 2 else "raw", torch.as_tensor(model.support_vectors_)
+        points = torch.as_tensor(model.support_vectors_)
+        if fast:
+            with tempfile.TemporaryDirectory() as folder:
+                vg.save_kernel_model(model, Path(folder) / "svm.safetensors")
+                return vg.load_kernel_model(Path(folder) / "svm.safetensors").predict, "raw", points
+        return model.decision_function, "votes" if classes > 2 else "raw", points
     if kind == "density":
         return KernelDensity(bandwidth=width).fit(inputs).score_samples, "log", x
     process = GaussianProcessRegressor(RBF(width, "fixed"), alpha=1e-2, normalize_y=True)
@@ -87,8 +95,8 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
     own, more, pool = order[: args.n], order[args.n : 2 * args.n], order[2 * args.n :]
     gamma = args.gamma or 1 / x.shape[1]
     classes = int(y.max()) + 1
-    predict, scores, points = trained(kind, x[own], y[own], gamma, classes)
-    other, *_ = trained(kind, x[more], y[more], gamma, classes)
+    predict, scores, points = trained(kind, x[own], y[own], gamma, classes, args.fast)
+    other, *_ = trained(kind, x[more], y[more], gamma, classes, args.fast)
     known = {"n_features": x.shape[1], "scores": scores, "generator": child(seed, "attack")}
     kernel, rows = vg.Gaussian(gamma), {}
     for decimals in args.decimals or [None]:
@@ -144,6 +152,7 @@ def main() -> None:
     parser.add_argument("--gamma", type=float, help="default: 1 / d")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--published-steps", type=int, default=2000)
+    parser.add_argument("--fast", action="store_true", help="ask an SVC through vestige's file: libsvm is slow")
     parser.add_argument("--unknown", action="store_true", help="also with gamma unknown")
     parser.add_argument("--null", action="store_true", help="also on a model of other images")
     parser.add_argument("--decimals", type=int, nargs="+", help="only ours, on scores with so many decimals")

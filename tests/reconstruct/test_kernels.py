@@ -371,3 +371,30 @@ def test_too_few_queries_for_a_fit_say_the_number():
         reconstruct_from_queries(predict, Laplace(1.2), n_features=48, n=6, max_queries=150)
     with pytest.raises(ValueError, match="give n"):
         reconstruct_from_queries(predict, Laplace(1.2), n_features=48)
+
+
+# the cubic kernel
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_cubic_kernels_give_their_points_and_coefficients_away(outputs):
+    kernel = Polynomial(0.1)
+    found = reconstruct_from_queries(interpolant(kernel, X, Y[:, :outputs]), kernel, n_features=50)
+    assert found.method == "cubic" and found.rank == 20 and errors(found, X).max() < 1e-8
+    weight = torch.linalg.solve(kernel(X, X), Y[:, :outputs])
+    torch.testing.assert_close(found.coefficients, weight[torch.cdist(found.points, X).argmin(1)], rtol=1e-6, atol=1e-8)
+    assert found.validated.all() and found.misfit < 1e-6
+
+
+def test_a_cubic_support_vector_machine_with_its_intercept():
+    model = SVC(kernel="poly", degree=3, coef0=1.0, gamma=0.05, C=10).fit(X.numpy(), LABEL > 0)
+    found = reconstruct_from_queries(model.decision_function, "poly:gamma=0.05", n_features=50)
+    assert errors(found, torch.as_tensor(model.support_vectors_)).max() < 1e-4
+
+
+def test_more_points_than_dimensions_are_too_many_for_a_cubic_kernel():
+    kernel, x = Polynomial(0.1), gaussian(12, 6, seed=2)
+    with pytest.raises(ValueError, match="as many points as numbers"):
+        reconstruct_from_queries(interpolant(kernel, x, Y[:12]), kernel, n_features=6, n=12)
+    with pytest.raises(ValueError, match="6 points or more of 6 numbers"):
+        reconstruct_from_queries(interpolant(kernel, x, Y[:12]), kernel, n_features=6)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.reconstruct.kernel_functions import Exponential, Gaussian, squared_distances
+from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, squared_distances
 from vestige.reconstruct.pencil import Terms, solve
 from vestige.reconstruct.queries import BlackBox, BudgetSpentError
 
@@ -46,9 +46,7 @@ def search(
     most: int,
 ) -> Found:
     """All rounds; every estimate that has finite coordinates is in the result, checked or not."""
-    d = len(centre)
-    none, empty = torch.empty(0, d, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
-    found = Found(none, none.new_empty(0, outputs), empty, none, none.new_empty(0, outputs), empty)
+    found = nothing(len(centre), outputs)
     tried: list[Tensor] = []
     try:
         for k in range(rounds):
@@ -61,7 +59,7 @@ def search(
             terms = solve(box, kernel, place, draw, outputs=outputs, n=left, **({"most": most} | few))
             if k == 0:
                 found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
-            _keep(found, terms, place, tolerance)
+            keep(found, terms, place, tolerance)
             _subtract(box, kernel, found)
             found.misfit = misfit(box, kernel, found, draw)
             if found.misfit <= DONE or not len(found.points):
@@ -71,7 +69,14 @@ def search(
     return found
 
 
-def _keep(found: Found, terms: Terms, centre: Tensor, tolerance: float) -> None:
+def nothing(d: int, outputs: int) -> Found:
+    """Before the first round."""
+    none, empty = torch.empty(0, d, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
+    return Found(none, none.new_empty(0, outputs), empty, none, none.new_empty(0, outputs), empty)
+
+
+def keep(found: Found, terms: Terms, centre: Float[Tensor, " d"], tolerance: float) -> None:
+    """Add what a round gave: each point once, those that pass the check apart from the others."""
     finite = torch.isfinite(terms.points).all(1) & torch.isfinite(terms.coefficients).all(1)
     good = finite & (terms.error <= tolerance)
     radius = (terms.points - centre).norm(dim=1)
@@ -115,14 +120,17 @@ def held_out(found: Found, draw: torch.Generator, count: int = HELD_OUT) -> Floa
     return z + 0.05 * every.std(0, correction=0) * torch.randn(z.shape, generator=draw, dtype=torch.float64)
 
 
-def misfit(box: BlackBox, kernel: Gaussian | Exponential, found: Found, draw: torch.Generator) -> float:
+def misfit(box: BlackBox, kernel: Kernel, found: Found, draw: torch.Generator) -> float:
     """Share of the scores at held-out queries that the points found do not explain."""
     if not len(found.points):
         return 1.0
     box.phase = "check"
     z = held_out(found, draw)
     rest, part = box(z), kernel(z, found.points) @ found.coefficients
-    return float(rest.norm() / (rest + part).norm())
+    whole = rest + part
+    if box.known is None:
+        whole, rest = rest, rest - part
+    return float(rest.norm() / whole.norm())
 
 
 def _strongest(

@@ -3,7 +3,8 @@
 Kernel ridge regression, support vector machines, kernel density estimation and Gaussian processes answer with a sum of
 kernels over their training points, f(z) = sum_i a_i k(z, x_i) + b. For a strictly positive definite and almost analytic
 kernel random queries determine the points as soon as there are more equations than unknowns, n (d + C) / C queries.
-Kernels of exponential type are solved by algebra (`vestige.reconstruct.pencil`).
+Kernels of exponential type are solved by algebra (`vestige.reconstruct.pencil`), the cubic one too, with no more points
+than dimensions (`vestige.reconstruct.cubic`); others are fitted (`vestige.reconstruct.query_fit`).
 """
 
 import math
@@ -18,9 +19,10 @@ from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.bandwidth import find_bandwidth
-from vestige.reconstruct.deflation import HELD_OUT, Found, search
-from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, Laplace, parse_kernel
-from vestige.reconstruct.queries import BlackBox, Scores, decimals_of, open_box, precision_warning
+from vestige.reconstruct.cubic import solve_cubic
+from vestige.reconstruct.deflation import HELD_OUT, Found, keep, misfit, nothing, search
+from vestige.reconstruct.kernel_functions import Exponential, Gaussian, Kernel, Laplace, Polynomial, parse_kernel
+from vestige.reconstruct.queries import BlackBox, BudgetSpentError, Scores, decimals_of, open_box, precision_warning
 from vestige.reconstruct.query_fit import fit, local_misfit
 from vestige.reconstruct.query_result import QueryReconstruction
 
@@ -67,7 +69,7 @@ def reconstruct_from_queries(
         rounds: sets of anchors; each after the first looks at what the points validated so far leave unexplained.
         max_points: where n is not known, how many points are looked for at most.
         max_queries: the attack stops before it asks more often than this.
-        solver: "default" computes the points where the kernel is of exponential type and fits them otherwise;
+        solver: "default" computes the points where the kernel is of exponential type or cubic and fits them otherwise;
             "published" fits them for every kernel, by the papers' descent, for inputs of about unit variance.
         pool: inputs to ask about when points are fitted, such as public images; None draws normal ones around centre.
         bounds: least and greatest value of an input, for the fit's penalty.
@@ -97,6 +99,9 @@ def reconstruct_from_queries(
     draw = spawn(generator, "queries")
     box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step)
     outputs = len(box.offset) if box.offset is not None else 1
+    if solver == "default" and isinstance(chosen, Polynomial) and chosen.degree == 3 and chosen.coef0:
+        found = _cubic(box, chosen, middle, draw, outputs, n, max_points, tolerance)
+        return _result(found, box, chosen, middle, tolerance, notes, method="cubic")
     if solver == "published" or not isinstance(chosen, Gaussian | Exponential):
         return _fitted(box, chosen, middle, pool, n, steps, bounds, tolerance, draw, notes)
     most = int(1.2 * (n or max_points)) + 2
@@ -173,6 +178,38 @@ def _open(
     return box, [warning] if warning else []
 
 
+def _cubic(
+    box: BlackBox,
+    kernel: Polynomial,
+    centre: Tensor,
+    draw: torch.Generator,
+    outputs: int,
+    n: int | None,
+    max_points: int,
+    tolerance: float,
+) -> Found:
+    found, d = nothing(len(centre), outputs), len(centre)
+    if n is not None and n > d:
+        raise ValueError(
+            f"n={n} points of {d} numbers; for a cubic kernel as many points as numbers come back at most. "
+            "solver='published' fits them."
+        )
+    box.phase = "third differences"
+    try:
+        terms = solve_cubic(box, kernel, d, draw, n=n, most=int(1.2 * max_points) + 2)
+        if n is None and terms.rank >= d:
+            raise ValueError(
+                f"the scores show {terms.rank} points or more of {d} numbers; for a cubic kernel fewer points than "
+                "numbers come back. solver='published' with n fits them."
+            )
+        found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
+        keep(found, terms, torch.zeros_like(centre), tolerance)
+        found.misfit = misfit(box, kernel, found, draw)
+    except BudgetSpentError:
+        found.spent = True
+    return found
+
+
 def _fitted(
     box: BlackBox,
     kernel: Kernel,
@@ -239,7 +276,14 @@ def _reach(kernel: Kernel, centre: Tensor) -> float:
 
 
 def _result(
-    found: Found, box: BlackBox, kernel: Gaussian | Exponential, centre: Tensor, tolerance: float, notes: list[str]
+    found: Found,
+    box: BlackBox,
+    kernel: Kernel,
+    centre: Tensor,
+    tolerance: float,
+    notes: list[str],
+    *,
+    method: str = "pencil",
 ) -> QueryReconstruction:
     points = torch.cat([found.points, found.doubtful])
     error = torch.cat([found.error, found.doubtful_error])
@@ -269,7 +313,7 @@ def _result(
         kernel=kernel,
         centre=centre,
         offset=torch.zeros(0, dtype=torch.float64) if box.offset is None else box.offset,
-        method="pencil",
+        method=method,
         outcome=outcome,
         warnings=tuple(notes),
         source=(paper("2505.19019"),),

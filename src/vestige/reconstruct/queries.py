@@ -198,9 +198,9 @@ def decimals_of(values: Tensor) -> int | None:
     >>> decimals_of(torch.tensor([0.125, 1.5], dtype=torch.float64)), decimals_of(torch.tensor([1 / 3]).double())
     (3, None)
     """
-    for k in range(11):
+    for k in range(14):
         scaled = values * 10.0**k
-        if bool(((scaled - scaled.round()).abs() <= 1e-14 * scaled.abs() * 4 + 1e-300).all()):
+        if bool(((scaled - scaled.round()).abs() <= 1e-15 * scaled.abs() + 1e-300).all()):
             return k
     return None
 
