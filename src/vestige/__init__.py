@@ -60,6 +60,20 @@ _HOME = {
     "nets.weights_file": ("CheckpointError",),
     "reconstruct.embeddings": ("reconstruct_from_embeddings",),
     "reconstruct.invariant": ("reconstruct_invariant",),
+    "reconstruct.kernel_functions": (
+        "Exponential",
+        "Gaussian",
+        "Laplace",
+        "Polynomial",
+        "RandomFeatures",
+        "ReLUTangent",
+        "parse_kernel",
+    ),
+    "reconstruct.kernel_model": ("KernelModel", "load_kernel_model", "save_kernel_model"),
+    "reconstruct.kernels": ("reconstruct_from_queries",),
+    "reconstruct.queries": ("Scores",),
+    "reconstruct.query_result": ("QueryReconstruction",),
+    "reconstruct.query_scoring": ("QueryScore", "score_points"),
     "reconstruct.inversion": ("Inversion", "invert_embedding"),
     "reconstruct.retrieval": ("Retrieval", "best_rank", "nearest_in_gallery", "retrieval_rank"),
     "reconstruct.nulls": ("NullScore",),
@@ -166,7 +180,22 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.invariant import reconstruct_invariant as reconstruct_invariant
     from vestige.reconstruct.inversion import Inversion as Inversion
     from vestige.reconstruct.inversion import invert_embedding as invert_embedding
+    from vestige.reconstruct.kernel_functions import Exponential as Exponential
+    from vestige.reconstruct.kernel_functions import Gaussian as Gaussian
+    from vestige.reconstruct.kernel_functions import Laplace as Laplace
+    from vestige.reconstruct.kernel_functions import Polynomial as Polynomial
+    from vestige.reconstruct.kernel_functions import RandomFeatures as RandomFeatures
+    from vestige.reconstruct.kernel_functions import ReLUTangent as ReLUTangent
+    from vestige.reconstruct.kernel_functions import parse_kernel as parse_kernel
+    from vestige.reconstruct.kernel_model import KernelModel as KernelModel
+    from vestige.reconstruct.kernel_model import load_kernel_model as load_kernel_model
+    from vestige.reconstruct.kernel_model import save_kernel_model as save_kernel_model
+    from vestige.reconstruct.kernels import reconstruct_from_queries as reconstruct_from_queries
     from vestige.reconstruct.nulls import NullScore as NullScore
+    from vestige.reconstruct.queries import Scores as Scores
+    from vestige.reconstruct.query_result import QueryReconstruction as QueryReconstruction
+    from vestige.reconstruct.query_scoring import QueryScore as QueryScore
+    from vestige.reconstruct.query_scoring import score_points as score_points
     from vestige.reconstruct.result import Reconstruction as Reconstruction
     from vestige.reconstruct.retrieval import Retrieval as Retrieval
     from vestige.reconstruct.retrieval import best_rank as best_rank

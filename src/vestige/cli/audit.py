@@ -21,6 +21,9 @@ def audit(
     threads: options.Threads = None,
     backbone: options.Backbone = None,
     group: options.Group = None,
+    kernel: options.Kernel = None,
+    scores: options.Scores = None,
+    max_queries: options.Queries = None,
 ) -> None:
     """Recover what can be recovered of the training data from the weights, and report it.
 
@@ -28,8 +31,16 @@ def audit(
     """
     if held_out is not None and data is None:
         raise ValueError("--held-out without --data given; there is no score to compare with. Give --data too.")
-    if backbone is not None and group is not None:
-        raise ValueError("--backbone and --group given; a head on embeddings has no group. Give one of them.")
+    kinds = {"--backbone": backbone, "--group": group, "--kernel": kernel}
+    given = [name for name, value in kinds.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} given; a model is of one of these kinds. Give one of them.")
+    if kernel is not None:
+        from vestige.cli.queried import attack_scores, read_scorer
+
+        scorer = read_scorer(str(model), kernel, scores, input_shape, input_range)
+        attack_scores(scorer, out, data=data, held_out=held_out, seed=seed, max_queries=max_queries)
+        return
     from vestige.cli.pipeline import Effort, attack
     from vestige.cli.target import read_target
 

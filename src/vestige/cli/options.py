@@ -30,3 +30,9 @@ Backbone = Annotated[
     str | None,
     typer.Option(help="MODEL is a head on minilm, efficientnet-lite0[@PIXELS] or package.module:factory."),
 ]
+Kernel = Annotated[
+    str | None,
+    typer.Option(help="MODEL is a kernel machine, asked for scores only: rbf:gamma=0.003, or auto for the file's."),
+]
+Scores = Annotated[str | None, typer.Option(help="What a kernel machine answers: raw, log or votes.")]
+Queries = Annotated[int | None, typer.Option(min=1, help="Queries to a kernel machine, at most.")]

@@ -25,6 +25,17 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
             f"{looked_up['likely']} samples called likely {looked_up['likely_in_training']} have a training sample "
             "nearest."
         )
+    if asked := results.get("queried"):
+        _print(
+            f"{asked['queries']:,} queries; the scores show {asked['shown']} points, of which {asked['validated']} "
+            "pass the check."
+        )
+        if asked["within"] is not None:
+            best = max(null["n_recovered"] for null in asked["nulls"])
+            _print(
+                f"{asked['n_recovered']} of {asked['n']} come back to a relative error of {asked['within']:g}; "
+                f"best null {best}."
+            )
     assert run.state is RunState.FINISHED
     files = ("report.html", "results.json", "samples.safetensors")
     for path in (run.path / name for name in files):

@@ -68,7 +68,7 @@ def read_target(
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
     """
-    given = None if input_shape is None else _shape(input_shape)
+    given = None if input_shape is None else read_input_shape(input_shape)
     loaded = load_model(path, architecture=architecture, input_shape=given, trust_pickle=trust_pickle)
     shape = given or loaded.input_shape
     if shape is None:
@@ -79,7 +79,7 @@ def read_target(
     notes = [*loaded.warnings]
     if source == GUESSED:
         notes.append(f"The file does not say its loss; {chosen} was guessed from {outputs} output(s). --loss sets it.")
-    space = _space(input_range, loaded.space)
+    space = input_range_space(input_range, loaded.space)
     if space is None:
         notes.append(
             "The file does not say the range of its inputs, so none is assumed and pictures are stretched. "
@@ -88,7 +88,7 @@ def read_target(
     return Target(path.name, loaded, shape, outputs, space, chosen, source, decay, tuple(notes))
 
 
-def _space(given: tuple[float, float] | None, stored: InputSpace | None) -> InputSpace | None:
+def input_range_space(given: tuple[float, float] | None, stored: InputSpace | None) -> InputSpace | None:
     """The range that was given, with the normalisation of the file."""
     if given is None:
         return stored
@@ -98,7 +98,8 @@ def _space(given: tuple[float, float] | None, stored: InputSpace | None) -> Inpu
     return replace(stored or InputSpace(), low=low, high=high)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def read_input_shape(text: str) -> tuple[int, ...]:
+    """Sizes with x between them."""
     try:
         sizes = tuple(int(size) for size in text.lower().split("x"))
     except ValueError:

@@ -94,9 +94,20 @@ def save_model(
     state = {name: t.detach().cpu().clone().contiguous() for name, t in model.state_dict().items()}
     for name, extra in (tensors or {}).items():
         state[EXTRA + name.removeprefix(EXTRA)] = extra.detach().cpu().clone().contiguous()
-    check_names(target, list(state))
-    check_finite(target, state)
-    _write_whole(target, _stable(save(state, stored)))
+    write_tensors(target, state, stored)
+
+
+def write_tensors(target: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write named tensors as safetensors, whole or not at all, equal ones byte for byte equal.
+
+    Raises:
+        CheckpointError: NaN or infinite values, odd names, no such folder.
+    """
+    if not target.parent.is_dir():
+        raise CheckpointError(f"the folder {target.parent} does not exist; create it first")
+    check_names(target, list(tensors))
+    check_finite(target, tensors)
+    _write_whole(target, _stable(save(tensors, metadata)))
 
 
 def _stable(data: bytes) -> bytes:

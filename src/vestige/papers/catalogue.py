@@ -34,7 +34,7 @@ READ = (
     Record(
         paper("2505.19019"),
         ("reconstruct_from_queries",),
-        "missing: training data of kernel machines from their scores alone, by optimisation and by algebra",
+        "works: points of kernel machines from their scores, by algebra or the published descent; not at full size",
     ),
     Record(
         paper("2510.15804"),

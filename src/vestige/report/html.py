@@ -107,8 +107,13 @@ def _charts(
         charts.append(_chart("Objective of the attack", figures.history(series), "Lower is closer to stationarity."))
     if "singular_values" in tensors:
         drawn = figures.singular_values(tensors["singular_values"], identifiable=found["identifiable"])
-        note = f"The weights can identify {found['identifiable']} samples at most."
-        charts.append(_chart("First layer's singular values", drawn, note))
+        title, note = (
+            "First layer's singular values",
+            f"The weights can identify {found['identifiable']} samples at most.",
+        )
+        if results.get("queried"):
+            title, note = "Singular values over the noise", f"The scores show {found['identifiable']} points."
+        charts.append(_chart(title, drawn, note))
     return charts
 
 

@@ -29,10 +29,11 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
     'nothing'
     """
     score, found = results.get("score"), results["reconstruction"]
-    return _scored(score) if score else _unscored(found)
+    seen = "scores" if results.get("queried") else "weights"
+    return _scored(score, seen) if score else _unscored(found, seen)
 
 
-def _scored(score: Mapping[str, Any]) -> tuple[Level, str]:
+def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
     count, total, rate = score["n_recovered"], score["n"], f"{100 * score['rate']:g} %"
     nulls = {null["name"]: null["n_recovered"] or 0 for null in score.get("nulls", ())}
     best = max(nulls, key=lambda name: nulls[name], default="")
@@ -51,17 +52,17 @@ def _scored(score: Mapping[str, Any]) -> tuple[Level, str]:
     if not score.get("held_out", True):
         return Level.SOME, (
             f"{share} {total} training samples {verb} closer to a reconstruction than noise comes; without held-out "
-            "data this does not show that the weights gave away more than what all such samples share."
+            f"data this does not show that the {seen} gave away more than what all such samples share."
         )
     level = Level.LEAKS if 4 * count >= total else Level.SOME
     verb = "was" if count == 1 else "were"
     return level, (
-        f"{share} {total} training samples {verb} read back from the weights alone, each closer to a reconstruction "
+        f"{share} {total} training samples {verb} read back from the {seen} alone, each closer to a reconstruction "
         f"than all but {rate} of unrelated comparisons come."
     )
 
 
-def _unscored(found: Mapping[str, Any]) -> tuple[Level, str]:
+def _unscored(found: Mapping[str, Any], seen: str) -> tuple[Level, str]:
     if found.get("collapse"):
         return Level.UNKNOWN, (
             "The reconstructions collapse to a few averages, such as class means: "
@@ -75,8 +76,9 @@ def _unscored(found: Mapping[str, Any]) -> tuple[Level, str]:
         )
     plural = "s" if likely > 1 else ""
     verified = sum(map(bool, found.get("verified", ())))
-    exact = f", {verified} of which fit the first layer's equations" if verified else ""
+    test = "fit the first layer's equations" if seen == "weights" else "pass the check by held-out queries"
+    exact = f", {verified} of which {test}" if verified else ""
     return Level.SOME, (
-        f"The weights alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more){exact}; "
+        f"The {seen} alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more){exact}; "
         "without the training data this is an estimate, not a measurement."
     )
