@@ -50,6 +50,8 @@ _HOME = {
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
     "reconstruct.untrained": ("untrained_like",),
     "reconstruct.weights": ("reconstruct_from_weights",),
+    "unlearning.ascent": ("Unlearned", "unlearn"),
+    "unlearning.certificate": ("UnlearningCertificate", "unlearning_certificate"),
 }
 
 if TYPE_CHECKING:  # the same names for type checkers and editors, which do not run `__getattr__`
@@ -132,6 +134,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.scoring import score_reconstruction as score_reconstruction
     from vestige.reconstruct.untrained import untrained_like as untrained_like
     from vestige.reconstruct.weights import reconstruct_from_weights as reconstruct_from_weights
+    from vestige.unlearning.ascent import Unlearned as Unlearned
+    from vestige.unlearning.ascent import unlearn as unlearn
+    from vestige.unlearning.certificate import UnlearningCertificate as UnlearningCertificate
+    from vestige.unlearning.certificate import unlearning_certificate as unlearning_certificate
 
 else:
     _MODULE = {name: f"vestige.{module}" for module, names in _HOME.items() for name in names}
