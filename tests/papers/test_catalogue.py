@@ -7,7 +7,7 @@ import pytest
 from vestige.core.cite import Paper, citation
 from vestige.papers import RECORDS, Record
 
-WORKING = {"2206.07758", "2305.03350", "2307.01827", "2407.15845", "2407.02240"}
+WORKING = {"2206.07758", "2305.03350", "2307.01827", "2407.15845", "2510.14844", "2407.02240"}
 
 
 def test_thirty_different_papers():

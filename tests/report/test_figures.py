@@ -19,6 +19,7 @@ def drawn():
     yield figures.history({"a": [(1, 1.0)], "b $x$ <b>": [(1, -2.0)]})
     yield figures.singular_values(torch.tensor([2.0, 1.0, 0.0]), identifiable=2)
     yield figures.confidence_profile(torch.tensor([0.9, 0.1]))
+    yield figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 0.0], "kept": [1.0, 0.9]})
 
 
 def test_svg_is_well_formed_deterministic_and_follows_the_page():
@@ -63,3 +64,10 @@ def test_thumbnail_keeps_values_and_clips():
     assert np.asarray(image).tolist() == [[0, 0], [128, 255]]
     stretched = figures.thumbnail(torch.tensor([[2.0, 4.0]]), low=float("-inf"), high=float("inf"))
     assert np.asarray(Image.open(io.BytesIO(stretched))).tolist() == [[0, 255]]
+
+
+def test_recovered_shares_have_a_bar_and_a_label_for_each_group():
+    svg = figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 0.0], "kept": [1.0, 0.9]}).decode()
+    assert all(text in svg for text in ("before", "after", "forgotten", "kept", "90%"))
+    other = figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 1.0], "kept": [1.0, 0.9]}).decode()
+    assert svg != other

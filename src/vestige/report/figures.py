@@ -123,10 +123,10 @@ def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]
         for text in labels:
             text.set(color=_INK, parse_math=False)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
-    axes.set_ylim(0, 1.12)
     for text in axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=len(shares)).get_texts():
         text.set(color=_INK, parse_math=False)
-    axes.set_ylim(0, 1.3)
+    axes.set_ylim(0, 1.3)  # room for the legend
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     return _svg(figure, "recovered")
 
 

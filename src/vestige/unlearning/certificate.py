@@ -95,6 +95,8 @@ class UnlearningCertificate:
     def verdict(self) -> str:
         """One sentence that claims no more than was measured."""
         numbers = f"epsilon {self.epsilon:.3g} (relative), delta {self.delta:.3g}, tau {self.tau:.2g}"
+        if math.isnan(self.epsilon):
+            return "Refused: a retained sample is misclassified, so there is no margin to measure by."
         if self.harmful:
             return f"The step did harm: the untouched network is as near to the retained samples. {numbers}."
         if self.provable:
@@ -288,9 +290,8 @@ def _linear_bound(whole: _Measured, interference: float) -> float:
 
 
 def _harm(untouched: tuple[float, float], found: _Measured) -> bool:
-    """Doing nothing already satisfies the retained samples' equation as well; NaN of the step counts as harm."""
-    near = untouched[0] <= max(STATED, found.epsilon) and untouched[1] <= found.delta
-    return bool(near) or math.isnan(found.epsilon)
+    """Doing nothing already satisfies the retained samples' equation as well."""
+    return untouched[0] <= max(STATED, found.epsilon) and untouched[1] <= found.delta
 
 
 def _claims(
@@ -322,7 +323,7 @@ def _warnings(
             f"The original network is not at a margin: relative residual {residual:.2g}, the stated limit is "
             f"{STATED:g}. Nothing here is called provable."
         )
-    if harmful and gamma > 0:
+    if harmful:
         yield (
             "Doing nothing is as near to the retained samples: they are correlated with the forgotten ones and hold "
             "them up. The step moves away from what retraining gives."
