@@ -2,7 +2,7 @@
 
     python benchmarks/unlearning.py --quick                                  digits, one seed: about a minute
     python benchmarks/unlearning.py methods --data npz:mnist.npz             two and three layers, 200 samples
-    python benchmarks/unlearning.py text --texts texts:FOLDER                a linear probe on sentence embeddings
+    python benchmarks/unlearning.py text --texts FOLDER                      a linear probe on sentence embeddings
     python benchmarks/unlearning.py curve --figure curve.svg                 epsilon against the fraction of the step
     python benchmarks/unlearning.py loop                                     attack, forget, attack again: 20 digits
 
@@ -11,6 +11,7 @@ Numbers are means over the seeds with their standard deviation. Times are CPU se
 
 import argparse
 import importlib.util
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.data.texts import load_texts
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
 CONSOLE = Console(width=170)
@@ -133,7 +135,7 @@ def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) 
     return Problem(model, start, x, chosen.y, list(range(forget)), unseen.x - mean, unseen.y, "logistic", 0.0)
 
 
-def text_problem(texts: str, n: int, forget: int, seed: int, embedded: vg.DataSet) -> Problem:
+def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
     chosen, rest = vg.sample(embedded, n, generator=child(seed, "data"))
     x, mean = vg.centred(chosen)
     start = nn.Linear(x.shape[1], 1, bias=False)
@@ -150,15 +152,14 @@ def run_methods(data: str, seeds: int, n: int, forget: int, width: int) -> None:
         show(f"{data.split('/')[-1]}, odd or even, n = {n}, {forget} forgotten, hidden {hidden}", found)
 
 
-def run_text(texts: str | None, seeds: int, n: int, forget: int) -> None:
-    missing = [name for name in ("onnxruntime", "tokenizers") if importlib.util.find_spec(name) is None]
-    if missing or texts is None:
-        CONSOLE.print(f"text: skipped; {'not installed: ' + ', '.join(missing) if missing else 'give --texts'}")
+def run_text(texts: Path | None, seeds: int, n: int, forget: int) -> None:
+    if importlib.util.find_spec("transformers") is None or texts is None:
+        CONSOLE.print("text: skipped; it needs the extra `text` and --texts FOLDER with one sub-folder a class")
         return
-    raw = vg.load_data(texts)
-    encoder = vg.sentence_encoder()
-    embedded = vg.DataSet("embeddings", vg.embed(encoder, raw.x), raw.y, raw.classes, vg.InputSpace(-1.0, 1.0))
-    show("linear probe", [measure(text_problem(texts, n, forget, seed, embedded), seed) for seed in range(seeds)])
+    sentences, y, classes = load_texts(texts)
+    x = vg.embed(vg.sentence_encoder(tokens=64), sentences)
+    embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
+    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in range(seeds)])
 
 
 def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -271,7 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="?", choices=("all", "methods", "text", "curve", "loop"), default="all")
     parser.add_argument("--data", default="digits", help="digits or npz:PATH with ten classes")
-    parser.add_argument("--texts", help="texts:FOLDER with two classes")
+    parser.add_argument("--texts", type=Path, help="a folder with two sub-folders of texts, one a class")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--forget", type=int, help="how many samples; default 10, in the loop 5")
