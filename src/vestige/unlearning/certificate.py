@@ -96,7 +96,8 @@ class UnlearningCertificate:
         """One sentence that claims no more than was measured."""
         numbers = f"epsilon {self.epsilon:.3g} (relative), delta {self.delta:.3g}, tau {self.tau:.2g}"
         if math.isnan(self.epsilon):
-            return "Refused: a retained sample is misclassified, so there is no margin to measure by."
+            did = "The step did harm" if self.harmful else "Refused"
+            return f"{did}: a retained sample is misclassified, so there is no margin to measure by."
         if self.harmful:
             return f"The step did harm: the untouched network is as near to the retained samples. {numbers}."
         if self.provable:
@@ -291,6 +292,8 @@ def _linear_bound(whole: _Measured, interference: float) -> float:
 
 def _harm(untouched: tuple[float, float], found: _Measured) -> bool:
     """Doing nothing already satisfies the retained samples' equation as well."""
+    if math.isnan(found.epsilon):  # no margin is left: harm, where there was one before
+        return not math.isnan(untouched[0])
     return untouched[0] <= max(STATED, found.epsilon) and untouched[1] <= found.delta
 
 
@@ -323,7 +326,7 @@ def _warnings(
             f"The original network is not at a margin: relative residual {residual:.2g}, the stated limit is "
             f"{STATED:g}. Nothing here is called provable."
         )
-    if harmful:
+    if harmful and gamma > 0:
         yield (
             "Doing nothing is as near to the retained samples: they are correlated with the forgotten ones and hold "
             "them up. The step moves away from what retraining gives."
