@@ -81,6 +81,19 @@ _HOME = {
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
     "reconstruct.untrained": ("untrained_like",),
     "reconstruct.weights": ("reconstruct_from_weights",),
+    "unlearning.ascent": ("Unlearned", "unlearn"),
+    "unlearning.baselines": (
+        "Baseline",
+        "distil",
+        "fine_tune",
+        "gradient_difference",
+        "random_labels",
+        "retrain",
+        "saliency_mask",
+    ),
+    "unlearning.certificate": ("UnlearningCertificate", "unlearning_certificate"),
+    "unlearning.curvature": ("minimum_norm", "newton_step"),
+    "unlearning.evaluate": ("UnlearningReport", "evaluate_unlearning"),
 }
 
 if TYPE_CHECKING:  # the same names for type checkers and editors, which do not run `__getattr__`
@@ -205,6 +218,21 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.scoring import score_reconstruction as score_reconstruction
     from vestige.reconstruct.untrained import untrained_like as untrained_like
     from vestige.reconstruct.weights import reconstruct_from_weights as reconstruct_from_weights
+    from vestige.unlearning.ascent import Unlearned as Unlearned
+    from vestige.unlearning.ascent import unlearn as unlearn
+    from vestige.unlearning.baselines import Baseline as Baseline
+    from vestige.unlearning.baselines import distil as distil
+    from vestige.unlearning.baselines import fine_tune as fine_tune
+    from vestige.unlearning.baselines import gradient_difference as gradient_difference
+    from vestige.unlearning.baselines import random_labels as random_labels
+    from vestige.unlearning.baselines import retrain as retrain
+    from vestige.unlearning.baselines import saliency_mask as saliency_mask
+    from vestige.unlearning.certificate import UnlearningCertificate as UnlearningCertificate
+    from vestige.unlearning.certificate import unlearning_certificate as unlearning_certificate
+    from vestige.unlearning.curvature import minimum_norm as minimum_norm
+    from vestige.unlearning.curvature import newton_step as newton_step
+    from vestige.unlearning.evaluate import UnlearningReport as UnlearningReport
+    from vestige.unlearning.evaluate import evaluate_unlearning as evaluate_unlearning
 
 else:
     _MODULE = {name: f"vestige.{module}" for module, names in _HOME.items() for name in names}

@@ -11,7 +11,7 @@ import vestige
 
 ROOT = Path(vestige.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-ROOMS = {"reconstruct", "attack", "unlearn", "construct", "graphs", "optim", "convex", "landscape", "probe"}
+ROOMS = {"reconstruct", "attack", "unlearning", "construct", "graphs", "optim", "convex", "landscape", "probe"}
 GROUND = {"core", "nets", "data"}
 ALLOWED = {
     "core": {"core"},

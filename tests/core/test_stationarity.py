@@ -213,3 +213,11 @@ def test_bad_numbers():
     nn.init.constant_(linear.weight, torch.nan)
     with pytest.raises(ValueError, match="values in weight"):
         stationarity(linear, x, y, loss="logistic")
+
+
+def test_a_frozen_output_layer_is_left_out_of_the_residuals():
+    net = mlp(5, 8, 1)
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+    last.requires_grad_(False)
+    found = stationarity(net, torch.randn(4, 5), torch.tensor([0, 1, 0, 1]), loss="logistic", subgradient="clarke")
+    assert len(found.residual_per_layer) == 1

@@ -21,6 +21,7 @@ def drawn():
     yield figures.confidence_profile(torch.tensor([0.9, 0.1]))
     yield figures.curves([1.0, 2.0], {"a": [0.1, float("nan")], "b": [0.2, 0.3]}, xlabel="x", ylabel="error", level=0.1)
     yield figures.curves([1.0, 9.0], {"a": [0.0, 3.0]}, xlabel="d", ylabel="radius", logarithmic=True)
+    yield figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 0.0], "kept": [1.0, 0.9]})
 
 
 def test_svg_is_well_formed_deterministic_and_follows_the_page():
@@ -65,3 +66,10 @@ def test_thumbnail_keeps_values_and_clips():
     assert np.asarray(image).tolist() == [[0, 0], [128, 255]]
     stretched = figures.thumbnail(torch.tensor([[2.0, 4.0]]), low=float("-inf"), high=float("inf"))
     assert np.asarray(Image.open(io.BytesIO(stretched))).tolist() == [[0, 255]]
+
+
+def test_recovered_shares_have_a_bar_and_a_label_for_each_group():
+    svg = figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 0.0], "kept": [1.0, 0.9]}).decode()
+    assert all(text in svg for text in ("before", "after", "forgotten", "kept", "90%"))
+    other = figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 1.0], "kept": [1.0, 0.9]}).decode()
+    assert svg != other

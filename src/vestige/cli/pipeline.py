@@ -35,7 +35,7 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore
 from vestige.reconstruct.weights import reconstruct_from_weights
 from vestige.report import verdict, write_report
-from vestige.runs.folder import RunFolder, RunState
+from vestige.runs.folder import Checkpoint, RunFolder, RunState
 from vestige.runs.signals import Interrupted, stop_requests
 
 
@@ -131,7 +131,7 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     theory = check_theory(target.model, target.input_shape)
     with stop_requests() as stop, progress_bar("reconstructing") as bar:
         begun = time.perf_counter()
-        found = _search(target, effort, recorded(run, stop, bar), run)
+        found = search(target, effort, recorded(run, stop, bar), run.checkpoint())
         seconds = time.perf_counter() - begun
     score = None
     if truth is not None:
@@ -151,7 +151,8 @@ def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -
     run.checkpoint().discard()
 
 
-def _search(target: Target, effort: Effort, on_step: OnStep, run: RunFolder) -> Reconstruction:
+def search(target: Target, effort: Effort, on_step: OnStep, checkpoint: Checkpoint) -> Reconstruction:
+    """The reconstruction that the effort asks for; it goes on from the checkpoint if there is one."""
     common = {
         "n_candidates": effort.n_candidates,
         "loss": target.loss,
@@ -167,7 +168,7 @@ def _search(target: Target, effort: Effort, on_step: OnStep, run: RunFolder) -> 
         group, known = group_of(effort.group, target), effort.solver == "default"
         return reconstruct_invariant(target.model, target.input_shape, group, **common, conventional=not known)
     return reconstruct_from_weights(
-        target.model, target.input_shape, **common, solver=effort.solver, checkpoint=run.checkpoint()
+        target.model, target.input_shape, **common, solver=effort.solver, checkpoint=checkpoint
     )
 
 

@@ -113,7 +113,7 @@ def stationarity(
     residual = _ratio(sum(fit.distance[k] for k in chosen), sum(theta_sq[k] for k in chosen))
     return Stationarity(
         residual=residual,
-        residual_per_layer={k: _ratio(d, theta_sq[k]) for k, d in fit.distance.items()},
+        residual_per_layer={k: _ratio(fit.distance[k], square) for k, square in theta_sq.items()},
         multipliers=fit.multipliers,
         sample=fit.sample,
         cotangent=fit.cotangent,

@@ -149,6 +149,26 @@ def curves(
     return _svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
 
 
+def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> bytes:
+    """Share of samples that a reconstruction recovers from each network, one bar for each group of samples (SVG)."""
+    figure, axes = _axes("", "share recovered")
+    place, width = np.arange(len(names)), 0.8 / max(1, len(shares))
+    for k, (colour, (group, values)) in enumerate(
+        zip((ORANGE, BLUE, GREY) * len(shares), shares.items(), strict=False)
+    ):
+        shift = (k - (len(shares) - 1) / 2) * width
+        bars = axes.bar(place + shift, values, color=colour, width=0.92 * width, label=group)
+        labels = axes.bar_label(bars, [f"{value:.0%}" for value in values], fontsize=8)
+        for text in labels:
+            text.set(color=_INK, parse_math=False)
+    axes.set_xticks(place, [str(name) for name in names], parse_math=False)
+    for text in axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=len(shares)).get_texts():
+        text.set(color=_INK, parse_math=False)
+    axes.set_ylim(0, 1.3)  # room for the legend
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    return _svg(figure, "recovered")
+
+
 def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
     """Confidence of the presented samples, most likely first (SVG)."""
     figure, axes = _axes("presented samples, likeliest first", "confidence")

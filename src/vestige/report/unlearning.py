@@ -1,0 +1,92 @@
+"""The page of an unlearning run: what the attack reads back before, after and from a retrained network.
+
+results.json        verdict, forgotten, attacks (before, after, retrained), evaluation, certificate, warnings, citations
+samples.safetensors "truth" (n, ...), "before", "after", "retrained" (k, ...), all in data space
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Tensor
+
+from vestige.report.figures import recovered_shares, thumbnail
+from vestige.runs.files import write_atomically
+from vestige.runs.folder import RunError, RunFolder
+
+PHASES = ("before", "after", "retrained")
+LARGEST = 30  # kept samples shown; every forgotten one is
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training sample and what came nearest to it from each network, as data URIs; None where nothing was left."""
+
+    truth: str
+    pictures: tuple[str | None, ...]
+    caption: str
+    recovered: tuple[bool, ...]
+
+
+def write_unlearning_report(run: RunFolder) -> Path:
+    """Write report.html into the folder of a finished unlearning run.
+
+    Raises:
+        RunError: there are no results yet, or not those of such a run.
+    """
+    results, tensors = run.results(), run.load_tensors("samples")
+    if results is None or tensors is None:
+        raise RunError(
+            f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
+        )
+    try:
+        page = render_unlearning(run.manifest, results, tensors)
+    except (KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{run.path} does not hold an unlearning run: {type(error).__name__} {error}.") from error
+    path = run.path / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
+    environment = Environment(
+        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    attacks, gone = results["attacks"], set(results["forgotten"])
+    shares = {
+        "forgotten": [attacks[phase]["forgotten"] / results["n_forgotten"] for phase in PHASES],
+        "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in PHASES],
+    }
+    kept = [i for i in range(len(tensors["truth"])) if i not in gone]
+    return environment.get_template("unlearning.html.jinja").render(
+        results=results,
+        manifest=manifest,
+        forgotten=[_row(i, results, tensors) for i in results["forgotten"]],
+        kept=[_row(i, results, tensors) for i in kept[:LARGEST]],
+        chart=Markup(recovered_shares(PHASES, shares).decode()),
+        level="leaks" if attacks["after"]["forgotten"] > attacks["retrained"]["forgotten"] else "nothing",
+    )
+
+
+def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Row:
+    box = results["model"]["space"]
+    low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
+    attacks = [results["attacks"][phase] for phase in PHASES]
+    matches = [attack["match"][i] for attack in attacks]
+    pictures = tuple(
+        None if match < 0 else _uri(thumbnail(tensors[phase][match], low=low, high=high))
+        for phase, match in zip(PHASES, matches, strict=True)
+    )
+    caption = " · ".join(f"{attack['similarity'][i]:.2f}" for attack in attacks)
+    recovered = tuple(bool(attack["recovered"][i]) for attack in attacks)
+    return Row(_uri(thumbnail(tensors["truth"][i], low=low, high=high)), pictures, f"{i}: {caption}", recovered)
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

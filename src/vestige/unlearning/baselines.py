@@ -1,0 +1,322 @@
+"""What else takes samples out: retraining, and the approximate methods that people compare with.
+
+Each has the form `method(model, x, y, forget, *, options) -> Baseline`. They are the ideas in their plainest form, full
+batch and with one optimiser, and not the published code with its schedules.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from vestige.core.margins import Loss, as_rows, loss_value, predict, signs
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.nets.training import train_to_margin
+from vestige.unlearning.request import forget_index
+
+Forget = Sequence[int] | Shaped[Tensor, " given"]
+OnStep = Callable[[Step], None]
+TINY = 1e-30  # eps of Adam: gradients at memorised samples are far below its usual 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A new network, what was forgotten, how many gradients of the whole data it took, and how it ended."""
+
+    model: nn.Module
+    forgotten: Int[Tensor, " k"]
+    gradient_evaluations: int
+    outcome: Outcome
+    warnings: tuple[str, ...] = ()
+
+
+def retrain(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    weight_decay: float = 0.0,
+    start: nn.Module | None = None,
+    tol_loss: float = 1e-6,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """Train from the beginning on the retained samples: what every other method is measured by.
+
+    Args:
+        model: the architecture.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask, of those to leave out.
+        loss: of the training.
+        weight_decay: of the training.
+        start: untrained network; None for one with weights drawn uniformly from +-1/sqrt(inputs of the neuron).
+        tol_loss: where training without decay stops.
+        steps: see `train_to_margin`.
+        generator: of the start.
+        on_step: progress.
+    """
+    fresh = _fresh(model, generator) if start is None else start
+    return on_the_rest(fresh, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
+
+
+def fine_tune(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    weight_decay: float = 0.0,
+    tol_loss: float = 0.0,
+    steps: int = 300,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """Go on training on the retained samples; see `retrain` for the arguments."""
+    return on_the_rest(model, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
+
+
+def gradient_difference(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    weight: float = 0.5,
+    steps: int = 50,
+    learning_rate: float = 1e-3,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """Adam on mean loss of the retained - weight * mean loss of the forgotten (NegGrad+).
+
+    Args:
+        model: the trained network.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask.
+        loss: of the training.
+        weight: of the ascent on forgotten samples, whose loss has no upper limit: too many steps forget everything.
+        steps: of Adam.
+        learning_rate: of Adam.
+        on_step: progress.
+    """
+    index, kept = split(forget, len(x))
+
+    def objective(net: nn.Module, _k: int) -> Tensor:
+        return loss_value(net(x[kept]), y[kept], loss) - weight * loss_value(net(x[index]), y[index], loss)
+
+    return _descended(model, x, index, objective, steps, learning_rate, on_step)
+
+
+def random_labels(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    steps: int = 50,
+    learning_rate: float = 1e-3,
+    share: float = 1.0,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """Adam on the data with a wrong label, drawn at random, for each forgotten sample.
+
+    Args:
+        model: the trained network.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask.
+        loss: of the training.
+        steps: of Adam.
+        learning_rate: of Adam.
+        share: of the weights that may move, those with the largest gradient of the forgotten samples' loss; see
+            `saliency_mask`.
+        generator: of the labels.
+        on_step: progress.
+    """
+    index, _ = split(forget, len(x))
+    wrong = _wrong_labels(model, x, y, index, generator)
+
+    def objective(net: nn.Module, _k: int) -> Tensor:
+        return loss_value(net(x), wrong, loss)
+
+    masks = None if share >= 1 else _salient(model, x[index], y[index], loss, share)
+    return _descended(model, x, index, objective, steps, learning_rate, on_step, masks)
+
+
+def saliency_mask(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    steps: int = 50,
+    learning_rate: float = 1e-3,
+    share: float = 0.5,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """`random_labels` on the weights that matter most to the forgotten samples (the idea of SalUn)."""
+    return random_labels(
+        model,
+        x,
+        y,
+        forget,
+        loss=loss,
+        steps=steps,
+        learning_rate=learning_rate,
+        share=share,
+        generator=generator,
+        on_step=on_step,
+    )
+
+
+def distil(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    *,
+    loss: Loss | str,
+    steps: int = 60,
+    ascent_steps: int = 20,
+    learning_rate: float = 1e-3,
+    on_step: OnStep | None = None,
+) -> Baseline:
+    """A student leaves its teacher on the forgotten samples and follows it on the retained ones (the idea of SCRUB).
+
+    Args:
+        model: the trained network, teacher and start of the student.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask.
+        loss: of the training; added on the retained samples.
+        steps: of Adam.
+        ascent_steps: every other one of the first 2 * this many goes away from what the teacher predicts for the
+            forgotten samples (the divergence itself has no slope where both agree).
+        learning_rate: of Adam.
+        on_step: progress.
+    """
+    index, kept = split(forget, len(x))
+    with torch.no_grad():
+        teacher = as_rows(model(x))
+    predicted = predict(teacher[index])
+
+    def objective(net: nn.Module, k: int) -> Tensor:
+        if k % 2 == 0 and k < 2 * ascent_steps:
+            return -loss_value(net(x[index]), predicted, loss)
+        outputs = net(x[kept])
+        return _divergence(teacher[kept], as_rows(outputs)) + loss_value(outputs, y[kept], loss)
+
+    return _descended(model, x, index, objective, steps, learning_rate, on_step)
+
+
+def split(forget: Forget, n: int) -> tuple[Int[Tensor, " k"], Int[Tensor, " r"]]:
+    """Positions of the forgotten and of the retained samples."""
+    index = forget_index(forget, n)
+    return index, torch.ones(n, dtype=torch.bool).index_fill(0, index, False).nonzero().flatten()
+
+
+def on_the_rest(
+    start: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
+    loss: Loss | str,
+    weight_decay: float,
+    tol_loss: float,
+    steps: int | None,
+    on_step: OnStep | None,
+) -> Baseline:
+    """Train `start` on what is retained."""
+    index, kept = split(forget, len(x))
+    found = train_to_margin(
+        start,
+        x[kept],
+        y[kept],
+        loss=str(Loss(loss)),
+        weight_decay=weight_decay,
+        tol_loss=tol_loss,
+        steps=steps,
+        on_step=on_step,
+    )
+    return Baseline(found.model, index, found.gradient_evaluations, found.outcome, found.warnings)
+
+
+def _descended(
+    model: nn.Module,
+    x: Tensor,
+    index: Tensor,
+    objective: Callable[[nn.Module, int], Tensor],
+    steps: int,
+    learning_rate: float,
+    on_step: OnStep | None,
+    masks: list[Tensor] | None = None,
+) -> Baseline:
+    net = copy.deepcopy(model)
+    params = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(params, lr=learning_rate, eps=TINY)
+    for k in range(steps):
+        value = objective(net, k)
+        if not bool(torch.isfinite(value)):
+            return Baseline(net, index, k, Outcome.NOT_FINITE, (f"the objective became {value.item()} at step {k}",))
+        grads = torch.autograd.grad(value, params, materialize_grads=True)
+        for i, (p, g) in enumerate(zip(params, grads, strict=True)):
+            p.grad = g if masks is None else g * masks[i]
+        optimizer.step()
+        if on_step is not None:
+            on_step(Step(k + 1, steps, value.item()))
+    for p in params:
+        p.grad = None
+    return Baseline(net, index, steps, Outcome.BUDGET_SPENT)
+
+
+def _wrong_labels(model: nn.Module, x: Tensor, y: Tensor, index: Tensor, generator: torch.Generator | None) -> Tensor:
+    wrong, classes = y.clone(), as_rows(model(x[:1]).detach()).shape[1]
+    if classes == 1:
+        wrong[index] = torch.where(signs(y[index]) > 0, y.min(), y.max()).to(y)
+        return wrong
+    shift = torch.randint(1, classes, (len(index),), generator=spawn(generator, "labels")).to(y)
+    wrong[index] = (y[index] + shift) % classes
+    return wrong
+
+
+def _salient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss | str, share: float) -> list[Tensor]:
+    """Of the trainable weights, 1 for this share with the largest gradient and 0 for the others."""
+    if not 0 < share < 1:
+        raise ValueError(f"share={share} given; the part of the weights that may move lies in (0, 1].")
+    net = copy.deepcopy(model)
+    params = [p for p in net.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(loss_value(net(x), y, loss), params, materialize_grads=True)
+    sizes = torch.cat([g.abs().reshape(-1) for g in grads])
+    limit = sizes.kthvalue(max(1, round((1 - share) * len(sizes)))).values
+    return [(g.abs() > limit).to(g) for g in grads]
+
+
+def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """Mean KL(teacher | student) of the predicted distributions."""
+    if teacher.shape[1] == 1:
+        teacher, student = (torch.cat([z, torch.zeros_like(z)], 1) for z in (teacher, student))
+    target = teacher.log_softmax(1)
+    return (target.exp() * (target - student.log_softmax(1))).sum(1).mean()
+
+
+def _fresh(model: nn.Module, generator: torch.Generator | None) -> nn.Module:
+    net, source = copy.deepcopy(model), spawn(generator, "retrain")
+    with torch.no_grad():
+        for p in net.parameters():
+            if p.requires_grad:
+                limit = max(1, p[0].numel()) ** -0.5
+                p.copy_((2 * torch.rand(p.shape, generator=source) - 1) * limit)
+    return net

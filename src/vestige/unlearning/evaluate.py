@@ -1,0 +1,175 @@
+"""How near an unlearned network is to one trained without the forgotten samples; retraining is the ruler everywhere.
+
+Low accuracy on the forgotten samples is no goal in itself, and neither is a membership attack at chance: the network
+that was never trained on them has some accuracy and some membership score there, and those are the values to reach.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from vestige.core.cite import Paper, paper
+from vestige.core.margins import as_rows, check_labels, margin, predict, signs
+from vestige.unlearning.request import forget_index
+
+
+@dataclass(frozen=True)
+class Against:
+    """One number of the unlearned network, of the retrained one, and of the untouched one where it was given."""
+
+    unlearned: float
+    retrained: float
+    untouched: float | None
+
+    @property
+    def gap(self) -> float:
+        """|unlearned - retrained|; 0 is ideal."""
+        return abs(self.unlearned - self.retrained)
+
+
+@dataclass(frozen=True)
+class UnlearningReport:
+    """An unlearned network against a retrained one.
+
+    Attributes:
+        forget_accuracy: on the forgotten samples; its gap is best at 0.
+        retain_accuracy: on the retained samples; likewise.
+        test_accuracy: on samples that neither network saw; likewise.
+        membership: AUC of the attack that calls a sample a member where its loss is low, forgotten against test
+            samples; the value to reach is the retrained network's, not 1/2.
+        tug_of_war: product of 1 - gap over forget, retain and test accuracy; 1 is ideal.
+        agreement: share of test samples on which both networks predict the same; 1 is ideal.
+        forget_agreement: the same on the forgotten samples.
+        weight_cosine: between all weights of the two; 1 for equal directions. Networks of several layers have many
+            stationary points, and there it is no pass or fail.
+        forget_margin: mean margin of the forgotten samples over the mean of the retained ones.
+        cost: seconds of unlearning over seconds of retraining, where both were given.
+        warnings: what the reader should know.
+        source: the paper.
+    """
+
+    forget_accuracy: Against
+    retain_accuracy: Against
+    test_accuracy: Against
+    membership: Against
+    tug_of_war: float
+    agreement: float
+    forget_agreement: float
+    weight_cosine: float
+    forget_margin: Against
+    cost: float | None
+    warnings: tuple[str, ...]
+    source: tuple[Paper, ...] = (paper("2510.14844"),)
+
+
+@torch.no_grad()
+def evaluate_unlearning(
+    unlearned: nn.Module,
+    retrained: nn.Module,
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    *,
+    forget: Int[Tensor, " k"] | list[int],
+    x_test: Float[Tensor, "t ..."],
+    y_test: Shaped[Tensor, " t"],
+    untouched: nn.Module | None = None,
+    seconds: tuple[float, float] | None = None,
+) -> UnlearningReport:
+    """Compare an unlearned network with one retrained from scratch on the retained samples.
+
+    Args:
+        unlearned: the network to judge.
+        retrained: trained the same way on the retained samples only.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions of the forgotten samples.
+        x_test: samples that no network saw.
+        y_test: their labels.
+        untouched: the network before unlearning, for comparison.
+        seconds: of unlearning and of retraining.
+
+    Raises:
+        ValueError: an empty test set, labels that do not fit, weights of different shapes.
+    """
+    index = forget_index(forget, len(x))
+    if len(x_test) == 0 or len(x_test) != len(y_test):
+        raise ValueError(f"{len(x_test)} test samples with {len(y_test)} labels given; one label a sample is needed.")
+    kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
+    parts = ((x[index], y[index]), (x[kept], y[kept]), (x_test, y_test))
+    ours, theirs = ([_outputs(m, part) for part, _ in parts] for m in (unlearned, retrained))
+    old = None if untouched is None else [_outputs(untouched, part) for part, _ in parts]
+
+    def judged(score: Callable[[list[Tensor]], float]) -> Against:
+        return Against(score(ours), score(theirs), None if old is None else score(old))
+
+    accuracies = [judged(partial(_part_accuracy, i, parts[i][1])) for i in range(3)]
+    tug_of_war = 1.0
+    for accuracy in accuracies:
+        tug_of_war *= 1 - accuracy.gap
+    return UnlearningReport(
+        *accuracies,
+        membership=judged(lambda o: _auc(-_losses(o[0], y[index]), -_losses(o[2], y_test))),
+        tug_of_war=tug_of_war,
+        agreement=_agreement(ours[2], theirs[2]),
+        forget_agreement=_agreement(ours[0], theirs[0]),
+        weight_cosine=_weight_cosine(unlearned, retrained),
+        forget_margin=judged(lambda o: _relative_margin(o, y[index], y[kept])),
+        cost=None if seconds is None else seconds[0] / seconds[1],
+        warnings=tuple(_notes(len(index))),
+    )
+
+
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+    return as_rows(model(x.to(next(model.parameters())))).double()
+
+
+def _part_accuracy(part: int, y: Tensor, outputs: list[Tensor]) -> float:
+    return _accuracy(outputs[part], y)
+
+
+def _accuracy(outputs: Tensor, y: Tensor) -> float:
+    check_labels(y, *outputs.shape)
+    truth = (signs(y) > 0).long() if outputs.shape[1] == 1 else y.long()
+    return (predict(outputs) == truth).double().mean().item()
+
+
+def _losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each sample."""
+    if outputs.shape[1] == 1:
+        return F.softplus(-margin(outputs, y))
+    return F.cross_entropy(outputs, y.long(), reduction="none")
+
+
+def _auc(members: Tensor, others: Tensor) -> float:
+    """P(a member's score is above another's), ties counting half."""
+    gap = members[:, None] - others[None]
+    return ((gap > 0).double() + (gap == 0).double() / 2).mean().item()
+
+
+def _agreement(ours: Tensor, theirs: Tensor) -> float:
+    return (predict(ours) == predict(theirs)).double().mean().item()
+
+
+def _relative_margin(outputs: list[Tensor], forgotten: Tensor, kept: Tensor) -> float:
+    return (margin(outputs[0], forgotten).mean() / margin(outputs[1], kept).mean()).item()
+
+
+def _weight_cosine(model: nn.Module, other: nn.Module) -> float:
+    ours, theirs = list(model.parameters()), list(other.parameters())
+    if [p.shape for p in ours] != [p.shape for p in theirs]:
+        raise ValueError("the networks have weights of different shapes; retrain the same architecture.")
+    a, b = (torch.cat([p.detach().double().reshape(-1) for p in params]) for params in (ours, theirs))
+    return (a @ b / (a.norm() * b.norm())).item()
+
+
+def _notes(count: int) -> list[str]:
+    if count >= 10:
+        return []
+    return [
+        f"{count} forgotten samples: accuracy on them moves in steps of 1/{count}, and membership is a rough number."
+    ]
