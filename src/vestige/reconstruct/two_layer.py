@@ -26,13 +26,14 @@ from vestige.reconstruct.relaxation import opened, relaxed_columns
 from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 
 MAX_ROUNDS = 12
+CROWDED_ROUNDS = 6  # where a round takes minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
 CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
 RELAXED = 700  # candidates of a crowded round that are relaxed, the longest
-SCREENED = 150  # and fitted, those that the relaxation explains best: at 500 samples a second each
+SCREENED = 200  # and fitted, those that the relaxation explains best: at 500 samples a second each
 KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
 FITS = (
     0.95  # zeros and exact neurons of a column together: spurious ones reached .93 at half as many samples as neurons
@@ -44,6 +45,7 @@ class Search:
     """The settings that every joint search of a reconstruction shares.
 
     Every second round goes without `labelled` and `metric`: they find most samples at once, and keep away from others.
+    Among many samples nothing is found without them.
     """
 
     sample_norm: float
@@ -143,7 +145,8 @@ def solve_two_layer(
     place = chain.weights[0].device
     rounds = Rounds() if state is None else Rounds.restored({name: part.to(place) for name, part in state.items()})
     space = column_space(chain, zero_sum=settings.zero_sum)
-    while len(rounds.joints) < MAX_ROUNDS and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
+    most = CROWDED_ROUNDS if crowded(chain) else MAX_ROUNDS
+    while len(rounds.joints) < most and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
         part = None if checkpoint is None else Within(checkpoint, f"round {len(rounds.joints)}", rounds.tensors())
         _round(chain, space, settings, rounds, candidates, restarts, part)
         if checkpoint is not None:
@@ -211,7 +214,7 @@ def _round(
     first = not rounds.joints
     known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
     number = len(rounds.joints)
-    informed = number % 2 == 0  # the other rounds look where labels and metric do not
+    informed = number % 2 == 0 or crowded(chain)  # the other rounds look where labels and metric do not
     joint = search(
         chain,
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
