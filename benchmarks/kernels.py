@@ -112,12 +112,6 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
     other, *_ = trained(kind, x[more], y[more], gamma, classes, args.fast)
     known = {"n_features": x.shape[1], "scores": scores, "generator": child(seed, "attack")}
     kernel, rows = vg.Gaussian(gamma), {}
-    for decimals in args.decimals or [None][: not args.within]:
-        name = "ours" if decimals is None else f"ours, {decimals} decimals"
-        seen = rounded(predict, decimals)
-        rows[name] = measure(lambda seen=seen: vg.reconstruct_from_queries(seen, kernel, **known), points, x[pool])
-    if args.decimals:
-        return rows
     if args.within:
         furthest = float(x[own].norm(dim=1).max())
         for radii in args.within:
@@ -126,6 +120,12 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
             rows[f"ours, within {radii:g} radii"] = measure(
                 lambda seen=seen, how=how: vg.reconstruct_from_queries(seen, kernel, **how), points, x[pool]
             )
+        return rows
+    for decimals in args.decimals or [None]:
+        name = "ours" if decimals is None else f"ours, {decimals} decimals"
+        seen = rounded(predict, decimals)
+        rows[name] = measure(lambda seen=seen: vg.reconstruct_from_queries(seen, kernel, **known), points, x[pool])
+    if args.decimals:
         return rows
     if args.unknown:
         rows["ours, gamma unknown"] = measure(
