@@ -4,12 +4,14 @@
     python benchmarks/kernels.py --data npz:cifar10.npz --model ridge svm density process --n 100 --seeds 5
     python benchmarks/kernels.py --data npz:cifar10.npz --model ridge --n 500 --gamma 0.003 --published-steps 0
     python benchmarks/kernels.py --data npz:cifar10.npz --decimals 12 10 8 6 4 --out docs/figures/kernels.svg
+    python benchmarks/kernels.py --data npz:cifar10.npz --n 50 --side 16 --within 10 5 3 2 1
 
 Models are scikit-learn's; the attack calls their scores and nothing else. Inputs are standardised per channel with
 statistics of images that no model saw. Printed are training points recovered to a relative error of .05 of their
 distance from the mean, of as many held-out images offered in their place, and from a model of other images (nulls);
 the single inputs that were asked about; CPU seconds, the model's own included. A support vector machine holds its
-support vectors only, and those are what counts.
+support vectors only, and those are what counts. With --within the model answers NaN outside a ball around the mean,
+whose radius is given in units of its furthest point; the attack knows the radius.
 """
 
 import argparse
@@ -75,6 +77,17 @@ def rounded(predict: Callable[[Any], Any], decimals: int | None) -> Callable[[An
     return predict if decimals is None else lambda z: np.round(predict(z), decimals)
 
 
+def restricted(predict: Callable[[Any], Any], radius: float) -> Callable[[Any], Any]:
+    """The same scores, refused to inputs further from zero than this."""
+
+    def answer(z: Any) -> Any:
+        scores = np.asarray(predict(z)).copy()
+        scores[np.linalg.norm(z, axis=1) > radius] = np.nan
+        return scores
+
+    return answer
+
+
 def measure(attack: Callable[[], vg.QueryReconstruction], own: Tensor, others: Tensor) -> dict[str, float]:
     """One attack against its truth, in numbers."""
     begun = time.process_time()
@@ -99,6 +112,15 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
     other, *_ = trained(kind, x[more], y[more], gamma, classes, args.fast)
     known = {"n_features": x.shape[1], "scores": scores, "generator": child(seed, "attack")}
     kernel, rows = vg.Gaussian(gamma), {}
+    if args.within:
+        furthest = float(x[own].norm(dim=1).max())
+        for radii in args.within:
+            reach = radii * furthest
+            seen, how = restricted(predict, reach), known | {"reach": reach}
+            rows[f"ours, within {radii:g} radii"] = measure(
+                lambda seen=seen, how=how: vg.reconstruct_from_queries(seen, kernel, **how), points, x[pool]
+            )
+        return rows
     for decimals in args.decimals or [None]:
         name = "ours" if decimals is None else f"ours, {decimals} decimals"
         seen = rounded(predict, decimals)
@@ -156,6 +178,7 @@ def main() -> None:
     parser.add_argument("--unknown", action="store_true", help="also with gamma unknown")
     parser.add_argument("--null", action="store_true", help="also on a model of other images")
     parser.add_argument("--decimals", type=int, nargs="+", help="only ours, on scores with so many decimals")
+    parser.add_argument("--within", type=float, nargs="+", help="only ours, refused outside so many data radii")
     parser.add_argument("--out", type=Path, help="figure of share against decimals")
     parser.add_argument("--quick", action="store_true", help="20 digits, 2,000 steps")
     args = parser.parse_args()

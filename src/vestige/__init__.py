@@ -79,6 +79,7 @@ _HOME = {
     "reconstruct.nulls": ("NullScore",),
     "reconstruct.result": ("Reconstruction",),
     "reconstruct.scoring": ("ReconstructionScore", "score_reconstruction"),
+    "reconstruct.splitting": ("SplitPoint", "split_kkt_point"),
     "reconstruct.untrained": ("untrained_like",),
     "reconstruct.weights": ("reconstruct_from_weights",),
     "unlearning.ascent": ("Unlearned", "unlearn"),
@@ -216,6 +217,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.reconstruct.retrieval import retrieval_rank as retrieval_rank
     from vestige.reconstruct.scoring import ReconstructionScore as ReconstructionScore
     from vestige.reconstruct.scoring import score_reconstruction as score_reconstruction
+    from vestige.reconstruct.splitting import SplitPoint as SplitPoint
+    from vestige.reconstruct.splitting import split_kkt_point as split_kkt_point
     from vestige.reconstruct.untrained import untrained_like as untrained_like
     from vestige.reconstruct.weights import reconstruct_from_weights as reconstruct_from_weights
     from vestige.unlearning.ascent import Unlearned as Unlearned

@@ -94,8 +94,8 @@ def read_chain(net: nn.Module, x: Tensor) -> Chain:
     expected = [nn.Linear, nn.ReLU] * (len(layers) // 2) + [nn.Linear]
     if not isinstance(net, nn.Sequential) or [type(m) for _, m in layers] != expected:
         raise ValueError(
-            f"subgradient='clarke' covers an nn.Sequential of Linear and ReLU in turn; given {type(net).__name__} of "
-            f"{[type(m).__name__ for _, m in layers]}. Use 'smoothed' or 'autograd' there."
+            f"{type(net).__name__} of {[type(m).__name__ for _, m in layers]} given; covered is an nn.Sequential of "
+            "Linear and ReLU in turn. Was this subgradient='clarke'? Then take 'smoothed' or 'autograd'."
         )
     a, zs, inputs = x.flatten(1), [], []
     linears = [(k, m) for k, m in layers if isinstance(m, nn.Linear)]

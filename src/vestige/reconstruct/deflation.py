@@ -125,7 +125,7 @@ def misfit(box: BlackBox, kernel: Kernel, found: Found, draw: torch.Generator) -
     if not len(found.points):
         return 1.0
     box.phase = "check"
-    z = held_out(found, draw)
+    z = box.within(held_out(found, draw))
     rest, part = box(z), kernel(z, found.points) @ found.coefficients
     whole = rest + part
     if box.known is None:

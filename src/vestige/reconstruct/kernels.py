@@ -46,6 +46,7 @@ def reconstruct_from_queries(
     rounds: int = 6,
     max_points: int = 1_000,
     max_queries: int | None = None,
+    reach: float | None = None,
     solver: str = "default",
     pool: Float[Tensor, "m d"] | None = None,
     bounds: tuple[float, float] | None = None,
@@ -69,6 +70,8 @@ def reconstruct_from_queries(
         rounds: sets of anchors; each after the first looks at what the points validated so far leave unexplained.
         max_points: where n is not known, how many points are looked for at most.
         max_queries: the attack stops before it asks more often than this.
+        reach: distance from the centre within which the model answers sensibly, for one that refuses or clips others.
+            Then a constant b is taken for zero, and there is one round. Exponential kernels with their gamma only.
         solver: "default" computes the points where the kernel is of exponential type or cubic and fits them otherwise;
             "published" fits them for every kernel, by the papers' descent, for inputs of about unit variance.
         pool: inputs to ask about when points are fitted, such as public images; None draws normal ones around centre.
@@ -97,7 +100,8 @@ def reconstruct_from_queries(
         raise ValueError(f"solver={solver!r} given; allowed are 'default' and 'published'.")
     middle = _centre(centre, n_features)
     draw = spawn(generator, "queries")
-    box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step)
+    _check_reach(reach, chosen, solver)
+    box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step, reach)
     outputs = len(box.offset) if box.offset is not None else 1
     if solver == "default" and isinstance(chosen, Polynomial) and chosen.degree == 3 and chosen.coef0:
         found = _cubic(box, chosen, middle, draw, outputs, n, max_points, tolerance)
@@ -115,7 +119,7 @@ def reconstruct_from_queries(
         outputs=outputs,
         n=n,
         tolerance=tolerance,
-        rounds=rounds,
+        rounds=rounds if reach is None else 1,
         most=most,
     )
     return _result(found, box, chosen, middle, tolerance, notes)
@@ -130,6 +134,19 @@ def _check(
             raise ValueError(f"{name}={value} given; it counts something and must be 1 or more.")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance={tolerance} given; a relative error in (0, 1) is allowed, such as 0.01.")
+
+
+def _check_reach(reach: float | None, kernel: Kernel, solver: str) -> None:
+    if reach is None:
+        return
+    if not 0 < reach < math.inf:
+        raise ValueError(f"reach={reach} given; a positive distance is allowed. No limit? Leave it out.")
+    known = isinstance(kernel, Exponential) or (isinstance(kernel, Gaussian) and kernel.gamma is not None)
+    if solver != "default" or not known:
+        raise ValueError(
+            f"reach={reach} given for {kernel}, solver={solver!r}; it limits the queries of the algebra for Gaussian "
+            "and exponential kernels with a known gamma. For a fit give a pool of inputs that the model answers."
+        )
 
 
 def _centre(centre: Tensor | None, d: int) -> Tensor:
@@ -148,12 +165,14 @@ def _open(
     most: float | int,
     draw: torch.Generator,
     on_step: Callable[[Step], None] | None,
+    reach: float | None,
 ) -> tuple[BlackBox, list[str]]:
     """The model after its first answers: their precision and their constant part are known."""
     d = len(centre)
     unit = torch.randn(PROBES, d, generator=draw, dtype=torch.float64)
-    probes = centre + _reach(kernel, centre) * unit
+    probes = centre + min(_reach(kernel, centre), (reach or math.inf) / (2 * d**0.5)) * unit
     box, answers = open_box(predict, d, scores, most, probes, on_step)
+    box.reach, box.centre = reach or math.inf, centre
     warning = precision_warning(answers)
     if bool((answers == answers.float().double()).all()):
         box.floor, box.quantum = SINGLE, SMALLEST_SINGLE
@@ -162,11 +181,11 @@ def _open(
     if scores is Scores.LOG:
         box.log_scale = float(answers.max())
     box.offset = torch.zeros(answers.shape[1], dtype=torch.float64)
-    if isinstance(kernel, Gaussian | Laplace) and scores is not Scores.LOG:
+    if isinstance(kernel, Gaussian | Laplace) and scores is not Scores.LOG and reach is None:
         distance = UNKNOWN_FAR
         if kernel.gamma is not None:
-            reach = 800 / kernel.gamma if isinstance(kernel, Laplace) else (800 / kernel.gamma) ** 0.5
-            distance = 3 * reach + 3 * float(centre.norm())
+            extent = 800 / kernel.gamma if isinstance(kernel, Laplace) else (800 / kernel.gamma) ** 0.5
+            distance = 3 * extent + 3 * float(centre.norm())
         far = centre + distance * unit[:3] / unit[:3].norm(dim=1, keepdim=True)
         constant = box.read(box.answers(far))
         if not bool((constant - constant[0]).abs().max() <= 1e-9 * constant.abs().max() + box.quantum * 4):

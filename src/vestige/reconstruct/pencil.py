@@ -31,6 +31,7 @@ ABOVE_NOISE = 10.0  # singular values this many times the noise count as points
 ROOM = 1.2  # anchors over points: with fewer V is nearly singular
 DIRECTIONS = 8  # held-out steps that check a point
 OUTPUTS = 12  # matrices diagonalised together, at most
+FURTHEST = 1.25  # times the root mean square distance of what is asked: random queries scatter
 EXACT = 1e-4  # error of a point, relative to its distance from the centre, below which fewer queries do
 
 
@@ -148,7 +149,7 @@ def choose_scale(
     """
     d = len(centre)
     unit = torch.randn(pilot, d, generator=draw, dtype=torch.float64)
-    largest = (LARGEST_EXPONENT / (2 * kernel.rate * d)) ** 0.5
+    largest = min((LARGEST_EXPONENT / (2 * kernel.rate * d)) ** 0.5, _within(box, d, outputs))
     noises = {largest: box.floor}
     best, key = largest, (-1, 0.0)
     for k in range(SCALES):
@@ -165,6 +166,12 @@ def choose_scale(
             best, key = scale, found
     box.noise = noises[best]
     return best
+
+
+def _within(box: BlackBox, d: int, outputs: int) -> float:
+    """Largest anchor scale at which sums of two anchors, and a shift or a step, stay in the box's reach."""
+    squares = 4 if outputs >= 3 else 8  # an anchor twice; a shift has twice the size of an anchor
+    return 0.75**0.5 * box.reach / (FURTHEST * (squares * d) ** 0.5)
 
 
 def shifts_for(outputs: int, d: int, scale: float, draw: torch.Generator) -> Float[Tensor, "s d"]:
@@ -246,7 +253,7 @@ def _coordinates(
     start, noise = _stepped(box, kernel, centre, sums, row, torch.zeros(1, d, dtype=torch.float64), len(sums.anchors))
     count, demix = _enough(mixing, start[:, 0], noise[:, 0], kernel, scale, rank)
     still = demix @ start[: count * mixing.shape[1], 0]
-    step = kernel.rate**-0.5
+    step = min(kernel.rate**-0.5, box.reach / 2)
     box.phase, box.planned = "coordinates", box.used + count * len(sums.shifts) * (d + DIRECTIONS)
     ratio = torch.empty(rank, d, dtype=torch.float64)
     for axes in torch.arange(d).split(max(1, 4_096 // count)):

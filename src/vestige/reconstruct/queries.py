@@ -46,6 +46,8 @@ class BlackBox:
         used: queries made.
         offset: constant part of the scores, already subtracted in what a call returns.
         log_scale: subtracted from log scores, so that exp stays finite.
+        reach: distance from `centre` beyond which nothing is asked.
+        centre: of that ball.
         known: part of the sum that is known and subtracted, and how well it is known, relative to itself.
         floor: least rounding noise of an answer, relative to its size.
         noise: what was measured of it where the queries are.
@@ -61,6 +63,8 @@ class BlackBox:
     used: int = 0
     offset: Tensor | None = None
     log_scale: float = 0.0
+    reach: float = math.inf
+    centre: Tensor | float = 0.0
     known: tuple[Callable[[Tensor], Tensor], float] | None = None
     floor: float = 1.2e-16
     noise: float = 1.2e-16
@@ -87,6 +91,13 @@ class BlackBox:
             part = self.known[0](z)
             value, noise = value - part, noise + self.known[1] * part.abs().mean(1)
         return value, noise
+
+    def within(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """Points out of reach, brought into it along the line to the centre."""
+        if self.reach == math.inf:
+            return z
+        away = z - self.centre
+        return self.centre + away * ((1 - 1e-9) * self.reach / away.norm(dim=1, keepdim=True)).clamp(max=1)
 
     def answers(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m out"]:
         """What the model says, in chunks."""
@@ -134,7 +145,10 @@ def as_scores(answer: Any, rows: int) -> Float[Tensor, "m out"]:
             f"predict returned shape {tuple(value.shape)} for {rows} queries; ({rows},) or ({rows}, C) is needed."
         )
     if bool(torch.isnan(value).any()):
-        raise ValueError(f"predict returned NaN for {int(torch.isnan(value).any(1).sum())} of {rows} queries.")
+        raise ValueError(
+            f"predict returned NaN for {int(torch.isnan(value).any(1).sum())} of {rows} queries. Does it refuse inputs "
+            "that are unlike its data? Then give reach, the distance from the centre within which it answers."
+        )
     return value
 
 
