@@ -80,6 +80,15 @@ def test_page_says_what_was_found(audit):
     assert "absent" not in words
 
 
+def test_page_ends_its_pictures_with_the_command_that_takes_them_out(audit):
+    manifest, results, tensors, progress = audit()
+    command = "vestige unlearn model.safetensors --data ... --forget leaked"
+    assert command in Page(render_report(manifest, results, tensors, progress)).words
+    without = [{**results, "unlearn": None}, {key: value for key, value in results.items() if key != "unlearn"}]
+    for other in without:  # nothing leaked; the results of an older version
+        assert "vestige unlearn" not in render_report(manifest, other, tensors, progress)
+
+
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}$x^2$'&"
 
 
@@ -88,6 +97,7 @@ def test_hostile_names_stay_text(audit):
     results["warnings"] = [HOSTILE]
     results["model"]["architecture"] = HOSTILE
     results["citations"] = HOSTILE
+    results["unlearn"] = HOSTILE
     results["theory"]["layers"][0].update(name=HOSTILE, kind=HOSTILE, reason=HOSTILE, falls=HOSTILE)
     results["reconstruction"]["residual_per_layer"][HOSTILE] = 0.5
     results["score"]["nulls"][0]["name"] = HOSTILE
@@ -97,7 +107,7 @@ def test_hostile_names_stay_text(audit):
     assert "script" not in page.tags and not page.wrong
     assert not [a for a in page.attributes if a[1].startswith("on")]
     assert page.tags.count("img") == 23
-    assert sum(HOSTILE in word for word in page.words) >= 9
+    assert sum(HOSTILE in word for word in page.words) >= 10
 
 
 @settings(max_examples=12)
