@@ -1,41 +1,14 @@
 """The page: complete, self-contained, without a script, and no name from a file can break out of its place."""
 
-from html.parser import HTMLParser
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import HOSTILE, Page
 
 from vestige.report import render_report, write_report
 from vestige.runs.folder import RunError, RunFolder
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.attributes, self.words, self.open, self.wrong = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.mark.parametrize("scored", [True, False])
@@ -87,9 +60,6 @@ def test_page_ends_its_pictures_with_the_command_that_takes_them_out(audit):
     without = [{**results, "unlearn": None}, {key: value for key, value in results.items() if key != "unlearn"}]
     for other in without:  # nothing leaked; the results of an older version
         assert "vestige unlearn" not in render_report(manifest, other, tensors, progress)
-
-
-HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}$x^2$'&"
 
 
 def test_hostile_names_stay_text(audit):
