@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from vestige.cli import pipeline, run
 from vestige.cli.erasure import _picked
-from vestige.cli.show import offer
+from vestige.cli.summary import offer
 from vestige.nets.checkpoint import load_model
 
 FAST = ("--restarts", "1", "--n-candidates", "6", "--repair", "20")
@@ -105,14 +106,35 @@ def test_those_that_leak_most_are_picked():
         _picked("leaked", similarity, recovered | ~recovered)
 
 
-def test_the_audit_offers_it_where_something_leaked():
-    def offered(n_recovered, **more):
-        return offer({"model": {"path": "m.safetensors"}, "score": {"n": 8, "n_recovered": n_recovered}, **more})
+@pytest.mark.parametrize(
+    ("recovered", "command"),
+    [
+        (3, "vestige unlearn 'm y.safetensors' --data ... --forget leaked"),
+        (8, "vestige unlearn 'm y.safetensors' --data ... --forget leaked:2"),
+        (0, None),
+    ],
+)
+def test_the_audit_offers_it_where_something_leaked(recovered, command):
+    assert offer("m y.safetensors", torch.arange(8) < recovered) == command
 
-    assert offered(3) == "vestige unlearn m.safetensors --data ... --forget leaked"
-    assert str(offered(8)).endswith("--forget leaked:2")
-    assert offered(0) is None and offered(3, retrieval={"gallery": 5}) is None
-    assert offer({"model": {"path": "m"}, "score": None}) is None
+
+def test_the_offer_of_an_audit_stands_on_the_terminal_in_the_results_and_on_the_page(files, monkeypatch, capsys):
+    real = pipeline.compare
+
+    def leaky(*args, **options):
+        score = real(*args, **options)
+        return replace(score, recovered=torch.arange(6) < 2)
+
+    arguments = ["audit", str(files / "m.safetensors"), "--data", f"npz:{files / 'train.npz'}", *FAST[:4]]
+    assert run([*arguments, "--out", str(files / "nothing")]) == 0
+    assert json.loads((files / "nothing" / "results.json").read_text())["unlearn"] is None
+    assert "vestige unlearn" not in capsys.readouterr().out + (files / "nothing" / "report.html").read_text()
+    monkeypatch.setattr(pipeline, "compare", leaky)
+    assert run([*arguments, "--out", str(files / "some")]) == 0
+    command = json.loads((files / "some" / "results.json").read_text())["unlearn"]
+    assert command == "vestige unlearn m.safetensors --data ... --forget leaked"
+    assert f"To take them out: {command}" in capsys.readouterr().out
+    assert f"<code>{command}</code>" in (files / "some" / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -84,6 +84,7 @@ def made_up(*, scored: bool = True, name: str = "model.safetensors") -> tuple[di
         },
         "reconstruction": found,
         "score": score if scored else None,
+        **({"unlearn": f"vestige unlearn {name} --data ... --forget leaked"} if scored else {}),
         "stationarity": {"residual": 0.21, "residual_clarke": 0.0034, "kink_fraction": 0.31, "smallest_margin": 2.5}
         if scored
         else None,

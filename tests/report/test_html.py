@@ -1,41 +1,14 @@
 """The page: complete, self-contained, without a script, and no name from a file can break out of its place."""
 
-from html.parser import HTMLParser
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import HOSTILE, Page
 
 from vestige.report import render_report, write_report
 from vestige.runs.folder import RunError, RunFolder
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.attributes, self.words, self.open, self.wrong = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.mark.parametrize("scored", [True, False])
@@ -80,7 +53,13 @@ def test_page_says_what_was_found(audit):
     assert "absent" not in words
 
 
-HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}$x^2$'&"
+def test_page_ends_its_pictures_with_the_command_that_takes_them_out(audit):
+    manifest, results, tensors, progress = audit()
+    command = "vestige unlearn model.safetensors --data ... --forget leaked"
+    assert command in Page(render_report(manifest, results, tensors, progress)).words
+    without = [{**results, "unlearn": None}, {key: value for key, value in results.items() if key != "unlearn"}]
+    for other in without:  # nothing leaked; the results of an older version
+        assert "vestige unlearn" not in render_report(manifest, other, tensors, progress)
 
 
 def test_hostile_names_stay_text(audit):
@@ -88,6 +67,7 @@ def test_hostile_names_stay_text(audit):
     results["warnings"] = [HOSTILE]
     results["model"]["architecture"] = HOSTILE
     results["citations"] = HOSTILE
+    results["unlearn"] = HOSTILE
     results["theory"]["layers"][0].update(name=HOSTILE, kind=HOSTILE, reason=HOSTILE, falls=HOSTILE)
     results["reconstruction"]["residual_per_layer"][HOSTILE] = 0.5
     results["score"]["nulls"][0]["name"] = HOSTILE
@@ -97,7 +77,7 @@ def test_hostile_names_stay_text(audit):
     assert "script" not in page.tags and not page.wrong
     assert not [a for a in page.attributes if a[1].startswith("on")]
     assert page.tags.count("img") == 23
-    assert sum(HOSTILE in word for word in page.words) >= 9
+    assert sum(HOSTILE in word for word in page.words) >= 10
 
 
 @settings(max_examples=12)

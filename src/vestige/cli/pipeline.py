@@ -14,6 +14,7 @@ from vestige.cli.show import show
 from vestige.cli.summary import (
     model_summary,
     number,
+    offer,
     reconstruction_summary,
     score_summary,
     stationarity_summary,
@@ -213,5 +214,7 @@ def _results(
             "stationarity": stationarity_summary(points),
             "citations": citation(found, score, *points),
         }
+        if not (effort.backbone or effort.group):  # `vestige unlearn` makes the plain attack, on the model's own inputs
+            results["unlearn"] = offer(target.name, score.recovered)
     level, sentence = verdict(results)
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}

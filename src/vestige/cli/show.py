@@ -36,22 +36,13 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
                 f"{asked['n_recovered']} of {asked['n']} come back to a relative error of {asked['within']:g}; "
                 f"best null {best}."
             )
-    if (command := offer(results)) is not None:
+    if command := results.get("unlearn"):
         _print(f"To take them out: {command}")
     assert run.state is RunState.FINISHED
     files = ("report.html", "results.json", "samples.safetensors")
     for path in (run.path / name for name in files):
         if path.exists():
             _print(str(path))
-
-
-def offer(results: dict[str, Any]) -> str | None:
-    """The command that takes out what leaked; None where nothing did, or what leaked are embeddings."""
-    score = results["score"]
-    if not score or not score["n_recovered"] or results.get("retrieval"):
-        return None
-    share = "leaked" if score["n_recovered"] < score["n"] else f"leaked:{max(1, score['n'] // 4)}"
-    return f"vestige unlearn {results['model']['path']} --data ... --forget {share}"
 
 
 def _print(text: str, style: str | None = None) -> None:

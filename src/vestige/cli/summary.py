@@ -1,6 +1,7 @@
 """Results as strict JSON: the numbers of each object, `null` where there is none."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,6 +118,15 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
             for null in score.nulls
         ],
     }
+
+
+def offer(name: str, recovered: Tensor) -> str | None:
+    """The command that takes out what leaked; None where nothing did."""
+    leaked, n = int(recovered.sum()), len(recovered)
+    if not leaked:
+        return None
+    share = "leaked" if leaked < n else f"leaked:{max(1, n // 4)}"  # forgetting all would leave nothing
+    return f"vestige unlearn {shlex.quote(name)} --data ... --forget {share}"
 
 
 def stationarity_summary(points: Sequence[Stationarity]) -> dict[str, Any] | None:

@@ -21,16 +21,24 @@ from vestige.runs.folder import RunError, RunFolder
 
 PHASES = ("before", "after", "retrained")
 LARGEST = 30  # kept samples shown; every forgotten one is
+MEASURES = {
+    "forget_accuracy": "accuracy on the forgotten",
+    "retain_accuracy": "accuracy on the kept",
+    "test_accuracy": "accuracy on unseen samples",
+    "membership": "area under the curve of a membership attack",
+    "forget_margin": "margin of the forgotten, over that of the kept",
+}
 
 
 @dataclass(frozen=True)
 class Row:
     """One training sample and what came nearest to it from each network, as data URIs; None where nothing was left."""
 
+    number: int
     truth: str
-    pictures: tuple[str | None, ...]
-    caption: str
-    recovered: tuple[bool, ...]
+    nearest: tuple[tuple[str, str | None, str, bool], ...]  # phase, picture, similarity, whether it is recovered
+    remark: str
+    wanted: bool
 
 
 def write_unlearning_report(run: RunFolder) -> Path:
@@ -69,6 +77,8 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         manifest=manifest,
         forgotten=[_row(i, results, tensors) for i in results["forgotten"]],
         kept=[_row(i, results, tensors) for i in kept[:LARGEST]],
+        n_kept=len(kept),
+        measures=MEASURES,
         chart=Markup(recovered_shares(PHASES, shares).decode()),
         level="leaks" if attacks["after"]["forgotten"] > attacks["retrained"]["forgotten"] else "nothing",
     )
@@ -77,15 +87,17 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
 def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Row:
     box = results["model"]["space"]
     low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
-    attacks = [results["attacks"][phase] for phase in PHASES]
-    matches = [attack["match"][i] for attack in attacks]
-    pictures = tuple(
-        None if match < 0 else _uri(thumbnail(tensors[phase][match], low=low, high=high))
-        for phase, match in zip(PHASES, matches, strict=True)
-    )
-    caption = " · ".join(f"{attack['similarity'][i]:.2f}" for attack in attacks)
-    recovered = tuple(bool(attack["recovered"][i]) for attack in attacks)
-    return Row(_uri(thumbnail(tensors["truth"][i], low=low, high=high)), pictures, f"{i}: {caption}", recovered)
+    nearest = []
+    for phase in PHASES:
+        attack = results["attacks"][phase]
+        match, similarity = attack["match"][i], attack["similarity"][i]
+        picture = None if match < 0 else _uri(thumbnail(tensors[phase][match], low=low, high=high))
+        nearest.append((phase, picture, "–" if similarity is None else f"{similarity:.2f}", attack["recovered"][i]))
+    before, after = nearest[0][-1], nearest[1][-1]
+    gone, there = ("gone", "still there") if i in results["forgotten"] else ("lost", "recovered")
+    remark = there if after else gone if before else ""
+    truth = _uri(thumbnail(tensors["truth"][i], low=low, high=high))
+    return Row(i, truth, tuple(nearest), remark, after != (i in results["forgotten"]))
 
 
 def _uri(png: bytes) -> str:
