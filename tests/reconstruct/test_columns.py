@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from vestige.core.rng import child
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import column_space, distinct, fit_columns
+from vestige.reconstruct.columns import accepted, column_space, distinct, fit_columns
 from vestige.reconstruct.spectrum import numerical_rank
-from vestige.reconstruct.two_layer import accepted, agreement
+from vestige.reconstruct.two_layer import agreement
 
 N, R, H, C = 8, 7, 300, 4
 

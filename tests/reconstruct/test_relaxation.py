@@ -12,7 +12,8 @@ from scipy.optimize import linprog
 
 from vestige.core.rng import child
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import column_space
+from vestige.reconstruct.columns import accepted, column_space
+from vestige.reconstruct.crowd import crowd_columns
 from vestige.reconstruct.relaxation import SLACK, Competitors, _clear, _programme, in_simplex, opened, relaxed_columns
 
 N, H, C, WRONG = 60, 240, 5, 0.2
@@ -80,6 +81,22 @@ def test_random_layers_hold_no_such_column(crowd):
     _, last, label, gates, s = crowd
     first = torch.randn(H, N, generator=child(2, "null"), dtype=torch.float64)
     assert (similarity(relaxed(first, last, label, gates), s) > 0.97).sum() == 0
+
+
+def test_a_crowd_is_verified_and_a_random_layer_is_not(crowd):
+    """A quarter as many samples as neurons: what is accepted is a sample's column; null: nothing is."""
+    first, last, label, gates, s = crowd
+    space = column_space(chain_of(first, last), zero_sum=True)
+    chain = chain_of(rough(gates).T, last)
+    columns = crowd_columns(chain, space, torch.eye(N), label, 1.0, None, generator=child(5, "crowd"))
+    sure = accepted(columns, space)
+    near = similarity(columns[sure], s).abs().max(1)
+    assert (near.values > 0.97).all() and len(near.indices.unique()) > 0.8 * N
+    null = column_space(
+        chain_of(torch.randn(H, N, generator=child(2, "null"), dtype=torch.float64), last), zero_sum=True
+    )
+    columns = crowd_columns(chain, null, torch.eye(N), label, 1.0, None, generator=child(5, "crowd"))
+    assert not accepted(columns, null).any()
 
 
 def test_the_programme_is_solved():

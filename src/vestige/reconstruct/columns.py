@@ -23,6 +23,7 @@ from vestige.reconstruct.chain import Chain
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
+FITS = 0.95  # zeros and exact neurons of a column together; at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
@@ -117,6 +118,21 @@ def distinct(columns: Columns, overlap: float = 0.9, *, merit: Float[Tensor, " m
         if not near[i, kept].any():
             kept.append(i)
     return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+
+def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
+    """Which columns are a training sample's.
+
+    A vector of the n-dimensional column space can be made to vanish at n - 1 of h neurons whatever the network; a
+    sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two samples of a
+    class fall in between: nothing counts that fits half as well as the best. The bars are measured: for
+    500 CIFAR-10 images at width 1000 no spurious column of some two hundred passed .36 or `FITS`, where true ones reach
+    .40 and 1.1.
+    """
+    h, n = space.first.shape
+    best = columns.zeros.max() if len(columns) else 0.0
+    fits = (columns.zeros > 0.2 + n / (3 * h)) | (columns.zeros + columns.exact > FITS)
+    return fits & (columns.zeros > 0.5 * best)
 
 
 def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int) -> Columns:

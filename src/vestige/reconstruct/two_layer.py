@@ -5,8 +5,8 @@ taken out of the equation (the residual is read orthogonally to it), which leave
 the next round. At the end the samples follow from their columns by linear least squares: given all s_i, equation (1)
 of `vestige.reconstruct.columns` is linear in the x_i.
 
-Where samples are many for the neurons (`crowded`), candidates first pass through `vestige.reconstruct.relaxation`; and
-where the columns of most samples stay unknown, a sample follows from its own gates (`vestige.reconstruct.gates`).
+Where samples are many for the neurons, candidates take the longer way of `vestige.reconstruct.crowd`; and where the
+columns of most samples stay unknown, a sample follows from its own gates.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,25 +19,27 @@ from torch import Tensor
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import EXACT, Columns, ColumnSpace, column_space, distinct, fit_columns, join
+from vestige.reconstruct.columns import (
+    EXACT,
+    Columns,
+    ColumnSpace,
+    accepted,
+    column_space,
+    distinct,
+    fit_columns,
+    join,
+)
+from vestige.reconstruct.crowd import crowd_columns, crowded, moved_to_gates
 from vestige.reconstruct.descent import Checkpoint, Within
-from vestige.reconstruct.gates import input_from_gates
-from vestige.reconstruct.relaxation import opened, relaxed_columns
 from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 
 MAX_ROUNDS = 12
-CROWDED_ROUNDS = 6  # where a round takes minutes
+CROWDED_ROUNDS = 3  # where a round takes ten minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
-CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
-RELAXED = 700  # candidates of a crowded round that are relaxed, the longest
-SCREENED = 200  # and fitted, those that the relaxation explains best: at 500 samples a second each
 KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
-FITS = (
-    0.95  # zeros and exact neurons of a column together: spurious ones reached .93 at half as many samples as neurons
-)
 
 
 @dataclass(frozen=True)
@@ -172,26 +174,6 @@ def solve_two_layer(
     return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps + spent, outcome)
 
 
-def crowded(chain: Chain) -> bool:
-    """Whether the samples are many for the neurons; never where so many can not be told apart."""
-    return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
-
-
-def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
-    """Which columns are a training sample's.
-
-    A vector of the n-dimensional column space can be made to vanish at n - 1 of h neurons whatever the network; a
-    sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two samples of a
-    class fall in between: nothing counts that fits half as well as the best. The bars are measured: for
-    500 CIFAR-10 images at width 1000 no spurious column of some two hundred passed .36 or `FITS`, where true ones reach
-    .40 and 1.1.
-    """
-    h, n = space.first.shape
-    best = columns.zeros.max() if len(columns) else 0.0
-    fits = (columns.zeros > 0.2 + n / (3 * h)) | (columns.zeros + columns.exact > FITS)
-    return fits & (columns.zeros > 0.5 * best)
-
-
 def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "k r"]) -> Float[Tensor, " k"]:
     """Share of the clear gates of each column that the sample opens and closes as the column says."""
     u = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive]
@@ -252,13 +234,10 @@ def _fitted(chain: Chain, space: ColumnSpace, joint: Joint, settings: Search, ge
     if not (crowded(chain) and settings.labelled and chain.out > 2):
         rough = z[longest[:COLUMNS]] @ chain.weights[0].T + chain.biases[0]
         return fit_columns(space, rough, generator=generator)
-    some = longest[:RELAXED]
-    label = joint.multipliers.flatten(0, 1)[some].argmax(1)
-    columns = relaxed_columns(chain, space, z[some], label)
-    columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
-    for _ in range(2):  # the second time from gates of which most are right
-        columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
-    return columns
+    label = joint.multipliers.flatten(0, 1).argmax(1)
+    return crowd_columns(
+        chain, space, z[longest], label[longest], settings.sample_norm, settings.metric, generator=generator
+    )
 
 
 def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
@@ -305,13 +284,8 @@ def _near_candidates(
     """Samples and multipliers of verified columns one by one: the candidate that agrees best, moved to the gates."""
     assert rounds.columns is not None
     like = chain.weights[0]
-    gates = opened(rounds.columns)
-    gates = space.at_all(torch.where(gates.abs() > 0.35, gates, 0.0)).to(like)  # not those on a kink
-    z = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
-    z = settings.sample_norm * torch.nn.functional.normalize(z, dim=1)
-    u = z @ like.T + chain.biases[0]
-    z = z[(gates.sign() @ u.sign().T).argmax(1)]
-    z = input_from_gates(like, chain.biases[0], gates, z, settings.metric).to(like)
+    candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+    z, _ = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
     s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
     scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
     full = space.at_all(rounds.columns.full).to(like) * scale[:, None]

@@ -1,0 +1,84 @@
+"""Columns where samples are many for the neurons, so that the gates of candidates are too wrong to find them from.
+
+Candidates first pass a linear programme that corrects their gates (`vestige.reconstruct.relaxation`), and what it
+explains best is fitted. A column that is nearly right gives an input (`vestige.reconstruct.gates`), whose gates are
+better than those of the candidate, and the input a column again.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vestige.reconstruct.chain import Chain
+from vestige.reconstruct.columns import Columns, ColumnSpace, accepted, fit_columns, join
+from vestige.reconstruct.gates import input_from_gates
+from vestige.reconstruct.relaxation import opened, relaxed_columns
+
+CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
+RELAXED = 700  # candidates that are relaxed, the longest
+SCREENED = 200  # and fitted, those that the relaxation explains best: at 500 samples a second each
+CYCLES = 2  # times that columns which are not verified yet give inputs, and those columns again: 30 instead of 18
+
+
+def crowded(chain: Chain) -> bool:
+    """Whether the samples are many for the neurons; never where so many can not be told apart."""
+    return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
+
+
+def crowd_columns(
+    chain: Chain,
+    space: ColumnSpace,
+    z: Float[Tensor, "m r"],
+    label: Int[Tensor, " m"],
+    sample_norm: float,
+    metric: Float[Tensor, "r r"] | None,
+    *,
+    generator: torch.Generator,
+) -> Columns:
+    """Columns near candidates of a network trained with cross-entropy.
+
+    Args:
+        chain: of two layers.
+        space: its column space.
+        z: candidates in span coordinates, the most promising first.
+        label: their classes.
+        sample_norm: rough l_2 norm of a sample.
+        metric: rows by which standard normal v become plausible samples; None: isotropic.
+        generator: start of the power iterations.
+    """
+    columns = latest = _relaxed(chain, space, z[:RELAXED], label[:RELAXED], generator)
+    for _ in range(CYCLES):
+        missed = latest[~accepted(latest, space)]
+        if not len(missed):
+            break
+        missed = missed[(missed.zeros + missed.exact).argsort(descending=True)[: SCREENED // 2]]
+        moved, nearest = moved_to_gates(chain, space, missed, z, sample_norm, metric)
+        latest = _relaxed(chain, space, moved, label[nearest], generator)
+        columns = join([columns, latest])
+    return columns
+
+
+def _relaxed(chain: Chain, space: ColumnSpace, z: Tensor, label: Tensor, generator: torch.Generator) -> Columns:
+    """Columns of the candidates that the linear programme explains best."""
+    columns = relaxed_columns(chain, space, z, label)
+    columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
+    for _ in range(2):  # the second time from gates of which most are right
+        columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
+    return columns
+
+
+def moved_to_gates(
+    chain: Chain,
+    space: ColumnSpace,
+    columns: Columns,
+    z: Float[Tensor, "m r"],
+    sample_norm: float,
+    metric: Float[Tensor, "r r"] | None,
+) -> tuple[Float[Tensor, "k r"], Int[Tensor, " k"]]:
+    """For each column the candidate that agrees best with its gates, moved to them, and which one that is."""
+    weight, bias = chain.weights[0], chain.biases[0]
+    gates = opened(columns)
+    gates = space.at_all(torch.where(gates.abs() > 0.35, gates, 0.0)).to(weight)  # not those on a kink
+    z = sample_norm * torch.nn.functional.normalize(z, dim=1)
+    nearest = (gates.sign() @ (z @ weight.T + bias).sign().T).argmax(1)
+    return input_from_gates(weight, bias, gates, z[nearest], metric).to(weight), nearest
