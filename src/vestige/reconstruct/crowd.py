@@ -10,11 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import Columns, ColumnSpace, accepted, fit_columns, join
+from vestige.reconstruct.columns import CROWDED, Columns, ColumnSpace, accepted, fit_columns, join
 from vestige.reconstruct.gates import input_from_gates
 from vestige.reconstruct.relaxation import opened, relaxed_columns
 
-CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
 RELAXED = 700  # candidates that are relaxed, the longest
 SCREENED = 200  # and fitted, those that the relaxation explains best: at 500 samples a second each
 CYCLES = 2  # times that columns which are not verified yet give inputs, and those columns again: 30 instead of 18
