@@ -12,7 +12,7 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.nets.mlp import mlp
 from vestige.reconstruct.chain import read_chain
-from vestige.reconstruct.smoothed import gradient_sums, layer_weights, search
+from vestige.reconstruct.smoothed import gradient_sums, layer_weights, search, warm_up
 
 
 @given(depth=st.integers(1, 3), out=st.integers(1, 4), n=st.integers(1, 5), seed=st.integers(0, 5))
@@ -90,3 +90,11 @@ def test_a_layer_that_remembers_its_start_counts_less(decay, expected):
     chain = read_chain(model, None, torch.float64)
     assert chain is not None
     assert layer_weights(chain, decay) == pytest.approx([1.0, expected])
+
+
+@pytest.mark.parametrize("steps", [*range(1, 13), 1500])
+def test_any_number_of_steps_is_a_cycle(steps):
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    cycle = {"total_steps": steps, "pct_start": warm_up(steps), "cycle_momentum": False}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, **cycle)
+    assert 0 < schedule.get_last_lr()[0] <= 0.1

@@ -15,7 +15,7 @@ from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.descent import Checkpoint, Descent, Within
-from vestige.reconstruct.smoothed import CHECK_EVERY
+from vestige.reconstruct.smoothed import CHECK_EVERY, warm_up
 from vestige.reconstruct.symmetry import Parts, Symmetry
 
 
@@ -169,7 +169,13 @@ def _one(
     groups = [{"params": [v], "lr": lr} for v, lr in zip(free, rates, strict=True)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rates, total_steps=steps, pct_start=0.1, cycle_momentum=False, div_factor=10, final_div_factor=100
+        optimizer,
+        rates,
+        total_steps=steps,
+        pct_start=warm_up(steps),
+        cycle_momentum=False,
+        div_factor=10,
+        final_div_factor=100,
     )
     descent = Descent(free, optimizer, checkpoint, schedule)
     done = descent.resume()
