@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vestige.runs.folder import RunError, RunFolder, RunMismatch, RunState, content_key
+from vestige.runs.signals import Interrupted
 
 CONFIG = {"verb": "audit", "model": "ab" * 32, "seed": 0, "loss": None}
 
@@ -129,3 +130,13 @@ def test_nan_never_reaches_a_file(tmp_path):
 def test_key_is_a_pure_function_of_content():
     assert content_key(CONFIG) == content_key(json.loads(json.dumps(CONFIG)))
     assert content_key(CONFIG) != content_key({**CONFIG, "seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(Interrupted(), RunState.INTERRUPTED), (ValueError("bad"), RunState.FAILED)], ids=str
+)
+def test_an_attempt_writes_down_how_it_ended_and_hides_nothing(tmp_path, error, state):
+    run = RunFolder.open(tmp_path / "run", {"a": 1})
+    with pytest.raises(type(error)), run.attempt():
+        raise error
+    assert run.state is state

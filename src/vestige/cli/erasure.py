@@ -28,7 +28,7 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
 from vestige.report.unlearning import write_unlearning_report
 from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import Interrupted, stop_requests
+from vestige.runs.signals import stop_requests
 from vestige.unlearning.ascent import Erasure, Unlearned, unlearn
 from vestige.unlearning.baselines import fine_tune, retrain
 from vestige.unlearning.certificate import UnlearningCertificate
@@ -80,14 +80,8 @@ def erase(target: Target, request: Request, effort: Effort, out: Path | None) ->
     }
     run = RunFolder.open(out or Path(f"vestige-unlearn-{Path(target.name).stem}"), config)
     if run.state is not RunState.FINISHED:
-        try:
+        with run.attempt():
             _work(run, target, request, effort, truth)
-        except Interrupted:
-            run.interrupt()
-            raise
-        except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
-            raise
     results = run.results() or {}
     _say(run, results, write_unlearning_report(run))
     return results

@@ -37,7 +37,7 @@ from vestige.reconstruct.scoring import ReconstructionScore
 from vestige.reconstruct.weights import reconstruct_from_weights
 from vestige.report import verdict, write_report
 from vestige.runs.folder import Checkpoint, RunFolder, RunState
-from vestige.runs.signals import Interrupted, stop_requests
+from vestige.runs.signals import stop_requests
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,8 @@ def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth 
 def perform(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -> dict[str, Any]:
     """Do what is left of a run, leave its results and its report in its folder, and return the results."""
     if run.state is not RunState.FINISHED:
-        try:
+        with run.attempt():
             _work(run, target, effort, truth)
-        except Interrupted:
-            run.interrupt()
-            raise
-        except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
-            raise
     results = run.results()
     if results is None:
         raise ValueError(f"{run.path} is marked finished and has no results; give another --out.")

@@ -29,7 +29,7 @@ from vestige.reconstruct.query_scoring import QueryScore, score_points
 from vestige.reconstruct.scoring import ReconstructionScore, score_reconstruction
 from vestige.report import verdict, write_report
 from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import Interrupted, stop_requests
+from vestige.runs.signals import stop_requests
 
 RATE = 1e-3  # false positive rate at which a sample counts as recovered
 
@@ -140,14 +140,8 @@ def attack_scores(
     }  # fmt: skip
     run = RunFolder.open(out or Path(f"vestige-audit-{Path(scorer.name.replace(':', '-')).stem}"), config)
     if run.state is not RunState.FINISHED:
-        try:
+        with run.attempt():
             _work(run, scorer, truth, seed, max_queries)
-        except Interrupted:
-            run.interrupt()
-            raise
-        except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
-            raise
     results = run.results() or {}
     write_report(run)
     show(run, results)

@@ -23,7 +23,7 @@ from vestige.data.dataset import DataSet, sample
 from vestige.data.load import load_data
 from vestige.report.robustness import write_robustness_report
 from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import Interrupted, stop_requests
+from vestige.runs.signals import stop_requests
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,8 @@ def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, 
     }
     run = RunFolder.open(out or Path(f"vestige-attack-{Path(target.name).stem}"), config)
     if run.state is not RunState.FINISHED:
-        try:
+        with run.attempt():
             _work(run, target, attack, chosen, dataset)
-        except Interrupted:
-            run.interrupt()
-            raise
-        except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
-            raise
     results = run.results() or {}
     page = write_robustness_report(run)
     _say(results, page)

@@ -9,7 +9,8 @@ results.json          written last: its presence means that the run is finished
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from vestige.runs.environment import environment, versions
 from vestige.runs.files import canonical, read_json, write_atomically, write_json
+from vestige.runs.signals import Interrupted
 
 FORMAT = 1
 _ABSENT = "(absent)"
@@ -210,6 +212,18 @@ class RunFolder:
     def checkpoint(self, name: str = "checkpoint") -> Checkpoint:
         """Where a long method saves its state."""
         return Checkpoint(self, name)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Work on the run: an interrupt or an error inside is written down, and goes on to the caller."""
+        try:
+            yield
+        except Interrupted:
+            self.interrupt()
+            raise
+        except Exception as error:
+            self.fail(f"{type(error).__name__}: {error}")
+            raise
 
     def interrupt(self) -> None:
         """Record that the run was stopped from outside; opening it again goes on."""
