@@ -16,8 +16,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report.figures import curves, survival, thumbnail
-from vestige.runs.files import write_atomically
-from vestige.runs.folder import RunError, RunFolder
+from vestige.report.page import write_page
+from vestige.runs.folder import RunFolder
 
 LARGEST = 24  # samples shown
 ERRORS = {"value": "value_error", "gradient": "gradient_error"}
@@ -40,18 +40,7 @@ def write_robustness_report(run: RunFolder) -> Path:
     Raises:
         RunError: there are no results yet, or not those of an attack.
     """
-    results, tensors = run.results(), run.load_tensors("adversarial")
-    if results is None or tensors is None:
-        raise RunError(
-            f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
-        )
-    try:
-        page = render_robustness(run.manifest, results, tensors)
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{run.path} does not hold the results of an attack: {type(error).__name__} {error}.") from error
-    path = run.path / "report.html"
-    write_atomically(path, page.encode())
-    return path
+    return write_page(run, "adversarial", render_robustness, "the results of an attack")
 
 
 def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

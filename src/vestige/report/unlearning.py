@@ -16,8 +16,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report.figures import recovered_shares, thumbnail
-from vestige.runs.files import write_atomically
-from vestige.runs.folder import RunError, RunFolder
+from vestige.report.page import write_page
+from vestige.runs.folder import RunFolder
 
 PHASES = ("before", "after", "retrained")
 LARGEST = 30  # kept samples shown; every forgotten one is
@@ -47,18 +47,7 @@ def write_unlearning_report(run: RunFolder) -> Path:
     Raises:
         RunError: there are no results yet, or not those of such a run.
     """
-    results, tensors = run.results(), run.load_tensors("samples")
-    if results is None or tensors is None:
-        raise RunError(
-            f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
-        )
-    try:
-        page = render_unlearning(run.manifest, results, tensors)
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{run.path} does not hold an unlearning run: {type(error).__name__} {error}.") from error
-    path = run.path / "report.html"
-    write_atomically(path, page.encode())
-    return path
+    return write_page(run, "samples", render_unlearning, "an unlearning run")
 
 
 def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,32 @@
+"""A report's page in the folder of its run, whatever the page shows."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vestige.runs.files import write_atomically
+from vestige.runs.folder import RunError, RunFolder
+
+Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]
+
+
+def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path:
+    """Render a finished run's manifest, results and tensors of that name into report.html.
+
+    Raises:
+        RunError: there are no results yet, or not those that `holds` names.
+    """
+    results, kept = run.results(), run.load_tensors(tensors)
+    if results is None or kept is None:
+        raise RunError(
+            f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
+        )
+    try:
+        page = render(run.manifest, results, kept)
+    except (KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{run.path} does not hold {holds}: {type(error).__name__} {error}.") from error
+    path = run.path / "report.html"
+    write_atomically(path, page.encode())
+    return path
