@@ -1,0 +1,1 @@
+"""Networks whose weights are computed: each with its size, its specification and a certificate."""
