@@ -113,12 +113,16 @@ def fit_columns(
 def distinct(columns: Columns, overlap: float = 0.9, *, merit: Float[Tensor, " m"] | None = None) -> Int[Tensor, " k"]:
     """Indices of the best column of each group of near-parallel ones, most exact (or of highest merit) first."""
     order = (columns.exact if merit is None else merit).argsort(descending=True)
-    near = (columns.s[order] @ columns.s[order].T).abs() >= overlap
+    return order[apart((columns.s[order] @ columns.s[order].T).abs() >= overlap)]
+
+
+def apart(near: Bool[Tensor, "m m"]) -> Int[Tensor, " k"]:
+    """Indices of those that are near none that was kept before them."""
     kept: list[int] = []
-    for i in range(len(order)):
+    for i in range(len(near)):
         if not near[i, kept].any():
             kept.append(i)
-    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+    return torch.tensor(kept, dtype=torch.long, device=near.device)
 
 
 def accepted(columns: Columns, space: ColumnSpace) -> Tensor:

@@ -3,25 +3,54 @@
 Candidates first pass a linear programme that corrects their gates (`vestige.reconstruct.relaxation`), and what it
 explains best is fitted. A column that is nearly right gives an input (`vestige.reconstruct.gates`), whose gates are
 better than those of the candidate, and the input a column again.
+
+Before all that, independent searches are averaged: where half of a candidate is error, errors of two searches have a
+cosine of about .4 and those of a sample and its estimate none.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import CROWDED, Columns, ColumnSpace, accepted, fit_columns, join
+from vestige.reconstruct.columns import CROWDED, Columns, ColumnSpace, accepted, apart, fit_columns, join
 from vestige.reconstruct.gates import input_from_gates
 from vestige.reconstruct.relaxation import opened, relaxed_columns
 
-RELAXED = 700  # candidates that are relaxed, the longest
-SCREENED = 200  # and fitted, those that the relaxation explains best: at 500 samples a second each
+RELAXED = 700  # candidates that are relaxed, the most promising
+SCREENED = 300  # and fitted, those that the relaxation explains best: at 500 samples a second each
+SAME = 0.9  # cosine from which two averages count as one candidate
 CYCLES = 2  # times that columns which are not verified yet give inputs, and those columns again: 30 instead of 18
 
 
 def crowded(chain: Chain) -> bool:
     """Whether the samples are many for the neurons; never where so many can not be told apart."""
     return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
+
+
+def agreed(
+    z: Float[Tensor, "restarts m r"], label: Int[Tensor, "restarts m"]
+) -> tuple[Float[Tensor, "k r"], Int[Tensor, " k"]]:
+    """Candidates averaged over searches: of norm 1, those first on which the searches agree best, near copies dropped.
+
+    Each candidate is averaged with the most similar one of its class in every other search. Of three searches for 500
+    CIFAR-10 images each comes above a cosine of .8 with 110 to 128 samples, their averages with 177; the first 200
+    averages hold 102 samples.
+    """
+    unit = F.normalize(z, dim=2)
+    order = z.flatten(0, 1).norm(dim=1).argsort(descending=True)  # alone, a search is believed where it is longest
+    every, of = unit.flatten(0, 1)[order], label.flatten()[order]
+    mean, agreement = torch.zeros_like(every), every.new_zeros(len(every))
+    for candidates, classes in zip(unit, label, strict=True):
+        cosine = (every @ candidates.T).masked_fill(of[:, None] != classes, -1.0)
+        nearest = cosine.max(1)
+        agreement += nearest.values
+        mean += torch.where(nearest.values[:, None] > -1, candidates[nearest.indices], 0.0)
+    best = agreement.argsort(descending=True, stable=True)
+    mean, of = F.normalize(mean[best], dim=1), of[best]
+    kept = apart(mean @ mean.T >= SAME)
+    return mean[kept], of[kept]
 
 
 def crowd_columns(
@@ -78,6 +107,6 @@ def moved_to_gates(
     weight, bias = chain.weights[0], chain.biases[0]
     gates = opened(columns)
     gates = space.at_all(torch.where(gates.abs() > 0.35, gates, 0.0)).to(weight)  # not those on a kink
-    z = sample_norm * torch.nn.functional.normalize(z, dim=1)
+    z = sample_norm * F.normalize(z, dim=1)
     nearest = (gates.sign() @ (z @ weight.T + bias).sign().T).argmax(1)
     return input_from_gates(weight, bias, gates, z[nearest], metric).to(weight), nearest

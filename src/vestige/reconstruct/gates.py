@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 NEARNESS = 4.0  # the errors of a rough input have about a quarter of the variance of inputs
-MARGIN = 0.2  # pre-activations of a sample are typically 1; without a margin a short vector keeps to every gate
+MARGIN = 0.35  # pre-activations of a sample are typically 1; without a margin a short vector keeps to every gate
 TOLERANCE = 0.1
 OUTLYING = 0.1  # violation, in typical units, from which a gate counts as possibly wrong
 STEPS = 16

@@ -29,12 +29,12 @@ from vestige.reconstruct.columns import (
     fit_columns,
     join,
 )
-from vestige.reconstruct.crowd import crowd_columns, crowded, moved_to_gates
+from vestige.reconstruct.crowd import agreed, crowd_columns, crowded, moved_to_gates
 from vestige.reconstruct.descent import Checkpoint, Within
 from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 
 MAX_ROUNDS = 12
-CROWDED_ROUNDS = 3  # where a round takes ten minutes
+CROWDED_ROUNDS = 2  # where a round takes ten minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
@@ -137,7 +137,7 @@ def solve_two_layer(
         chain: of two layers.
         settings: of the joint searches.
         candidates: in the first round; later ones take twice what is still missing.
-        restarts: joint searches at once in the first round.
+        restarts: joint searches at once in the first round; among many samples in every round, and averaged.
         checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
@@ -193,14 +193,14 @@ def _round(
     restarts: int,
     checkpoint: Checkpoint | None,
 ) -> None:
-    first = not rounds.joints
+    first, crowd = not rounds.joints, crowded(chain)
     known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
     number = len(rounds.joints)
-    informed = number % 2 == 0 or crowded(chain)  # the other rounds look where labels and metric do not
+    informed = number % 2 == 0 or crowd  # the other rounds look where labels and metric do not
     joint = search(
         chain,
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
-        restarts=restarts if first else 1,
+        restarts=restarts if first or crowd else 1,
         steps=settings.steps,
         sample_norm=settings.start_norm(chain),
         sharpness=settings.sharpness(chain),
@@ -229,15 +229,21 @@ def _round(
 
 def _fitted(chain: Chain, space: ColumnSpace, joint: Joint, settings: Search, generator: torch.Generator) -> Columns:
     """Columns near the candidates of a round."""
-    z = joint.z.flatten(0, 1)
-    longest = z.norm(dim=1).argsort(descending=True)
-    if not (crowded(chain) and settings.labelled and chain.out > 2):
-        rough = z[longest[:COLUMNS]] @ chain.weights[0].T + chain.biases[0]
-        return fit_columns(space, rough, generator=generator)
-    label = joint.multipliers.flatten(0, 1).argmax(1)
-    return crowd_columns(
-        chain, space, z[longest], label[longest], settings.sample_norm, settings.metric, generator=generator
-    )
+    if not crowded(chain):
+        z = joint.z.flatten(0, 1)
+        z = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
+        return fit_columns(space, z @ chain.weights[0].T + chain.biases[0], generator=generator)
+    z, label = _averages(joint, settings.sample_norm)
+    if settings.labelled and chain.out > 2:
+        return crowd_columns(chain, space, z, label, settings.sample_norm, settings.metric, generator=generator)
+    return fit_columns(space, z[:COLUMNS] @ chain.weights[0].T + chain.biases[0], generator=generator)
+
+
+def _averages(joint: Joint, sample_norm: float) -> tuple[Tensor, Tensor]:
+    """Candidates of the usual length, averaged over the searches of a round, and their classes."""
+    several = joint.multipliers.shape[-1] > 1
+    z, label = agreed(joint.z, joint.multipliers.argmax(2) if several else (joint.multipliers[..., 0] > 0).long())
+    return sample_norm * z, label
 
 
 def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
@@ -284,7 +290,7 @@ def _near_candidates(
     """Samples and multipliers of verified columns one by one: the candidate that agrees best, moved to the gates."""
     assert rounds.columns is not None
     like = chain.weights[0]
-    candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+    candidates = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
     z, _ = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
     s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
     scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution

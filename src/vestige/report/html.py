@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report import figures
 from vestige.report.gallery import gallery
+from vestige.report.page import template, write_page
 from vestige.report.robustness import linearity_chart
-from vestige.runs.files import write_atomically
-from vestige.runs.folder import RunError, RunFolder
+from vestige.runs.folder import RunFolder
 
 TENSORS = "samples"
-REPORT = "report.html"
 
 
 def render_report(
@@ -44,11 +42,7 @@ def render_report(
     Returns:
         HTML.
     """
-    environment = Environment(
-        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(number=_number, fixed=_fixed, percent=_percent)
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja", FILTERS).render(
         results=results,
         manifest=manifest,
         gallery=gallery(results, tensors),
@@ -58,32 +52,17 @@ def render_report(
     )
 
 
-def write_report(run: RunFolder, results: Mapping[str, Any] | None = None) -> Path:
-    """Write report.html into the run folder.
-
-    Args:
-        run: the run.
-        results: default: its results.json.
-
-    Returns:
-        The page's path.
+def write_report(run: RunFolder) -> Path:
+    """Write report.html into the folder of a finished audit.
 
     Raises:
-        RunError: the run has no results yet, or its files are not an audit's.
+        RunError: there are no results yet, or not those of an audit.
     """
-    results = run.results() if results is None else results
-    tensors = run.load_tensors(TENSORS)
-    if results is None or tensors is None:
-        raise RunError(
-            f"{run.path} has no results to report (state: {run.state}); run the same `vestige audit` again to go on."
-        )
-    try:
-        page = render_report(run.manifest, results, tensors, run.progress())
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{run.path} does not hold the results of an audit: {type(error).__name__} {error}.") from error
-    path = run.path / REPORT
-    write_atomically(path, page.encode())
-    return path
+
+    def render(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+        return render_report(manifest, results, tensors, run.progress())
+
+    return write_page(run, TENSORS, render, "the results of an audit")
 
 
 def _charts(
@@ -148,3 +127,6 @@ def _fixed(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.3g} %"
+
+
+FILTERS = {"number": _number, "fixed": _fixed, "percent": _percent}

@@ -4,12 +4,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from torch import Tensor
 
 from vestige.runs.files import write_atomically
 from vestige.runs.folder import RunError, RunFolder
 
 Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]
+
+
+def template(name: str, filters: Mapping[str, Callable[..., str]] | None = None) -> Template:
+    """A template of this package: everything that goes in is escaped, and what is missing is an error."""
+    environment = Environment(
+        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(filters or {})
+    return environment.get_template(name)
 
 
 def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path:

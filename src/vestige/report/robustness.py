@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report.figures import curves, survival, thumbnail
-from vestige.report.page import write_page
+from vestige.report.page import template, write_page
 from vestige.runs.folder import RunFolder
 
 LARGEST = 24  # samples shown
@@ -45,12 +44,9 @@ def write_robustness_report(run: RunFolder) -> Path:
 
 def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
-    environment = Environment(
-        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     standing = [results["stages"][0]["before"], *(stage["after"] for stage in results["stages"])]
     names = ["clean", *(stage["name"] for stage in results["stages"])]
-    return environment.get_template("robustness.html.jinja").render(
+    return template("robustness.html.jinja").render(
         results=results,
         manifest=manifest,
         triples=_triples(results, tensors),

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report.figures import recovered_shares, thumbnail
-from vestige.report.page import write_page
+from vestige.report.page import template, write_page
 from vestige.runs.folder import RunFolder
 
 PHASES = ("before", "after", "retrained")
@@ -52,16 +51,13 @@ def write_unlearning_report(run: RunFolder) -> Path:
 
 def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
-    environment = Environment(
-        loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     attacks, gone = results["attacks"], set(results["forgotten"])
     shares = {
         "forgotten": [attacks[phase]["forgotten"] / results["n_forgotten"] for phase in PHASES],
         "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in PHASES],
     }
     kept = [i for i in range(len(tensors["truth"])) if i not in gone]
-    return environment.get_template("unlearning.html.jinja").render(
+    return template("unlearning.html.jinja").render(
         results=results,
         manifest=manifest,
         forgotten=[_row(i, results, tensors) for i in results["forgotten"]],
