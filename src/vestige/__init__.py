@@ -32,6 +32,7 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -130,6 +131,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.radius import WidthBounds as WidthBounds
+    from vestige.construct.radius import max_robust_radius as max_robust_radius
+    from vestige.construct.radius import width_bounds as width_bounds
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate
