@@ -1,7 +1,7 @@
 """Every construction keeps its own certificate, and an independent look at its file agrees; null networks do neither.
 
 A row is a function without arguments that constructs something small. The null networks take the place of its network
-and leave the specification as it is: zeros, a constant, and the network with its outputs moved by one last bit more than
+and leave the specification as it is: zeros, a constant, and the network with outputs moved by one last bit more than
 the specification allows.
 """
 
