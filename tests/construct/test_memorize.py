@@ -262,6 +262,19 @@ def test_real_targets_are_rounded_and_the_error_is_said():
     assert errors[0] > 4 * errors[1] > 16 * errors[2] > 0
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.int64, np.float64, np.int64])
+def test_the_specification_is_a_copy(kind):
+    """What becomes of the arrays afterwards does not change what the network has to do."""
+    if isinstance(kind, torch.dtype):
+        x, y = torch.arange(5, dtype=kind)[:, None], torch.arange(5, dtype=kind)
+    else:
+        x, y = np.arange(5, dtype=kind)[:, None], np.arange(5, dtype=kind)
+    made = memorize(x, y)
+    x += 7
+    y += 1
+    assert made.verify().holds
+
+
 def test_equal_seeds_give_equal_networks_and_others_others():
     x, y = drawn(40, 3, 4)
     networks = [memorize(x, y, generator=torch.Generator().manual_seed(s)).network for s in (1, 1, 2)]
