@@ -2,6 +2,9 @@
 
 import typer
 
+from vestige.cli.construct_memorize import memorize
+
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
 )
+construct.command()(memorize)
