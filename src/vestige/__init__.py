@@ -35,6 +35,7 @@ _HOME = {
     "construct.check": ("verify_construction",),
     "construct.files": ("load_construction", "save_construction"),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
+    "construct.robust": ("memorize_robustly",),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -139,6 +140,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds
+    from vestige.construct.robust import memorize_robustly as memorize_robustly
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vestige.construct.check_balls import ball_claims_again
 from vestige.construct.recompute import sizes_of, values_at
 from vestige.construct.stored import Stored, read_stored
 from vestige.core.claims import Certificate, Claim
@@ -107,4 +108,5 @@ def _upwards(value: Fraction) -> float | int:
 
 DERIVE: Mapping[str, Callable[[Stored, int | None, OnStep | None], tuple[Claim, ...]]] = {
     "interpolation": _interpolation,
+    "balls": ball_claims_again,
 }

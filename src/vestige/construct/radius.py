@@ -73,7 +73,7 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"{len(x)} points come with labels of shape {tuple(y.shape)}, {y.dtype}; one number a point is needed."
         )
-    if x.is_complex() or (not x.is_floating_point() and bool((x.abs() > 2**53).any())):
+    if x.is_complex() or (not x.is_floating_point() and bool((x.double().abs() > 2**53).any())):
         raise ValueError(f"x is {x.dtype}; real values that float64 holds are needed. Divide large integers first.")
     rows = x.detach().cpu().reshape(len(x), -1).double()
     for name, values in (("x", rows), ("y", y.detach().cpu().double())):
@@ -121,12 +121,12 @@ def max_robust_radius(
     2.5
     """
     rows = check_points(x, y)
-    apart, first, second = closest_pair(rows, y, read_norm(norm))
-    refuse_conflict(apart, first, second, y)
+    apart, *pair = closest_pair(rows, y, read_norm(norm))
+    refuse_conflict(apart, pair, y)
     return apart / 2
 
 
-def refuse_conflict(apart: float, first: int, second: int, y: Tensor) -> None:
+def refuse_conflict(apart: float, pair: list[int], y: Tensor) -> None:
     """Refuse two equal points with different labels.
 
     Raises:
@@ -134,8 +134,8 @@ def refuse_conflict(apart: float, first: int, second: int, y: Tensor) -> None:
     """
     if apart == 0:
         raise ValueError(
-            f"points {first} and {second} are equal, with labels {y[first].item()} and {y[second].item()}; no function "
-            "has both. Remove one, or give both the same label."
+            f"points {pair[0]} and {pair[1]} are equal, with labels {y[pair[0]].item()} and {y[pair[1]].item()}; no "
+            "function has both. Remove one, or give both the same label."
         )
 
 
