@@ -32,6 +32,7 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.balls": ("Balls",),
     "construct.check": ("verify_construction",),
     "construct.files": ("load_construction", "save_construction"),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
@@ -134,6 +135,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.balls import Balls as Balls
     from vestige.construct.check import verify_construction as verify_construction
     from vestige.construct.files import load_construction as load_construction
     from vestige.construct.files import save_construction as save_construction
