@@ -162,6 +162,7 @@ def test_the_numbers_are_read_off_the_layers(made):
         lambda d, t: t.update({"specification.targets": t["specification.targets"][:1]}),
         lambda d, t: t.update({"specification.points": t["specification.points"][:, :1].contiguous()}),
         lambda d, t: t.update({"specification.points": t["specification.points"][:0]}),
+        lambda d, t: t["specification.points"].zero_(),
     ],
 )
 def test_specifications_that_are_none_are_refused(tmp_path, change):

@@ -348,8 +348,8 @@ def test_networks_that_do_nothing_and_changed_ones_fail():
         ({"radius": "large"}, "a positive number or 'max'"),
         ({"width": 3}, "4 to 4 are allowed in dimension 1"),
         ({"norm": 0}, "from 1 to inf"),
-        ({"projection": "magic"}, "magic"),
-        ({"layout": "magic"}, "magic"),
+        ({"projection": "magic"}, "'magic' given; allowed are random, optimized, identity"),
+        ({"layout": "magic"}, "'magic' given; allowed are narrow, parallel"),
     ],
 )
 def test_bad_input_is_named(change, message):

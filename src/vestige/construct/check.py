@@ -49,7 +49,7 @@ def verify_construction(path: Path | str, *, points: int | None = None, on_step:
         )
     try:
         demanded = DERIVE[stored.kind](stored, points, on_step)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
     return Certificate((*_all(stored, demanded), Claim(DIGEST, 0, int(not stored.intact), "SHA-256 of the content")))
 

@@ -8,6 +8,7 @@ m + 6; this one, with its constants, is derived here and proved for each network
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import TypeVar
 
 import torch
 from jaxtyping import Shaped
@@ -31,6 +32,7 @@ NEAR = Fraction(99, 100)  # of the largest radius: the last percent costs as man
 SMALLEST_WIDTH, BESIDE = 4, 3
 PER_LOG = 4  # projected dimensions a unit of log N: then N^(-2/m) is e^(-1/2)
 LARGEST_NEURONS = 4_000_000
+Choice = TypeVar("Choice", Projection, Layout)
 
 
 def memorize_robustly(
@@ -82,7 +84,7 @@ def memorize_robustly(
     apart, *pair = closest_pair(rows, labels, p)
     refuse_conflict(apart, pair, labels)
     wanted = _wanted_radius(radius, apart, pair)
-    kind, arrangement = Projection(projection), Layout(layout)
+    kind, arrangement = _choice(Projection, "projection", projection), _choice(Layout, "layout", layout)
     if math.isinf(apart):
         return _constant(rows, labels, wanted, p, on_step)
     kept = _distinct(rows)
@@ -116,6 +118,13 @@ def memorize_robustly(
         (PAPER,),
         _numbers(plan, chosen, centres, used, apart, bits),
     )
+
+
+def _choice(kind: type[Choice], name: str, given: str) -> Choice:
+    try:
+        return kind(given)
+    except ValueError:
+        raise ValueError(f"{name}={given!r} given; allowed are {', '.join(kind)}.") from None
 
 
 def _largest(chosen: FirstLayer, centres: Centres) -> Fraction:
