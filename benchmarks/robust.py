@@ -126,8 +126,8 @@ def trained(n: int, width: int) -> None:
             held = float((distance > numbers["radius"]).double().mean())
             print(
                 f"{name}, {hidden} hidden layers of {width}: {right:.0%} right; nearest adversarial example "
-                f"{float(distance.min()):.3f}, median {float(distance.median()):.3f}; {held:.0%} of samples hold at the "
-                f"constructed radius; {time.process_time() - begun:.0f} s",
+                f"{float(distance.min()):.3f}, median {float(distance.median()):.3f}; {held:.0%} of samples hold at "
+                f"the constructed radius; {time.process_time() - begun:.0f} s",
                 flush=True,
             )
 
