@@ -91,7 +91,7 @@ def test_left_out_claims_are_made_all_the_same(made, tmp_path):
     assert {"points off target", "radius", "limit + 1 / slope", DIFFER} <= names and not failed(path)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_last_bit_of_any_weight_is_caught_even_with_a_new_digest(made, tmp_path, data):
     path = tmp_path / "net.safetensors"

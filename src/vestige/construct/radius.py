@@ -6,8 +6,8 @@ its input through a first layer of rank k, so that it also needs those points ap
 R^d, delta apart in l_2, and rho = r / delta, with a_p = d^max(0, 1/2 - 1/p), the worst case allows
 
     rho a_p < (1/2) e^(-1/2) sqrt(m / d) N^(-2/m)      at width m + 3     (a random projection to R^m, derived here)
-    rho a_p <= (1/4) e^(-1/2) sqrt((k-6) / d) N^(-2/(k-6))  at width k    (the paper's, Theorem 4.4)
-    rho <= 4832 N^(-2/k)                                is forced by a width k < d, for large N (the paper's)
+    rho a_p <= (1/4) e^(-1/2) sqrt((k-6) / d) N^(-2/(k-6))  at width k    (the paper's, as later work restates it)
+    rho <= 4832 N^(-2/k)                                is forced by a width k < d, for large N (likewise)
     k >= 4 rho^2 min(N - 1, d)                          is forced by the points 0, e_1, .., e_d (derived here)
 
 where for p < 2 the last two take rho / d^(1/p - 1/2).
