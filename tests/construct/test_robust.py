@@ -368,8 +368,10 @@ def test_what_a_first_layer_does_not_allow_is_refused_with_what_would_work():
         memorize_robustly(torch.randn(100, 200), torch.arange(100), projection="identity")
 
 
-def test_float_points_are_taken_as_numpy_gives_them():
+def test_the_specification_is_a_copy_of_the_points():
     x, y = gaussian()
-    made = memorize_robustly(x, y, width=6)
+    made = memorize_robustly(x, y, width=5, layout="parallel")
     assert isinstance(made.specification, Balls)
-    assert np.array_equal(made.specification.points, x.numpy())
+    before = x.clone().numpy()
+    x.zero_(), y.zero_()
+    assert np.array_equal(made.specification.points, before) and made.verify().holds

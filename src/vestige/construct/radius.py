@@ -62,7 +62,7 @@ def read_norm(norm: float | int | str) -> float:
 
 
 def check_points(x: Tensor, y: Tensor) -> Tensor:
-    """The points as rows in float64, which holds every value of a narrower type exactly.
+    """A copy of the points as rows in float64, which holds every value of a narrower type exactly.
 
     Raises:
         ValueError: no points, other labels than one finite number a point, values that are not finite.
@@ -75,7 +75,7 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
         )
     if x.is_complex() or (not x.is_floating_point() and bool((x.double().abs() > 2**53).any())):
         raise ValueError(f"x is {x.dtype}; real values that float64 holds are needed. Divide large integers first.")
-    rows = x.detach().cpu().reshape(len(x), -1).double()
+    rows = x.detach().cpu().reshape(len(x), -1).double().clone()
     for name, values in (("x", rows), ("y", y.detach().cpu().double())):
         if not bool(torch.isfinite(values).all()):
             raise ValueError(

@@ -80,7 +80,7 @@ def memorize_robustly(
         [1, 2, 1]
     """
     rows, p = check_points(x, y), read_norm(norm)
-    labels = y.detach().cpu()
+    labels = y.detach().cpu().clone()
     apart, *pair = closest_pair(rows, labels, p)
     refuse_conflict(apart, pair, labels)
     wanted = _wanted_radius(radius, apart, pair)
@@ -88,13 +88,13 @@ def memorize_robustly(
     if math.isinf(apart):
         return _constant(rows, labels, wanted, p, on_step)
     kept = _distinct(rows)
-    m, widest = _dimension(width, kind, len(kept), rows.shape[1])
-    chosen = choose_first_layer(rows[kept], labels[kept], m, p, kind, generator, on_step)
-    centres = _centres(chosen, rows[kept], labels[kept])
-    while width is None and wanted is not None and not wanted < _largest(chosen, centres) and m < widest:
-        m = min(2 * m, widest)
+    m = _dimension(width, kind, len(kept), rows.shape[1])
+    while True:
         chosen = choose_first_layer(rows[kept], labels[kept], m, p, kind, generator, on_step)
-        centres = _centres(chosen, rows[kept], labels[kept])
+        centres = centres_of(*chosen.images(rows[kept]), labels[kept].tolist(), chosen.norm)
+        if width is not None or wanted is None or wanted < _largest(chosen, centres) or m == rows.shape[1]:
+            break
+        m = min(2 * m, rows.shape[1])
     used = _used_radius(wanted, _largest(chosen, centres), apart / 2, [kept[k] for k in centres.pair], m)
     numbers = choose_thresholds(centres, chosen.gain * Fraction(used) + centres.offset, chosen.norm)
     _refuse_size(len(kept), m, numbers.knots, arrangement)
@@ -153,8 +153,8 @@ def _wanted_radius(radius: float | int | str, apart: float, pair: list[int]) -> 
     return float(radius)
 
 
-def _dimension(width: int | None, kind: Projection, n: int, d: int) -> tuple[int, int]:
-    """(m, the largest m that may be tried)."""
+def _dimension(width: int | None, kind: Projection, n: int, d: int) -> int:
+    """m, the first to be tried."""
     if width is not None and width < SMALLEST_WIDTH:
         raise ValueError(f"width={width} given; {SMALLEST_WIDTH} to {d + BESIDE} are allowed in dimension {d}.")
     if kind is Projection.IDENTITY and width is not None and width < d + BESIDE:
@@ -162,14 +162,9 @@ def _dimension(width: int | None, kind: Projection, n: int, d: int) -> tuple[int
             f"width={width} given with the identity, which carries all {d} coordinates; {d + BESIDE} is needed, or "
             "projection='optimized'."
         )
-    if width is not None or kind is Projection.IDENTITY:
-        return min(d, width - BESIDE if width is not None else d), d
-    return min(d, max(1, math.ceil(PER_LOG * math.log(n)))), d
-
-
-def _centres(chosen: FirstLayer, rows: Tensor, labels: Tensor) -> Centres:
-    images, exponent = chosen.images(rows)
-    return centres_of(images, exponent, labels.tolist(), chosen.norm)
+    if kind is Projection.IDENTITY:
+        return d
+    return min(d, math.ceil(PER_LOG * math.log(n)) if width is None else width - BESIDE)
 
 
 def _used_radius(wanted: float | None, largest: Fraction, ceiling: float, pair: list[int], m: int) -> float:

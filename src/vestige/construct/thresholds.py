@@ -95,7 +95,8 @@ def least_apart(points: NDArray[np.object_], labels: list, p: float) -> tuple[in
     reach = max(abs(int(v)) for v in points.flat) * 2
     fits = (reach * reach if p == 2 else reach) * points.shape[1] < 1 << 62
     numbers = points.astype(np.int64 if fits else object)
-    codes = np.array([labels.index(label) for label in labels])
+    names = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    codes = np.array([names[label] for label in labels])
     best, pair = None, (0, 0)
     for i in range(len(numbers) - 1):
         others = np.flatnonzero(codes[i + 1 :] != codes[i]) + i + 1
