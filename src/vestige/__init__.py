@@ -34,8 +34,13 @@ _HOME = {
     "attack.targets": ("Order", "rank_targets"),
     "construct.balls": ("Balls",),
     "construct.check": ("verify_construction",),
+    "construct.compose": ("in_parallel", "in_series"),
+    "construct.exact": ("ExactNetwork",),
     "construct.files": ("load_construction", "save_construction"),
+    "construct.lower_bound": ("memorization_lower_bound",),
+    "construct.memorize": ("Memorization", "memorize"),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
+    "construct.result": ("Construction", "Interpolation"),
     "construct.robust": ("memorize_robustly",),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
@@ -137,11 +142,19 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.targets import rank_targets as rank_targets
     from vestige.construct.balls import Balls as Balls
     from vestige.construct.check import verify_construction as verify_construction
+    from vestige.construct.compose import in_parallel as in_parallel
+    from vestige.construct.compose import in_series as in_series
+    from vestige.construct.exact import ExactNetwork as ExactNetwork
     from vestige.construct.files import load_construction as load_construction
     from vestige.construct.files import save_construction as save_construction
+    from vestige.construct.lower_bound import memorization_lower_bound as memorization_lower_bound
+    from vestige.construct.memorize import Memorization as Memorization
+    from vestige.construct.memorize import memorize as memorize
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds
+    from vestige.construct.result import Construction as Construction
+    from vestige.construct.result import Interpolation as Interpolation
     from vestige.construct.robust import memorize_robustly as memorize_robustly
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vestige.construct import evaluate as evaluation
 from vestige.construct.compose import in_parallel, in_series, pass_through
 from vestige.construct.evaluate import evaluate
 from vestige.construct.exact import ExactNetwork
@@ -70,6 +71,15 @@ def test_points_that_share_a_code_word_are_computed_with_once_and_right():
     last = [({0: 1, 1: -5, 2: 7}, 0)]
     network = ExactNetwork((layer(2, rows), layer(2, mixed), layer(3, last)))
     points = [[i, i % 4] for i in range(64)]
+    assert network(points).tolist() == [reference(network, point) for point in points]
+
+
+@pytest.mark.parametrize("big", [int, pytest.param(None, id="whatever is installed")])
+def test_it_works_with_integers_of_python(monkeypatch, big):
+    if big is not None:
+        monkeypatch.setattr(evaluation, "big", big)
+    network = ExactNetwork((layer(1, [({0: 3**90}, -(5**60))]), layer(1, [({0: Fraction(1, 2**99)}, 1)])))
+    points = [[k] for k in range(-3, 4)]
     assert network(points).tolist() == [reference(network, point) for point in points]
 
 

@@ -373,5 +373,6 @@ def test_the_specification_is_a_copy_of_the_points():
     made = memorize_robustly(x, y, width=5, layout="parallel")
     assert isinstance(made.specification, Balls)
     before = x.clone().numpy()
-    x.zero_(), y.zero_()
+    x.zero_()
+    y.zero_()
     assert np.array_equal(made.specification.points, before) and made.verify().holds

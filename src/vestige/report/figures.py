@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -131,15 +131,19 @@ def curves(
     """
     figure, axes = _axes(xlabel, ylabel)
     styles = zip((BLUE, ORANGE, GREY) * len(series), "os^" * len(series), strict=True)
-    for (colour, marker), (name, values) in zip(styles, series.items(), strict=False):
+    for k, ((colour, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4, label=name)
+            (line,) = axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4)
+            line.set(label=name, linestyle="-" if k < 3 else "--")  # a fourth has the colour of the first
     if level is not None:
         axes.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        if len(x) <= 8:  # their own numbers: matplotlib's between two powers of ten run into each other
+            axes.set_xticks(x, [f"{value:g}" for value in x])
+            axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator())
         axes.set_ylim(bottom=0)
