@@ -32,6 +32,7 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.balls": ("Balls",),
     "construct.check": ("verify_construction",),
     "construct.compose": ("in_parallel", "in_series"),
     "construct.exact": ("ExactNetwork",),
@@ -40,6 +41,7 @@ _HOME = {
     "construct.memorize": ("Memorization", "memorize"),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "construct.result": ("Construction", "Interpolation"),
+    "construct.robust": ("memorize_robustly",),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -138,6 +140,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.balls import Balls as Balls
     from vestige.construct.check import verify_construction as verify_construction
     from vestige.construct.compose import in_parallel as in_parallel
     from vestige.construct.compose import in_series as in_series
@@ -152,6 +155,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.construct.radius import width_bounds as width_bounds
     from vestige.construct.result import Construction as Construction
     from vestige.construct.result import Interpolation as Interpolation
+    from vestige.construct.robust import memorize_robustly as memorize_robustly
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate

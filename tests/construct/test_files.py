@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vestige.construct.check import verify_construction
 from vestige.construct.exact import ExactNetwork
 from vestige.construct.files import load_construction, save_construction
-from vestige.construct.layers import Layer, layer
+from vestige.construct.layers import Layer, Neuron, layer
 from vestige.construct.recompute import sizes_of, values_at
 from vestige.construct.result import Construction, Interpolation
 from vestige.construct.stored import FORMAT, TEXT, digest_of, read_stored
@@ -243,6 +243,12 @@ def test_hostile_text_is_refused(tmp_path, name):
     for read in (read_stored, load_construction, verify_construction):
         with pytest.raises(CheckpointError):
             read(tmp_path / "net.safetensors")
+
+
+def test_numbers_without_end_are_refused():
+    endless = tuple(Layer(1, (Neuron((0,), (3,), 0, 1 << 17),)) for _ in range(40))
+    with pytest.raises(ValueError, match="bits behind the point"):
+        values_at(endless, np.array([[1.0]]))
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,11 @@ def test_random_projections_keep_what_the_theorem_promises(m):
 
 @pytest.mark.parametrize("m", [4, 8, 16])
 def test_separation_falls_with_the_promised_slope(m):
-    sizes = [16, 32, 64, 128, 256]
+    sizes = [16, 64, 256]
     means = []
     for n in sizes:
         logs = []
-        for seed in range(12):
+        for seed in range(10):
             x, y = gaussian(n, 200, seed)
             best = random_projection(x, y, m, 2.0, draws=20, generator=draw(seed))
             logs.append(math.log(kept_share(best, x, y, 2.0) / closest_pair(x, y, 2.0)[0]))

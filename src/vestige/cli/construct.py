@@ -3,8 +3,10 @@
 import typer
 
 from vestige.cli.construct_memorize import memorize
+from vestige.cli.construct_robust import robust
 
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
 )
 construct.command()(memorize)
+construct.command()(robust)

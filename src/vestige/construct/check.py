@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vestige.construct.check_balls import ball_claims_again
 from vestige.construct.recompute import sizes_of, values_at
 from vestige.construct.stored import Stored, read_stored
 from vestige.core.claims import Certificate, Claim
@@ -48,7 +49,7 @@ def verify_construction(path: Path | str, *, points: int | None = None, on_step:
         )
     try:
         demanded = DERIVE[stored.kind](stored, points, on_step)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
     return Certificate((*_all(stored, demanded), Claim(DIGEST, 0, int(not stored.intact), "SHA-256 of the content")))
 
@@ -107,4 +108,5 @@ def _upwards(value: Fraction) -> float | int:
 
 DERIVE: Mapping[str, Callable[[Stored, int | None, OnStep | None], tuple[Claim, ...]]] = {
     "interpolation": _interpolation,
+    "balls": ball_claims_again,
 }

@@ -6,8 +6,8 @@ its input through a first layer of rank k, so that it also needs those points ap
 R^d, delta apart in l_2, and rho = r / delta, with a_p = d^max(0, 1/2 - 1/p), the worst case allows
 
     rho a_p < (1/2) e^(-1/2) sqrt(m / d) N^(-2/m)      at width m + 3     (a random projection to R^m, derived here)
-    rho a_p <= (1/4) e^(-1/2) sqrt((k-6) / d) N^(-2/(k-6))  at width k    (the paper's, Theorem 4.4)
-    rho <= 4832 N^(-2/k)                                is forced by a width k < d, for large N (the paper's)
+    rho a_p <= (1/4) e^(-1/2) sqrt((k-6) / d) N^(-2/(k-6))  at width k    (the paper's, as later work restates it)
+    rho <= 4832 N^(-2/k)                                is forced by a width k < d, for large N (likewise)
     k >= 4 rho^2 min(N - 1, d)                          is forced by the points 0, e_1, .., e_d (derived here)
 
 where for p < 2 the last two take rho / d^(1/p - 1/2).
@@ -62,7 +62,7 @@ def read_norm(norm: float | int | str) -> float:
 
 
 def check_points(x: Tensor, y: Tensor) -> Tensor:
-    """The points as rows in float64, which holds every value of a narrower type exactly.
+    """A copy of the points as rows in float64, which holds every value of a narrower type exactly.
 
     Raises:
         ValueError: no points, other labels than one finite number a point, values that are not finite.
@@ -73,9 +73,9 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"{len(x)} points come with labels of shape {tuple(y.shape)}, {y.dtype}; one number a point is needed."
         )
-    if x.is_complex() or (not x.is_floating_point() and bool((x.abs() > 2**53).any())):
+    if x.is_complex() or (not x.is_floating_point() and bool((x.double().abs() > 2**53).any())):
         raise ValueError(f"x is {x.dtype}; real values that float64 holds are needed. Divide large integers first.")
-    rows = x.detach().cpu().reshape(len(x), -1).double()
+    rows = x.detach().cpu().reshape(len(x), -1).double().clone()
     for name, values in (("x", rows), ("y", y.detach().cpu().double())):
         if not bool(torch.isfinite(values).all()):
             raise ValueError(
@@ -121,12 +121,12 @@ def max_robust_radius(
     2.5
     """
     rows = check_points(x, y)
-    apart, first, second = closest_pair(rows, y, read_norm(norm))
-    refuse_conflict(apart, first, second, y)
+    apart, *pair = closest_pair(rows, y, read_norm(norm))
+    refuse_conflict(apart, pair, y)
     return apart / 2
 
 
-def refuse_conflict(apart: float, first: int, second: int, y: Tensor) -> None:
+def refuse_conflict(apart: float, pair: list[int], y: Tensor) -> None:
     """Refuse two equal points with different labels.
 
     Raises:
@@ -134,8 +134,8 @@ def refuse_conflict(apart: float, first: int, second: int, y: Tensor) -> None:
     """
     if apart == 0:
         raise ValueError(
-            f"points {first} and {second} are equal, with labels {y[first].item()} and {y[second].item()}; no function "
-            "has both. Remove one, or give both the same label."
+            f"points {pair[0]} and {pair[1]} are equal, with labels {y[pair[0]].item()} and {y[pair[1]].item()}; no "
+            "function has both. Remove one, or give both the same label."
         )
 
 

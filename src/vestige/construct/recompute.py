@@ -15,6 +15,7 @@ from vestige.core.outcome import Step
 
 Column = tuple[NDArray[np.object_], int]  # integers and e: the values are integers / 2**e
 CHUNK = 2000  # points at a time
+FINEST = 1 << 22  # bits behind the point: a file must not make this compute without end
 
 
 def values_at(
@@ -66,6 +67,8 @@ def _neuron(row, columns: list[Column], depth: int) -> Column:
     below = common + row.shift
     every = int(np.bitwise_or.reduce(total))
     spare = min(below, (every & -every).bit_length() - 1 if every else below)
+    if below - spare > FINEST:
+        raise ValueError(f"a value has {below - spare:,} bits behind the point; up to {FINEST:,} are computed with")
     return (total >> spare if spare > 0 else total), below - spare
 
 

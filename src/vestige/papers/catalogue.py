@@ -80,7 +80,7 @@ CONSTRUCT = (
     Record(
         paper("2502.11162"),
         ("memorize_robustly", "max_robust_radius", "width_bounds"),
-        "missing: memorisation that keeps its labels inside a ball around every point",
+        "works: labels kept exactly in a ball around every point, at width m + 3, proved; any l_p, found projections",
     ),
     Record(
         paper("2202.03841"),
