@@ -1,0 +1,68 @@
+"""Writing a ReLU network down as a programme on named registers.
+
+A register's next value is an affine form in the current ones; `tick` ends a layer, after which every register holds the
+positive part of its form. Forms that need no ReLU are never given a layer of their own, so steps fuse by themselves.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+Number = int | Fraction
+Form = dict[str, Number]
+Row = tuple[dict[int, Number], Number]
+ONE = ""  # the constant's key in a form
+
+
+def total(*terms: tuple[Number, Mapping[str, Number]]) -> Form:
+    """The linear combination of forms, without zeros.
+
+    >>> total((2, {"x": 1, ONE: 3}), (-1, {"x": 2, "y": 1}))
+    {'': 6, 'y': -1}
+    """
+    result: Form = {}
+    for factor, form in terms:
+        for name, coefficient in form.items():
+            result[name] = result.get(name, 0) + factor * coefficient
+    return {name: coefficient for name, coefficient in result.items() if coefficient}
+
+
+@dataclass
+class Registers:
+    """A network under construction.
+
+    Args:
+        forms: what each register will hold after the next tick; a register that is left out is gone.
+        layers: finished layers, each with the names that it reads and its forms.
+    """
+
+    forms: dict[str, Form]
+    reads: list[str]
+    layers: list[tuple[list[str], dict[str, Form]]] = field(default_factory=list)
+
+    def tick(self) -> None:
+        """End the layer: each register holds relu(form), and its form is itself."""
+        self.layers.append((self.reads, self.forms))
+        self.reads = list(self.forms)
+        self.forms = {name: {name: 1} for name in self.forms}
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Drop all registers but these."""
+        kept = set(names)
+        self.forms = {name: form for name, form in self.forms.items() if name in kept}
+
+    def rows(self, outputs: Iterable[Form]) -> list[list[Row]]:
+        """All layers as rows of {column: weight} and a bias, the outputs as the last, affine one."""
+        named = [(reads, list(forms.values())) for reads, forms in [*self.layers]]
+        return [_rows(reads, forms) for reads, forms in [*named, (self.reads, list(outputs))]]
+
+
+def start(inputs: Iterable[str]) -> Registers:
+    """A network that reads these inputs, which may be negative; nothing is computed yet."""
+    names = list(inputs)
+    return Registers({}, names)
+
+
+def _rows(reads: list[str], forms: list[Form]) -> list[Row]:
+    place = {name: k for k, name in enumerate(reads)}
+    return [({place[n]: c for n, c in form.items() if n != ONE}, form.get(ONE, 0)) for form in forms]
