@@ -139,6 +139,28 @@ def _range(
     return least, most
 
 
+def integer_outputs(fixed: FixedPoint, points: NDArray[np.float64]) -> NDArray[np.object_]:
+    """(n, outputs) Fractions: the chain in integers, layer by layer, which is what its network must give.
+
+    Raises:
+        AssertionError: a value is longer than its field, which the static bounds rule out.
+    """
+    unit, middle = 1 << fixed.bits, 1 << (fixed.bits + fixed.shift)
+    outputs = np.empty((len(points), len(fixed.layers[-1].biases)), dtype=object)
+    for place, point in enumerate(points.tolist()):
+        values = [math.floor(Fraction(t) * unit) + middle for t in point]
+        for layer in fixed.layers:
+            assert 0 <= min(values) and max(values).bit_length() <= layer.fields
+            read = [value >> layer.dropped for value in values]
+            sums = [
+                sum(v * w for v, w in zip(read, row, strict=True)) + constant
+                for row, constant in zip(layer.weights, layer.biases, strict=True)
+            ]
+            values = [max(0, value) for value in sums]
+        outputs[place] = [Fraction(value, unit * unit) for value in sums]
+    return outputs
+
+
 def paper_bits(chain: ReluChain, box: float, epsilon: float) -> tuple[float, float]:
     """c0 and c of theorem 13: 2 L log2(5 A B n d / epsilon), and 2 c0 + log2(2 A d) + L log2((n + 1) B)."""
     largest = max(float(abs(values).max(initial=0)) for values in (*chain.weights, *chain.biases))

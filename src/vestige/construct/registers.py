@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from vestige.construct.exact import ExactNetwork
+from vestige.construct.layers import layer
+
 Number = int | Fraction
 Form = dict[str, Number]
 Row = tuple[dict[int, Number], Number]
@@ -66,3 +69,9 @@ def start(inputs: Iterable[str]) -> Registers:
 def _rows(reads: list[str], forms: list[Form]) -> list[Row]:
     place = {name: k for k, name in enumerate(reads)}
     return [({place[n]: c for n, c in form.items() if n != ONE}, form.get(ONE, 0)) for form in forms]
+
+
+def to_network(rows: list[list[Row]], inputs: int) -> ExactNetwork:
+    """The rows as a network; every number must be an integer over a power of two."""
+    widths = [inputs, *(len(layer_rows) for layer_rows in rows)]
+    return ExactNetwork(tuple(layer(size, layer_rows) for size, layer_rows in zip(widths, rows, strict=False)))
