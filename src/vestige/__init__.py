@@ -32,6 +32,9 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.check": ("verify_construction",),
+    "construct.files": ("load_construction", "save_construction"),
+    "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -130,6 +133,12 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.check import verify_construction as verify_construction
+    from vestige.construct.files import load_construction as load_construction
+    from vestige.construct.files import save_construction as save_construction
+    from vestige.construct.radius import WidthBounds as WidthBounds
+    from vestige.construct.radius import max_robust_radius as max_robust_radius
+    from vestige.construct.radius import width_bounds as width_bounds
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate
