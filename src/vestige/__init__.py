@@ -34,6 +34,7 @@ _HOME = {
     "attack.targets": ("Order", "rank_targets"),
     "construct.check": ("verify_construction",),
     "construct.files": ("load_construction", "save_construction"),
+    "construct.narrow": ("narrow",),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
@@ -136,6 +137,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.construct.check import verify_construction as verify_construction
     from vestige.construct.files import load_construction as load_construction
     from vestige.construct.files import save_construction as save_construction
+    from vestige.construct.narrow import narrow as narrow
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds

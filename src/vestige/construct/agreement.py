@@ -1,5 +1,6 @@
 """What a narrow network must do: agree with its target, at stored inputs exactly checked, and wherever it is safe."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
@@ -37,10 +38,10 @@ class SafeRegion:
         below = np.ceil(scaled) - scaled
         return ((abs(x) <= self.box) & ((below == 0) | (below >= float(self.ramp)))).all(1)
 
-    def unsafe_probability(self, inputs: int, density: float) -> float:
-        """Upper bound for inputs in the box whose density is nowhere larger."""
-        unit = 2.0**-self.bits
-        return inputs * density * (2 * self.box) ** inputs * float(self.ramp) * (1 + unit / (2 * self.box))
+    def unsafe_probability(self, inputs: int, density: float) -> Fraction:
+        """Upper bound for inputs in the box whose density is nowhere larger: one strip a step and coordinate."""
+        side = 2 * Fraction(self.box)
+        return inputs * Fraction(density) * side ** (inputs - 1) * self.ramp * (side + Fraction(1, 1 << self.bits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ class Agreement:
         box: where else it is promised, as in `SafeRegion`; None for everywhere.
         bits: likewise.
         ramp: likewise.
+        density: inputs elsewhere have at most probability delta under any distribution that is nowhere denser.
+        delta: likewise.
     """
 
     target: ExactNetwork
@@ -68,6 +71,8 @@ class Agreement:
     box: float | None = None
     bits: int | None = None
     ramp: Fraction | None = None
+    density: float | None = None
+    delta: float | None = None
     kind: ClassVar[str] = "narrow"
 
     @property
@@ -92,10 +97,9 @@ class Agreement:
         found = network(self.points, on_step=on_step)
         errors = self.errors(found)
         worst = max(errors)
-        measured = max(float(worst), 5e-324) if worst else 0  # what is not equal never looks it
         claims = (
             Claim("inputs where it is off", 0, sum(not error <= self.tolerance for error in errors), self.source),
-            Claim("largest error", float(self.tolerance), measured, self.source),
+            Claim("largest error", float(self.tolerance), upwards(worst), self.source),
         )
         if self.values is None:
             return claims
@@ -106,6 +110,18 @@ class Agreement:
         """Largest |output - target| over the size, at each stored input."""
         rows = zip(found, self.target(self.points), self.sizes, strict=True)
         return [max(abs(a - b) for a, b in zip(f, w, strict=True)) / Fraction(float(s)) for f, w, s in rows]
+
+
+def upwards(value: Fraction) -> float | int:
+    """As a float that is not smaller: what is not equal never looks it.
+
+    >>> upwards(Fraction(1, 3)) > Fraction(1, 3), upwards(Fraction(2))
+    (True, 2)
+    """
+    if value.denominator == 1:
+        return int(value)
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
 
 
 def flat_points(x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."], inputs: int) -> NDArray[np.float64]:

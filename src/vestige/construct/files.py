@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vestige.construct.agreement import Agreement
 from vestige.construct.exact import ExactNetwork
 from vestige.construct.layers import Layer
 from vestige.construct.result import Construction, Interpolation, Specification
@@ -18,7 +19,7 @@ from vestige.core.outcome import Outcome
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import CheckpointError
 
-KINDS: tuple[type[Specification], ...] = (Interpolation,)
+KINDS: tuple[type[Specification], ...] = (Agreement, Interpolation)
 
 
 def save_construction(construction: Construction, path: Path | str) -> None:

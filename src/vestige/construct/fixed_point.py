@@ -13,13 +13,12 @@ by (5 n B)^l A sqrt(d) q.
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestige.construct.relu_chain import ReluChain
-
-ROUNDING = 1 + 2.0**-30  # on sums of positive float64 numbers: their own rounding is far less
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,12 @@ class FixedLayer:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """The chain in integers; outputs are in units of 4**-bits."""
+    """The chain in integers; outputs are in units of 4**-bits, and at most `error` from the chain's on safe inputs."""
 
     layers: tuple[FixedLayer, ...]
     bits: int
     shift: int
-    error: float
+    error: Fraction
 
     @property
     def field(self) -> int:
@@ -74,32 +73,39 @@ def fewest_bits(chain: ReluChain, box: float, epsilon: float) -> int:
     """The smallest c0 at which the error is certified to be at most epsilon.
 
     Raises:
-        ValueError: none up to 1000 bits.
+        ValueError: none up to 900 bits.
     """
     least = max(1, -shift_exponent(box))
-    found = next((bits for bits in range(least, 1001) if error_bound(chain, box, bits) <= epsilon), None)
-    if found is None:
-        raise ValueError(
-            f"epsilon={epsilon:g} given; 1000 bits behind the point are not enough for it. The certified error at 900 "
-            f"is {error_bound(chain, box, 900):.3g}; a larger epsilon would work."
-        )
-    return found
+    for bits in range(least, 901):
+        if error_bound(chain, box, bits, float) <= epsilon and error_bound(chain, box, bits) <= Fraction(epsilon):
+            return bits
+    raise ValueError(
+        f"epsilon={epsilon:g} given; 900 bits behind the point are not enough for it. Their certified error is "
+        f"{float(error_bound(chain, box, 900)):.3g}: a larger epsilon would work."
+    )
 
 
-def error_bound(chain: ReluChain, box: float, bits: int) -> float:
-    """Largest possible |output in integers - output| over safe inputs in the box."""
-    unit = 2.0**-bits
-    low, high = np.full(chain.inputs, -box), np.full(chain.inputs, box)
-    error = np.zeros(chain.inputs)
-    for weight, bias in zip(chain.weights, chain.biases, strict=True):
-        stored, off = _rounded(weight, bits)
-        size = np.maximum(abs(low), abs(high))
-        error = ROUNDING * (stored @ (error + unit) + off @ size + unit * unit)
+def error_bound(chain: ReluChain, box: float, bits: int, number: type[Fraction] | type[float] = Fraction) -> Any:
+    """Largest possible |output in integers - output| over safe inputs in the box.
+
+    Args:
+        chain: the target.
+        box: largest coordinate.
+        bits: c0.
+        number: Fraction for the bound, float for a first look at it.
+    """
+    to: Any = np.frompyfunc(number, 1, 1)
+    unit, side = number(Fraction(1, 1 << bits)), number(Fraction(box))
+    low: Any = np.full(chain.inputs, -side)
+    high: Any = np.full(chain.inputs, side)
+    error: Any = np.full(chain.inputs, 0 * side)
+    for floats, constants in zip(chain.weights, chain.biases, strict=True):
+        weight, bias, (stored, off) = to(floats), to(constants), _rounded(floats, bits)
+        error = to(stored) @ (error + unit) + to(off) @ np.maximum(abs(low), abs(high)) + unit * unit
         positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
         low, high = positive @ low + negative @ high + bias, positive @ high + negative @ low + bias
-        slack = (ROUNDING - 1) * (abs(weight) @ size + abs(bias))
-        low, high = np.maximum(low - slack, 0), np.maximum(high + slack, 0)
-    return float(error.max())
+        low, high = np.maximum(low, 0), np.maximum(high, 0)
+    return error.max()
 
 
 def _rounded(weight: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

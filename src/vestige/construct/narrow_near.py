@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestige.construct.agreement import Agreement, SafeRegion, exact_chain
+from vestige.construct.agreement import Agreement, SafeRegion, exact_chain, upwards
 from vestige.construct.bit_narrow import NarrowWidth, bit_depth, bit_rows, bit_width
 from vestige.construct.bounded import bounded_depth, bounded_rows, largest_weight
 from vestige.construct.fixed_point import fewest_bits, fixed_point, integer_outputs, paper_bits
@@ -94,18 +94,21 @@ def narrow_near(
     fixed, region = fixed_point(chain, wanted.box, bits), _region(chain.inputs, bits, wanted)
     refuse_depth(bit_depth(fixed, width), max_depth, "A larger epsilon")
     rows = bit_rows(fixed, width, region.ramp)
+    unsafe = region.unsafe_probability(chain.inputs, wanted.density)
     c0, c = paper_bits(chain, wanted.box, wanted.epsilon)
     claims = [
         Claim("width", bit_width(chain.inputs, chain.outputs, width), max(map(len, rows[:-1])), THEOREM[width]),
         Claim("bits behind the point, c0", c0, bits, "Theorem 13"),
         Claim("bits a field, c", c, fixed.field, "Theorem 13"),
-        Claim("error on safe inputs, proved", wanted.epsilon, fixed.error, THEOREM[width]),
-        Claim("probability of unsafe inputs, proved", wanted.delta, _unsafe(region, chain, wanted), THEOREM[width]),
+        Claim("error on safe inputs, proved", wanted.epsilon, upwards(fixed.error), THEOREM[width]),
+        Claim("probability of unsafe inputs, proved", wanted.delta, upwards(unsafe), THEOREM[width]),
     ]
     if wanted.weight_bound is not None:
         refuse_depth(bounded_depth(rows, wanted.weight_bound), max_depth, "A larger weight_bound or epsilon")
         rows = bounded_rows(rows, wanted.weight_bound)
-        claims.append(Claim("largest weight", wanted.weight_bound, float(largest_weight(rows)), "Corollary 3"))
+        claims.append(
+            Claim("largest weight", wanted.weight_bound, upwards(Fraction(largest_weight(rows))), "Corollary 3")
+        )
     network = to_network(rows, chain.inputs)
     kept, share = _safe_points(chain.inputs, points, region, generator)
     specification = Agreement(
@@ -118,6 +121,8 @@ def narrow_near(
         region.box,
         region.bits,
         region.ramp,
+        wanted.density,
+        wanted.delta,
     )
     checked = specification.check(network, on_step=on_step)
     claims.extend(checked)
@@ -127,7 +132,7 @@ def narrow_near(
         "epsilon": wanted.epsilon,
         "delta": wanted.delta,
         "box": wanted.box,
-        "predicted error": fixed.error,
+        "predicted error": upwards(fixed.error),
         "measured error": checked[1].measured,
         "share of unsafe inputs": share,
         "paper c0": c0,
@@ -141,13 +146,11 @@ def narrow_near(
 
 def _region(inputs: int, bits: int, wanted: Promise) -> SafeRegion:
     """The widest ramp, a power of two, whose unsafe inputs have a probability of at most delta."""
+    delta, halvings = Fraction(wanted.delta), 1
     whole = SafeRegion(wanted.box, bits, Fraction(1)).unsafe_probability(inputs, wanted.density)
-    halvings = max(1, math.ceil(math.log2(whole / wanted.delta)))
+    while whole > delta * (1 << halvings):
+        halvings += 1
     return SafeRegion(wanted.box, bits, Fraction(1, 1 << halvings))
-
-
-def _unsafe(region: SafeRegion, chain: ReluChain, wanted: Promise) -> float:
-    return region.unsafe_probability(chain.inputs, wanted.density)
 
 
 def _safe_points(
