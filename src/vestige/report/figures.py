@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -140,6 +140,9 @@ def curves(
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        if len(x) <= 8:  # their own numbers: matplotlib's between two powers of ten run into each other
+            axes.set_xticks(x, [f"{value:g}" for value in x])
+            axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator())
         axes.set_ylim(bottom=0)
