@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 import vestige as vg
 from vestige.construct.exact_narrow import exact_depth
 from vestige.construct.relu_chain import read_relu_chain
+from vestige.construct.result import Construction
 from vestige.core.rng import child
 from vestige.report.figures import curves
 
@@ -183,7 +184,7 @@ def unsafe(out: Path | None) -> None:
     save(out, "narrow-unsafe.svg", curves(list(deltas)[::-1], rows, xlabel="delta", ylabel="share", logarithmic=True))
 
 
-def worst_error(built: "vg.Construction", x: torch.Tensor) -> float:
+def worst_error(built: Construction, x: torch.Tensor) -> float:
     """Share of inputs whose error exceeds epsilon."""
     if not len(x):
         return float("nan")

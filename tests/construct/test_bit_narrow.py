@@ -105,6 +105,24 @@ def test_unsafe_inputs_are_wrong_by_more_than_epsilon():
     assert not any(is_safe(fixed, Fraction(1, 64), [t, 0.25]) for t in off) and max(errors) > 0.1
 
 
+def slope(x, y):
+    return math.log(y[-1] / y[0]) / math.log(x[-1] / x[0])
+
+
+@pytest.mark.parametrize("width", NarrowWidth)
+def test_layers_grow_with_the_square_of_the_width_and_linearly_in_the_depth(width):
+    """Theorem 2: n^2 L^2 log(...), of which one L comes from bits that these networks do not need."""
+
+    def layers(widths):
+        chain = read_relu_chain(random_net(widths, scale=widths[1] ** -0.5))
+        return bit_depth(fixed_point(chain, 1.0, fewest_bits(chain, 1.0, 0.01)), width)
+
+    sizes = (16, 32, 64, 128)
+    assert 1.8 < slope(sizes, [layers([2, n, n, 1]) for n in sizes]) < 2.4  # the logarithm adds a little
+    depths = (3, 6, 12)
+    assert 0.8 < slope(depths, [layers([2, *[8] * depth, 1]) for depth in depths]) < 2
+
+
 def printed_lemma_15(x, bits, doubled):
     """Bits from thresholds; the weight of bit i is 2^(c - i), printed as 2^(c - i + 1)."""
     return sum(2 ** (bits - i + doubled) * (math.floor(x * 2**i) % 2) for i in range(1, bits + 1))
