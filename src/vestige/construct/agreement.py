@@ -38,10 +38,14 @@ class SafeRegion:
         below = np.ceil(scaled) - scaled
         return ((abs(x) <= self.box) & ((below == 0) | (below >= float(self.ramp)))).all(1)
 
-    def unsafe_probability(self, inputs: int, density: float) -> Fraction:
-        """Upper bound for inputs in the box whose density is nowhere larger: one strip a step and coordinate."""
+    def unsafe_probability(self, inputs: int, density: float | None) -> Fraction:
+        """Upper bound for inputs in the box whose density is nowhere larger: one strip a step and coordinate.
+
+        None stands for the uniform distribution.
+        """
         side = 2 * Fraction(self.box)
-        return inputs * Fraction(density) * side ** (inputs - 1) * self.ramp * (side + Fraction(1, 1 << self.bits))
+        uniform = inputs * self.ramp * (1 + Fraction(1, 1 << self.bits) / side)
+        return uniform if density is None else uniform * Fraction(density) * side**inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,8 @@ class Agreement:
         box: where else it is promised, as in `SafeRegion`; None for everywhere.
         bits: likewise.
         ramp: likewise.
-        density: inputs elsewhere have at most probability delta under any distribution that is nowhere denser.
+        density: inputs elsewhere have at most probability delta under any distribution on the box that is nowhere
+            denser; None for the uniform one.
         delta: likewise.
     """
 

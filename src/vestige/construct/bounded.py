@@ -6,6 +6,7 @@ k_i), every value behind it is 2**-(k_1 + ... + k_i) of what it was. Layers that
 
 from fractions import Fraction
 
+from vestige.construct.exact import ExactNetwork
 from vestige.construct.registers import Row
 
 
@@ -53,6 +54,7 @@ def _halved(value: int | Fraction, times: int) -> Fraction:
     return Fraction(value) / (1 << times)
 
 
-def largest_weight(rows: list[list[Row]]) -> int | Fraction:
+def largest_weight(network: ExactNetwork) -> Fraction:
     """Largest |weight| or |bias|."""
-    return max(abs(v) for layer in rows for row, bias in layer for v in (*row.values(), bias))
+    rows = (row for item in network.layers for row in item.neurons)
+    return max(Fraction(int(max(map(abs, (*row.weights, row.bias)))), 1 << row.shift) for row in rows)

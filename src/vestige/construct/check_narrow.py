@@ -52,8 +52,9 @@ def _proofs(fields: Any, promise: str) -> list[Claim]:
     box, bits, ramp = Fraction(fields["box"]), int(fields["bits"]), Fraction(fields["ramp"])
     dense = [_dense(item) for item in fields["target"]]
     inputs, unit = len(dense[0][0][0]), Fraction(1, 1 << bits)
-    strips = (2 * box + unit) * ramp * inputs
-    unsafe = strips * (2 * box) ** (inputs - 1) * Fraction(fields["density"])
+    unsafe = (2 * box + unit) / (2 * box) * ramp * inputs
+    if fields["density"] is not None:
+        unsafe *= (2 * box) ** inputs * Fraction(fields["density"])
     error, longest = _error_and_field(dense, box, bits)
     largest = max(abs(v) for rows, constants in dense for row in (*rows, constants) for v in row)
     whole = [max(1, math.ceil(v)) for v in (box, largest)]

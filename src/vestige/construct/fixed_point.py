@@ -94,7 +94,7 @@ def error_bound(chain: ReluChain, box: float, bits: int, number: type[Fraction] 
         bits: c0.
         number: Fraction for the bound, float for a first look at it.
     """
-    to: Any = np.frompyfunc(number, 1, 1)
+    to: Any = np.asarray if number is float else np.frompyfunc(number, 1, 1)
     unit, side = number(Fraction(1, 1 << bits)), number(Fraction(box))
     low: Any = np.full(chain.inputs, -side)
     high: Any = np.full(chain.inputs, side)

@@ -13,7 +13,8 @@ from vestige.construct.agreement import flat_points
 from vestige.construct.bit_narrow import NarrowWidth
 from vestige.construct.exact_narrow import BaseCase
 from vestige.construct.narrow_equal import narrow_equal
-from vestige.construct.narrow_near import narrow_near, promise
+from vestige.construct.narrow_near import narrow_near
+from vestige.construct.narrow_promise import read_promise
 from vestige.construct.relu_chain import read_relu_chain
 from vestige.construct.result import Construction, OnStep
 
@@ -83,7 +84,7 @@ def narrow(
         if named:
             raise ValueError(f"{named} given with exact=True, which needs none of it; did you mean exact=False?")
         return narrow_equal(chain, points, _choice(BaseCase.ROTATING, width), max_depth, generator, on_step)
-    wanted = promise(chain.inputs, points, **given)
+    wanted = read_promise(chain.inputs, points, **given)
     return narrow_near(chain, points, wanted, _choice(NarrowWidth.SIDE_BY_SIDE, width), max_depth, generator, on_step)
 
 

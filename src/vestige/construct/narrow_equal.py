@@ -18,7 +18,7 @@ from vestige.core.rng import spawn
 
 SCALES = (1e-3, 1.0, 1e3, 1e6)
 RELATIVE = 1e-12  # of the largest output at inputs of one scale: what rounding may take
-IN_FLOATS, EXACTLY = 256, 4  # inputs a scale
+IN_FLOATS, EXACTLY = 256, 2  # inputs a scale: long integers where the network is deep
 
 
 def narrow_equal(
