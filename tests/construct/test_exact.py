@@ -161,7 +161,7 @@ def test_sizes_of_a_known_network():
         (lambda: ExactNetwork(()), "without layers"),
         (lambda: ExactNetwork((layer(1, [({}, 0)] * 2), layer(1, [({}, 0)]))), "2 outputs, layer 1 reads 1"),
         (lambda: pass_through(1, 1)([1.0]), r"shape \[1\] given"),
-        (lambda: pass_through(1, 1)(np.empty((0, 1))), "n at least 1"),
+        (lambda: pass_through(1, 1)(np.empty((0, 1))), "both at least 1"),
         (lambda: pass_through(2, 1)([[1.0, float("nan")]]), "1 coordinates are NaN"),
         (lambda: pass_through(1, 1)([[Fraction(1, 3)]]), "1/3 is no integer over a power of two"),
         (lambda: pass_through(1, 0), "both are at least 1"),

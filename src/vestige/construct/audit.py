@@ -1,12 +1,15 @@
 """How many bits a float needs so that a network is evaluated without one rounding."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 
-from vestige.construct.evaluate import Column, ScaledNeuron, chunks_of, run_chunk, scaled_layers
+from vestige.construct.evaluate import LIMIT, Column, ScaledNeuron, chunks_of, run_chunk, scaled_layers
 from vestige.construct.layers import Layer, valuation
 from vestige.construct.points import integer_points
 
@@ -70,18 +73,18 @@ def _limits(dtype: torch.dtype) -> tuple[int, int, int]:
 def audit_bits(layers: Sequence[Layer], points: Any) -> BitAudit:
     """See ExactNetwork.audit.
 
-    Terms of a sum whose units are at least 2**-t sum to multiples of 2**-t; so the bits of all partial sums are bounded
-    by the sum of the positive (negative) terms with a unit that coarse, over 2**-t, for each t among the units.
+    A partial sum whose finest term has the unit 2**-t is a multiple of 2**-t. So for each t among the units of a row's
+    terms, the bits of its partial sums are bounded by the positive (negative) terms at least that coarse, over 2**-t.
     """
     integers, exponent = integer_points(points, layers[0].inputs)
     plan = scaled_layers(layers, [exponent] * layers[0].inputs)
     needs = [(0, 0, 0, 0)]
 
-    def watch(depth: int, columns: list[Column]) -> None:
+    def watch(depth: int, columns: list[Column], index: np.ndarray) -> None:
         units = [exponent] * len(columns) if depth == 0 else [row.exponent for row in plan[depth - 1]]
         needs.extend(_column_need(depth, c, unit) for c, unit in zip(columns, units, strict=True) if c.reach)
         for row in plan[depth]:
-            needs.extend(_sum_needs(depth, row, columns))
+            needs.extend(_sum_needs(depth, row, columns, index))
 
     for positions in chunks_of(plan, integers):
         run_chunk(plan, integers[positions], watch)
@@ -111,18 +114,32 @@ def _column_need(depth: int, column: Column, unit: int) -> tuple[int, int, int, 
     return _need(depth, column.reach, unit)
 
 
-def _sum_needs(depth: int, row: ScaledNeuron, columns: list[Column]) -> Iterator[tuple[int, int, int, int]]:
-    terms = [(int(w), columns[c].low, columns[c].high) for c, w in row.terms]
-    low = high = 0
-    for unit, least, most in sorted(_ranges(terms, int(row.bias), row.exponent)):
-        low, high = low + least, high + most
-        yield _need(depth, max(-low, high) >> (row.exponent - unit), unit)
+def _sum_needs(
+    depth: int, row: ScaledNeuron, columns: list[Column], index: np.ndarray
+) -> Iterator[tuple[int, int, int, int]]:
+    """Of each product and partial sum, point by point: terms may be large and of opposite signs together only."""
+    small = abs(row.bias) + sum(abs(weight) * columns[c].reach for c, weight in row.terms) < LIMIT
+    kind = np.dtype(np.int64 if small else object)
+    parts = [(columns[c], int(weight)) for c, weight in row.terms if columns[c].reach]
+    parts += [(Column(1, 1), int(row.bias))] if row.bias else []
+    terms = [_term(column, weight, row.exponent, index, kind) for column, weight in parts]
+    low = high = np.zeros(1, dtype=kind)
+    for unit, group in itertools.groupby(sorted(terms, key=lambda term: term[0]), key=lambda term: term[0]):
+        values = [value for _, value in group]
+        least, most = reduce(np.minimum, values), reduce(np.maximum, values)
+        negative = reduce(np.add, [np.minimum(v, 0) for v in values])
+        positive = reduce(np.add, [np.maximum(v, 0) for v in values])
+        # A partial sum with this as its finest unit has one of these terms at least.
+        bottom = low + np.where(least < 0, negative, least)
+        top = high + np.where(most > 0, positive, most)
+        low, high = low + negative, high + positive
+        yield _need(depth, max(-int(np.min(bottom)), int(np.max(top)), 0) >> (row.exponent - unit), unit)
 
 
-def _ranges(terms: list[tuple[int, int, int]], bias: int, exponent: int) -> Iterator[tuple[int, int, int]]:
-    """(unit, least, most) of each term that is not zero, in units of 2**-exponent; least <= 0 <= most."""
-    for weight, low, high in [*terms, (bias, 1, 1)]:
-        ends = (weight * low, weight * high)
-        if any(ends):
-            spare = valuation(ends[0]) if low == high else valuation(weight)
-            yield exponent - spare, min(0, *ends), max(0, *ends)
+def _term(column: Column, weight: int, exponent: int, index: np.ndarray, kind: np.dtype) -> tuple[int, np.ndarray]:
+    """(unit, values in units of 2**-exponent) of weight times column."""
+    if column.values is None:
+        value = weight * column.low
+        return exponent - valuation(value), np.array([value], dtype=kind)
+    values = column.values[index] if column.shared else column.values
+    return exponent - valuation(weight), values.astype(kind) * weight

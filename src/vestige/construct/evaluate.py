@@ -111,16 +111,18 @@ def chunks_of(plan: list[list[ScaledNeuron]], integers: np.ndarray, chunk: int =
 def run_chunk(
     plan: list[list[ScaledNeuron]],
     integers: np.ndarray,
-    watch: Callable[[int, list[Column]], None] | None = None,
+    watch: Callable[[int, list[Column], np.ndarray], None] | None = None,
 ) -> list[Column]:
-    """Columns of the last layer, one value a point; `watch` sees the columns that each layer reads."""
+    """Columns of the last layer, one value a point; `watch` sees the columns that each layer reads, and the
+    class of each point."""
     columns, classes = input_columns(integers), Classes(len(integers))
     for depth, rows in enumerate(plan):
         if watch is not None:
-            watch(depth, columns)
-        columns = [affine(row, columns, classes.index) for row in rows]
+            watch(depth, columns, classes.index)
         if depth < len(plan) - 1:
-            columns = [_rectified(column) for column in columns]
+            columns = [_rectified(row, columns, classes.index) for row in rows]
+        else:
+            columns = [affine(row, columns, classes.index) for row in rows]
         columns = classes.regroup(columns, depth)
     return [_expanded(column, classes.index) for column in columns]
 
@@ -164,7 +166,13 @@ def _ranged(values: np.ndarray, shared: bool = False) -> Column:
     return Column(low, high, values, shared)
 
 
-def _rectified(column: Column) -> Column:
+def _rectified(row: ScaledNeuron, columns: list[Column], index: np.ndarray) -> Column:
+    most = row.bias
+    for c, weight in row.terms:
+        most += weight * (columns[c].high if weight > 0 else columns[c].low)
+    if most <= 0:  # the ranges show that it is off at every point: most thresholds are, points being sorted
+        return Column(0, 0)
+    column = affine(row, columns, index)
     if column.low >= 0:
         return column
     if column.high <= 0 or column.values is None:
@@ -186,33 +194,39 @@ def _fractions(column: Column, exponent: int, size: int) -> list[Fraction]:
 
 
 class Classes:
-    """Points of a chunk that agree in all long integers: a code word that many points share is computed with once."""
+    """Points of a chunk that agree in long integers: a code word that many points share is computed with once."""
 
     def __init__(self, size: int):
         self.size, self.index = size, np.arange(size)
         self.next_try, self.wait = 0, 1
 
     def regroup(self, columns: list[Column], depth: int) -> list[Column]:
-        """The columns, the long ones with one value a class where there are at most half as many classes as points."""
+        """The columns; long ones have one value a class where there are at most half as many classes as points."""
         long = [c for c in columns if c.values is not None and c.values.dtype == object]
         if all(c.shared for c in long) or depth < self.next_try:
             return columns
+        numbers = [self.index if c.shared or c.values is None else _numbered(c.values) for c in long]
+        repeat = [2 * (int(ids.max()) + 1) <= self.size for ids in numbers]
         codes = np.zeros(self.size, dtype=np.int64)
-        for column in long:
-            ids = self.index if column.shared or column.values is None else _numbered(column.values)
-            codes = np.unique(codes * (self.size + 1) + ids, return_inverse=True)[1]
-        if 2 * (int(codes.max()) + 1) > self.size:
+        for ids, repeats in zip(numbers, repeat, strict=True):
+            if repeats:
+                codes = np.unique(codes * (self.size + 1) + ids, return_inverse=True)[1]
+        if not any(repeat) or 2 * (int(codes.max()) + 1) > self.size:
             self.next_try, self.wait = depth + self.wait, min(2 * self.wait, 256)
             return columns
+        chosen = {id(column) for column, repeats in zip(long, repeat, strict=True) if repeats}
+        # A column that repeats nowhere, such as a long key, stays one a point; asking again costs more than it saves.
+        self.next_try, self.wait = (depth, 1) if all(repeat) else (depth + self.wait, min(2 * self.wait, 256))
         old, (_, first) = self.index, np.unique(codes, return_index=True)
-        self.index, self.wait = codes, 1
-        return [self._placed(column, old, first) for column in columns]
+        self.index = codes
+        return [_placed(column, old, first, id(column) in chosen) for column in columns]
 
-    def _placed(self, column: Column, old: np.ndarray, first: np.ndarray) -> Column:
-        column = _expanded(column, old)
-        if column.values is None or column.values.dtype != object:
-            return column
-        return Column(column.low, column.high, column.values[first], True)
+
+def _placed(column: Column, old: np.ndarray, first: np.ndarray, shared: bool) -> Column:
+    column = _expanded(column, old)
+    if not shared or column.values is None:
+        return column
+    return Column(column.low, column.high, column.values[first], True)
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Layers of ReLU networks in exact numbers: sparse rows of integers with one power of two below the line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -87,6 +87,43 @@ def layer(inputs: int, rows: Sequence[tuple[Mapping[int, Number], Number]]) -> L
                 f"{inputs} outputs."
             )
     return Layer(inputs, neurons)
+
+
+ONE = "1"  # in a linear expression, the name of the constant
+Expression = Mapping[Hashable, Number]
+
+
+def plus(*parts: tuple[Number, Expression]) -> dict[Hashable, Number]:
+    """A sum of multiples of linear expressions in named neurons.
+
+    >>> plus((2, {"x": 1, ONE: 1}), (-1, {"x": 1, "y": 3}))
+    {'x': 1, '1': 2, 'y': -3}
+    """
+    total: dict[Hashable, Number] = {}
+    for factor, part in parts:
+        for name, weight in part.items():
+            total[name] = total.get(name, 0) + factor * weight
+    return total
+
+
+def named_layers(inputs: Sequence[Hashable], stages: Sequence[Mapping[Hashable, Expression]]) -> tuple[Layer, ...]:
+    """Layers written with names: each maps the names of its neurons to expressions in those of the layer before.
+
+    Args:
+        inputs: names of the inputs, in order.
+        stages: one a layer; a neuron's place is its place in the mapping.
+
+    Example:
+        >>> named_layers(["x"], [{"above": {"x": 1, ONE: -3}}])[0].neurons
+        (Neuron(columns=(0,), weights=(1,), bias=-3, shift=0),)
+    """
+    result = []
+    for stage in stages:
+        place = {name: k for k, name in enumerate(inputs)}
+        rows = [({place[n]: w for n, w in e.items() if n != ONE}, e.get(ONE, 0)) for e in stage.values()]
+        result.append(layer(len(inputs), rows))
+        inputs = list(stage)
+    return tuple(result)
 
 
 def digits(value: int, shift: int) -> int:

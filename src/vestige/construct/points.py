@@ -7,13 +7,32 @@ import numpy as np
 import torch
 
 
-def integer_points(points: Any, inputs: int) -> tuple[np.ndarray, int]:
+def rows_of(points: Any) -> np.ndarray:
+    """(n, inputs) of any points, in numpy; floats as float64, which holds every shorter one.
+
+    Raises:
+        ValueError: no points, points without coordinates, or a lone one.
+    """
+    array = points.detach().cpu() if isinstance(points, torch.Tensor) else points
+    if isinstance(array, torch.Tensor):
+        array = array.double().numpy() if array.is_floating_point() else array.numpy()
+    array = np.asarray(array)
+    if array.ndim < 2 or not array.size:
+        raise ValueError(
+            f"points of shape {list(array.shape)} given; (n, coordinates) with both at least 1 is needed. One point is "
+            "a row: x[None]; numbers on a line are a column: x[:, None]."
+        )
+    array = array.reshape(len(array), -1)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def integer_points(points: Any, inputs: int | None = None) -> tuple[np.ndarray, int]:
     """(integers, e) with points = integers / 2**e exactly.
 
     Args:
         points: (n, inputs) or (n, *feature): floats, integers, booleans, or Fractions with powers of two below the
             line.
-        inputs: numbers in one point.
+        inputs: numbers in one point; None for any.
 
     Returns:
         int64 where they fit, else Python integers; shape (n, inputs).
@@ -24,18 +43,11 @@ def integer_points(points: Any, inputs: int) -> tuple[np.ndarray, int]:
     >>> integer_points([[0.5, 3.0]], 2)
     (array([[1, 6]]), 1)
     """
-    array = points.detach().cpu() if isinstance(points, torch.Tensor) else points
-    if isinstance(array, torch.Tensor):  # numpy has no bfloat16; float64 holds every shorter float
-        array = array.double().numpy() if array.is_floating_point() else array.numpy()
-    array = np.asarray(array)
-    if array.ndim < 2 or not len(array) or array[0].size != inputs:
-        raise ValueError(
-            f"points of shape {list(array.shape)} given; the network reads (n, {inputs}) with n at least 1. One point "
-            "is a row: x[None]."
-        )
-    array = array.reshape(len(array), -1)
+    array = rows_of(points)
+    if inputs is not None and array.shape[1] != inputs:
+        raise ValueError(f"points of {array.shape[1]} coordinates given; the network reads {inputs}.")
     if array.dtype.kind == "f":
-        return _from_floats(array.astype(np.float64))
+        return _from_floats(array)
     if array.dtype.kind in "bi" or (array.dtype.kind == "u" and array.dtype.itemsize < 8):
         return _narrowed(array.astype(np.int64)), 0
     return _from_objects(array.astype(object))
@@ -78,3 +90,22 @@ def _from_objects(array: np.ndarray) -> tuple[np.ndarray, int]:
     small = all(abs(value) < 1 << 62 for value in whole)
     flat = np.array(whole, dtype=np.int64) if small else np.array([*whole, None], dtype=object)[:-1]
     return flat.reshape(array.shape), under.bit_length() - 1
+
+
+def distinct(integers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Positions of the points, each point once.
+
+    Raises:
+        ValueError: equal points with different targets.
+    """
+    wide = integers.dtype == object
+    first: dict[Any, int] = {}
+    rows = np.ascontiguousarray(integers)
+    for index, row in enumerate(rows):
+        seen = first.setdefault(tuple(row.tolist()) if wide else row.tobytes(), index)
+        if targets[seen] != targets[index]:
+            raise ValueError(
+                f"points {seen} and {index} are equal and have the targets {targets[seen]} and {targets[index]}; no "
+                "function gives both. Remove one of them, or add a coordinate that tells them apart."
+            )
+    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
