@@ -64,8 +64,8 @@ def _proofs(fields: Any, promise: str) -> list[Claim]:
     c = 2 * c0 + math.log2(2 * whole[0] * inputs) + depth * math.log2((width + 1) * whole[1])
     in_the_box = all(abs(Fraction(v)) <= box for v in fields["points"].ravel().tolist())
     return [
-        Claim("bits behind the point, c0", c0, bits, "Theorem 13"),
-        Claim("bits a field, c", c, longest, "Theorem 13"),
+        Claim("bits behind the point, c0", c0, bits, "arXiv 2202.03841, Theorem 13"),
+        Claim("bits a field, c", c, longest, "arXiv 2202.03841, Theorem 13"),
         Claim("error on safe inputs, proved", epsilon, upwards(error) if in_the_box else math.nan, promise),
         Claim("probability of unsafe inputs, proved", float(fields["delta"]), upwards(unsafe), promise),
     ]

@@ -44,7 +44,8 @@ def narrow(
 
     Args:
         model: nn.Sequential of nn.Linear and nn.ReLU; left as it is.
-        x: inputs at which the result is checked; default: drawn at four sizes, or uniformly from the box.
+        x: inputs at which the result is checked: all safe ones exactly; with exact=True all in float64 and 64 exactly.
+            Default: drawn at four sizes, or uniformly from the box.
         exact: equal everywhere, or near.
         width: "2d+2" (default) or "2d+3" if exact: the second is one wider and divides nowhere, so that its weights are
             the model's and not one is rounded. Else "5d" (default) or "d+2".

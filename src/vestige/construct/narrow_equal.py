@@ -18,7 +18,8 @@ from vestige.core.rng import spawn
 
 SCALES = (1e-3, 1.0, 1e3, 1e6)
 RELATIVE = 1e-12  # of the largest output at inputs of one scale: what rounding may take
-IN_FLOATS, EXACTLY = 256, 2  # inputs a scale: long integers where the network is deep
+IN_FLOATS, EXACTLY = 256, 2  # inputs a scale; exact numbers are long where the network is deep
+GIVEN = 64  # of the inputs that are given, checked exactly
 
 
 def narrow_equal(
@@ -33,14 +34,15 @@ def narrow_equal(
     refuse_depth(exact_depth(chain), max_depth, "exact=False")
     network = to_network(_in_floats(exact_rows(chain, base)), chain.inputs)
     groups = [points] if points is not None else _drawn(chain.inputs, generator)
+    exactly = [group[: EXACTLY if points is None else GIVEN] for group in groups]
     pipelined = base is BaseCase.PIPELINED
-    specification = _agreement(chain, groups, 0.0 if pipelined else RELATIVE)
+    specification = _agreement(chain, exactly, 0.0 if pipelined else RELATIVE)
     rounding = _error_in_floats(chain, network, groups)
     layers = chain.depth
     promised = 2 * (chain.inputs + layers - 1) + 2 * (chain.outputs - 1) + pipelined
     claims = (
-        Claim("width", promised, network.width, "Theorem 7"),
-        Claim("layers", (2 * max(chain.hidden)) ** (layers - 1) + 2, network.depth, "Theorem 7"),
+        Claim("width", promised, network.width, "arXiv 2202.03841, Theorem 7"),
+        Claim("layers", (2 * max(chain.hidden)) ** (layers - 1) + 2, network.depth, "arXiv 2202.03841, Theorem 7"),
         *specification.check(network, on_step=on_step),
     )
     notes = []
@@ -58,12 +60,12 @@ def _drawn(inputs: int, generator: torch.Generator | None) -> list[NDArray[np.fl
 
 
 def _agreement(chain: ReluChain, groups: list[NDArray[np.float64]], tolerance: float) -> Agreement:
-    """A few inputs of each group, with the largest output there as the unit of its errors."""
-    target, chosen = exact_chain(chain), [group[:EXACTLY] for group in groups]
-    largest = [max((float(abs(v)) for v in target(group).ravel()), default=0.0) for group in chosen]
-    sizes = [np.full(len(group), size or 1.0) for group, size in zip(chosen, largest, strict=True)]
-    points, unit = np.concatenate(chosen), np.concatenate(sizes)
-    return Agreement(target, points, unit, Fraction(tolerance), None, "Theorem 7")
+    """Agreement at all inputs, with the largest output in a group as the unit of its errors."""
+    target = exact_chain(chain)
+    largest = [max(float(abs(v)) for v in target(group).ravel()) for group in groups]
+    sizes = [np.full(len(group), size or 1.0) for group, size in zip(groups, largest, strict=True)]
+    points, unit = np.concatenate(groups), np.concatenate(sizes)
+    return Agreement(target, points, unit, Fraction(tolerance), None, "arXiv 2202.03841, Theorem 7")
 
 
 def _error_in_floats(chain: ReluChain, network: ExactNetwork, groups: list[NDArray[np.float64]]) -> float:

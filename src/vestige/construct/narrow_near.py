@@ -21,7 +21,10 @@ from vestige.core.claims import Claim
 from vestige.core.rng import spawn
 
 SAMPLES, DRAWS = 64, 10_000
-THEOREM = {NarrowWidth.SIDE_BY_SIDE: "Theorem 2", NarrowWidth.ONE_BY_ONE: "Theorem 5"}
+THEOREM = {
+    NarrowWidth.SIDE_BY_SIDE: "arXiv 2202.03841, Theorem 2",
+    NarrowWidth.ONE_BY_ONE: "arXiv 2202.03841, Theorem 5",
+}
 
 
 def narrow_near(
@@ -97,12 +100,14 @@ def _proved(
     unsafe = region.unsafe_probability(chain.inputs, wanted.density)
     promised, doubled = bit_width(chain.inputs, chain.outputs, width), 2 * chain.outputs
     yield Claim("width", promised if wanted.weight_bound is None else max(promised, doubled), network.width, theorem)
-    yield Claim("bits behind the point, c0", c0, fixed.bits, "Theorem 13")
-    yield Claim("bits a field, c", c, fixed.field, "Theorem 13")
+    yield Claim("bits behind the point, c0", c0, fixed.bits, "arXiv 2202.03841, Theorem 13")
+    yield Claim("bits a field, c", c, fixed.field, "arXiv 2202.03841, Theorem 13")
     yield Claim("error on safe inputs, proved", wanted.epsilon, upwards(fixed.error), theorem)
     yield Claim("probability of unsafe inputs, proved", wanted.delta, upwards(unsafe), theorem)
     if wanted.weight_bound is not None:
-        yield Claim("largest weight", wanted.weight_bound, upwards(largest_weight(network)), "Corollary 3")
+        yield Claim(
+            "largest weight", wanted.weight_bound, upwards(largest_weight(network)), "arXiv 2202.03841, Corollary 3"
+        )
 
 
 def _region(inputs: int, bits: int, wanted: Promise) -> SafeRegion:

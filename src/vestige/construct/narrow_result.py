@@ -35,7 +35,7 @@ def narrowed(
         "target parameters": parameters,
     }
     certificate = Certificate(tuple(claims))
-    outcome = Outcome.CONVERGED if certificate.holds else Outcome.BUDGET_SPENT
+    outcome = Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED
     return Construction(
         network, specification, certificate, outcome, tuple(notes), (paper("2202.03841"),), {**sizes, **numbers}
     )
