@@ -33,9 +33,14 @@ _HOME = {
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
     "construct.check": ("verify_construction",),
+    "construct.compose": ("in_parallel", "in_series"),
+    "construct.exact": ("ExactNetwork",),
     "construct.files": ("load_construction", "save_construction"),
+    "construct.lower_bound": ("memorization_lower_bound",),
+    "construct.memorize": ("Memorization", "memorize"),
     "construct.narrow": ("narrow",),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
+    "construct.result": ("Construction", "Interpolation"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -135,12 +140,20 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
     from vestige.construct.check import verify_construction as verify_construction
+    from vestige.construct.compose import in_parallel as in_parallel
+    from vestige.construct.compose import in_series as in_series
+    from vestige.construct.exact import ExactNetwork as ExactNetwork
     from vestige.construct.files import load_construction as load_construction
     from vestige.construct.files import save_construction as save_construction
+    from vestige.construct.lower_bound import memorization_lower_bound as memorization_lower_bound
+    from vestige.construct.memorize import Memorization as Memorization
+    from vestige.construct.memorize import memorize as memorize
     from vestige.construct.narrow import narrow as narrow
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds
+    from vestige.construct.result import Construction as Construction
+    from vestige.construct.result import Interpolation as Interpolation
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate

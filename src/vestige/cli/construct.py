@@ -2,9 +2,11 @@
 
 import typer
 
+from vestige.cli.construct_memorize import memorize
 from vestige.cli.construct_narrow import narrow
 
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
 )
+construct.command()(memorize)
 construct.command()(narrow)

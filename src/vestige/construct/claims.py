@@ -8,37 +8,29 @@ import torch
 
 from vestige.construct.audit import FLOATS
 from vestige.construct.exact import ExactNetwork
-from vestige.construct.layers import Layer, digits
+from vestige.construct.layers import Layer
 from vestige.construct.layout import Layout
-from vestige.construct.lower_bound import memorization_lower_bound
 from vestige.core.claims import Claim
 
 THEOREM = "arXiv 2110.03187, Theorem 3.1"
-LAYOUT = "counted for this layout, see construct/layout.py"
-COUNTING = "counting, as in arXiv 2110.03187, section 6"
+LAYOUT = "counted before it is built"
 
 
-def size_claims(network: ExactNetwork, points: int, layout: Layout | None) -> tuple[Claim, ...]:
-    """Width, depth, non-zeros and bits against what is promised before anything is built."""
-    demanded = memorization_lower_bound(points, weights=network.nonzeros, inputs=network.inputs)
-    counted = Claim("bits that counting demands", network.weight_bits, demanded, COUNTING)
+def size_claims(network: ExactNetwork, points: int, layout: Layout | None, output_bits: int) -> tuple[Claim, ...]:
+    """Width, layers, non-zeros and bits against what is promised before anything is built."""
     if layout is None:
         return (
             Claim("width", 2 * points, network.width, LAYOUT),
-            Claim("depth", 3, network.depth, LAYOUT),
-            Claim("non-zeros", 6 * points + network.inputs + 2, network.nonzeros, LAYOUT),
-            counted,
+            Claim("layers", 3, network.depth, LAYOUT),
+            Claim("nonzeros", 6 * points + network.inputs + 2, network.nonzeros, LAYOUT),
         )
-    behind = max(
-        digits(v, r.shift) for item in network.layers[1:-1] for r in item.neurons for v in (*r.weights, r.bias)
-    )
     one_lane = layout.lanes == 1
+    behind = ExactNetwork(network.layers[1:]).weight_bits
     return (
         Claim("width", 12 if one_lane else layout.width, network.width, THEOREM if one_lane else LAYOUT),
-        Claim("depth", layout.depth, network.depth, LAYOUT),
-        Claim("non-zeros", layout.nonzeros(network.inputs), network.nonzeros, LAYOUT),
-        Claim("bits of a weight behind the projection", layout.weight_bits, behind, LAYOUT),
-        counted,
+        Claim("layers", layout.depth, network.depth, LAYOUT),
+        Claim("nonzeros", layout.nonzeros(network.inputs), network.nonzeros, LAYOUT),
+        Claim("weight bits behind the first layer", max(layout.weight_bits, output_bits), behind, LAYOUT),
     )
 
 

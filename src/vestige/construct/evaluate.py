@@ -23,6 +23,7 @@ except ImportError:  # slower for words of many thousand bits, otherwise alike
 
 LIMIT = 1 << 62
 CHUNK = 4096  # points at a time: numpy's cost a call is spread, and columns stay in the cache
+CELLS = 1 << 24  # values of one layer at a time, at most: 128 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _shifted(value: int, by: int) -> Any:
 
 
 def evaluate(
-    layers: Sequence[Layer], points: Any, *, on_step: Callable[[Step], None] | None = None, chunk: int = CHUNK
+    layers: Sequence[Layer], points: Any, *, on_step: Callable[[Step], None] | None = None, chunk: int | None = None
 ) -> np.ndarray:
     """Fractions (n, outputs): see ExactNetwork.__call__."""
     integers, exponent = integer_points(points, layers[0].inputs)
@@ -96,11 +97,12 @@ def evaluate(
     return result
 
 
-def chunks_of(plan: list[list[ScaledNeuron]], integers: np.ndarray, chunk: int = CHUNK) -> list[np.ndarray]:
+def chunks_of(plan: list[list[ScaledNeuron]], integers: np.ndarray, chunk: int | None = None) -> list[np.ndarray]:
     """Positions of the points of each chunk, sorted by the first neuron.
 
     Points near each other there often agree in most other neurons, which then are constant over a chunk and free.
     """
+    chunk = chunk or max(64, min(CHUNK, CELLS // max(map(len, plan))))
     if len(integers) <= chunk:
         return [np.arange(len(integers))]
     column = affine(plan[0][0], input_columns(integers), np.arange(len(integers)))

@@ -20,6 +20,7 @@ from vestige.construct.extraction import Group, memorizer_layers
 from vestige.construct.keys import Keys, keys_of
 from vestige.construct.layers import Layer, layer
 from vestige.construct.layout import Layout, choose_layout
+from vestige.construct.lower_bound import memorization_lower_bound
 from vestige.construct.points import distinct, integer_points, rows_of
 from vestige.construct.result import Construction, Interpolation, OnStep
 from vestige.construct.targets import Codes, codes_of, targets_of
@@ -108,8 +109,9 @@ def memorize(
         on_step: told while the network is checked at all points.
 
     Returns:
-        The network, its certificate, and in `numbers`: groups, slots, lanes, key_bits, code_bits, label_bits, and
-        largest_error of rounded targets.
+        The network, its certificate, and in `numbers`: points, groups, slots, lanes, key_bits, code_bits, label_bits,
+        largest_error of rounded targets, nonzeros, weight_bits, and the least_weight_bits that counting leaves to any
+        network with as many non-zeros.
 
     Raises:
         ValueError: no points, values that are not finite, targets that do not fit the points, equal points with
@@ -142,7 +144,10 @@ def memorize(
         layers = memorizer_layers(_lanes(pairs, layout), layout, step=codes.step, offset=codes.offset)
     network = ExactNetwork((_projection(keys), *layers))
     specification = Interpolation(points, targets[:, None], f"arXiv {PAPER}, Theorem 3.1", codes.tolerance)
-    claims = (*specification.check(network, on_step=on_step), *size_claims(network, len(pairs), layout))
+    claims = (
+        *specification.check(network, on_step=on_step),
+        *size_claims(network, len(pairs), layout, codes.output_bits),
+    )
     return Memorization(
         network,
         specification,
@@ -150,7 +155,7 @@ def memorize(
         Outcome.CONVERGED if all(claim.holds for claim in claims) else Outcome.STAGNATED,
         _warnings(len(points) - len(kept), codes, claims),
         (paper(PAPER),),
-        _numbers(layout, keys, codes, len(pairs), claims),
+        _numbers(layout, keys, codes, len(pairs), claims) | _counted(network, len(pairs)),
         keys=keys.values[order],
         layout=layout,
     )
@@ -199,3 +204,8 @@ def _numbers(
     if layout is not None:
         sizes |= {"lanes": layout.lanes, "groups": layout.groups, "slots": layout.slots, "code_bits": layout.code_bits}
     return sizes
+
+
+def _counted(network: ExactNetwork, points: int) -> dict[str, float | int]:
+    demanded = memorization_lower_bound(points, weights=network.nonzeros, inputs=network.inputs)
+    return {"nonzeros": network.nonzeros, "weight_bits": network.weight_bits, "least_weight_bits": demanded}

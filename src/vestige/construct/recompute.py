@@ -80,6 +80,10 @@ def sizes_of(layers: Sequence[Layer]) -> dict[str, int]:
         "nonzeros": len(numbers),
         "parameters": sum((item.inputs + 1) * len(item.neurons) for item in layers),
         "weight bits": max([_bits(v, shift) for v, shift in numbers], default=0),
+        "weight bits behind the first layer": max(
+            [_bits(v, row.shift) for item in layers[1:] for row in item.neurons for v in (*row.weights, row.bias) if v],
+            default=0,
+        ),
     }
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from vestige.construct.layers import digits, dyadic
+
 REAL_BITS = 16
 
 
@@ -27,6 +29,11 @@ class Codes:
     offset: Fraction
     step: Fraction
     tolerance: Fraction
+
+    @property
+    def output_bits(self) -> int:
+        """Digits of the step and the offset, which are weights of the last layer."""
+        return max(digits(*dyadic(self.step)), digits(*dyadic(self.offset)))
 
 
 def targets_of(y: Any, n: int) -> np.ndarray:
@@ -66,13 +73,21 @@ def codes_of(targets: np.ndarray, label_bits: int | None) -> Codes:
         return Codes(values, max(int(values.max()).bit_length(), 1), Fraction(offset), Fraction(1), Fraction(0))
     exact = [Fraction(t) for t in targets.tolist()]
     bits = label_bits or REAL_BITS
-    least, span = min(exact), max(exact) - min(exact)
-    step = _power_of_two_above(span / ((1 << bits) - 1)) if span else Fraction(1)
-    values = np.array([round((t - least) / step) for t in exact] + [None], dtype=object)[:-1]
-    return Codes(values, max(int(values.max()).bit_length(), 1), least, step, step / 2)
+    step = _power_of_two_above((max(exact) - min(exact)) / ((1 << bits) - 1))
+    while round((max(exact) - _floor(min(exact), step)) / step) >> bits:  # the grid starts at a multiple of the step
+        step *= 2
+    offset = _floor(min(exact), step)
+    values = np.array([round((t - offset) / step) for t in exact] + [None], dtype=object)[:-1]
+    return Codes(values, max(int(values.max()).bit_length(), 1), offset, step, step / 2)
+
+
+def _floor(value: Fraction, step: Fraction) -> Fraction:
+    return value // step * step
 
 
 def _power_of_two_above(value: Fraction) -> Fraction:
+    """At least 2**-1000, which is finer than any target needs."""
+    value = max(value, Fraction(1, 1 << 1000))
     power = value.numerator.bit_length() - value.denominator.bit_length() - 1
     while _power(power) < value:
         power += 1

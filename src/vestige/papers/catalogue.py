@@ -75,7 +75,7 @@ CONSTRUCT = (
     Record(
         paper("2110.03187"),
         ("memorize", "memorization_lower_bound"),
-        "missing: a network of about sqrt(N) weights, written down exactly, that memorises N points",
+        "works: about sqrt(N) weights, or few layers, or few bits, exact at every point; floats up to 52 bits of code",
     ),
     Record(
         paper("2502.11162"),

@@ -131,10 +131,11 @@ def curves(
     """
     figure, axes = _axes(xlabel, ylabel)
     styles = zip((BLUE, ORANGE, GREY) * len(series), "os^" * len(series), strict=True)
-    for (colour, marker), (name, values) in zip(styles, series.items(), strict=False):
+    for k, ((colour, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4, label=name)
+            (line,) = axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4)
+            line.set(label=name, linestyle="-" if k < 3 else "--")  # a fourth has the colour of the first
     if level is not None:
         axes.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
     if logarithmic:
