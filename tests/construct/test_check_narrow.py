@@ -13,6 +13,7 @@ from vestige.construct.files import load_construction, save_construction
 from vestige.construct.layers import Layer, Neuron, layer
 from vestige.construct.narrow import narrow
 from vestige.core.claims import Certificate
+from vestige.nets.weights_file import CheckpointError
 
 NEAR = {"exact": False, "box": 1.3, "epsilon": 0.1}
 OPTIONS = [
@@ -83,6 +84,28 @@ def test_a_false_claim_is_named(tmp_path):
     built = narrow(random_net([2, 4, 1]))
     claims = tuple(replace(c, measured=5) if c.name == "width" else c for c in built.certificate.claims)
     assert CHANGED in failed(verified(replace(built, certificate=Certificate(claims)), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"box": 0.0},
+        {"box": -1.0},
+        {"bits": 10**9},
+        {"bits": None},
+        {"ramp": Fraction(0)},
+        {"tolerance": Fraction(0)},
+        {"tolerance": Fraction(-1)},
+        {"sizes": np.zeros(64)},
+        {"sizes": -np.ones(64)},
+        {"points": np.zeros((64, 5))},
+    ],
+    ids=str,
+)
+def test_a_specification_that_makes_no_sense_is_refused(changes, tmp_path):
+    built = narrow(random_net([2, 4, 1]), **NEAR)
+    with pytest.raises(CheckpointError, match="its specification is not one of 'narrow'"):
+        verified(replace(built, specification=replace(built.specification, **changes)), tmp_path)
 
 
 def test_fewer_points_say_so(tmp_path):

@@ -1,7 +1,8 @@
 """The claims of a narrow network's file, derived again: its agreement with the target, and what was proved of it.
 
 Nothing is shared with what built the network: the error bound and the fields' lengths follow from the target's numbers
-by interval arithmetic in Fractions, written a second time (arXiv 2202.03841, theorem 13).
+by interval arithmetic in Fractions, written a second time (arXiv 2202.03841, theorem 13). That is a proof about the
+target in integers; that the network computes these integers is checked at the stored inputs.
 """
 
 import math
@@ -14,6 +15,7 @@ from vestige.construct.stored import Stored
 from vestige.core.claims import Claim
 from vestige.core.outcome import Step
 
+LARGEST = 1000  # bits
 Dense = list[tuple[list[list[Fraction]], list[Fraction]]]
 
 
@@ -24,10 +26,13 @@ def narrow_claims(stored: Stored, points: int | None, on_step: Callable[[Step], 
     chosen = list(range(0, count, 1 if points is None else -(-count // points)))
     at, tolerance, promise = fields["points"][chosen], Fraction(fields["tolerance"]), str(fields["source"])
     source = f"{promise}; {len(chosen):,} of {count:,} inputs"
+    sizes = [Fraction(float(size)) for size in fields["sizes"][chosen]]
+    if not min(sizes) > 0 <= tolerance:
+        raise ValueError("sizes are positive and the tolerance is no less than 0")
     found, wanted = values_at(stored.layers, at, on_step), values_at(fields["target"], at)
     errors = [
-        max(abs(a - b) for a, b in zip(f, w, strict=True)) / Fraction(float(size))
-        for f, w, size in zip(found, wanted, fields["sizes"][chosen], strict=True)
+        max(abs(a - b) for a, b in zip(f, w, strict=True)) / size
+        for f, w, size in zip(found, wanted, sizes, strict=True)
     ]
     claims = [
         Claim("inputs where it is off", 0, sum(not error <= tolerance for error in errors), source),
@@ -50,6 +55,9 @@ def narrow_claims(stored: Stored, points: int | None, on_step: Callable[[Step], 
 def _proofs(fields: Any, promise: str) -> list[Claim]:
     """Error and failure probability at every input of the box, and how many bits that takes beside the paper's."""
     box, bits, ramp = Fraction(fields["box"]), int(fields["bits"]), Fraction(fields["ramp"])
+    epsilon = float(fields["tolerance"])
+    if not (0 < box < 2**LARGEST and 0 < bits < LARGEST and 0 < ramp < 1 and epsilon > 0):
+        raise ValueError(f"box={float(box):g}, bits={bits}, ramp={ramp}, tolerance={epsilon:g} bound no region")
     dense = [_dense(item) for item in fields["target"]]
     inputs, unit = len(dense[0][0][0]), Fraction(1, 1 << bits)
     unsafe = (2 * box + unit) / (2 * box) * ramp * inputs
@@ -59,7 +67,6 @@ def _proofs(fields: Any, promise: str) -> list[Claim]:
     largest = max(abs(v) for rows, constants in dense for row in (*rows, constants) for v in row)
     whole = [max(1, math.ceil(v)) for v in (box, largest)]
     width, depth = max(len(rows) for rows, _ in dense[:-1]), len(dense)
-    epsilon = float(fields["tolerance"])
     c0 = 2 * depth * math.log2(5 * whole[0] * whole[1] * width * inputs / epsilon)
     c = 2 * c0 + math.log2(2 * whole[0] * inputs) + depth * math.log2((width + 1) * whole[1])
     in_the_box = all(abs(Fraction(v)) <= box for v in fields["points"].ravel().tolist())

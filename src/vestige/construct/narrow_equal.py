@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vestige.construct.agreement import Agreement, exact_chain
 from vestige.construct.exact import ExactNetwork
-from vestige.construct.exact_narrow import BaseCase, exact_depth, exact_rows
+from vestige.construct.exact_narrow import BaseCase, exact_depth, exact_rows, exact_width
 from vestige.construct.narrow_result import narrowed, refuse_depth
 from vestige.construct.registers import Row, to_network
 from vestige.construct.relu_chain import ReluChain
@@ -38,11 +38,10 @@ def narrow_equal(
     pipelined = base is BaseCase.PIPELINED
     specification = _agreement(chain, exactly, 0.0 if pipelined else RELATIVE)
     rounding = _error_in_floats(chain, network, groups)
-    layers = chain.depth
-    promised = 2 * (chain.inputs + layers - 1) + 2 * (chain.outputs - 1) + pipelined
+    most = (2 * max(chain.hidden)) ** (chain.depth - 1) + 2
     claims = (
-        Claim("width", promised, network.width, "arXiv 2202.03841, Theorem 7"),
-        Claim("layers", (2 * max(chain.hidden)) ** (layers - 1) + 2, network.depth, "arXiv 2202.03841, Theorem 7"),
+        Claim("width", exact_width(chain, base), network.width, "arXiv 2202.03841, Theorem 7"),
+        Claim("layers", most, network.depth, "arXiv 2202.03841, Theorem 7"),
         *specification.check(network, on_step=on_step),
     )
     notes = []

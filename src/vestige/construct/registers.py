@@ -49,24 +49,18 @@ class Registers:
         self.reads = list(self.forms)
         self.forms = {name: {name: 1} for name in self.forms}
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Drop all registers but these."""
-        kept = set(names)
-        self.forms = {name: form for name, form in self.forms.items() if name in kept}
-
     def rows(self, outputs: Iterable[Form]) -> list[list[Row]]:
         """All layers as rows of {column: weight} and a bias, the outputs as the last, affine one."""
-        named = [(reads, list(forms.values())) for reads, forms in [*self.layers]]
-        return [_rows(reads, forms) for reads, forms in [*named, (self.reads, list(outputs))]]
+        hidden = [_rows(reads, forms.values()) for reads, forms in self.layers]
+        return [*hidden, _rows(self.reads, outputs)]
 
 
 def start(inputs: Iterable[str]) -> Registers:
     """A network that reads these inputs, which may be negative; nothing is computed yet."""
-    names = list(inputs)
-    return Registers({}, names)
+    return Registers({}, list(inputs))
 
 
-def _rows(reads: list[str], forms: list[Form]) -> list[Row]:
+def _rows(reads: list[str], forms: Iterable[Form]) -> list[Row]:
     place = {name: k for k, name in enumerate(reads)}
     return [({place[n]: c for n, c in form.items() if n != ONE}, form.get(ONE, 0)) for form in forms]
 
