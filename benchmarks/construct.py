@@ -8,6 +8,7 @@
 `sizes`: memorisers of n random points with random labels, built and checked at every point, beside one wide layer.
 `trades`: fewer layers, or fewer bits, for more weights. `floats`: share of points on which a float module is wrong,
 against the bits of a code word. `trained`: what gradient descent reaches with as many weights. Times are CPU seconds.
+Narrow networks have `construct_narrow.py`.
 """
 
 import argparse

@@ -39,6 +39,7 @@ _HOME = {
     "construct.files": ("load_construction", "save_construction"),
     "construct.lower_bound": ("memorization_lower_bound",),
     "construct.memorize": ("Memorization", "memorize"),
+    "construct.narrow": ("narrow",),
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "construct.result": ("Construction", "Interpolation"),
     "construct.robust": ("memorize_robustly",),
@@ -150,6 +151,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.construct.lower_bound import memorization_lower_bound as memorization_lower_bound
     from vestige.construct.memorize import Memorization as Memorization
     from vestige.construct.memorize import memorize as memorize
+    from vestige.construct.narrow import narrow as narrow
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds

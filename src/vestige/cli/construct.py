@@ -3,6 +3,7 @@
 import typer
 
 from vestige.cli.construct_memorize import memorize
+from vestige.cli.construct_narrow import narrow
 from vestige.cli.construct_robust import robust
 
 construct = typer.Typer(
@@ -10,3 +11,4 @@ construct = typer.Typer(
 )
 construct.command()(memorize)
 construct.command()(robust)
+construct.command()(narrow)

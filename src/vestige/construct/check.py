@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from vestige.construct.check_balls import ball_claims_again
-from vestige.construct.recompute import sizes_of, values_at
+from vestige.construct.check_narrow import narrow_claims
+from vestige.construct.recompute import sizes_of, upwards, values_at
 from vestige.construct.stored import Stored, read_stored
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Step
@@ -94,19 +95,12 @@ def _interpolation(stored: Stored, points: int | None, on_step: OnStep | None) -
     source = f"{fields['source']}; {len(index):,} of {len(fields['points']):,} points"
     return (
         Claim("points off target", 0, sum(error > tolerance for error in errors), source),
-        Claim("largest error", float(tolerance), _upwards(max(errors)), source),
+        Claim("largest error", float(tolerance), upwards(max(errors)), source),
     )
-
-
-def _upwards(value: Fraction) -> float | int:
-    """As a float that is not smaller."""
-    if value.denominator == 1:
-        return int(value)
-    near = float(value)
-    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
 
 
 DERIVE: Mapping[str, Callable[[Stored, int | None, OnStep | None], tuple[Claim, ...]]] = {
     "interpolation": _interpolation,
     "balls": ball_claims_again,
+    "narrow": narrow_claims,
 }

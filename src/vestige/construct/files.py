@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vestige.construct.agreement import Agreement
 from vestige.construct.balls import Balls
 from vestige.construct.exact import ExactNetwork
 from vestige.construct.layers import Layer
@@ -19,7 +20,7 @@ from vestige.core.outcome import Outcome
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import CheckpointError
 
-KINDS: tuple[type[Specification], ...] = (Interpolation, Balls)
+KINDS: tuple[type[Specification], ...] = (Interpolation, Balls, Agreement)
 
 
 def save_construction(construction: Construction, path: Path | str) -> None:

@@ -4,6 +4,7 @@ This shares no code with the evaluator of `ExactNetwork`. A column of Python int
 points, with one power of two below the line: after each layer it is cancelled against the values as far as it goes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -93,3 +94,12 @@ def _bits(value: int, shift: int) -> int:
     """Binary digits before the point and behind it, of value / 2**shift."""
     number = Fraction(abs(value), 2**shift)
     return max((number.numerator // number.denominator).bit_length() + number.denominator.bit_length() - 1, 1)
+
+
+def upwards(value: Fraction | int) -> float | int:
+    """As a float that is not smaller; whole numbers as they are."""
+    value = Fraction(value)
+    if value.denominator == 1:
+        return int(value)
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)

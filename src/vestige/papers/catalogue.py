@@ -85,7 +85,7 @@ CONSTRUCT = (
     Record(
         paper("2202.03841"),
         ("narrow",),
-        "missing: any network rewritten as a narrow deep one, exactly or approximately",
+        "works: ReLU chains as narrow deep networks, equal or near with bounded weights, errata repaired",
     ),
     Record(
         paper("2002.00585"),
