@@ -32,6 +32,11 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.prune": ("prune_to_target",),
+    "construct.prune_width": ("RequiredWidth", "required_width"),
+    "construct.pruned": ("Pruned", "PrunedLayer"),
+    "construct.pruned_file": ("StoredPruned", "load_pruned", "save_pruned", "verify_pruned"),
+    "construct.subset_sum": ("PruneMethod", "SubsetSum", "random_subset_sum"),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -130,6 +135,18 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.prune import prune_to_target as prune_to_target
+    from vestige.construct.prune_width import RequiredWidth as RequiredWidth
+    from vestige.construct.prune_width import required_width as required_width
+    from vestige.construct.pruned import Pruned as Pruned
+    from vestige.construct.pruned import PrunedLayer as PrunedLayer
+    from vestige.construct.pruned_file import StoredPruned as StoredPruned
+    from vestige.construct.pruned_file import load_pruned as load_pruned
+    from vestige.construct.pruned_file import save_pruned as save_pruned
+    from vestige.construct.pruned_file import verify_pruned as verify_pruned
+    from vestige.construct.subset_sum import PruneMethod as PruneMethod
+    from vestige.construct.subset_sum import SubsetSum as SubsetSum
+    from vestige.construct.subset_sum import random_subset_sum as random_subset_sum
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate
