@@ -32,6 +32,7 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
+    "construct.edge_popup": ("MaskTraining", "edge_popup"),
     "construct.prune": ("prune_to_target",),
     "construct.prune_width": ("RequiredWidth", "required_width"),
     "construct.pruned": ("Pruned", "PrunedLayer"),
@@ -135,6 +136,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
+    from vestige.construct.edge_popup import MaskTraining as MaskTraining
+    from vestige.construct.edge_popup import edge_popup as edge_popup
     from vestige.construct.prune import prune_to_target as prune_to_target
     from vestige.construct.prune_width import RequiredWidth as RequiredWidth
     from vestige.construct.prune_width import required_width as required_width
