@@ -2,6 +2,9 @@
 
 import typer
 
+from vestige.cli.construct_prune import prune
+
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
 )
+construct.command()(prune)

@@ -38,7 +38,7 @@ class MaskTraining:
         accuracy: on the training samples.
         accuracy_before: the same with the masks of the first, random scores.
         losses: mean loss of each epoch.
-        outcome: BUDGET_SPENT after all epochs, NOT_FINITE where the loss or a score was not, with the last finite scores.
+        outcome: BUDGET_SPENT after all epochs, NOT_FINITE where the loss or a score was not; those before are kept.
         source: the papers.
     """
 
