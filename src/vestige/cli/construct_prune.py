@@ -18,7 +18,9 @@ def prune(
     model: options.Model,
     epsilon: Annotated[float, typer.Option(help="Largest error of the outputs, l_2, anywhere in the ball.")] = 0.01,
     data: Annotated[str | None, typer.Option(help="Inputs that set the ball, and whose accuracy is compared.")] = None,
-    radius: Annotated[float | None, typer.Option(help="Of the ball; default: the largest input of --data, or 1.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(help="Of the ball; default: the largest input of --data, or 1.")
+    ] = None,
     method: Annotated[str, typer.Option(help="subset_sum, greedy, random or close.")] = "subset_sum",
     rows: Annotated[int | None, typer.Option(help="Random rows for an input and sign; default: as needed.")] = None,
     out: Annotated[Path, typer.Option(help="Where masks and seed go.")] = Path("pruned.safetensors"),
@@ -77,7 +79,10 @@ def _show(found: "Pruned") -> None:
     for layer in found.layers:
         sizes = (layer.target_weights, layer.hidden, layer.random_weights, layer.kept)
         table.add_row(
-            f"{layer.features}-{layer.out}", *map("{:,}".format, sizes), f"{layer.worst_weight:.1e}", f"{layer.bound:.2e}"
+            f"{layer.features}-{layer.out}",
+            *map("{:,}".format, sizes),
+            f"{layer.worst_weight:.1e}",
+            f"{layer.bound:.2e}",
         )
     console.print(table)
     console.print(found.certificate.table(), markup=False, soft_wrap=True)
@@ -99,7 +104,7 @@ def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet", inputs)
     with torch.no_grad():
         shares = [float((margin(net(inputs), samples.y) > 0).double().mean()) for net in (loaded.model, found.module)]
     console.print(
-        f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after pruning",
+        f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after",
         markup=False,
         soft_wrap=True,
     )
