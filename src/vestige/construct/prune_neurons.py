@@ -28,7 +28,6 @@ from vestige.core.outcome import Outcome
 
 FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
 NEURONS_PER_NUMBER = 4
-DOUBLINGS = 24
 
 
 def prune_neurons(
@@ -75,10 +74,16 @@ def _programme(
     feature = (inputs @ draw.first(hidden, inputs.shape[1]).double().T).relu()
     equations = (feature[:, None, :] * draw.second(hidden, wanted.shape[1]).double().T).reshape(-1, hidden).numpy()
     goal = wanted.reshape(-1).numpy()
-    reach, largest = np.abs(equations).sum(1).mean() / 4, np.abs(goal).max(initial=0.0)
-    start = math.ceil(math.log2(largest / reach)) if largest > 0 and reach > 0 else 0
-    for power in range(start, start + DOUBLINGS):
-        scale = 2.0**power
+    # The largest t for which some shares give t times the targets: output weights may be smaller by 1/t.
+    gain = linprog(
+        np.append(np.zeros(hidden), -1.0),
+        A_eq=np.column_stack([equations, -goal]),
+        b_eq=np.zeros(goal.size),
+        bounds=[(0, 1)] * hidden + [(0, 2.0**40)],
+        method="highs-ds",
+    )
+    if gain.status == 0 and gain.x[-1] > FRACTIONAL:
+        scale = 2.0 ** math.ceil(-math.log2(gain.x[-1]))
         found = linprog(np.zeros(hidden), A_eq=equations, b_eq=goal / scale, bounds=(0, 1), method="highs-ds")
         if found.status == 0:
             return np.clip(found.x, 0.0, 1.0), scale
