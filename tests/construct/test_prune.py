@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -268,3 +270,46 @@ def test_the_bound_is_the_recursion_in_the_open():
     second = norm(w2) * first + norm(two.positive - w2) * (reach + first) + float((two.offset - b2).norm())
     assert found.certified_error == pytest.approx(second, rel=1e-8)
     assert certify(affine_chain(target), found.module, Ball(1.0, 2.0, True))[-1].bound <= second
+
+
+def test_a_network_that_reads_digits_keeps_its_accuracy():
+    """64-128-10 trained for a second, pruned out of random weights to an error of .01 for every image."""
+    train, test = vg.load_data("digits"), vg.load_data("digits", split="test")
+    net = vg.mlp([64, 128, 10], bias="all", dtype=torch.float32, generator=child(0, "digits"))
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    x, y = train.x.float(), train.y
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    net.requires_grad_(False)
+    found = vg.prune_to_target(net, epsilon=0.01, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True)
+    right = net(test.x.float()).argmax(1) == test.y
+    assert float(right.double().mean()) > 0.9
+    assert torch.equal(found.module(test.x.float()).argmax(1) == test.y, right)
+    assert found.certified_error <= 0.01
+    null = masked(found.network, {name: torch.ones_like(mask) for name, mask in found.masks.items()})
+    assert float((null(test.x.float()).argmax(1) == test.y).double().mean()) < 0.4
+
+
+@pytest.mark.slow
+def test_a_network_that_reads_mnist_keeps_its_accuracy():
+    """784-100-10 in about half a minute."""
+    if "VESTIGE_DATA" not in os.environ:
+        pytest.skip("needs mnist.npz in the folder that VESTIGE_DATA names")
+    data = f"npz:{Path(os.environ['VESTIGE_DATA']) / 'mnist.npz'}"
+    train, test = vg.load_data(data), vg.load_data(data, split="test")
+    net = vg.mlp([784, 100, 10], bias="all", dtype=torch.float32, generator=child(0, "mnist"))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for batch in torch.randperm(len(train), generator=child(0, "batches")).split(64):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(train.x[batch].float()), train.y[batch]).backward()
+        optimizer.step()
+    net.requires_grad_(False)
+    x = test.x.float()
+    found = vg.prune_to_target(net, epsilon=0.05, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True)
+    assert found.certified_error <= 0.05 and float((net(x).argmax(1) == test.y).double().mean()) > 0.85
+    # Images whose two largest outputs are farther apart than twice the error cannot change their class.
+    ahead = net(x).topk(2, dim=1).values
+    sure = (ahead[:, 0] - ahead[:, 1]) > 0.1
+    assert torch.equal(found.module(x).argmax(1)[sure], net(x).argmax(1)[sure]) and float(sure.double().mean()) > 0.9

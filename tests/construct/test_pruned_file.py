@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import vestige as vg
+from vestige.construct.pruned_file import is_pruned_file
 from vestige.core.rng import child
 
 
@@ -48,7 +49,7 @@ def test_the_file_holds_masks_and_no_weights(saved):
 
 def test_the_check_passes_with_and_without_the_target(saved):
     path, target, _ = saved
-    assert vg.verify_pruned(path).holds
+    assert is_pruned_file(path) and vg.verify_pruned(path).holds
     certificate = vg.verify_pruned(path, target)
     assert certificate.holds and len(certificate.claims) == 2
 
@@ -119,6 +120,7 @@ def test_masks_of_another_size_are_refused(saved, tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     vg.save_model(vg.mlp([3, 2]), path)
+    assert not is_pruned_file(path)
     with pytest.raises(vg.CheckpointError, match="no file of masks"):
         vg.load_pruned(path)
 

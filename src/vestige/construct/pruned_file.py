@@ -64,6 +64,15 @@ def save_pruned(pruned: Pruned, path: Path | str) -> None:
     write_tensors(Path(path), tensors, metadata)
 
 
+def is_pruned_file(path: Path | str) -> bool:
+    """Whether `save_pruned` wrote it, by what the file says of itself.
+
+    Raises:
+        CheckpointError: no readable safetensors file.
+    """
+    return read_weights(Path(path)).metadata.get("kind") == KIND
+
+
 def load_pruned(path: Path | str) -> StoredPruned:
     """Read masks, make the random network of the seed again, and compare both with the file's digests.
 
