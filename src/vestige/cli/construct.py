@@ -3,8 +3,10 @@
 import typer
 
 from vestige.cli.construct_prune import prune
+from vestige.cli.construct_separate import separate
 
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
 )
 construct.command()(prune)
+construct.command()(separate)

@@ -20,6 +20,7 @@ from vestige.construct.prune_check import certify, checked_points, run_both
 from vestige.construct.prune_neurons import prune_neurons
 from vestige.construct.prune_width import (
     MOST_ROWS,
+    RequiredWidth,
     numbers,
     required_width,
     rows_for,
@@ -99,8 +100,20 @@ def prune_to_target(
     if rows is not None and not 1 <= rows <= (MOST_ROWS if rule is PruneMethod.SUBSET_SUM else 10**6):
         raise ValueError(f"rows={rows} given; allowed are 1 to {MOST_ROWS}, or None for as many as are needed")
     gadgets = _find_masks(layers, rule, seed, ball, rows, on_step)
+    needed = required_width(target, epsilon, method=method, radius=radius, nonnegative=nonnegative)
+    return _put_together(target, layers, gadgets, (ball, probes, needed))
+
+
+def _put_together(
+    target: nn.Module,
+    layers: tuple[Affine, ...],
+    gadgets: list[Gadget],
+    asked: tuple[Ball, Tensor | None, RequiredWidth],
+) -> Pruned:
+    """The random network made anew from its seed, the masks, and the certificate of what they leave."""
+    ball, probes, needed = asked
     plan = Plan(
-        seed,
+        gadgets[0].draw.seed,
         gadgets[0].draw.distribution,
         layers[0].weight.shape[1],
         tuple(len(gadget.column) for gadget in gadgets),
@@ -112,25 +125,15 @@ def prune_to_target(
     masks = _named_masks(network, gadgets)
     module = masked(network, masks)
     errors, sampled = certify(layers, module, ball), run_both(target, module, ball, probes)
-    required = required_width(target, epsilon, method=method, radius=radius, nonnegative=nonnegative)
+    bound = errors[-1].bound
     claims = (
-        Claim("error anywhere in the ball, l_2", ball.epsilon, errors[-1].bound, DERIVED),
-        Claim("error found by running both networks", errors[-1].bound, sampled, "measured in float64"),
+        Claim("error anywhere in the ball, l_2", ball.epsilon, bound, DERIVED),
+        Claim("error found by running both networks", bound, sampled, "measured in float64"),
     )
-    warnings = ("The certificate speaks for inputs >= 0 only.",) if nonnegative else ()
-    return Pruned(
-        network,
-        masks,
-        plan,
-        ball,
-        errors[-1].bound,
-        sampled,
-        tuple(map(_report, layers, gadgets, errors)),
-        required,
-        Certificate(claims),
-        Outcome.CONVERGED,
-        warnings,
-    )
+    reports = tuple(map(_report, layers, gadgets, errors))
+    warnings = ("The certificate speaks for inputs >= 0 only.",) if ball.nonnegative else ()
+    certificate, done = Certificate(claims), Outcome.CONVERGED
+    return Pruned(network, masks, plan, ball, bound, sampled, reports, needed, certificate, done, warnings)
 
 
 def _find_masks(

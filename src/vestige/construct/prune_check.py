@@ -1,6 +1,5 @@
 """A pruned network held against its target: the certificate from its stored weights, and both networks run."""
 
-import copy
 import math
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from vestige.construct.affine_chain import Affine
 from vestige.construct.pruned import linears
 from vestige.construct.sup_error import Ball, LayerError, stand_in, sup_error
+from vestige.core.kkt import working_copy
 from vestige.core.rng import child
 
 MOST_PROBES, PROBE_WORK = 4096, 1e10  # inputs, and multiplications for all of them
@@ -28,7 +28,7 @@ def certify(layers: tuple[Affine, ...], module: nn.Sequential, ball: Ball) -> tu
 
 def run_both(target: nn.Module, module: nn.Sequential, ball: Ball, points: Float[Tensor, "n features"] | None) -> float:
     """Largest l_2 difference of the outputs in float64, at random points of the sphere and at the given ones."""
-    wide, built = (copy.deepcopy(net).cpu().double().eval() for net in (target, module))
+    wide, built = (working_copy(net).cpu() for net in (target, module))
     features = linears(module)[0][1].in_features
     work = sum(p.numel() for p in module.parameters())
     count = max(64, min(MOST_PROBES, math.floor(PROBE_WORK / work)))

@@ -7,7 +7,6 @@ Away from the points such a network is a random-feature model (arXiv 2002.00585 
 promised there.
 """
 
-import copy
 import math
 
 import numpy as np
@@ -24,6 +23,7 @@ from vestige.construct.pruned import Plan, Pruned, PrunedLayer, linears, masked,
 from vestige.construct.random_layers import Distribution
 from vestige.construct.sup_error import Ball
 from vestige.core.claims import Certificate, Claim
+from vestige.core.kkt import working_copy
 from vestige.core.outcome import Outcome
 
 FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
@@ -47,7 +47,7 @@ def prune_neurons(
     if points is None:
         raise ValueError("granularity='neurons' given without points; pass the inputs at which to fit the target")
     with torch.no_grad():
-        wanted = _float64(target)(points)
+        wanted = working_copy(target).cpu()(points)
     hidden = NEURONS_PER_NUMBER * wanted.numel() if neurons is None else neurons
     if hidden < wanted.numel():
         raise ValueError(
@@ -112,7 +112,7 @@ def _result(
     share, points, wanted, ball = fit
     module = masked(network, masks)
     with torch.no_grad():
-        error = float((_float64(module)(points) - wanted).norm(dim=1).max())
+        error = float((working_copy(module)(points) - wanted).norm(dim=1).max())
     fractional = int(((share > FRACTIONAL) & (share < 1 - FRACTIONAL)).sum())
     claims = (
         Claim("fractional shares, which rounding changes", wanted.numel(), fractional, "basic solutions"),
@@ -139,7 +139,3 @@ def _result(
         Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
         tuple(warnings),
     )
-
-
-def _float64(net: nn.Module) -> nn.Module:
-    return copy.deepcopy(net).cpu().double().eval()

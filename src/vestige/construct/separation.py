@@ -44,8 +44,13 @@ class SeparatedTarget:
     def sample(
         self, n: int, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "n dimension"], Float[Tensor, " n"]]:
-        """Fresh inputs and their values."""
-        x = self.draw(n, spawn(generator, "separation", self.name) if generator is None else generator)
+        """Inputs and their values.
+
+        Args:
+            n: how many.
+            generator: is advanced, so that a stream of samples is fresh; None for the same samples every time.
+        """
+        x = self.draw(n, spawn(None, "separation", self.name) if generator is None else generator)
         return x, self.label(x)
 
 
@@ -126,7 +131,7 @@ def inner_product_target(dimension: int, *, frequency: float | int | None = None
     def label(x: Tensor) -> Tensor:
         return torch.sin(math.pi * rate * (x[:, :dimension] * x[:, dimension:]).sum(1))
 
-    return SeparatedTarget(f"inner product {dimension}", 2 * dimension, draw, label)
+    return SeparatedTarget(f"inner product {dimension} at {rate:g}", 2 * dimension, draw, label)
 
 
 def ball_indicator_target(dimension: int) -> SeparatedTarget:
