@@ -43,6 +43,35 @@ _HOME = {
     "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
     "construct.result": ("Construction", "Interpolation"),
     "construct.robust": ("memorize_robustly",),
+    "construct.boolean_cube": ("boolean_cube", "degree_profile", "walsh_hadamard"),
+    "construct.edge_popup": ("MaskTraining", "edge_popup"),
+    "construct.learnability": ("Verdict", "WeakLearnability", "weak_learnability_report"),
+    "construct.learning_run": ("LearningRun", "learning_run"),
+    "construct.prune": ("prune_to_target",),
+    "construct.prune_width": ("RequiredWidth", "required_width"),
+    "construct.pruned": ("Pruned", "PrunedLayer"),
+    "construct.pruned_file": ("StoredPruned", "load_pruned", "save_pruned", "verify_pruned"),
+    "construct.separation": (
+        "SeparatedTarget",
+        "ball_indicator_target",
+        "inner_product_target",
+        "parity_target",
+        "sawtooth_target",
+        "single_neuron_target",
+        "square_wave_target",
+        "staircase_target",
+    ),
+    "construct.subset_sum": ("PruneMethod", "SubsetSum", "random_subset_sum"),
+    "construct.weak_learning": (
+        "GradientVariance",
+        "KernelAdvantage",
+        "arc_cosine_kernel",
+        "gradient_variance",
+        "gram_bound",
+        "kernel_advantage",
+        "projection_advantage",
+        "sq_dimension_lower_bound",
+    ),
     "core.cite": ("Paper", "citation"),
     "core.claims": ("Certificate", "Claim"),
     "core.kkt": ("GramSystem", "gram_system", "stationarity_residual", "weighted_gradient"),
@@ -142,22 +171,60 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
     from vestige.construct.balls import Balls as Balls
+    from vestige.construct.boolean_cube import boolean_cube as boolean_cube
+    from vestige.construct.boolean_cube import degree_profile as degree_profile
+    from vestige.construct.boolean_cube import walsh_hadamard as walsh_hadamard
     from vestige.construct.check import verify_construction as verify_construction
     from vestige.construct.compose import in_parallel as in_parallel
     from vestige.construct.compose import in_series as in_series
+    from vestige.construct.edge_popup import MaskTraining as MaskTraining
+    from vestige.construct.edge_popup import edge_popup as edge_popup
     from vestige.construct.exact import ExactNetwork as ExactNetwork
     from vestige.construct.files import load_construction as load_construction
     from vestige.construct.files import save_construction as save_construction
+    from vestige.construct.learnability import Verdict as Verdict
+    from vestige.construct.learnability import WeakLearnability as WeakLearnability
+    from vestige.construct.learnability import weak_learnability_report as weak_learnability_report
+    from vestige.construct.learning_run import LearningRun as LearningRun
+    from vestige.construct.learning_run import learning_run as learning_run
     from vestige.construct.lower_bound import memorization_lower_bound as memorization_lower_bound
     from vestige.construct.memorize import Memorization as Memorization
     from vestige.construct.memorize import memorize as memorize
     from vestige.construct.narrow import narrow as narrow
+    from vestige.construct.prune import prune_to_target as prune_to_target
+    from vestige.construct.prune_width import RequiredWidth as RequiredWidth
+    from vestige.construct.prune_width import required_width as required_width
+    from vestige.construct.pruned import Pruned as Pruned
+    from vestige.construct.pruned import PrunedLayer as PrunedLayer
+    from vestige.construct.pruned_file import StoredPruned as StoredPruned
+    from vestige.construct.pruned_file import load_pruned as load_pruned
+    from vestige.construct.pruned_file import save_pruned as save_pruned
+    from vestige.construct.pruned_file import verify_pruned as verify_pruned
     from vestige.construct.radius import WidthBounds as WidthBounds
     from vestige.construct.radius import max_robust_radius as max_robust_radius
     from vestige.construct.radius import width_bounds as width_bounds
     from vestige.construct.result import Construction as Construction
     from vestige.construct.result import Interpolation as Interpolation
     from vestige.construct.robust import memorize_robustly as memorize_robustly
+    from vestige.construct.separation import SeparatedTarget as SeparatedTarget
+    from vestige.construct.separation import ball_indicator_target as ball_indicator_target
+    from vestige.construct.separation import inner_product_target as inner_product_target
+    from vestige.construct.separation import parity_target as parity_target
+    from vestige.construct.separation import sawtooth_target as sawtooth_target
+    from vestige.construct.separation import single_neuron_target as single_neuron_target
+    from vestige.construct.separation import square_wave_target as square_wave_target
+    from vestige.construct.separation import staircase_target as staircase_target
+    from vestige.construct.subset_sum import PruneMethod as PruneMethod
+    from vestige.construct.subset_sum import SubsetSum as SubsetSum
+    from vestige.construct.subset_sum import random_subset_sum as random_subset_sum
+    from vestige.construct.weak_learning import GradientVariance as GradientVariance
+    from vestige.construct.weak_learning import KernelAdvantage as KernelAdvantage
+    from vestige.construct.weak_learning import arc_cosine_kernel as arc_cosine_kernel
+    from vestige.construct.weak_learning import gradient_variance as gradient_variance
+    from vestige.construct.weak_learning import gram_bound as gram_bound
+    from vestige.construct.weak_learning import kernel_advantage as kernel_advantage
+    from vestige.construct.weak_learning import projection_advantage as projection_advantage
+    from vestige.construct.weak_learning import sq_dimension_lower_bound as sq_dimension_lower_bound
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate

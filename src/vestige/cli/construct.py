@@ -4,7 +4,9 @@ import typer
 
 from vestige.cli.construct_memorize import memorize
 from vestige.cli.construct_narrow import narrow
+from vestige.cli.construct_prune import prune
 from vestige.cli.construct_robust import robust
+from vestige.cli.construct_separate import separate
 
 construct = typer.Typer(
     help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
@@ -12,3 +14,5 @@ construct = typer.Typer(
 construct.command()(memorize)
 construct.command()(robust)
 construct.command()(narrow)
+construct.command()(prune)
+construct.command()(separate)

@@ -89,13 +89,13 @@ CONSTRUCT = (
     ),
     Record(
         paper("2002.00585"),
-        ("prune_to_target",),
-        "missing: masks that turn a random network into a given one, with the error verified",
+        ("prune_to_target", "random_subset_sum", "required_width", "edge_popup"),
+        "works: masks that turn a random network into a given one, certified on a ball; no convolutions",
     ),
     Record(
         paper("2102.00434"),
-        ("weak_learnability_report",),
-        "missing: depth-separated targets and the diagnostics that say which are learnable",
+        ("weak_learnability_report", "learning_run", "sawtooth_target", "parity_target", "gradient_variance"),
+        "works: targets that separate depths, what of them shows before training, a verdict in one direction",
     ),
     Record(
         paper("2407.15160"),
