@@ -20,6 +20,8 @@ from vestige.construct.projection import Projection
 from vestige.construct.radius import max_robust_radius, stretch
 from vestige.construct.robust import memorize_robustly
 from vestige.construct.thresholds import root_above, root_below, short_between
+from vestige.data.dataset import sample
+from vestige.data.load import load_data
 from vestige.nets.mlp import mlp
 
 EXACT: dict[str, Any] = {"projection": "identity"}
@@ -188,6 +190,48 @@ def test_points_of_every_type_and_shape():
     x, y = gaussian()
     short = memorize_robustly(x.float(), y, width=6)
     assert labels_at(short.network, x.float()) == y.tolist()
+
+
+def clustered():
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(3, 4, generator=draw).double().repeat(3, 1) + 0.01 * torch.randn(9, 4, generator=draw).double()
+
+
+CUBE = torch.cartesian_prod(*[torch.arange(2.0)] * 3).double()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        pytest.param(clustered(), torch.arange(9) // 3, id="clusters of mixed labels"),
+        pytest.param(clustered(), torch.arange(9) % 3, id="clusters of one label"),
+        pytest.param(CUBE, CUBE.sum(1).long() % 2, id="parity on a grid"),
+        pytest.param(
+            torch.tensor([[1.0, 0], [1 + 2**-52, 0], [5, 5]], dtype=torch.float64),
+            torch.tensor([0, 1, 0]),
+            id="the next float",
+        ),
+    ],
+)
+@pytest.mark.parametrize("options", [{"width": 5}, {"norm": "inf", **EXACT}], ids=str)
+def test_data_of_other_kinds(x, y, options):
+    made = memorize_robustly(x, y, layout="parallel", **options)
+    assert made.certificate.holds
+    if made.numbers["mantissa_bits"] <= 53:
+        points, owners = in_balls(made, x)
+        assert labels_at(made.network, points) == y[owners].tolist()
+    assert labels_at(made.network, x) == y.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", Layout)
+def test_images_with_random_labels(layout):
+    digits = sample(load_data("digits"), 40)[0]
+    y = torch.randint(0, 10, (40,), generator=torch.Generator().manual_seed(0))
+    made = memorize_robustly(digits.x, y, width=12, projection="optimized", layout=layout)
+    assert made.certificate.holds and made.numbers["radius"] > 0.8 * made.numbers["ceiling"]
+    points, owners = in_balls(made, digits.x.flatten(1).double(), count=1)
+    assert labels_at(made.network, points) == y[owners].tolist()
 
 
 def test_float32_is_enough_where_the_bits_say_so():
