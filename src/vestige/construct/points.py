@@ -8,7 +8,7 @@ import torch
 
 
 def rows_of(points: Any) -> np.ndarray:
-    """(n, inputs) of any points, in numpy; floats as float64, which holds every shorter one.
+    """(n, inputs) of any points, copied to numpy; floats as float64, which holds every shorter one.
 
     Raises:
         ValueError: no points, points without coordinates, or a lone one.
@@ -23,7 +23,7 @@ def rows_of(points: Any) -> np.ndarray:
             "a row: x[None]; numbers on a line are a column: x[:, None]."
         )
     array = array.reshape(len(array), -1)
-    return array.astype(np.float64) if array.dtype.kind == "f" else array
+    return array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
 
 
 def integer_points(points: Any, inputs: int | None = None) -> tuple[np.ndarray, int]:

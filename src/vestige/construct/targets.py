@@ -37,7 +37,7 @@ class Codes:
 
 
 def targets_of(y: Any, n: int) -> np.ndarray:
-    """One number a point, as Python integers or floats.
+    """One number a point, a copy of the integers or floats given.
 
     Raises:
         ValueError: another number of targets than points, several a point, or one that is not finite.
@@ -46,7 +46,7 @@ def targets_of(y: Any, n: int) -> np.ndarray:
     array = np.asarray(array.cpu() if isinstance(array, torch.Tensor) else array)
     if array.shape not in ((n,), (n, 1)):
         raise ValueError(f"targets of shape {list(array.shape)} for {n} points; one number a point is needed, [{n}].")
-    array = array.reshape(n)
+    array = array.reshape(n).copy()
     if array.dtype.kind not in "buif":
         raise ValueError(f"targets of type {array.dtype} given; allowed are integers and floats. Number the classes.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
