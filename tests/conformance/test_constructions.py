@@ -9,16 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from vestige.construct.check import verify_construction
 from vestige.construct.exact import ExactNetwork
 from vestige.construct.files import load_construction, save_construction
 from vestige.construct.layers import Layer, Neuron
 from vestige.construct.memorize import memorize
+from vestige.construct.robust import memorize_robustly
 from vestige.core.outcome import Outcome
 
 POINTS = np.random.default_rng(0).standard_normal((30, 3))
 LABELS = np.random.default_rng(1).integers(0, 5, 30)
+FEW = torch.from_numpy(POINTS[:6]), torch.from_numpy(LABELS[:6])
 
 CONSTRUCTIONS = {
     "memorize-sqrt": lambda: memorize(POINTS, LABELS),
@@ -26,6 +29,9 @@ CONSTRUCTIONS = {
     "memorize-bits": lambda: memorize(POINTS, LABELS, strategy="bits"),
     "memorize-wide": lambda: memorize(POINTS, LABELS, strategy="wide"),
     "memorize-real": lambda: memorize(POINTS, POINTS[:, 0] ** 2, label_bits=6),
+    "robust-narrow": lambda: memorize_robustly(*FEW, width=5),
+    "robust-parallel": lambda: memorize_robustly(*FEW, width=5, norm=1, layout="parallel"),
+    "robust-identity": lambda: memorize_robustly(*FEW, norm="inf", projection="identity"),
 }
 
 
@@ -69,7 +75,7 @@ def test_an_independent_look_at_its_file_agrees(made, tmp_path):
 
 @pytest.mark.parametrize("null", NULLS)
 def test_null_networks_fail(made, null, tmp_path):
-    wrong = replace(made, network=NULLS[null](made.network, made.specification.tolerance))
+    wrong = replace(made, network=NULLS[null](made.network, getattr(made.specification, "tolerance", 0)))
     assert not wrong.verify().holds
     save_construction(wrong, tmp_path / "net.safetensors")
     assert not verify_construction(tmp_path / "net.safetensors").holds

@@ -85,6 +85,15 @@ def test_norms_move_the_bounds_the_right_way():
         ({"y": torch.tensor([0, 1, 2])}, "one number a point"),
         ({"x": torch.zeros(2)}, "shape \\(2,\\)"),
         ({"x": torch.tensor([[2**60], [0]])}, "Divide large integers"),
+        (
+            {"x": torch.tensor([[1e-200], [2e-200]], dtype=torch.float64)},
+            "1e-200 apart.*Multiply the points by a power of two",
+        ),
+        ({"x": torch.tensor([[1e200], [2e200]], dtype=torch.float64)}, "coordinates up to 2e\\+200"),
+        (
+            {"x": torch.tensor([[1e-300, 1e300], [0, 1e300]], dtype=torch.float64)},
+            "0 apart, with coordinates up to 1e\\+300",
+        ),
         ({"norm": 0.5}, "from 1 to inf"),
         ({"norm": "two"}, "from 1 to inf"),
     ],

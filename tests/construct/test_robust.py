@@ -20,12 +20,13 @@ from vestige.construct.projection import Projection
 from vestige.construct.radius import max_robust_radius, stretch
 from vestige.construct.robust import memorize_robustly
 from vestige.construct.thresholds import root_above, root_below, short_between
+from vestige.data.dataset import sample
+from vestige.data.load import load_data
 from vestige.nets.mlp import mlp
 
 EXACT: dict[str, Any] = {"projection": "identity"}
 KINDS: list[dict[str, Any]] = [
     {"width": 5},
-    {"width": 5, "projection": "optimized"},
     {"width": 5, "norm": 1},
     {"width": 5, "norm": "inf"},
     {"width": 5, "norm": 3},
@@ -190,6 +191,48 @@ def test_points_of_every_type_and_shape():
     assert labels_at(short.network, x.float()) == y.tolist()
 
 
+def clustered():
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(3, 4, generator=draw).double().repeat(3, 1) + 0.01 * torch.randn(9, 4, generator=draw).double()
+
+
+CUBE = torch.cartesian_prod(*[torch.arange(2.0)] * 3).double()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        pytest.param(clustered(), torch.arange(9) // 3, id="clusters of mixed labels"),
+        pytest.param(clustered(), torch.arange(9) % 3, id="clusters of one label"),
+        pytest.param(CUBE, CUBE.sum(1).long() % 2, id="parity on a grid"),
+        pytest.param(
+            torch.tensor([[1.0, 0], [1 + 2**-52, 0], [5, 5]], dtype=torch.float64),
+            torch.tensor([0, 1, 0]),
+            id="the next float",
+        ),
+    ],
+)
+@pytest.mark.parametrize("options", [{"width": 5}, {"norm": "inf", **EXACT}], ids=str)
+def test_data_of_other_kinds(x, y, options):
+    made = memorize_robustly(x, y, layout="parallel", **options)
+    assert made.certificate.holds
+    if made.numbers["mantissa_bits"] <= 53:
+        points, owners = in_balls(made, x)
+        assert labels_at(made.network, points) == y[owners].tolist()
+    assert labels_at(made.network, x) == y.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", Layout)
+def test_images_with_random_labels(layout):
+    digits = sample(load_data("digits"), 40)[0]
+    y = torch.randint(0, 10, (40,), generator=torch.Generator().manual_seed(0))
+    made = memorize_robustly(digits.x, y, width=12, projection="optimized", layout=layout)
+    assert made.certificate.holds and made.numbers["radius"] > 0.8 * made.numbers["ceiling"]
+    points, owners = in_balls(made, digits.x.flatten(1).double(), count=1)
+    assert labels_at(made.network, points) == y[owners].tolist()
+
+
 def test_float32_is_enough_where_the_bits_say_so():
     x, y = gaussian(n=6, d=4)
     made = memorize_robustly(x, y, norm="inf", radius=0.3 * max_robust_radius(x, y, norm="inf"), **EXACT)
@@ -207,10 +250,10 @@ def test_points_that_floats_cannot_tell_apart_get_a_warning():
 
 
 def test_the_width_grows_until_the_radius_fits():
-    x, y = gaussian(n=20, d=20)
+    x, y = gaussian(n=12, d=16)
     wide = memorize_robustly(x, y, radius=0.9 * max_robust_radius(x, y), layout="parallel")
     narrow = memorize_robustly(x, y, radius=0.05 * max_robust_radius(x, y), layout="parallel")
-    assert narrow.numbers["m"] == math.ceil(4 * math.log(20)) < wide.numbers["m"]
+    assert narrow.numbers["m"] == math.ceil(4 * math.log(12)) < wide.numbers["m"]
 
 
 def test_more_width_than_coordinates_is_said_to_be_idle():
@@ -298,7 +341,7 @@ def as_exact(model):
 def trained(x, y, width):
     model = mlp([x.shape[1], width, width, 1], bias="all", generator=torch.Generator().manual_seed(0), dtype=x.dtype)
     adam = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(1500):
+    for _ in range(1000):
         loss = (model(x)[:, 0] - y).square().mean()
         adam.zero_grad()
         loss.backward()

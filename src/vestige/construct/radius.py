@@ -24,6 +24,7 @@ from vestige.core.cite import Paper, paper
 
 PAPER = paper("2502.11162")
 FORCED = 4832.0  # the constant of the paper's lower bound
+SMALLEST, LARGEST = 1e-140, 1e140  # distances and coordinates whose squares are floats
 BLOCK = 2**24  # numbers a block of differences may hold
 
 
@@ -85,7 +86,12 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
 
 
 def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
-    """Smallest l_p distance between differently labelled points, and where it is; inf and (0, 0) for one label."""
+    """Smallest l_p distance between differently labelled points, and where it is; inf and (0, 0) for one label.
+
+    Distances are measured in units of the largest coordinate, so that their squares neither overflow nor vanish.
+    """
+    unit = 2.0 ** (math.frexp(float(rows.abs().max()))[1] - 1)
+    rows = rows / unit
     best, place = math.inf, (0, 0)
     step = max(1, BLOCK // rows.numel())
     for begin in range(0, len(rows), step):
@@ -96,7 +102,7 @@ def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
         if least < best:
             first, second = divmod(int(apart.argmin()), len(rows))
             best, place = least, (begin + first, second)
-    return best, *place
+    return best * unit, *place
 
 
 def max_robust_radius(
@@ -122,20 +128,29 @@ def max_robust_radius(
     """
     rows = check_points(x, y)
     apart, *pair = closest_pair(rows, y, read_norm(norm))
-    refuse_conflict(apart, pair, y)
+    refuse_conflict(apart, pair, rows, y)
     return apart / 2
 
 
-def refuse_conflict(apart: float, pair: list[int], y: Tensor) -> None:
-    """Refuse two equal points with different labels.
+def refuse_conflict(apart: float, pair: list[int], rows: Tensor, y: Tensor) -> None:
+    """Refuse two equal points with different labels, and points on a scale where floats cannot tell.
 
     Raises:
-        ValueError: naming both.
+        ValueError: naming both, or the scale.
     """
-    if apart == 0:
+    largest = float(rows.abs().max())
+    if math.isinf(apart):
+        return
+    if torch.equal(rows[pair[0]], rows[pair[1]]):
         raise ValueError(
             f"points {pair[0]} and {pair[1]} are equal, with labels {y[pair[0]].item()} and {y[pair[1]].item()}; no "
             "function has both. Remove one, or give both the same label."
+        )
+    if not (apart > SMALLEST and largest < LARGEST):
+        raise ValueError(
+            f"points {pair[0]} and {pair[1]} are {apart:.3g} apart, with coordinates up to {largest:.3g}; more than "
+            f"{SMALLEST:g} apart and below {LARGEST:g} are allowed, so that squares are floats. Multiply the points by "
+            "a power of two."
         )
 
 

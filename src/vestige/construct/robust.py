@@ -82,7 +82,7 @@ def memorize_robustly(
     rows, p = check_points(x, y), read_norm(norm)
     labels = y.detach().cpu().clone()
     apart, *pair = closest_pair(rows, labels, p)
-    refuse_conflict(apart, pair, labels)
+    refuse_conflict(apart, pair, rows, labels)
     wanted = _wanted_radius(radius, apart, pair)
     kind, arrangement = _choice(Projection, "projection", projection), _choice(Layout, "layout", layout)
     if math.isinf(apart):
@@ -147,8 +147,8 @@ def _wanted_radius(radius: float | int | str, apart: float, pair: list[int]) -> 
         raise ValueError(f"radius={radius!r} given; a positive number or 'max' is allowed.")
     if not radius < apart / 2:
         raise ValueError(
-            f"radius={radius} given; below {apart / 2:.6g} is allowed for any function: points {pair[0]} and {pair[1]} "
-            f"have different labels and are {apart:.6g} apart, so that their balls would meet."
+            f"radius={radius} given; below {apart / 2:.9g} is allowed for any function: points {pair[0]} and {pair[1]} "
+            f"have different labels and are {apart:.9g} apart, so that their balls would meet."
         )
     return float(radius)
 
@@ -171,9 +171,9 @@ def _used_radius(wanted: float | None, largest: Fraction, ceiling: float, pair: 
     used = below(NEAR * largest) if wanted is None else wanted
     if not 0 < used < largest:
         raise ValueError(
-            f"radius={used:.6g} given; below {float(largest):.6g} is allowed behind this first layer of {m} rows, "
+            f"radius={used:.9g} given; below {float(largest):.9g} is allowed behind this first layer of {m} rows, "
             f"which brings the differently labelled points {pair[0]} and {pair[1]} that close; any function has less "
-            f"than {ceiling:.6g}. Give a smaller radius, a larger width, or projection='optimized'."
+            f"than {ceiling:.9g}. Give a smaller radius, a larger width, or projection='optimized'."
         )
     return used
 

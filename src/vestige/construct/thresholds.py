@@ -131,7 +131,7 @@ def choose_thresholds(centres: Centres, inside: Fraction, p: float) -> Threshold
     steep = 1 / (other - limit)
     slope = short_between(steep * Fraction(17, 16), steep * Fraction(9, 8))
     needed = lowest_shift(centres, inside)
-    shift = max(Fraction(0), short_between(needed + inside / 8, needed + inside))
+    shift = short_between(needed * Fraction(65, 64), needed * Fraction(9, 8)) if needed > 0 else Fraction(0)
     return Thresholds(tau, knots, limit, slope, shift, inside, outside)
 
 
