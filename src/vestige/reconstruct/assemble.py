@@ -10,11 +10,13 @@ from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.chain import Chain
 from vestige.reconstruct.clusters import cluster_candidates, is_collapse
+from vestige.reconstruct.crowd import crowded
 from vestige.reconstruct.result import Reconstruction
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
 CUT = 0.1  # mean cosine distance within a group: wider ones blend samples that share a class
-OFFERED = 2  # samples shown, in units of how many can be told apart
+CROWDED_CUT = 0.2  # where samples are many for the neurons, searches agree on a sample at a cosine of about .8
+OFFERED = 2  # samples shown, in units of how many can be told apart; of a crowd, once as many
 SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 
 
@@ -47,7 +49,9 @@ def assemble(
         cluster[taken] = repeats[taken].argmax(1)
     free = (~taken).nonzero().flatten()
     size = pool.multipliers.double().norm(dim=1)  # a search that diverged is finite and may have no norm in float32
-    groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=CUT) if len(free) else None
+    crowd = chain is not None and crowded(chain)
+    cut = CROWDED_CUT if crowd else CUT
+    groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=cut) if len(free) else None
     samples, confidence = [sure], [_verified_confidence(exact)]
     support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
     if groups is not None:
@@ -59,7 +63,7 @@ def assemble(
         for k, members in enumerate(groups.members):
             cluster[free[members]] = len(sure) + k
     # More than twice as many as can be told apart would only raise the bar that chance sets.
-    offered = slice(None if chain is None or not chain.clear else OFFERED * chain.rank)
+    offered = slice(None if chain is None or not chain.clear else (1 if crowd else OFFERED) * chain.rank)
     samples, cotangents = torch.cat(samples)[offered], torch.cat(cotangents)[offered]
     cluster = torch.where(cluster < len(samples), cluster, -1)
     return Reconstruction(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import CROWDED, Columns, ColumnSpace, accepted, apart, fit_columns, join
+from vestige.reconstruct.columns import CROWDED, Columns, ColumnSpace, accepted, apart, distinct, fit_columns, join
 from vestige.reconstruct.gates import input_from_gates
 from vestige.reconstruct.relaxation import opened, relaxed_columns
 
@@ -90,9 +90,9 @@ def _relaxed(chain: Chain, space: ColumnSpace, z: Tensor, label: Tensor, generat
     """Columns of the candidates that the linear programme explains best."""
     columns = relaxed_columns(chain, space, z, label)
     columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
-    for _ in range(2):  # the second time from gates of which most are right
-        columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
-    return columns
+    columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
+    columns = columns[distinct(columns)]  # several candidates lead to the same one
+    return fit_columns(space, space.at_all(opened(columns)), generator=generator)  # from gates of which most are right
 
 
 def moved_to_gates(
