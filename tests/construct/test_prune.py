@@ -108,7 +108,9 @@ def test_the_stand_in_is_what_the_layers_compute():
 
 
 def test_every_method_reaches_a_coarse_error():
-    target = relu_net(2, 1, seed=3)
+    target = relu_net(2, 1, bias=False, seed=3)
+    target[0].weight.mul_(2)
+    assert float(target[0].weight.norm()) > 0.5, "deleting everything would do"
     sizes = {}
     for method in vg.PruneMethod:
         found = vg.prune_to_target(target, epsilon=0.3, method=method)
@@ -137,6 +139,22 @@ def test_large_weights_are_reached_by_a_larger_scale():
     target[0].weight.mul_(37.0)
     found = vg.prune_to_target(target, epsilon=0.1)
     assert found.layers[0].scale >= 16 and found.certified_error <= 0.1
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-15])
+def test_tiny_weights_are_no_trouble(factor):
+    target = relu_net(4, 3, 2)
+    for parameter in target.parameters():
+        parameter.mul_(factor)
+    found = vg.prune_to_target(target, epsilon=factor)
+    assert found.sampled_error <= found.certified_error <= factor
+
+
+def test_weights_beyond_float32_are_refused():
+    target = relu_net(4, 3, dtype=torch.float64)
+    target[0].weight.mul_(1e60)
+    with pytest.raises(ValueError, match="rescale"):
+        vg.prune_to_target(target, epsilon=1.0)
 
 
 def test_flattens_images_and_keeps_the_generator():
@@ -313,3 +331,27 @@ def test_a_network_that_reads_mnist_keeps_its_accuracy():
     ahead = net(x).topk(2, dim=1).values
     sure = (ahead[:, 0] - ahead[:, 1]) > 0.1
     assert torch.equal(found.module(x).argmax(1)[sure], net(x).argmax(1)[sure]) and float(sure.double().mean()) > 0.9
+
+
+def test_a_search_for_the_worst_input_stays_below_the_certificate():
+    """Projected gradient ascent on the difference, from many starts: above what sampling finds, below the bound."""
+    target = relu_net(6, 8, 8, 3, seed=2)
+    found = vg.prune_to_target(target, epsilon=0.05, radius=2.0)
+    ours, theirs = found.module.double(), copy.deepcopy(target).double()
+    x = on_the_ball(64, 6, radius=2.0)
+    for _ in range(100):
+        x.requires_grad_()
+        (step,) = torch.autograd.grad((ours(x) - theirs(x)).norm(dim=1).sum(), x)
+        x = (x + 0.1 * step / step.norm(dim=1, keepdim=True).clamp(min=1e-12)).detach()
+        x = x * (2.0 / x.norm(dim=1, keepdim=True)).clamp(max=1.0)
+    worst = largest_difference(ours, theirs, x)
+    assert found.sampled_error <= 1.02 * worst
+    assert worst <= found.certified_error <= 0.05
+
+
+def test_the_users_model_and_the_global_generator_stay_as_they_were():
+    target = nn.Sequential(nn.Flatten(), *relu_net(4, 3, 2), nn.Dropout(0.5)).train()
+    before, state = weights_of(target), torch.random.get_rng_state()
+    found = vg.prune_to_target(target, epsilon=0.1)
+    assert weights_of(target) == before and target.training and torch.equal(torch.random.get_rng_state(), state)
+    assert all(p.grad is None for p in target.parameters()) and found.certified_error <= 0.1

@@ -27,6 +27,7 @@ from vestige.construct.sup_error import Ball, checked_ball
 
 MOST_ROWS = 30  # of one exact search, 2^15 sums a half
 FAILURE = 0.05
+LARGEST_SCALE = 2.0**80
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def weight_tolerances(layers: tuple[Affine, ...], ball: Ball) -> list[float]:
 def scale_of(layer: Affine, method: PruneMethod) -> float:
     """The least power of two that no weight exceeds; twice that where a single product has to reach the largest."""
     largest = max(float(t.abs().max()) for t in (layer.weight, layer.bias) if t is not None)
-    scale = 2.0 ** math.ceil(math.log2(largest)) if largest > 0 else 1.0
+    if largest > LARGEST_SCALE:
+        raise ValueError(f"weights up to {largest:.3g} given; at most {LARGEST_SCALE:.3g} fit into float32: rescale")
+    # No smaller than where a power of two still scales float32 without rounding.
+    scale = 2.0 ** math.ceil(math.log2(max(largest, 1 / LARGEST_SCALE))) if largest > 0 else 1.0
     return scale * (2 if method in (PruneMethod.RANDOM, PruneMethod.CLOSE) else 1)
 
 
