@@ -113,8 +113,8 @@ def test_every_method_reaches_a_coarse_error():
     assert float(target[0].weight.norm()) > 0.5, "deleting everything would do"
     sizes = {}
     for method in vg.PruneMethod:
-        found = vg.prune_to_target(target, epsilon=0.3, method=method)
-        assert found.sampled_error <= found.certified_error <= 0.3
+        found = vg.prune_to_target(target, epsilon=0.5, method=method)
+        assert found.sampled_error <= found.certified_error <= 0.5
         sizes[method] = found.random_weights
     assert sizes["subset_sum"] < sizes["random"] < sizes["close"]
 
