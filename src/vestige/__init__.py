@@ -34,7 +34,7 @@ _HOME = {
     "attack.targets": ("Order", "rank_targets"),
     "construct.boolean_cube": ("boolean_cube", "degree_profile", "walsh_hadamard"),
     "construct.edge_popup": ("MaskTraining", "edge_popup"),
-    "construct.learnability": ("Verdict", "WeakLearnability", "weak_learnability_report"),
+    "construct.learnability": ("LearnabilityVerdict", "WeakLearnability", "weak_learnability_report"),
     "construct.learning_run": ("LearningRun", "learning_run"),
     "construct.prune": ("prune_to_target",),
     "construct.prune_width": ("RequiredWidth", "required_width"),
@@ -164,7 +164,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.construct.boolean_cube import walsh_hadamard as walsh_hadamard
     from vestige.construct.edge_popup import MaskTraining as MaskTraining
     from vestige.construct.edge_popup import edge_popup as edge_popup
-    from vestige.construct.learnability import Verdict as Verdict
+    from vestige.construct.learnability import LearnabilityVerdict as LearnabilityVerdict
     from vestige.construct.learnability import WeakLearnability as WeakLearnability
     from vestige.construct.learnability import weak_learnability_report as weak_learnability_report
     from vestige.construct.learning_run import LearningRun as LearningRun

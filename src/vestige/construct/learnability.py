@@ -35,7 +35,7 @@ KERNEL_SAMPLES = 2000
 PROFILED = 12  # bits of a cube that is listed in full for the degree profile
 
 
-class Verdict(StrEnum):
+class LearnabilityVerdict(StrEnum):
     """SIGNAL: something shows at the start, which promises nothing. NO_SIGNAL: nothing does, at this noise."""
 
     SIGNAL = "signal"
@@ -57,7 +57,7 @@ class WeakLearnability:
         gradient_profile: share of E |grad N|^2 at each degree, for targets on a cube of few bits; else None.
         sq_lower_bound: nearly orthogonal functions in `family`, None without one.
         predicted_steps: of noisy descent, at the noise floor, before it can tell the functions of `family` apart.
-        verdict: in one direction only, see `Verdict`.
+        verdict: in one direction only, see `LearnabilityVerdict`.
     """
 
     target: str
@@ -70,14 +70,14 @@ class WeakLearnability:
     gradient_profile: tuple[float, ...] | None
     sq_lower_bound: int | None
     predicted_steps: float | None
-    verdict: Verdict
+    verdict: LearnabilityVerdict
     warnings: tuple[str, ...] = ()
     source: tuple[Paper, ...] = field(default=(paper("2102.00434"),), repr=False)
 
     @property
     def message(self) -> str:
         """The verdict in a sentence."""
-        if self.verdict is Verdict.SIGNAL:
+        if self.verdict is LearnabilityVerdict.SIGNAL:
             return f"{self.target}: something shows at the start of training. That it is learned does not follow."
         return (
             f"{self.target}: no weak signal at these starts. Gradient descent whose gradients may be off by "
@@ -127,7 +127,7 @@ def weak_learnability_report(
     signal, floor = max(found, key=lambda pair: pair[0] / pair[1])
     kernel = kernel_advantage(arc_cosine_kernel, x[:KERNEL_SAMPLES], f[:KERNEL_SAMPLES], generator=generator)
     seen = signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error
-    verdict = Verdict.SIGNAL if seen else Verdict.NO_SIGNAL
+    verdict = LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
     orthogonal, steps = (None, None) if family is None else _class_bounds(family, net, x, floor)
     shallow = _shallow(target, shallow_steps, generator)
     return WeakLearnability(
@@ -146,8 +146,8 @@ def weak_learnability_report(
     )
 
 
-def _warnings(verdict: Verdict, shallow: float, target: SeparatedTarget) -> tuple[str, ...]:
-    if verdict is Verdict.SIGNAL or not shallow > DEVIATIONS * HELD_OUT**-0.5:
+def _warnings(verdict: LearnabilityVerdict, shallow: float, target: SeparatedTarget) -> tuple[str, ...]:
+    if verdict is LearnabilityVerdict.SIGNAL or not shallow > DEVIATIONS * HELD_OUT**-0.5:
         return ()
     inputs = f", and there are {2**target.dimension:,} inputs only" if target.on_cube else ""
     return (
