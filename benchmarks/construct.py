@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 import vestige as vg
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.extraction import memorizer_layers
-from vestige.construct.floats import to_sequential
-from vestige.construct.layout import Layout
+from vestige.construct.exact.floats import to_sequential
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.memorize.extraction import memorizer_layers
+from vestige.construct.memorize.layout import Layout
 from vestige.report.figures import curves
 
 D, CLASSES = 8, 10

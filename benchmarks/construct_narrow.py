@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.decomposition import PCA
 
 import vestige as vg
-from vestige.construct.exact_narrow import exact_depth
+from vestige.construct.narrow.equal_layers import exact_depth
 from vestige.construct.relu_chain import read_relu_chain
 from vestige.construct.result import Construction
 from vestige.core.rng import child

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 import vestige as vg
-from vestige.construct.projection import kept_share, optimized_projection, random_projection
-from vestige.construct.radius import promised_separation
+from vestige.construct.robust.projection import kept_share, optimized_projection, random_projection
+from vestige.construct.robust.radius import promised_separation
 from vestige.core.rng import child
 from vestige.report.figures import curves
 

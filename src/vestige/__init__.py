@@ -32,26 +32,27 @@ _HOME = {
     ),
     "attack.suite": ("Stage", "autoattack"),
     "attack.targets": ("Order", "rank_targets"),
-    "construct.balls": ("Balls",),
-    "construct.check": ("verify_construction",),
-    "construct.compose": ("in_parallel", "in_series"),
-    "construct.exact": ("ExactNetwork",),
-    "construct.files": ("load_construction", "save_construction"),
-    "construct.lower_bound": ("memorization_lower_bound",),
-    "construct.memorize": ("Memorization", "memorize"),
-    "construct.narrow": ("narrow",),
-    "construct.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
+    "construct.exact.compose": ("in_parallel", "in_series"),
+    "construct.exact.network": ("ExactNetwork",),
+    "construct.file.check": ("verify_construction",),
+    "construct.file.saved": ("load_construction", "save_construction"),
+    "construct.memorize.lower_bound": ("memorization_lower_bound",),
+    "construct.memorize.memorize": ("Memorization", "memorize"),
+    "construct.narrow.narrow": ("narrow",),
+    "construct.prune.edge_popup": ("MaskTraining", "edge_popup"),
+    "construct.prune.prune": ("prune_to_target",),
+    "construct.prune.pruned": ("Pruned", "PrunedLayer"),
+    "construct.prune.saved": ("StoredPruned", "load_pruned", "save_pruned", "verify_pruned"),
+    "construct.prune.subset_sum": ("PruneMethod", "SubsetSum", "random_subset_sum"),
+    "construct.prune.width": ("RequiredWidth", "required_width"),
     "construct.result": ("Construction", "Interpolation"),
-    "construct.robust": ("memorize_robustly",),
-    "construct.boolean_cube": ("boolean_cube", "degree_profile", "walsh_hadamard"),
-    "construct.edge_popup": ("MaskTraining", "edge_popup"),
-    "construct.learnability": ("Verdict", "WeakLearnability", "weak_learnability_report"),
-    "construct.learning_run": ("LearningRun", "learning_run"),
-    "construct.prune": ("prune_to_target",),
-    "construct.prune_width": ("RequiredWidth", "required_width"),
-    "construct.pruned": ("Pruned", "PrunedLayer"),
-    "construct.pruned_file": ("StoredPruned", "load_pruned", "save_pruned", "verify_pruned"),
-    "construct.separation": (
+    "construct.robust.balls": ("Balls",),
+    "construct.robust.radius": ("WidthBounds", "max_robust_radius", "width_bounds"),
+    "construct.robust.robust": ("memorize_robustly",),
+    "construct.separation.boolean_cube": ("boolean_cube", "degree_profile", "walsh_hadamard"),
+    "construct.separation.learnability": ("LearnabilityVerdict", "WeakLearnability", "weak_learnability_report"),
+    "construct.separation.learning_run": ("LearningRun", "learning_run"),
+    "construct.separation.targets": (
         "SeparatedTarget",
         "ball_indicator_target",
         "inner_product_target",
@@ -61,8 +62,7 @@ _HOME = {
         "square_wave_target",
         "staircase_target",
     ),
-    "construct.subset_sum": ("PruneMethod", "SubsetSum", "random_subset_sum"),
-    "construct.weak_learning": (
+    "construct.separation.weak_learning": (
         "GradientVariance",
         "KernelAdvantage",
         "arc_cosine_kernel",
@@ -170,61 +170,61 @@ if TYPE_CHECKING:  # the same names for type checkers and editors, which do not 
     from vestige.attack.suite import autoattack as autoattack
     from vestige.attack.targets import Order as Order
     from vestige.attack.targets import rank_targets as rank_targets
-    from vestige.construct.balls import Balls as Balls
-    from vestige.construct.boolean_cube import boolean_cube as boolean_cube
-    from vestige.construct.boolean_cube import degree_profile as degree_profile
-    from vestige.construct.boolean_cube import walsh_hadamard as walsh_hadamard
-    from vestige.construct.check import verify_construction as verify_construction
-    from vestige.construct.compose import in_parallel as in_parallel
-    from vestige.construct.compose import in_series as in_series
-    from vestige.construct.edge_popup import MaskTraining as MaskTraining
-    from vestige.construct.edge_popup import edge_popup as edge_popup
-    from vestige.construct.exact import ExactNetwork as ExactNetwork
-    from vestige.construct.files import load_construction as load_construction
-    from vestige.construct.files import save_construction as save_construction
-    from vestige.construct.learnability import Verdict as Verdict
-    from vestige.construct.learnability import WeakLearnability as WeakLearnability
-    from vestige.construct.learnability import weak_learnability_report as weak_learnability_report
-    from vestige.construct.learning_run import LearningRun as LearningRun
-    from vestige.construct.learning_run import learning_run as learning_run
-    from vestige.construct.lower_bound import memorization_lower_bound as memorization_lower_bound
-    from vestige.construct.memorize import Memorization as Memorization
-    from vestige.construct.memorize import memorize as memorize
-    from vestige.construct.narrow import narrow as narrow
-    from vestige.construct.prune import prune_to_target as prune_to_target
-    from vestige.construct.prune_width import RequiredWidth as RequiredWidth
-    from vestige.construct.prune_width import required_width as required_width
-    from vestige.construct.pruned import Pruned as Pruned
-    from vestige.construct.pruned import PrunedLayer as PrunedLayer
-    from vestige.construct.pruned_file import StoredPruned as StoredPruned
-    from vestige.construct.pruned_file import load_pruned as load_pruned
-    from vestige.construct.pruned_file import save_pruned as save_pruned
-    from vestige.construct.pruned_file import verify_pruned as verify_pruned
-    from vestige.construct.radius import WidthBounds as WidthBounds
-    from vestige.construct.radius import max_robust_radius as max_robust_radius
-    from vestige.construct.radius import width_bounds as width_bounds
+    from vestige.construct.exact.compose import in_parallel as in_parallel
+    from vestige.construct.exact.compose import in_series as in_series
+    from vestige.construct.exact.network import ExactNetwork as ExactNetwork
+    from vestige.construct.file.check import verify_construction as verify_construction
+    from vestige.construct.file.saved import load_construction as load_construction
+    from vestige.construct.file.saved import save_construction as save_construction
+    from vestige.construct.memorize.lower_bound import memorization_lower_bound as memorization_lower_bound
+    from vestige.construct.memorize.memorize import Memorization as Memorization
+    from vestige.construct.memorize.memorize import memorize as memorize
+    from vestige.construct.narrow.narrow import narrow as narrow
+    from vestige.construct.prune.edge_popup import MaskTraining as MaskTraining
+    from vestige.construct.prune.edge_popup import edge_popup as edge_popup
+    from vestige.construct.prune.prune import prune_to_target as prune_to_target
+    from vestige.construct.prune.pruned import Pruned as Pruned
+    from vestige.construct.prune.pruned import PrunedLayer as PrunedLayer
+    from vestige.construct.prune.saved import StoredPruned as StoredPruned
+    from vestige.construct.prune.saved import load_pruned as load_pruned
+    from vestige.construct.prune.saved import save_pruned as save_pruned
+    from vestige.construct.prune.saved import verify_pruned as verify_pruned
+    from vestige.construct.prune.subset_sum import PruneMethod as PruneMethod
+    from vestige.construct.prune.subset_sum import SubsetSum as SubsetSum
+    from vestige.construct.prune.subset_sum import random_subset_sum as random_subset_sum
+    from vestige.construct.prune.width import RequiredWidth as RequiredWidth
+    from vestige.construct.prune.width import required_width as required_width
     from vestige.construct.result import Construction as Construction
     from vestige.construct.result import Interpolation as Interpolation
-    from vestige.construct.robust import memorize_robustly as memorize_robustly
-    from vestige.construct.separation import SeparatedTarget as SeparatedTarget
-    from vestige.construct.separation import ball_indicator_target as ball_indicator_target
-    from vestige.construct.separation import inner_product_target as inner_product_target
-    from vestige.construct.separation import parity_target as parity_target
-    from vestige.construct.separation import sawtooth_target as sawtooth_target
-    from vestige.construct.separation import single_neuron_target as single_neuron_target
-    from vestige.construct.separation import square_wave_target as square_wave_target
-    from vestige.construct.separation import staircase_target as staircase_target
-    from vestige.construct.subset_sum import PruneMethod as PruneMethod
-    from vestige.construct.subset_sum import SubsetSum as SubsetSum
-    from vestige.construct.subset_sum import random_subset_sum as random_subset_sum
-    from vestige.construct.weak_learning import GradientVariance as GradientVariance
-    from vestige.construct.weak_learning import KernelAdvantage as KernelAdvantage
-    from vestige.construct.weak_learning import arc_cosine_kernel as arc_cosine_kernel
-    from vestige.construct.weak_learning import gradient_variance as gradient_variance
-    from vestige.construct.weak_learning import gram_bound as gram_bound
-    from vestige.construct.weak_learning import kernel_advantage as kernel_advantage
-    from vestige.construct.weak_learning import projection_advantage as projection_advantage
-    from vestige.construct.weak_learning import sq_dimension_lower_bound as sq_dimension_lower_bound
+    from vestige.construct.robust.balls import Balls as Balls
+    from vestige.construct.robust.radius import WidthBounds as WidthBounds
+    from vestige.construct.robust.radius import max_robust_radius as max_robust_radius
+    from vestige.construct.robust.radius import width_bounds as width_bounds
+    from vestige.construct.robust.robust import memorize_robustly as memorize_robustly
+    from vestige.construct.separation.boolean_cube import boolean_cube as boolean_cube
+    from vestige.construct.separation.boolean_cube import degree_profile as degree_profile
+    from vestige.construct.separation.boolean_cube import walsh_hadamard as walsh_hadamard
+    from vestige.construct.separation.learnability import LearnabilityVerdict as LearnabilityVerdict
+    from vestige.construct.separation.learnability import WeakLearnability as WeakLearnability
+    from vestige.construct.separation.learnability import weak_learnability_report as weak_learnability_report
+    from vestige.construct.separation.learning_run import LearningRun as LearningRun
+    from vestige.construct.separation.learning_run import learning_run as learning_run
+    from vestige.construct.separation.targets import SeparatedTarget as SeparatedTarget
+    from vestige.construct.separation.targets import ball_indicator_target as ball_indicator_target
+    from vestige.construct.separation.targets import inner_product_target as inner_product_target
+    from vestige.construct.separation.targets import parity_target as parity_target
+    from vestige.construct.separation.targets import sawtooth_target as sawtooth_target
+    from vestige.construct.separation.targets import single_neuron_target as single_neuron_target
+    from vestige.construct.separation.targets import square_wave_target as square_wave_target
+    from vestige.construct.separation.targets import staircase_target as staircase_target
+    from vestige.construct.separation.weak_learning import GradientVariance as GradientVariance
+    from vestige.construct.separation.weak_learning import KernelAdvantage as KernelAdvantage
+    from vestige.construct.separation.weak_learning import arc_cosine_kernel as arc_cosine_kernel
+    from vestige.construct.separation.weak_learning import gradient_variance as gradient_variance
+    from vestige.construct.separation.weak_learning import gram_bound as gram_bound
+    from vestige.construct.separation.weak_learning import kernel_advantage as kernel_advantage
+    from vestige.construct.separation.weak_learning import projection_advantage as projection_advantage
+    from vestige.construct.separation.weak_learning import sq_dimension_lower_bound as sq_dimension_lower_bound
     from vestige.core.cite import Paper as Paper
     from vestige.core.cite import citation as citation
     from vestige.core.claims import Certificate as Certificate

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vestige.cli import run
-from vestige.construct.files import load_construction
+from vestige.construct.file.saved import load_construction
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 
 from vestige.cli import run
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.files import save_construction
-from vestige.construct.layers import layer
+from vestige.construct.exact.layers import layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.saved import save_construction
 from vestige.construct.result import Construction, Interpolation
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from vestige.construct.check import verify_construction
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.files import load_construction, save_construction
-from vestige.construct.layers import Layer, Neuron
-from vestige.construct.memorize import memorize
-from vestige.construct.robust import memorize_robustly
+from vestige.construct.exact.layers import Layer, Neuron
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import verify_construction
+from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.memorize.memorize import memorize
+from vestige.construct.robust.robust import memorize_robustly
 from vestige.core.outcome import Outcome
 
 POINTS = np.random.default_rng(0).standard_normal((30, 3))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrow_reference import points, random_net, true_value, value
 
-from vestige.construct.bit_narrow import NarrowWidth, bit_depth, bit_rows, bit_width
-from vestige.construct.fixed_point import error_bound, fewest_bits, fixed_point, paper_bits, shift_exponent
+from vestige.construct.narrow.fixed_point import error_bound, fewest_bits, fixed_point, paper_bits, shift_exponent
+from vestige.construct.narrow.near_layers import NarrowWidth, bit_depth, bit_rows, bit_width
 from vestige.construct.relu_chain import read_relu_chain
 
 SIZES = [[2, 4, 1], [1, 3, 1], [3, 5, 2], [2, 3, 3, 1], [7, 8, 1]]

@@ -10,12 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vestige.construct.ball_blueprint import layers_that_differ, read_blueprint
-from vestige.construct.check import verify_construction
-from vestige.construct.check_balls import DIFFER
-from vestige.construct.files import load_construction, save_construction
-from vestige.construct.robust import memorize_robustly
-from vestige.construct.stored import TEXT, digest_of
+from vestige.construct.file.ball_blueprint import layers_that_differ, read_blueprint
+from vestige.construct.file.check import verify_construction
+from vestige.construct.file.check_balls import DIFFER
+from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.stored import TEXT, digest_of
+from vestige.construct.robust.robust import memorize_robustly
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import read_weights
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from narrow_reference import random_net
 
-from vestige.construct.check import CHANGED, DIGEST, verify_construction
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.files import load_construction, save_construction
-from vestige.construct.layers import Layer, Neuron, layer
-from vestige.construct.narrow import narrow
+from vestige.construct.exact.layers import Layer, Neuron, layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import CHANGED, DIGEST, verify_construction
+from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.narrow.narrow import narrow
 from vestige.core.claims import Certificate
 from vestige.nets.weights_file import CheckpointError
 

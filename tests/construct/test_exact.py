@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.construct import evaluate as evaluation
-from vestige.construct.compose import in_parallel, in_series, pass_through
-from vestige.construct.evaluate import evaluate
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.layers import layer, neuron
+from vestige.construct.exact import evaluate as evaluation
+from vestige.construct.exact.compose import in_parallel, in_series, pass_through
+from vestige.construct.exact.evaluate import evaluate
+from vestige.construct.exact.layers import layer, neuron
+from vestige.construct.exact.network import ExactNetwork
 
 integers = st.integers(-5, 5)
 dyadics = st.builds(lambda a, s: Fraction(a, 2**s), st.integers(-9, 9), st.integers(0, 4))

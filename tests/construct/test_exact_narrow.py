@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrow_reference import dense_rows, points, random_net, true_value, value
 
-from vestige.construct.exact_narrow import BaseCase, exact_depth, exact_rows, exact_width
+from vestige.construct.narrow.equal_layers import BaseCase, exact_depth, exact_rows, exact_width
 from vestige.construct.relu_chain import read_relu_chain
 
 SIZES = [[2, 5, 1], [3, 4, 4, 1], [2, 3, 3, 3, 1], [1, 4, 1], [2, 6, 3, 1], [2, 4, 3, 2], [3, 7, 4]]

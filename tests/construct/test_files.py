@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vestige import construct
-from vestige.construct.check import verify_construction
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.files import load_construction, save_construction
-from vestige.construct.layers import Layer, Neuron, layer
-from vestige.construct.recompute import sizes_of, values_at
+from vestige.construct.exact.layers import Layer, Neuron, layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import verify_construction
+from vestige.construct.file.recompute import sizes_of, values_at
+from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.stored import FORMAT, TEXT, digest_of, read_stored
 from vestige.construct.result import Construction, Interpolation
-from vestige.construct.stored import FORMAT, TEXT, digest_of, read_stored
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.construct.keys import keys_of
-from vestige.construct.points import distinct, integer_points
+from vestige.construct.exact.points import distinct, integer_points
+from vestige.construct.memorize.keys import keys_of
 
 
 def projected(points, keys):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.construct.lower_bound import memorization_lower_bound
+from vestige.construct.memorize.lower_bound import memorization_lower_bound
 
 
 def networks(weights, bits, inputs):

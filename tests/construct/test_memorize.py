@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestige.construct import memorize as module_of_memorize
-from vestige.construct.check import verify_construction
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.files import save_construction
-from vestige.construct.layers import Layer, Neuron
-from vestige.construct.layout import Layout
-from vestige.construct.memorize import memorize
+from vestige.construct.exact.layers import Layer, Neuron
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import verify_construction
+from vestige.construct.file.saved import save_construction
+from vestige.construct.memorize import memorize as module_of_memorize
+from vestige.construct.memorize.layout import Layout
+from vestige.construct.memorize.memorize import memorize
 from vestige.data.load import load_data
 
 

@@ -10,13 +10,13 @@ import torch
 from narrow_reference import random_net
 from torch import nn
 
-from vestige.construct.agreement import SafeRegion
-from vestige.construct.bounded import halvings
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.fixed_point import fixed_point
-from vestige.construct.layers import Layer, Neuron, layer
-from vestige.construct.narrow import narrow
-from vestige.construct.narrow_promise import read_promise
+from vestige.construct.exact.layers import Layer, Neuron, layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.narrow.agreement import SafeRegion
+from vestige.construct.narrow.bounded import halvings
+from vestige.construct.narrow.fixed_point import fixed_point
+from vestige.construct.narrow.narrow import narrow
+from vestige.construct.narrow.promise import read_promise
 from vestige.construct.relu_chain import read_relu_chain
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child

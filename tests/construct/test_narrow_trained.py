@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import make_moons
 
-from vestige.construct.narrow import narrow
+from vestige.construct.narrow.narrow import narrow
 from vestige.core.rng import child
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin

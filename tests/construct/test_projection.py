@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
-from vestige.construct.projection import (
+from vestige.construct.robust.projection import (
     kept_share,
     optimized_projection,
     orthogonal_rows,
     random_projection,
 )
-from vestige.construct.radius import closest_pair, promised_separation
+from vestige.construct.robust.radius import closest_pair, promised_separation
 
 
 def gaussian(n, d, seed):

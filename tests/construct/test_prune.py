@@ -13,10 +13,10 @@ from relu_networks import largest_difference, on_the_ball, relu_net
 from torch import nn
 
 import vestige as vg
-from vestige.construct.affine_chain import affine_chain
-from vestige.construct.prune_check import certify
-from vestige.construct.pruned import masked, random_network
-from vestige.construct.sup_error import Ball, stand_in
+from vestige.construct.prune.affine_chain import affine_chain
+from vestige.construct.prune.compare import certify
+from vestige.construct.prune.pruned import masked, random_network
+from vestige.construct.prune.sup_error import Ball, stand_in
 from vestige.core.rng import child
 
 
@@ -109,11 +109,12 @@ def test_the_stand_in_is_what_the_layers_compute():
 
 def test_every_method_reaches_a_coarse_error():
     target = relu_net(2, 1, bias=False, seed=3)
+    target[0].weight.mul_(2)
     assert float(target[0].weight.norm()) > 0.5, "deleting everything would do"
     sizes = {}
     for method in vg.PruneMethod:
-        found = vg.prune_to_target(target, epsilon=0.3, method=method)
-        assert found.sampled_error <= found.certified_error <= 0.3
+        found = vg.prune_to_target(target, epsilon=0.5, method=method)
+        assert found.sampled_error <= found.certified_error <= 0.5
         sizes[method] = found.random_weights
     assert sizes["subset_sum"] < sizes["random"] < sizes["close"]
 

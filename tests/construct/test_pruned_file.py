@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import vestige as vg
-from vestige.construct.pruned_file import is_pruned_file
+from vestige.construct.prune.saved import is_pruned_file
 from vestige.core.rng import child
 
 

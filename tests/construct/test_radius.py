@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.construct import radius
-from vestige.construct.radius import closest_pair, max_robust_radius, promised_separation, stretch, width_bounds
+from vestige.construct.robust import radius
+from vestige.construct.robust.radius import closest_pair, max_robust_radius, promised_separation, stretch, width_bounds
 
 NORMS = (1, 2, math.inf, 3.0)
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.construct.random_layers import BUCKETS, SHRINK, random_matrix
+from vestige.construct.prune.random_layers import BUCKETS, SHRINK, random_matrix
 
 # SHA-256 of random_matrix(2026, (1, 0), (50, 40), ...): a change here makes every file of masks unreadable.
 KNOWN = {

@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from vestige.construct.compose import pass_through
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.layers import layer
+from vestige.construct.exact.compose import pass_through
+from vestige.construct.exact.layers import layer
+from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.result import Construction, Interpolation
 from vestige.core.claims import Certificate
 from vestige.core.outcome import Outcome

@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestige.construct.ball_layers import Layout
-from vestige.construct.balls import Balls
-from vestige.construct.exact import ExactNetwork
-from vestige.construct.first_layer import choose_first_layer, stretch_above
-from vestige.construct.layers import Layer, layer
-from vestige.construct.projection import Projection
-from vestige.construct.radius import max_robust_radius, stretch
-from vestige.construct.robust import memorize_robustly
-from vestige.construct.thresholds import root_above, root_below, short_between
+from vestige.construct.exact.layers import Layer, layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.robust.balls import Balls
+from vestige.construct.robust.first_layer import choose_first_layer, stretch_above
+from vestige.construct.robust.layers import Layout
+from vestige.construct.robust.projection import Projection
+from vestige.construct.robust.radius import max_robust_radius, stretch
+from vestige.construct.robust.robust import memorize_robustly
+from vestige.construct.robust.thresholds import root_above, root_below, short_between
 from vestige.data.dataset import sample
 from vestige.data.load import load_data
 from vestige.nets.mlp import mlp

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vestige as vg
-from vestige.construct import subset_sum
+from vestige.construct.prune import subset_sum
 from vestige.core.rng import child
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import vestige as vg
-from vestige.construct.weak_learning import per_sample_gradients
+from vestige.construct.separation.weak_learning import per_sample_gradients
 from vestige.core.rng import child
 
 
@@ -160,7 +160,7 @@ def test_shuffled_values_of_an_easy_target_show_nothing():
     shuffled = vg.SeparatedTarget(
         "shuffled", 10, easy.draw, lambda x: easy.label(x)[torch.randperm(len(x), generator=child(0, "deal"))]
     )
-    assert vg.weak_learnability_report(shuffled, shallow_steps=0).verdict is vg.Verdict.NO_SIGNAL
+    assert vg.weak_learnability_report(shuffled, shallow_steps=0).verdict is vg.LearnabilityVerdict.NO_SIGNAL
 
 
 def test_a_class_of_parities_is_bounded():

@@ -28,8 +28,8 @@ def memorize(
 
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.files import save_construction
-    from vestige.construct.memorize import memorize as memorize_points
+    from vestige.construct.file.saved import save_construction
+    from vestige.construct.memorize.memorize import memorize as memorize_points
     from vestige.core.rng import child
     from vestige.data.dataset import sample
     from vestige.data.load import load_data

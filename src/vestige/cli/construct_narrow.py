@@ -32,8 +32,8 @@ def narrow(
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.files import save_construction
-    from vestige.construct.narrow import narrow as narrow_network
+    from vestige.construct.file.saved import save_construction
+    from vestige.construct.narrow.narrow import narrow as narrow_network
     from vestige.core.rng import child
     from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model

@@ -9,7 +9,7 @@ from vestige.cli import options
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
-    from vestige.construct.pruned import Pruned
+    from vestige.construct.prune.pruned import Pruned
     from vestige.data.dataset import DataSet
     from vestige.nets.loaded import LoadedModel
 
@@ -34,8 +34,8 @@ def prune(
         raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
-    from vestige.construct.prune import prune_to_target
-    from vestige.construct.pruned_file import save_pruned
+    from vestige.construct.prune.prune import prune_to_target
+    from vestige.construct.prune.saved import save_pruned
     from vestige.core.rng import child
     from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model

@@ -23,8 +23,8 @@ def robust(
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.files import save_construction
-    from vestige.construct.robust import memorize_robustly
+    from vestige.construct.file.saved import save_construction
+    from vestige.construct.robust.robust import memorize_robustly
     from vestige.core.rng import child
     from vestige.data.dataset import sample
     from vestige.data.load import load_data

@@ -9,7 +9,7 @@ from vestige.cli import options
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
-    from vestige.construct.separation import SeparatedTarget
+    from vestige.construct.separation.targets import SeparatedTarget
 
 KINDS = "sawtooth:DEPTH, wave:POWER, parity:N[:OF_THEM], staircase:N:STEPS, inner:DIM[:FREQUENCY], ball:DIM, neuron:DIM"
 
@@ -26,7 +26,7 @@ def separate(
     from rich.table import Table
 
     from vestige.cli.threads import settle_threads
-    from vestige.construct.learnability import weak_learnability_report
+    from vestige.construct.separation.learnability import weak_learnability_report
     from vestige.core.rng import child
 
     chosen = [_read(text) for text in targets]
@@ -53,7 +53,7 @@ def separate(
 
 def _read(text: str) -> "SeparatedTarget":
     """A target from its name and numbers."""
-    from vestige.construct import separation as zoo
+    from vestige.construct.separation import targets as zoo
 
     make: dict[tuple[str, int], Callable[..., SeparatedTarget]] = {
         ("sawtooth", 1): zoo.sawtooth_target,

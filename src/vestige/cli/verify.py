@@ -17,7 +17,7 @@ def verify(
 ) -> None:
     """Derive every claim of a constructed network again, exactly, from its file alone; status 1 where one fails."""
     from vestige.cli.progress import progress_bar
-    from vestige.construct.check import verify_construction
+    from vestige.construct.file.check import verify_construction
 
     with progress_bar("verifying") as bar:
         certificate = verify_construction(file, points=points, on_step=bar)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
-from vestige.construct.exact import ExactNetwork
+from vestige.construct.exact.network import ExactNetwork
 from vestige.core.cite import Paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome, Step

@@ -1,0 +1,1 @@
+"""Constructions as files, and an independent checker of what such a file claims."""

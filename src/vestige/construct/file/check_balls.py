@@ -1,0 +1,216 @@
+"""Labels on balls, proved again from a file: the layers give the numbers, and the points the inequalities between them.
+
+With s = (largest |P x_i - c_i|) + a r and D = (least |c_i - c_j| of different labels) - s, where |P u| <= a |u|_p, the
+test of a sample is at most U on its own ball and at least U + 1 / K on balls of other labels. See `thresholds`; nothing
+of it is used here.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from vestige.construct.file.ball_blueprint import Blueprint, exact, layers_that_differ, read_blueprint
+from vestige.construct.file.recompute import values_at
+from vestige.construct.file.stored import Stored
+from vestige.core.claims import Claim
+from vestige.core.outcome import Step
+
+DIFFER = "layers that are not the construction's"
+FINE = 80  # bits behind the point of a root, relative to it
+Vector = list[Fraction]
+
+
+def ball_claims_again(stored: Stored, points: int | None, on_step: Callable[[Step], None] | None) -> tuple[Claim, ...]:
+    """Every claim of a file that specifies balls; NaN in what the network's form does not let derive."""
+    fields = stored.fields
+    x, y = _exact_rows(fields["points"]), [Fraction(v) for (v,) in fields["targets"].tolist()]
+    radius, p, source = fields["radius"], float(fields["norm"]), fields["source"]
+    if len(x) != len(y) or not radius > 0 or not p >= 1:
+        raise ValueError("as many targets as points, a positive radius and a norm from 1 on are needed")
+    claims = list(_measured(stored, x, y, radius, p, points, on_step))
+    if len(stored.layers) == 1 and not any(exact(row)[0] for row in stored.layers[0].neurons):
+        return (*claims, Claim("radius", math.inf if len(set(y)) == 1 else 0.0, radius, source))
+    return (*claims, *_proved(stored, x, y, Fraction(radius), p))
+
+
+def _exact_rows(points: np.ndarray) -> list[Vector]:
+    return [[Fraction(v) for v in row] for row in points.tolist()]
+
+
+def _measured(
+    stored: Stored,
+    x: list[Vector],
+    y: Vector,
+    radius: float,
+    p: float,
+    wanted: int | None,
+    on_step: Callable[[Step], None] | None,
+) -> Iterator[Claim]:
+    """Errors at the points, and at the edges of their balls towards the nearest other label and away from it."""
+    index = range(len(x)) if wanted is None else sorted({k * len(x) // wanted for k in range(wanted)})
+    owners = [*index]
+    points, floats = [x[i] for i in index], np.array([[float(v) for v in row] for row in x])
+    for i in index if math.isfinite(radius) else ():
+        edges = _edges(x, floats, y, i, radius, p)
+        points.extend(edges)
+        owners.extend(i for _ in edges)
+    array = np.array([*(v for row in points for v in row), None], dtype=object)[:-1].reshape(len(points), -1)
+    values = values_at(stored.layers, array, on_step)
+    off = [abs(row[0] - y[i]) for row, i in zip(values, owners, strict=True)]
+    groups = (("", off[: len(index)], len(x)), (", edges of the balls", off[len(index) :], 2 * len(x)))
+    for where, errors, whole in groups:
+        if errors:
+            source = f"{stored.fields['source']}; {len(errors):,} of {whole:,}"
+            yield Claim(f"points off target{where}", 0, sum(v > 0 for v in errors), source)
+            worst = max(errors)
+            yield Claim(f"largest error{where}", 0, int(worst) if worst.denominator == 1 else _up(worst), source)
+
+
+def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, radius: float, p: float) -> list[Vector]:
+    others = [j for j in range(len(x)) if y[j] != y[i]]
+    if not others:
+        return []
+    apart = np.linalg.norm(floats[others] - floats[i], ord=p, axis=1)
+    to = x[others[int(apart.argmin())]]
+    share = Fraction(math.floor(radius / float(apart.min()) * (1 - 1e-9) * 2**24), 2**24)
+    return [[a + sign * (b - a) for a, b in zip(x[i], to, strict=True)] for sign in (share, -share)]
+
+
+def _up(value: Fraction) -> float:
+    near = float(value)
+    return near if near >= value else math.nextafter(near, math.inf)
+
+
+def _down(value: Fraction) -> float:
+    return -_up(-value)
+
+
+def _proved(stored: Stored, x: list[Vector], y: Vector, radius: Fraction, p: float) -> Iterator[Claim]:
+    source = stored.fields["source"]
+    different = {tuple(row): target for row, target in zip(reversed(x), reversed(y), strict=True)}
+    samples = list(dict.fromkeys(map(tuple, x)))
+    found, differ = _blueprint(stored, len(samples), p)
+    yield Claim(DIFFER, 0, differ, "layer by layer")
+    if found is None or found.tau <= 0 or found.slope <= 0:
+        return
+    labels = [different[row] for row in samples]
+    off = sum(level + found.base != label for level, label in zip(found.levels, labels, strict=True))
+    yield Claim("levels that are not the labels", 0, off + sum(level <= 0 for level in found.levels), source)
+    gain = _gain(found.rows, len(samples[0]), p, found.norm)
+    images = _images(found.rows, samples)
+    away = max(
+        _size([a - b for a, b in zip(image, c, strict=True)], found.norm)
+        for image, c in zip(images, found.centres, strict=True)
+    )
+    offset = _root(away, up=True) if found.norm == 2 else away
+    apart = _least_apart(found.centres, labels, found.norm)
+    inside = gain * radius + offset
+    yield from _inequalities(found, inside, apart - inside, source)
+    yield Claim("radius", _down((apart / 2 - offset) / gain), _up(radius), source)
+
+
+def _images(rows: list[dict[int, Fraction]], samples: list[tuple[Fraction, ...]]) -> list[Vector]:
+    """P x of each sample, in integers over a common denominator."""
+    below = math.lcm(*(w.denominator for row in rows for w in row.values()))
+    under = math.lcm(*(v.denominator for sample in samples for v in sample))
+    whole = [{c: int(w * below) for c, w in row.items()} for row in rows]
+    images = []
+    for sample in samples:
+        numbers = [int(v * under) for v in sample]
+        images.append([Fraction(sum(w * numbers[c] for c, w in row.items()), below * under) for row in whole])
+    return images
+
+
+def _inequalities(found: Blueprint, inside: Fraction, outside: Fraction, source: str) -> Iterator[Claim]:
+    own, other = inside, max(outside, Fraction(0))
+    if found.norm == 2:
+        own, other = inside**2 + found.m * found.tau**2 / 4, other**2
+        yield Claim("reach of the knots", _down(found.knots * found.tau), _up(outside), source)
+    elif found.knots != 1 or found.tau != 1:
+        other = Fraction(0)  # more than one knot does not measure a norm, and nothing follows
+    yield Claim("largest test on the own ball", _down(found.limit), _up(own), source)
+    yield Claim("limit + 1 / slope", _down(other), _up(found.limit + 1 / found.slope), source)
+    lowest = inside - min(v for centre in found.centres for v in centre)
+    yield Claim("shift of the first layer", _down(found.shift), _up(lowest), source)
+
+
+def _blueprint(stored: Stored, n: int, p: float) -> tuple[Blueprint | None, int]:
+    """The narrow or the parallel reading, whichever fits better, and how many layers differ from it."""
+    rows = [exact(row)[0] for row in stored.layers[0].neurons]
+    plain = rows == [{j: Fraction(1)} for j in range(stored.layers[0].inputs)]
+    norm = p if plain and p in (1, math.inf) else 2.0
+    best, differ = None, len(stored.layers)
+    for narrow in (True, False):
+        found = read_blueprint(stored.layers, n, narrow, norm)
+        off = len(stored.layers) if found is None else layers_that_differ(stored.layers, found)
+        if off < differ:
+            best, differ = found, off
+    return best, differ
+
+
+def _gain(rows: list[dict[int, Fraction]], d: int, p: float, norm: float) -> Fraction:
+    """At least |P u|_norm over |u|_p = 1."""
+    columns: dict[int, list[Fraction]] = {}
+    for row in rows:
+        for c, w in row.items():
+            columns.setdefault(c, []).append(w)
+    if norm == math.inf:
+        return max(sum(map(abs, row.values()), Fraction(0)) for row in rows)
+    if p == 1:
+        sizes = (_size(column, norm) for column in columns.values())
+        return _root(max(sizes), up=True) if norm == 2 else max(sizes)
+    products = [[sum((w * b.get(c, 0) for c, w in a.items()), Fraction(0)) for b in rows] for a in rows]
+    spectral = _root(max(sum(map(abs, line), Fraction(0)) for line in products), up=True)
+    bound = spectral * _stretch(d, p)
+    if p == math.inf:
+        corner = sum((sum(map(abs, row.values()), Fraction(0)) ** 2 for row in rows), Fraction(0))
+        bound = min(bound, _root(corner, up=True))
+    return bound
+
+
+def _stretch(d: int, p: float) -> Fraction:
+    """At least d^max(0, 1/2 - 1/p): its 2u-th power is d^(u - 2v) for p at most u / v."""
+    if p <= 2:
+        return Fraction(1)
+    if p > 64:
+        return _root(Fraction(d), up=True)
+    u, v = math.ceil(16 * p), 16
+    low, high = 1 << 48, d << 48  # in units of 2**-48
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle ** (2 * u) >= d ** (u - 2 * v) << 96 * u else (middle + 1, high)
+    return Fraction(low, 1 << 48)
+
+
+def _size(vector: Sequence[Fraction], norm: float) -> Fraction:
+    """|vector| in the norm, squared for 2."""
+    if norm == 2:
+        return sum((v * v for v in vector), Fraction(0))
+    return max(map(abs, vector)) if norm == math.inf else sum(map(abs, vector), Fraction(0))
+
+
+def _least_apart(centres: list[list[Fraction]], labels: Vector, norm: float) -> Fraction:
+    """At most the least distance between centres of different labels."""
+    below = math.lcm(*(v.denominator for centre in centres for v in centre))
+    whole = [[int(v * below) for v in centre] for centre in centres]
+    least = None
+    for i, a in enumerate(whole):
+        for b, label in zip(whole[:i], labels, strict=False):
+            if label == labels[i]:
+                continue
+            moved = [abs(u - v) for u, v in zip(a, b, strict=True)]
+            size = sum(v * v for v in moved) if norm == 2 else max(moved) if norm == math.inf else sum(moved)
+            least = size if least is None or size < least else least
+    if least is None:
+        raise ValueError("labels that differ are needed, or a constant network")
+    return _root(Fraction(least, below * below), up=False) if norm == 2 else Fraction(least, below)
+
+
+def _root(value: Fraction, *, up: bool) -> Fraction:
+    """The square root, rounded in its last of FINE bits if need be."""
+    scale = 1 << max(FINE, FINE + value.denominator.bit_length() - value.numerator.bit_length())
+    whole = math.isqrt(value.numerator * scale * scale // value.denominator)
+    exactly = Fraction(whole, scale) ** 2 == value
+    return Fraction(whole + (up and not exactly), scale)

@@ -1,0 +1,105 @@
+"""Values and sizes of a stored network, computed a second way: by whoever does not believe the first.
+
+This shares no code with the evaluator of `ExactNetwork`. A column of Python integers stands for a neuron over all
+points, with one power of two below the line: after each layer it is cancelled against the values as far as it goes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestige.construct.exact.layers import Layer
+from vestige.core.outcome import Step
+
+Column = tuple[NDArray[np.object_], int]  # integers and e: the values are integers / 2**e
+CHUNK = 2000  # points at a time
+FINEST = 1 << 22  # bits behind the point: a file must not make this compute without end
+
+
+def values_at(
+    layers: Sequence[Layer], points: NDArray, on_step: Callable[[Step], None] | None = None
+) -> list[list[Fraction]]:
+    """Outputs at each of (n, inputs) points, exactly.
+
+    Raises:
+        ValueError: points of another size, or coordinates that are no dyadic rational.
+    """
+    if points.ndim != 2 or points.shape[1] != layers[0].inputs:
+        raise ValueError(f"points of shape {points.shape}; the network reads (n, {layers[0].inputs})")
+    rows: list[list[Fraction]] = []
+    for begin in range(0, len(points), CHUNK):
+        part = points[begin : begin + CHUNK]
+        columns = [_column(part[:, k].tolist()) for k in range(points.shape[1])]
+        for depth, item in enumerate(layers):
+            columns = [_neuron(row, columns, depth) for row in item.neurons]
+            if depth < len(layers) - 1:
+                columns = [(np.maximum(integers, 0), e) for integers, e in columns]
+        numbers = [[Fraction(int(v)) / 2**e for v in integers] for integers, e in columns]
+        rows.extend([list(row) for row in zip(*numbers, strict=True)])
+        if on_step is not None:
+            on_step(Step(min(begin + CHUNK, len(points)), len(points), float(begin + len(part)), "points"))
+    return rows
+
+
+def _column(values: list) -> Column:
+    ratios = [value.as_integer_ratio() for value in values]
+    below = max(under for _, under in ratios)
+    if any(under & (under - 1) for _, under in ratios):
+        raise ValueError("a coordinate is no integer over a power of two")
+    return _objects([over * (below // under) for over, under in ratios]), below.bit_length() - 1
+
+
+def _objects(values: list[int]) -> NDArray[np.object_]:
+    return np.array([*values, None], dtype=object)[:-1]
+
+
+def _neuron(row, columns: list[Column], depth: int) -> Column:
+    """(sum_k w_k x_k + b) / 2**shift as integers over a power of two that is cancelled against them."""
+    if depth and row.weights == (1,) and not row.bias and not row.shift:
+        return columns[row.columns[0]]
+    common = max([columns[c][1] for c in row.columns], default=0)
+    total = _objects([row.bias << common] * len(columns[0][0]))
+    for c, weight in zip(row.columns, row.weights, strict=True):
+        integers, e = columns[c]
+        total = total + integers * (weight << (common - e))
+    below = common + row.shift
+    every = int(np.bitwise_or.reduce(total))
+    spare = min(below, (every & -every).bit_length() - 1 if every else below)
+    if below - spare > FINEST:
+        raise ValueError(f"a value has {below - spare:,} bits behind the point; up to {FINEST:,} are computed with")
+    return (total >> spare if spare > 0 else total), below - spare
+
+
+def sizes_of(layers: Sequence[Layer]) -> dict[str, int]:
+    """What a certificate may claim of a network's size, by the names that certificates use."""
+    numbers = [(v, row.shift) for item in layers for row in item.neurons for v in (*row.weights, row.bias) if v]
+    return {
+        "width": max([len(item.neurons) for item in layers[:-1]], default=0),
+        "layers": len(layers),
+        "hidden layers": len(layers) - 1,
+        "nonzeros": len(numbers),
+        "parameters": sum((item.inputs + 1) * len(item.neurons) for item in layers),
+        "weight bits": max([_bits(v, shift) for v, shift in numbers], default=0),
+        "weight bits behind the first layer": max(
+            [_bits(v, row.shift) for item in layers[1:] for row in item.neurons for v in (*row.weights, row.bias) if v],
+            default=0,
+        ),
+    }
+
+
+def _bits(value: int, shift: int) -> int:
+    """Binary digits before the point and behind it, of value / 2**shift."""
+    number = Fraction(abs(value), 2**shift)
+    return max((number.numerator // number.denominator).bit_length() + number.denominator.bit_length() - 1, 1)
+
+
+def upwards(value: Fraction | int) -> float | int:
+    """As a float that is not smaller; whole numbers as they are."""
+    value = Fraction(value)
+    if value.denominator == 1:
+        return int(value)
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)

@@ -1,0 +1,193 @@
+"""Constructions as one file that anybody can check: exact integers in hexadecimal, points, targets and claims.
+
+The file is a safetensors file, so that reading it runs nothing. Its tensor `construction` is JSON text as bytes,
+
+    {"network": {"inputs": 2, "layers": [[[shift, "bias", column, "weight", ...], ...], ...]},
+     "specification": {"kind": "interpolation", "fields": {...}}, "claims": [...], ...}
+
+with one list a neuron, which computes (sum_k weight_k x[column_k] + bias) / 2**shift before its ReLU; biases and
+weights are hexadecimal integers of any length. Arrays such as the points stand beside it as tensors of their own. The
+metadata holds the SHA-256 of all of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vestige.construct.exact.layers import Layer, Neuron
+from vestige.core.claims import Certificate, Claim
+from vestige.nets.weights_file import CheckpointError, read_weights
+
+FORMAT = "vestige construction 1"
+TEXT = "construction"
+LARGEST_SHIFT = 1 << 17
+PARTS = ("network", "specification", "claims", "outcome", "warnings", "source", "numbers")
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file says, checked for form only.
+
+    Args:
+        layers: of the network.
+        kind: of the specification.
+        fields: of the specification: numbers, text, arrays and networks (as layers) by name.
+        certificate: the claims as written.
+        outcome: how the construction ended.
+        warnings: its warnings.
+        source: arXiv numbers.
+        numbers: of its method.
+        intact: the digest is the one of the content.
+    """
+
+    layers: tuple[Layer, ...]
+    kind: str
+    fields: Mapping[str, Any]
+    certificate: Certificate
+    outcome: str
+    warnings: tuple[str, ...]
+    source: tuple[str, ...]
+    numbers: Mapping[str, float | int]
+    intact: bool
+
+
+def read_stored(path: Path | str) -> Stored:
+    """Read the file's own words, refusing whatever has not its form.
+
+    Raises:
+        CheckpointError: see `read_weights`; also another format, or text that is not as described above.
+    """
+    weights = read_weights(Path(path))
+    text = weights.tensors.get(TEXT)
+    if weights.metadata.get("format") != FORMAT or text is None or text.dtype != torch.uint8:
+        raise CheckpointError(
+            f"{path} holds no construction (no {FORMAT!r} in its metadata); `vestige construct` writes such files."
+        )
+    arrays = {name: t for name, t in weights.tensors.items() if name != TEXT}
+    try:
+        document = json.loads(text.numpy().tobytes(), object_pairs_hook=_unique)
+        _need(isinstance(document, dict) and set(document) == set(PARTS), f"the parts {', '.join(PARTS)} are needed")
+        return _stored(document, arrays, weights.metadata.get("sha256") == digest_of(weights.tensors))
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise CheckpointError(f"{path} is not a well-formed construction: {str(error)[:300]}") from error
+
+
+def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -> Stored:
+    specification = document["specification"]
+    _need(
+        isinstance(specification, dict) and set(specification) == {"kind", "fields"}, "specification: kind and fields"
+    )
+    return Stored(
+        _layers(document["network"]),
+        _text(specification["kind"]),
+        {_text(k): _decoded(v, arrays) for k, v in specification["fields"].items()},
+        Certificate(tuple(_claim(item, arrays) for item in document["claims"])),
+        _text(document["outcome"]),
+        tuple(_text(item) for item in document["warnings"]),
+        tuple(_text(item) for item in document["source"]),
+        {_text(k): _number(v, arrays) for k, v in document["numbers"].items()},
+        intact,
+    )
+
+
+def _claim(item: Any, arrays: dict[str, Tensor]) -> Claim:
+    name, bound, measured, source = item
+    return Claim(_text(name), _number(bound, arrays), _number(measured, arrays), _text(source))
+
+
+def _decoded(value: Any, arrays: dict[str, Tensor]) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, list):
+        return tuple(_decoded(item, arrays) for item in value)
+    _need(isinstance(value, dict), "a value is text, a list or {kind: content}")
+    if set(value) == {"objects", "shape"}:
+        return np.array([*(_number(v, arrays) for v in value["objects"]), None], dtype=object)[:-1].reshape(
+            value["shape"]
+        )
+    _need(len(value) == 1, "a value has one kind")
+    kind, content = next(iter(value.items()))
+    if kind == "array":
+        return arrays[_text(content)].numpy()
+    if kind == "network":
+        return _layers(content)
+    return _plain(kind, _text(content))
+
+
+def _plain(kind: str, text: str) -> int | float | Fraction:
+    if kind == "int":
+        return int(text, 16)
+    if kind == "float":
+        return float.fromhex(text)
+    _need(kind == "fraction", f"{kind[:40]!r} is no kind of value")
+    over, _, under = text.partition("/")
+    _need(int(under, 16) > 0, "a fraction has a positive denominator")
+    return Fraction(int(over, 16), int(under, 16))
+
+
+def _number(value: Any, arrays: dict[str, Tensor]) -> Any:
+    number = _decoded(value, arrays)
+    _need(isinstance(number, int | float | Fraction) and not isinstance(number, bool), "a number is needed")
+    return number
+
+
+def _layers(network: Any) -> tuple[Layer, ...]:
+    _need(isinstance(network, dict) and set(network) == {"inputs", "layers"}, "network: inputs and layers")
+    size = _whole(network["inputs"], 10**9)
+    _need(
+        size > 0 and isinstance(network["layers"], list) and len(network["layers"]) > 0, "network: at least one layer"
+    )
+    layers = []
+    for rows in network["layers"]:
+        _need(isinstance(rows, list) and len(rows) > 0, "a layer has at least one neuron")
+        layers.append(Layer(size, tuple(_neuron(row, size) for row in rows)))
+        size = len(rows)
+    return tuple(layers)
+
+
+def _neuron(row: Any, inputs: int) -> Neuron:
+    _need(
+        isinstance(row, list) and len(row) >= 2 and len(row) % 2 == 0, "a neuron is [shift, bias, column, weight, ...]"
+    )
+    columns = tuple(_whole(column, inputs - 1) for column in row[2::2])
+    _need(len(set(columns)) == len(columns), "a neuron names each column once")
+    weights = tuple(int(_text(weight), 16) for weight in row[3::2])
+    return Neuron(columns, weights, int(_text(row[1]), 16), _whole(row[0], LARGEST_SHIFT))
+
+
+def _whole(value: Any, largest: int) -> int:
+    _need(type(value) is int and 0 <= value <= largest, f"an integer from 0 to {largest} is needed")
+    return value
+
+
+def _text(value: Any) -> str:
+    _need(isinstance(value, str), "text is needed")
+    return value
+
+
+def _need(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _need(len({key for key, _ in pairs}) == len(pairs), "a name stands twice in one object")
+    return dict(pairs)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

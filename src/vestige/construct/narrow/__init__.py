@@ -1,0 +1,1 @@
+"""ReLU networks as narrow deep ones (arXiv 2202.03841)."""

@@ -1,0 +1,1 @@
+"""Networks that hide in random ones (arXiv 2002.00585)."""

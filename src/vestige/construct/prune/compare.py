@@ -1,0 +1,59 @@
+"""A pruned network held against its target: the certificate from its stored weights, and both networks run."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vestige.construct.prune.affine_chain import Affine
+from vestige.construct.prune.pruned import linears
+from vestige.construct.prune.sup_error import Ball, LayerError, stand_in, sup_error
+from vestige.core.kkt import working_copy
+from vestige.core.rng import child
+
+MOST_PROBES, PROBE_WORK = 4096, 1e10  # inputs, and multiplications for all of them
+
+
+def certify(layers: tuple[Affine, ...], module: nn.Sequential, ball: Ball) -> tuple[LayerError, ...]:
+    """The error of every layer, read off the masked weights of a module.
+
+    Raises:
+        ValueError: hidden neurons that keep several inputs.
+    """
+    pairs = linears(module)
+    found = tuple(stand_in(first.weight, first.bias, second.weight) for _, first, _, second in pairs)
+    return sup_error(layers, found, ball)
+
+
+def run_both(target: nn.Module, module: nn.Sequential, ball: Ball, points: Float[Tensor, "n features"] | None) -> float:
+    """Largest l_2 difference of the outputs in float64, at random points of the sphere and at the given ones."""
+    wide, built = (working_copy(net).cpu() for net in (target, module))
+    features = linears(module)[0][1].in_features
+    work = sum(p.numel() for p in module.parameters())
+    count = max(64, min(MOST_PROBES, math.floor(PROBE_WORK / work)))
+    probes = torch.randn(count, features, generator=child(0, "prune", "probes"), dtype=torch.float64)
+    probes = probes.abs() if ball.nonnegative else probes
+    probes = probes * (ball.radius / probes.norm(dim=1, keepdim=True))
+    if points is not None:
+        probes = torch.cat([probes, points])
+    with torch.no_grad():
+        return max(float((wide(part) - built(part)).norm(dim=1).max()) for part in probes.split(256))
+
+
+def checked_points(
+    layers: tuple[Affine, ...], points: Float[Tensor, " n *feature"] | None
+) -> Float[Tensor, "n features"] | None:
+    """Points as rows in float64.
+
+    Raises:
+        ValueError: none of them, another number of features, NaN.
+    """
+    if points is None:
+        return None
+    rows, features = points.detach().cpu().double().flatten(1), layers[0].weight.shape[1]
+    if not len(rows) or rows.shape[1] != features or not bool(torch.isfinite(rows).all()):
+        raise ValueError(
+            f"points of shape {tuple(points.shape)} given; at least one finite input of {features} numbers is needed"
+        )
+    return rows

@@ -1,0 +1,141 @@
+"""Deleting whole neurons of a random network with one hidden layer: enough to fit points, not to follow a network.
+
+With hidden layer relu(M1 x + c) and output weights M2 a mask z over neurons gives sum_q z_q M2_q relu(...)_q, which
+is linear in z. A basic solution of the linear programme 0 <= z <= 1, outputs = targets, has at most as many
+fractional entries as there are numbers to fit (one for each equation), and rounding those is all that goes wrong.
+Away from the points such a network is a random-feature model (arXiv 2002.00585 and 1904.00687), and nothing is
+promised there.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from torch import Tensor, nn
+
+from vestige.construct.prune.affine_chain import Affine
+from vestige.construct.prune.compare import run_both
+from vestige.construct.prune.gadget import Draw
+from vestige.construct.prune.pruned import Plan, Pruned, PrunedLayer, linears, masked, random_network
+from vestige.construct.prune.random_layers import Distribution
+from vestige.construct.prune.sup_error import Ball
+from vestige.core.claims import Certificate, Claim
+from vestige.core.kkt import working_copy
+from vestige.core.outcome import Outcome
+
+FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
+NEURONS_PER_NUMBER = 4
+
+
+def prune_neurons(
+    target: nn.Module,
+    layers: tuple[Affine, ...],
+    *,
+    ball: Ball,
+    points: Float[Tensor, "n features"] | None,
+    neurons: int | None,
+    seed: int,
+) -> Pruned:
+    """A mask over the hidden neurons of a random network that gives the target's outputs at the points.
+
+    Raises:
+        ValueError: no points, or fewer neurons than numbers to fit.
+    """
+    if points is None:
+        raise ValueError("granularity='neurons' given without points; pass the inputs at which to fit the target")
+    with torch.no_grad():
+        wanted = working_copy(target).cpu()(points)
+    hidden = NEURONS_PER_NUMBER * wanted.numel() if neurons is None else neurons
+    if hidden < wanted.numel():
+        raise ValueError(
+            f"{hidden} random neurons for {wanted.numel()} numbers ({len(points)} points, {wanted.shape[1]} outputs); "
+            f"rows={NEURONS_PER_NUMBER * wanted.numel()} would do"
+        )
+    bias = any(layer.bias is not None for layer in layers)
+    share, scale = _programme(Draw(seed, 0, Distribution.UNIFORM, 1.0), points, wanted, hidden, bias)
+    plan = Plan(seed, Distribution.UNIFORM, points.shape[1], (hidden,), (wanted.shape[1],), (bias,), (scale,))
+    network = random_network(plan)
+    alive = torch.from_numpy(share >= 0.5)
+    masks = _over_neurons(network, alive)
+    return _result(target, plan, network, masks, (share, points, wanted, ball))
+
+
+def _programme(
+    draw: Draw, points: Tensor, wanted: Tensor, hidden: int, bias: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Shares in [0, 1] that meet every equation, and the least power of two on M2 for which there are some.
+
+    The smaller the output weights, the less rounding costs.
+    """
+    inputs = torch.cat([points, points.new_ones(len(points), 1)], 1) if bias else points
+    feature = (inputs @ draw.first(hidden, inputs.shape[1]).double().T).relu()
+    equations = (feature[:, None, :] * draw.second(hidden, wanted.shape[1]).double().T).reshape(-1, hidden).numpy()
+    goal = wanted.reshape(-1).numpy()
+    # The largest t for which some shares give t times the targets: output weights may be smaller by 1/t.
+    gain = linprog(
+        np.append(np.zeros(hidden), -1.0),
+        A_eq=np.column_stack([equations, -goal]),
+        b_eq=np.zeros(goal.size),
+        bounds=[(0, 1)] * hidden + [(0, 2.0**40)],
+        method="highs-ds",
+    )
+    if gain.status == 0 and gain.x[-1] > FRACTIONAL:
+        scale = 2.0 ** math.ceil(-math.log2(gain.x[-1]))
+        found = linprog(np.zeros(hidden), A_eq=equations, b_eq=goal / scale, bounds=(0, 1), method="highs-ds")
+        if found.status == 0:
+            return np.clip(found.x, 0.0, 1.0), scale
+    raise ValueError(
+        f"no shares of {hidden} random neurons give the {goal.size} numbers exactly; rows={4 * hidden} would do, "
+        "unless two points are equal"
+    )
+
+
+def _over_neurons(network: nn.Sequential, alive: Tensor) -> dict[str, Tensor]:
+    """Every weight into and out of a neuron stays or goes with it."""
+    ((first_name, first, second_name, second),) = linears(network)
+    masks = {f"{first_name}.weight": alive[:, None].expand(first.weight.shape).clone()}
+    if first.bias is not None:
+        masks[f"{first_name}.bias"] = alive.clone()
+    return {**masks, f"{second_name}.weight": alive.expand(second.weight.shape).clone()}
+
+
+def _result(
+    target: nn.Module,
+    plan: Plan,
+    network: nn.Sequential,
+    masks: dict[str, Tensor],
+    fit: tuple[NDArray[np.float64], Tensor, Tensor, Ball],
+) -> Pruned:
+    share, points, wanted, ball = fit
+    module = masked(network, masks)
+    with torch.no_grad():
+        error = float((working_copy(module)(points) - wanted).norm(dim=1).max())
+    fractional = int(((share > FRACTIONAL) & (share < 1 - FRACTIONAL)).sum())
+    claims = (
+        Claim("fractional shares, which rounding changes", wanted.numel(), fractional, "basic solutions"),
+        Claim("error at the points, l_2", ball.epsilon, error, "measured in float64"),
+    )
+    certificate = Certificate(claims)
+    warnings = ["Nothing is certified away from the points; sampled_error is what was found there."]
+    if not certificate.holds:
+        warnings.append(
+            f"At the points the error is {error:.3g}; rows={16 * plan.hidden[0]} may bring a quarter of it."
+        )
+    random, kept = sum(p.numel() for p in network.parameters()), sum(int(mask.sum()) for mask in masks.values())
+    sizes = (plan.features, plan.out[0], sum(p.numel() for p in target.parameters()), plan.hidden[0], random, kept)
+    return Pruned(
+        network,
+        masks,
+        plan,
+        ball,
+        math.nan,
+        run_both(target, module, ball, points),
+        (PrunedLayer(*sizes, plan.scale[0], math.nan, math.nan, math.nan, fractional),),
+        None,
+        certificate,
+        Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
+        tuple(warnings),
+    )

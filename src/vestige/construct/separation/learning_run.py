@@ -1,0 +1,103 @@
+"""Gradient descent on fresh samples of a target: what is learned from a random start, without a sample seen twice."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from vestige.construct.separation.targets import SeparatedTarget
+from vestige.core.cite import Paper, paper
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+
+HELD_OUT = 4096
+RECORDS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRun:
+    """A trained copy, and how far it is from the target on samples that it has not seen.
+
+    Args:
+        model: after the last finite step.
+        relative_loss: E (f - N)^2 / Var f; 1 is a constant, 0 the target.
+        correlation: of N with the target, both without their means.
+        losses: mean squared errors of recorded batches.
+        outcome: BUDGET_SPENT, CONVERGED below the tolerance, or NOT_FINITE.
+    """
+
+    model: nn.Module
+    relative_loss: float
+    correlation: float
+    losses: tuple[float, ...]
+    outcome: Outcome
+    warnings: tuple[str, ...] = ()
+    source: tuple[Paper, ...] = field(default=(paper("2102.00434"),), repr=False)
+
+
+def learning_run(
+    target: SeparatedTarget,
+    model: nn.Module,
+    *,
+    steps: int = 2000,
+    batch_size: int = 256,
+    learning_rate: float | int = 3e-3,
+    tolerance: float | int = 1e-4,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> LearningRun:
+    """Train a copy of a network on a stream of samples with Adam, a cosine schedule and the squared loss.
+
+    Args:
+        target: of one value an input.
+        model: of one output; its weights are the start.
+        steps: batches, each of new samples.
+        batch_size: samples of a batch.
+        learning_rate: at the start; it falls to 0.
+        tolerance: end when a batch has a mean squared error below this share of the variance.
+        generator: draws the samples; None for seed 0.
+        on_step: called at each recorded step.
+
+    Raises:
+        ValueError: steps or a batch size below 1, or outputs that are no single number.
+    """
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps={steps}, batch_size={batch_size} given; both are at least 1")
+    net, draw = copy.deepcopy(model), spawn(generator, "learning_run")
+    like = next(net.parameters())
+    x_held, y_held = (t.to(like) for t in target.sample(HELD_OUT, spawn(generator, "held out")))
+    with torch.no_grad():
+        if net(x_held[:2]).numel() != 2:
+            raise ValueError("the model has several outputs; a target of one value needs one")
+    variance = float(y_held.var())
+    optimizer = torch.optim.Adam(net.parameters(), lr=float(learning_rate))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    every, losses, outcome = max(1, steps // RECORDS), [], Outcome.BUDGET_SPENT
+    for step in range(1, steps + 1):
+        x, y = (t.to(like) for t in target.sample(batch_size, draw))
+        loss = (net(x).reshape(-1) - y).square().mean()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            outcome = Outcome.NOT_FINITE
+            break
+        if step % every == 0 or step == steps:
+            losses.append(value)
+            if on_step is not None:
+                on_step(Step(step, steps, value / variance, target.name))
+        if value < tolerance * variance:
+            outcome = Outcome.CONVERGED
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        found = net(x_held).reshape(-1)
+    away = float((found - y_held).square().mean()) / variance
+    pair = torch.stack([found, y_held])
+    correlation = float(torch.corrcoef(pair)[0, 1]) if float(found.var()) > 0 else 0.0
+    warnings = ("A loss was not finite; give a smaller learning_rate.",) if outcome is Outcome.NOT_FINITE else ()
+    return LearningRun(net, away, correlation, tuple(losses), outcome, warnings)
