@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--positive", type=_classes, default=(), help="classes 1,3,5 against the others: two classes")
     parser.add_argument("--weight-decay", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--published-steps", type=int, default=50_000, help="0: ours only")
     parser.add_argument("--sweep", type=int, default=20, help="random published settings")
     parser.add_argument("--quick", action="store_true", help="one seed, 2,000 published steps, 2 random settings")
@@ -131,7 +132,7 @@ def main() -> None:
     if args.quick:
         args.seeds, args.published_steps, args.sweep = 1, 2000, 2
     results: dict[str, list[tuple]] = {}
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for name, row in compare(args, seed):
             results.setdefault(name, []).append(row)
     table = Table(

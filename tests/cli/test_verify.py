@@ -1,7 +1,9 @@
 """`vestige verify`: the table, the exit status, and files that are none."""
 
 import numpy as np
+import torch
 
+import vestige as vg
 from vestige.cli import run
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
@@ -10,6 +12,7 @@ from vestige.construct.result import Construction, Interpolation
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
+from vestige.core.rng import child
 
 
 def saved(path, slope):
@@ -36,3 +39,24 @@ def test_a_false_one_fails(tmp_path, capsys):
 def test_no_file_is_the_users_mistake(tmp_path, capsys):
     assert run(["verify", str(tmp_path / "nothing.safetensors")]) == 2
     assert "not there" in capsys.readouterr().err
+
+
+def test_masks_are_checked_against_their_target(tmp_path, capsys):
+    torch.set_default_dtype(torch.float32)
+    files = [tmp_path / name for name in ("model.safetensors", "other.safetensors", "masks.safetensors")]
+    for seed, file in enumerate(files[:2]):
+        vg.save_model(vg.mlp([3, 4, 2], bias="all", generator=child(seed, "target")), file)
+    model, other, masks = map(str, files)
+    assert run(["construct", "prune", model, "--epsilon", "0.05", "--out", masks]) == 0
+    capsys.readouterr()
+    assert run(["verify", masks]) == 0
+    assert "error anywhere" not in capsys.readouterr().out
+    assert run(["verify", masks, "--target", model]) == 0
+    assert "holds  error anywhere in the ball" in capsys.readouterr().out
+    assert run(["verify", masks, "--target", other]) == 1  # null: another network of the same shape
+    assert "FAILS: error anywhere in the ball" in capsys.readouterr().out
+
+
+def test_a_target_is_for_masks(tmp_path, capsys):
+    assert run(["verify", saved(tmp_path / "net.safetensors", 1), "--target", "model.safetensors"]) == 2
+    assert "no file of masks" in capsys.readouterr().err

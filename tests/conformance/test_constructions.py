@@ -16,8 +16,10 @@ from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.file.check import verify_construction
 from vestige.construct.file.saved import load_construction, save_construction
 from vestige.construct.memorize.memorize import memorize
+from vestige.construct.narrow.narrow import narrow
 from vestige.construct.robust.robust import memorize_robustly
 from vestige.core.outcome import Outcome
+from vestige.nets.mlp import mlp
 
 POINTS = np.random.default_rng(0).standard_normal((30, 3))
 LABELS = np.random.default_rng(1).integers(0, 5, 30)
@@ -32,6 +34,8 @@ CONSTRUCTIONS = {
     "robust-narrow": lambda: memorize_robustly(*FEW, width=5),
     "robust-parallel": lambda: memorize_robustly(*FEW, width=5, norm=1, layout="parallel"),
     "robust-identity": lambda: memorize_robustly(*FEW, norm="inf", projection="identity"),
+    "narrow-equal": lambda: narrow(mlp([2, 4, 1], bias="all")),
+    "narrow-near": lambda: narrow(mlp([2, 3, 1], bias="all"), exact=False, epsilon=0.1, box=1.0),
 }
 
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+IDLE = (nn.Identity, nn.modules.dropout._DropoutNd)  # do nothing once training is over
 REPAIRS = {
     nn.modules.batchnorm._BatchNorm: "fold it into the linear layer before it",
     nn.modules.conv._ConvNd: "write it out as a linear layer on the flattened image",
-    nn.modules.dropout._DropoutNd: "it does nothing once training is over; leave it out",
 }
 
 
@@ -69,34 +69,55 @@ def relu_between(layers: list[nn.Linear]) -> nn.Sequential:
 
 
 def read_relu_chain(model: nn.Module) -> ReluChain:
-    """The layers of an nn.Sequential of Linear and ReLU, with Flatten in front and Identity anywhere allowed.
+    """The layers of a network with one hidden layer at least.
 
     Raises:
-        ValueError: another layer, two linear layers without a ReLU between them, one layer only, a ReLU at the end,
-            weights that are not finite.
+        ValueError: as `linear_layers`, and for one layer only.
     """
-    leaves = [(name, leaf) for name, leaf in _leaves(model, "") if type(leaf) is not nn.Identity]
+    layers = linear_layers(model)
+    if len(layers) < 2:
+        raise ValueError(
+            "the network has 1 linear layer; at least 2 are needed. One linear layer is as simple as it gets."
+        )
+    return ReluChain(
+        tuple(layer.weight.detach().double().cpu().numpy().copy() for layer in layers),
+        tuple(
+            np.zeros(layer.out_features) if layer.bias is None else layer.bias.detach().double().cpu().numpy().copy()
+            for layer in layers
+        ),
+    )
+
+
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """The linear layers of an nn.Sequential of Linear and ReLU; Flatten in front, Identity and Dropout are passed over.
+
+    Returns:
+        The model's own layers.
+
+    Raises:
+        ValueError: another layer, two linear layers without a ReLU between them, a ReLU at the end, weights that are
+            not finite.
+
+    >>> [layer.out_features for layer in linear_layers(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)))]
+    [2, 1]
+    """
+    leaves = [(name, leaf) for name, leaf in _leaves(model, "") if not isinstance(leaf, IDLE)]
     if leaves and type(leaves[0][1]) is nn.Flatten:
         leaves = leaves[1:]
-    linears = [(name, leaf) for name, leaf in leaves if type(leaf) is nn.Linear]
     for place, (name, leaf) in enumerate(leaves):
         if type(leaf) is not (nn.Linear, nn.ReLU)[place % 2]:
             _refuse(name, leaf, place)
+    if not leaves:
+        raise ValueError("the network has no layers; nn.Linear layers with nn.ReLU between them are needed.")
     if len(leaves) % 2 == 0:
         raise ValueError(
             f"the network has {len(leaves)} layers and ends with a ReLU: its last layer must be nn.Linear. Append one, "
             "with the identity as its weights if need be."
         )
-    if len(linears) < 2:
-        raise ValueError(
-            "the network has 1 linear layer; at least 2 are needed. One linear layer is as simple as it gets."
-        )
-    weights = [_array(f"{name}.weight".lstrip("."), leaf.weight) for name, leaf in linears]
-    biases = [
-        np.zeros(leaf.out_features) if leaf.bias is None else _array(f"{name}.bias".lstrip("."), leaf.bias)
-        for name, leaf in linears
-    ]
-    return ReluChain(tuple(weights), tuple(biases))
+    for name, leaf in leaves[::2]:
+        for kind, parameter in leaf.named_parameters():
+            _check_finite(f"{name}.{kind}".lstrip("."), parameter)
+    return [leaf for _, leaf in leaves if isinstance(leaf, nn.Linear)]
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -121,12 +142,10 @@ def _refuse(name: str, leaf: nn.Module, place: int) -> None:
     )
 
 
-def _array(name: str, parameter: Float[Tensor, "..."]) -> NDArray[np.float64]:
-    values = parameter.detach().cpu().double()
-    bad = int((~torch.isfinite(values)).sum())
+def _check_finite(name: str, parameter: Float[Tensor, "..."]) -> None:
+    bad = int((~torch.isfinite(parameter)).sum())
     if bad:
         raise ValueError(
-            f"{name} holds {bad} NaN or infinite values of {values.numel()}; training diverged or the file is damaged: "
-            "take an earlier checkpoint."
+            f"{name} holds {bad} NaN or infinite values of {parameter.numel()}; training diverged or the file is "
+            "damaged: take an earlier checkpoint."
         )
-    return values.numpy().copy()

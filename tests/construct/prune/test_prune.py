@@ -205,11 +205,11 @@ def test_an_error_out_of_reach_names_one_that_is_within():
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        (nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), {}, "Tanh where nn.ReLU was expected"),
-        (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), {}, "fuse_linear_bn_eval"),
-        (nn.Sequential(nn.Conv2d(1, 1, 2)), {}, "one row for each output pixel"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {}, "ends in ReLU"),
-        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), {}, "Linear where nn.ReLU"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), {}, "is a Tanh; an nn.Sequential"),
+        (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), {}, "fold it into the linear"),
+        (nn.Sequential(nn.Conv2d(1, 1, 2)), {}, "write it out as a linear"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), {}, "ends with a ReLU"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), {}, "Linear behind another Linear"),
         (relu_net(2, 2), {"epsilon": 0.0}, "epsilon=0.0 given"),
         (relu_net(2, 2), {"epsilon": float("nan")}, "epsilon=nan given"),
         (relu_net(2, 2), {"radius": -1}, "radius=-1 given"),
