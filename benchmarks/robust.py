@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import vestige as vg
+from vestige.construct.memorize.lower_bound import least_enough
 from vestige.construct.robust.projection import kept_share, optimized_projection, random_projection
 from vestige.construct.robust.radius import promised_separation
 from vestige.core.rng import child
@@ -87,19 +88,8 @@ def needed(share: float, largest: int) -> None:
 
 
 def smallest_dimension(project: Callable[..., Tensor], x: Tensor, y: Tensor, wanted: float) -> int:
-    """The first m whose projection keeps the distance, by doubling and halving."""
-
-    def enough(m: int) -> bool:
-        return kept_share(project(x, y, m, 2.0), x, y, 2.0) > wanted
-
-    high = 1
-    while not enough(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    """The first m whose projection keeps the distance."""
+    return least_enough(lambda m: kept_share(project(x, y, m, 2.0), x, y, 2.0) > wanted)
 
 
 def trained(n: int, width: int) -> None:

@@ -1,7 +1,7 @@
 """The command itself: what every verb shares, and how an error looks to a user."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 import typer
@@ -21,6 +21,12 @@ app = typer.Typer(
 )
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def note(warnings: Iterable[str]) -> None:
+    """What a result warns of, a line each."""
+    for warning in warnings:
+        out.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _show_version(wanted: bool) -> bool:

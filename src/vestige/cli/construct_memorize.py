@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 
 
@@ -64,7 +65,6 @@ def memorize(
             f"of a key {sizes['key_bits']}, of a label {sizes['label_bits']}, of a code word {sizes['code_bits']:,}",
             soft_wrap=True,
         )
-    for warning in made.warnings:
-        console.print(f"note: {warning}", markup=False, soft_wrap=True)
+    note(made.warnings)
     say(made.certificate)
     console.print(f"wrote {out}", markup=False, soft_wrap=True)

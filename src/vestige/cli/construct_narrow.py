@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 
 
@@ -62,7 +63,6 @@ def narrow(
         f"to {sizes['weight bits']:,} bits",
         soft_wrap=True,
     )
-    for warning in (*loaded.warnings, *built.warnings):
-        console.print(f"note: {warning}", markup=False, soft_wrap=True)
+    note((*loaded.warnings, *built.warnings))
     say(built.certificate)
     console.print(f"wrote {out}", markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _show(found: "Pruned") -> None:
         markup=False,
         soft_wrap=True,
     )
-    for warning in found.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    note(found.warnings)
 
 
 def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet", inputs) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 
 
@@ -56,8 +57,7 @@ def robust(
     )
     if "mantissa_bits" in found:
         console.print(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too", soft_wrap=True)
-    for warning in made.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    note(made.warnings)
     say(made.certificate)
     console.print(f"wrote {out}", markup=False, soft_wrap=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 from vestige.cli.comparison import RATE, inputs
 from vestige.cli.fitting import FIRST_INIT
@@ -318,7 +319,6 @@ def _say(run: RunFolder, results: dict[str, Any], page: Path) -> None:
         console.print(results["certificate"]["verdict"], markup=False, soft_wrap=True)
     if results["heuristic"]:
         console.print(f"heuristic: {'; '.join(results['heuristic'])}", style="yellow", markup=False, soft_wrap=True)
-    for warning in results["warnings"]:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    note(results["warnings"])
     for path in (page, run.path / "results.json", run.path / "model.safetensors"):
         console.print(str(path), markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 from vestige.cli.progress import progress_bar
 from vestige.cli.symmetric import average_of, mean_of
@@ -91,5 +92,4 @@ def report(fitted: tuple[Trained, Loss, float]) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for warning in trained.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    note(trained.warnings)

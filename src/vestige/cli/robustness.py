@@ -9,6 +9,7 @@ import torch
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
 from vestige.attack.norms import read_norm
 from vestige.attack.suite import AUTOATTACK, Stage, read_stage
+from vestige.cli.app import note
 from vestige.cli.app import out as console
 from vestige.cli.comparison import inputs
 from vestige.cli.progress import progress_bar, recorded
@@ -175,7 +176,6 @@ def _say(results: dict[str, Any], page: Path) -> None:
         soft_wrap=True,
         style="bold",
     )
-    for warning in results["warnings"]:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    note(results["warnings"])
     for path in (page, page.with_name("results.json"), page.with_name("adversarial.safetensors")):
         console.print(str(path), markup=False, soft_wrap=True)

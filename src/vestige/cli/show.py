@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from vestige.cli.app import out
+from vestige.cli.app import note, out
 from vestige.runs.folder import RunFolder, RunState
 
 
@@ -12,8 +12,7 @@ def show(run: RunFolder, results: dict[str, Any]) -> None:
     """The verdict, the numbers behind it and where the files are."""
     colour = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}.get(results["level"], "bold")
     _print(results["verdict"], colour)
-    for warning in results["warnings"]:
-        _print(f"note: {warning}", "yellow")
+    note(results["warnings"])
     if results["score"]:
         out.print(_score_table(results["score"]))
     if looked_up := results.get("retrieval"):

@@ -15,7 +15,7 @@ from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.descent import Checkpoint, Descent, Within
-from vestige.reconstruct.smoothed import CHECK_EVERY, warm_up
+from vestige.reconstruct.smoothed import CHECK_EVERY, one_cycle
 from vestige.reconstruct.symmetry import Parts, Symmetry
 
 
@@ -168,15 +168,7 @@ def _one(
     free, rates = (*parts.free, raw.requires_grad_()), [*parts.rates, 0.02]
     groups = [{"params": [v], "lr": lr} for v, lr in zip(free, rates, strict=True)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        rates,
-        total_steps=steps,
-        pct_start=warm_up(steps),
-        cycle_momentum=False,
-        div_factor=10,
-        final_div_factor=100,
-    )
+    schedule = one_cycle(optimizer, rates, steps)
     descent = Descent(free, optimizer, checkpoint, schedule)
     done = descent.resume()
     good, finite = (parts.joined().detach(), raw.detach().clone()), True

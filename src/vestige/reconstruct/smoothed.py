@@ -137,15 +137,7 @@ def search(
         free.requires_grad_()
     rates = [place.rate, 0.02]
     optimizer = torch.optim.Adam([{"params": [u]}, {"params": [raw]}], betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        rates,
-        total_steps=steps,
-        pct_start=warm_up(steps),
-        cycle_momentum=False,
-        div_factor=10,
-        final_div_factor=100,
-    )
+    schedule = one_cycle(optimizer, rates, steps)
     descent = Descent((u, raw), optimizer, checkpoint, schedule, generator)
     done = descent.resume()
     good, outcome = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT
@@ -174,6 +166,21 @@ def search(
         z, multipliers = place.z(good[0]), form.multipliers(good[1])
         residual = _residual(chain, z, multipliers, high, known, lift)
     return Joint(z, multipliers, residual, done, outcome)
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, rates: Sequence[float], steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """The rates of every joint search: from a tenth of the largest up to it, and down to a hundredth of that tenth."""
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        list(rates),
+        total_steps=steps,
+        pct_start=warm_up(steps),
+        cycle_momentum=False,
+        div_factor=10,
+        final_div_factor=100,
+    )
 
 
 def warm_up(steps: int) -> float:

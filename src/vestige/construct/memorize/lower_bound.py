@@ -35,9 +35,9 @@ def memorization_lower_bound(n: int, weights: int | None = None, bits: int | Non
             "one of weights and bits is given, at least 1: the other is computed."
         )
     if weights is not None:
-        return _least(lambda b: _enough(n, weights, b, inputs))
+        return least_enough(lambda b: _enough(n, weights, b, inputs))
     assert bits is not None
-    return _least(lambda w: _enough(n, w, bits, inputs))
+    return least_enough(lambda w: _enough(n, w, bits, inputs))
 
 
 def _enough(n: int, weights: int, bits: int, inputs: int) -> bool:
@@ -50,7 +50,8 @@ def _enough(n: int, weights: int, bits: int, inputs: int) -> bool:
     return length * weights > n and choices**weights >= 1 << n
 
 
-def _least(enough: Callable[[int], bool]) -> int:
+def least_enough(enough: Callable[[int], bool]) -> int:
+    """The first number from 1 on that is enough, as all after it are, by doubling and halving."""
     high = 1
     while not enough(high):
         high *= 2

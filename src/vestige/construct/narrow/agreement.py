@@ -1,6 +1,5 @@
 """What a narrow network must do: agree with its target, at stored inputs exactly checked, and wherever it is safe."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.exact.rounding import above
 from vestige.construct.relu_chain import ReluChain
 from vestige.construct.result import OnStep
 from vestige.core.claims import Claim
@@ -123,10 +123,7 @@ def upwards(value: Fraction) -> float | int:
     >>> upwards(Fraction(1, 3)) > Fraction(1, 3), upwards(Fraction(2))
     (True, 2)
     """
-    if value.denominator == 1:
-        return int(value)
-    near = float(value)
-    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+    return int(value) if value.denominator == 1 else above(value)
 
 
 def flat_points(x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."], inputs: int) -> NDArray[np.float64]:
