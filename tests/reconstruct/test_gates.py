@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from vestige.core.rng import child
-from vestige.reconstruct.gates import input_from_gates
+from vestige.reconstruct.gates import KEPT, SOFT, VARIANCE, WRONG, input_from_gates
 
 M, R, H = 5, 20, 600
 
@@ -65,3 +65,19 @@ def test_a_metric_is_a_change_of_coordinates(layer, samples):
     gates, rough = gates_of(layer, samples), rough_from(samples)
     plain = input_from_gates(*layer, gates, rough, None)
     torch.testing.assert_close(input_from_gates(*layer, gates, rough, metric), plain)
+
+
+def test_the_mean_of_the_posterior():
+    """Reference: the posterior summed over a grid of two dimensions, its direction and the length of the rough input."""
+    weight, bias = gaussian(12, 2, name="small weight"), 0.5 * gaussian(12, name="small bias")
+    rough, gates = torch.tensor([[0.9, -1.1]]).double(), gaussian(1, 12, name="signs").sign()
+    length = rough.norm() / 2**0.5
+    axis = torch.linspace(-4, 4, 400, dtype=torch.float64)
+    v = torch.cartesian_prod(axis, axis)
+    typical = ((weight * length).square().sum(1) + bias.square()).mean().sqrt()
+    u = (v * length @ weight.T + bias) / typical
+    gate = WRONG + (1 - 2 * WRONG) * torch.special.ndtr(gates * u / SOFT)
+    density = gate.prod(1) * torch.exp(-(v - KEPT * rough / length).square().sum(1) / (2 * VARIANCE))
+    mean = (density[:, None] * v).sum(0) / density.sum()
+    found = input_from_gates(weight, bias, gates, rough, None)[0]
+    assert F.cosine_similarity(found, mean, dim=0) > 0.999 > 0.98 > F.cosine_similarity(rough[0], mean, dim=0)
