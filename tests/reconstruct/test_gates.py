@@ -68,7 +68,7 @@ def test_a_metric_is_a_change_of_coordinates(layer, samples):
 
 
 def test_the_mean_of_the_posterior():
-    """Reference: the posterior summed over a grid of two dimensions, its direction and the length of the rough input."""
+    """Reference: the posterior summed over a grid of two dimensions; the length is that of the rough input."""
     weight, bias = gaussian(12, 2, name="small weight"), 0.5 * gaussian(12, name="small bias")
     rough, gates = torch.tensor([[0.9, -1.1]]).double(), gaussian(1, 12, name="signs").sign()
     length = rough.norm() / 2**0.5
