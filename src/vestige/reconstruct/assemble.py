@@ -22,7 +22,7 @@ SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 
 @dataclass(frozen=True)
 class Pool:
-    """Everything a search returned, in model space and flattened; `verified` holds samples, multipliers, exactness."""
+    """Everything a search returned, in model space and flattened; `verified` holds samples, multipliers, confidence."""
 
     x: Float[Tensor, "c d"]
     multipliers: Float[Tensor, "c out"]
@@ -41,7 +41,7 @@ def assemble(
     """Rank, group and warn."""
     verified = pool.verified or (pool.x[:0], pool.multipliers[:0], pool.residual[:0])
     order = verified[2].argsort(descending=True)
-    sure, sure_l, exact = (v[order] for v in verified)
+    sure, sure_l, sure_p = (v[order] for v in verified)
     repeats = _cosine(pool.x, sure)
     taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(pool.x), dtype=torch.bool, device=pool.x.device)
     cluster = torch.full((len(pool.x),), -1, device=pool.x.device)
@@ -52,11 +52,11 @@ def assemble(
     crowd = chain is not None and crowded(chain)
     cut = CROWDED_CUT if crowd else CUT
     groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=cut) if len(free) else None
-    samples, confidence = [sure], [_verified_confidence(exact)]
+    samples, confidence = [sure], [sure_p]
     support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
     if groups is not None:
         samples.append(groups.representative)
-        confidence.append(groups.confidence.to(exact))
+        confidence.append(groups.confidence.to(sure_p))
         support.append(groups.support)
         spread.append(groups.spread)
         cotangents.append(torch.stack([pool.multipliers[free[m]].mean(0) for m in groups.members]))
@@ -70,7 +70,7 @@ def assemble(
         samples=samples.reshape(-1, *shape),
         confidence=torch.cat(confidence)[offered],
         support=torch.cat(support)[offered],
-        spread=torch.cat(spread).to(exact)[offered],
+        spread=torch.cat(spread).to(sure_p)[offered],
         cotangents=cotangents,
         label=_labels(cotangents),
         verified=torch.arange(len(samples), device=pool.x.device) < len(sure),
@@ -93,11 +93,6 @@ def assemble(
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
-
-
-def _verified_confidence(exact: Tensor) -> Tensor:
-    """A column that fits exactly is no accident; what is left open is how well the sample follows from it."""
-    return (0.9 + 0.1 * exact).clamp(max=1.0)
 
 
 def _support(repeats: Tensor, restart: Tensor, count: int) -> Tensor:

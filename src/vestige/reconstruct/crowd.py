@@ -81,7 +81,7 @@ def crowd_columns(
         if not len(missed):
             break
         missed = missed[(missed.zeros + missed.exact).argsort(descending=True)[: SCREENED // 2]]
-        moved, nearest = moved_to_gates(chain, space, missed, z, sample_norm, metric)
+        moved, nearest, _ = moved_to_gates(chain, space, missed, z, sample_norm, metric)
         latest = _relaxed(chain, space, moved, label[nearest], generator)
         columns = join([columns, latest])
     return columns
@@ -103,11 +103,13 @@ def moved_to_gates(
     z: Float[Tensor, "m r"],
     sample_norm: float,
     metric: Float[Tensor, "r r"] | None,
-) -> tuple[Float[Tensor, "k r"], Int[Tensor, " k"]]:
-    """For each column the candidate that agrees best with its gates, moved to them, and which one that is."""
+) -> tuple[Float[Tensor, "k r"], Int[Tensor, " k"], Float[Tensor, " k"]]:
+    """For each column the candidate that agrees best with its gates, moved to them; which; how near it is by now."""
     weight, bias = chain.weights[0], chain.biases[0]
     gates = opened(columns)
     gates = space.at_all(torch.where(gates.abs() > 0.35, gates, 0.0)).to(weight)  # not those on a kink
     z = sample_norm * F.normalize(z, dim=1)
     nearest = (gates.sign() @ (z @ weight.T + bias).sign().T).argmax(1)
-    return input_from_gates(weight, bias, gates, z[nearest], metric).to(weight), nearest
+    brightness = chain.basis.sum(0) / len(chain.basis) ** 0.5
+    moved, similar = input_from_gates(weight, bias, gates, z[nearest], metric, brightness)
+    return moved.to(weight), nearest, similar.to(weight)

@@ -7,7 +7,10 @@ for plausible inputs and a rough one v_0 is known, what is known of v is
 
 with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Its mean follows from expectation
 propagation (Minka 2001): each factor is replaced by the Gaussian that leaves the same mean and variance of u_j. The
-likeliest v would lie on the boundary of the gates; the mean lies inside, where a sample is.
+likeliest v would lie on the boundary of the gates; the mean m lies inside, where a sample is. What is left uncertain
+about z, its covariance S, says how similar the sample is to the mean, brightness c taken off both:
+
+    sqrt(q / (q + tr S - c.S c)),     q = |m|^2 - (c.m)^2.
 """
 
 import torch
@@ -28,8 +31,9 @@ def input_from_gates(
     gates: Float[Tensor, "m h"],
     rough: Float[Tensor, "m r"],
     metric: Float[Tensor, "r r"] | None,
-) -> Float[Tensor, "m r"]:
-    """One input for each row of gates, of the length of the rough one.
+    brightness: Float[Tensor, " r"],
+) -> tuple[Float[Tensor, "m r"], Float[Tensor, " m"]]:
+    """One input for each row of gates, of the length of the rough one, and how similar the sample should be to it.
 
     Args:
         weight: of the first layer, on span coordinates.
@@ -37,30 +41,32 @@ def input_from_gates(
         gates: positive where open, negative where closed, 0 where unknown.
         rough: an input near each.
         metric: rows by which standard normal v become plausible inputs v metric of expected norm 1; None: isotropic.
+        brightness: unit input with all entries equal, on span coordinates; what the span leaves of it.
     """
-    weight, bias, rough = weight.double(), bias.double(), rough.double()
+    weight, bias, rough, brightness = weight.double(), bias.double(), rough.double(), brightness.double()
     r, length = weight.shape[1], rough.norm(dim=1, keepdim=True)
     shape = float(length.median()) * (torch.eye(r).to(weight) / r**0.5 if metric is None else metric.double())
     slopes = weight @ shape.T
     typical = (slopes.square().sum(1) + bias.square()).mean().sqrt()
     slopes, offset = slopes / typical, bias / typical
     start = KEPT * torch.linalg.solve(shape.T, rough.T).T
-    rows = zip(gates.sign().double(), start, strict=True)
-    z = torch.stack([_mean(slopes, offset, target, v) for target, v in rows]) @ shape
-    return z * (length / z.norm(dim=1, keepdim=True))
+    means, left = [], []
+    for target, prior in zip(gates.sign().double(), start, strict=True):
+        mean, factor = _posterior(slopes, offset, target, prior)
+        spread = torch.linalg.solve_triangular(factor, shape, upper=False)
+        means.append(mean @ shape)
+        left.append(spread.square().sum() - (spread @ brightness).square().sum())
+    z = torch.stack(means)
+    seen = z.square().sum(1) - (z @ brightness).square()
+    return z * (length / z.norm(dim=1, keepdim=True)), (seen / (seen + torch.stack(left))).sqrt()
 
 
-def _mean(slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor) -> Tensor:
+def _posterior(slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
     known = target != 0
     rows, offset, target = slopes[known], offset[known], target[known]
     precision = pull = torch.zeros_like(target)  # of the Gaussians that stand for the gates, in natural parameters
-    for sweep in range(SWEEPS + 1):
-        inverse = rows.T @ (rows * precision[:, None])
-        inverse.diagonal().add_(1 / VARIANCE)
-        factor = torch.linalg.cholesky(inverse)
-        mean = torch.cholesky_solve((prior / VARIANCE + rows.T @ pull)[:, None], factor)[:, 0]
-        if sweep == SWEEPS:
-            break
+    for _ in range(SWEEPS):
+        mean, factor = _gaussian(rows, prior, precision, pull)
         variance = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
         rest = 1 / (1 / variance - precision)  # variance and mean of each u_j, as all other gates leave them
         without = rest * (rows @ mean / variance - pull)
@@ -68,7 +74,15 @@ def _mean(slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor) -> Tens
         left = 1 - rest * second
         precision = precision + DAMPING * (second / left - precision)
         pull = pull + DAMPING * ((first + second * without) / left - pull)
-    return mean
+    return _gaussian(rows, prior, precision, pull)
+
+
+def _gaussian(rows: Tensor, prior: Tensor, precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of v, and the Cholesky factor of its inverse covariance."""
+    inverse = rows.T @ (rows * precision[:, None])
+    inverse.diagonal().add_(1 / VARIANCE)
+    factor = torch.linalg.cholesky(inverse)
+    return torch.cholesky_solve((prior / VARIANCE + rows.T @ pull)[:, None], factor)[:, 0], factor
 
 
 def _slopes(u: Tensor, variance: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ AGREEMENT = 0.75  # share of gates at which a sample must agree with its column;
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
+SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
 KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
 
 
@@ -113,11 +114,11 @@ class Rounds:
 
 @dataclass(frozen=True)
 class TwoLayer:
-    """Verified samples in span coordinates, their multipliers, how exactly they fit, and all joint searches."""
+    """Verified samples in span coordinates, their multipliers, how sure they are, and all joint searches."""
 
     z: Float[Tensor, "k r"]
     multipliers: Float[Tensor, "k out"]
-    exact: Float[Tensor, " k"]
+    confidence: Float[Tensor, " k"]
     joints: list[Joint]
     steps: int
     outcome: Outcome
@@ -162,16 +163,16 @@ def solve_two_layer(
         empty = like.new_zeros(0, chain.basis.shape[1])
         return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
     if crowded(chain) and rounds.found < KNOWN * chain.rank:
-        z, multipliers = _near_candidates(chain, space, rounds, settings)
+        z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
         keep = agreement(chain, space, rounds.columns, z) >= AGREEMENT
-        exact = rounds.columns.exact[keep].to(like)
-        return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps, outcome)
+        return TwoLayer(z[keep], multipliers[keep], confidence[keep], rounds.joints, steps, outcome)
     part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
     rest, spent = _rest(chain, space, settings, rounds, part)
     z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
     keep = keep & (agreement(chain, space, rounds.columns, z) >= AGREEMENT)
-    exact = rounds.columns.exact[keep].to(like)
-    return TwoLayer(z[keep], multipliers[keep], exact, rounds.joints, steps + spent, outcome)
+    # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
+    confidence = (0.9 + 0.1 * rounds.columns.exact[keep]).clamp(max=1.0).to(like)
+    return TwoLayer(z[keep], multipliers[keep], confidence, rounds.joints, steps + spent, outcome)
 
 
 def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "k r"]) -> Float[Tensor, " k"]:
@@ -286,16 +287,17 @@ def _rest(
 
 def _near_candidates(
     chain: Chain, space: ColumnSpace, rounds: Rounds, settings: Search
-) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"]]:
-    """Samples and multipliers of verified columns one by one: the candidate that agrees best, moved to the gates."""
+) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"], Float[Tensor, " k"]]:
+    """Samples, multipliers and confidence of verified columns: the candidate that agrees best, moved to the gates."""
     assert rounds.columns is not None
     like = chain.weights[0]
     candidates = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
-    z, _ = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
+    z, _, similar = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
     s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
     scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
     full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
-    return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T
+    confidence = torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
+    return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
 
 
 def _samples(

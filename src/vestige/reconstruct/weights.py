@@ -162,7 +162,7 @@ def _chain(
             restarts=restarts or (6 if chain.rank <= FEW else AVERAGED if crowded(chain) else 1),
             checkpoint=checkpoint,
         )
-        joints, verified = end.joints, (end.z @ chain.basis.T, end.multipliers, end.exact)
+        joints, verified = end.joints, (end.z @ chain.basis.T, end.multipliers, end.confidence)
         outcome, evaluations = end.outcome, end.steps
     else:
         joint = search(
