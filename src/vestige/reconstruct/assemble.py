@@ -15,8 +15,9 @@ from vestige.reconstruct.result import Reconstruction
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
 CUT = 0.1  # mean cosine distance within a group: wider ones blend samples that share a class
-CROWDED_CUT = 0.2  # where samples are many for the neurons, searches agree on a sample at a cosine of about .8
+CROWDED_SAME, CROWDED_CUT = 0.8, 0.2  # where samples are many for the neurons, searches agree on one no better
 OFFERED = 2  # samples shown, in units of how many can be told apart; of a crowd, once as many
+LIKELY = 0.5  # confidence from which a group is shown beside verified samples of a crowd
 SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 
 
@@ -42,18 +43,19 @@ def assemble(
     verified = pool.verified or (pool.x[:0], pool.multipliers[:0], pool.residual[:0])
     order = verified[2].argsort(descending=True)
     sure, sure_l, sure_p = (v[order] for v in verified)
+    crowd = chain is not None and crowded(chain)
+    same, cut = (CROWDED_SAME, CROWDED_CUT) if crowd else (SAME, CUT)
     repeats = _cosine(pool.x, sure)
-    taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(pool.x), dtype=torch.bool, device=pool.x.device)
+    taken = (repeats >= same).any(1) if len(sure) else torch.zeros(len(pool.x), dtype=torch.bool, device=pool.x.device)
     cluster = torch.full((len(pool.x),), -1, device=pool.x.device)
     if len(sure):
         cluster[taken] = repeats[taken].argmax(1)
     free = (~taken).nonzero().flatten()
     size = pool.multipliers.double().norm(dim=1)  # a search that diverged is finite and may have no norm in float32
-    crowd = chain is not None and crowded(chain)
-    cut = CROWDED_CUT if crowd else CUT
     groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=cut) if len(free) else None
     samples, confidence = [sure], [sure_p]
-    support, spread, cotangents = [_support(repeats, pool.restart, len(sure))], [_spread(repeats, len(sure))], [sure_l]
+    near = [repeats[:, k] >= same for k in range(len(sure))]
+    support, spread, cotangents = [_support(near, pool.restart)], [_spread(near, repeats)], [sure_l]
     if groups is not None:
         samples.append(groups.representative)
         confidence.append(groups.confidence.to(sure_p))
@@ -62,13 +64,16 @@ def assemble(
         cotangents.append(torch.stack([pool.multipliers[free[m]].mean(0) for m in groups.members]))
         for k, members in enumerate(groups.members):
             cluster[free[members]] = len(sure) + k
+    samples, confidence, cotangents = torch.cat(samples), torch.cat(confidence), torch.cat(cotangents)
     # More than twice as many as can be told apart would only raise the bar that chance sets.
     offered = slice(None if chain is None or not chain.clear else (1 if crowd else OFFERED) * chain.rank)
-    samples, cotangents = torch.cat(samples)[offered], torch.cat(cotangents)[offered]
+    if crowd and len(sure):
+        offered = slice(len(sure) + int((confidence[len(sure) :] >= LIKELY).sum()))
+    samples, cotangents = samples[offered], cotangents[offered]
     cluster = torch.where(cluster < len(samples), cluster, -1)
     return Reconstruction(
         samples=samples.reshape(-1, *shape),
-        confidence=torch.cat(confidence)[offered],
+        confidence=confidence[offered],
         support=torch.cat(support)[offered],
         spread=torch.cat(spread).to(sure_p)[offered],
         cotangents=cotangents,
@@ -95,14 +100,14 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
 
 
-def _support(repeats: Tensor, restart: Tensor, count: int) -> Tensor:
-    found = [restart[repeats[:, k] >= SAME].unique().numel() for k in range(count)]
-    return torch.tensor(found, dtype=torch.long, device=repeats.device).clamp(min=1)
+def _support(near: list[Tensor], restart: Tensor) -> Tensor:
+    found = [restart[n].unique().numel() for n in near]
+    return torch.tensor(found, dtype=torch.long, device=restart.device).clamp(min=1)
 
 
-def _spread(repeats: Tensor, count: int) -> Tensor:
-    near = [repeats[repeats[:, k] >= SAME, k] for k in range(count)]
-    return torch.stack([1 - n.mean() if len(n) else n.new_zeros(()) for n in near]) if count else repeats.new_zeros(0)
+def _spread(near: list[Tensor], repeats: Tensor) -> Tensor:
+    means = [1 - repeats[n, k].mean() if n.any() else repeats.new_zeros(()) for k, n in enumerate(near)]
+    return torch.stack(means) if means else repeats.new_zeros(0)
 
 
 def _labels(cotangents: Tensor) -> Tensor:
