@@ -73,7 +73,7 @@ def attacked(case: Case) -> dict[str, Tensor]:
         "candidates": found.candidates, "multipliers": found.candidate_cotangents, "restart": found.restart,
         "cluster": found.cluster, "residual": found.residual, "truth": x, "threshold": torch.tensor(score.threshold),
         "verified": found.samples[found.verified], "recovered": torch.tensor(score.n_recovered),
-        "unrelated": Ruler(x.double(), None).similarity(held_out.double()).amax(1),
+        "unrelated": unrelated(x, held_out),
     }  # fmt: skip
     return {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
 
@@ -106,24 +106,30 @@ class Judged:
     strict: np.ndarray
 
 
+def unrelated(truth: Tensor, held_out: Tensor) -> Tensor:
+    """Of every true sample the similarity to the nearest image that the model never saw."""
+    return Ruler(truth.double(), None).similarity(held_out.double()).amax(1)
+
+
+def right(samples: Tensor, truth: Tensor, unrelated: Tensor) -> tuple[Tensor, Tensor]:
+    """Which samples are as near to a true one as they should be, and how near the nearest is."""
+    table = Ruler(truth.double(), None).similarity(samples.double().reshape(-1, *truth.shape[1:]))
+    return (table >= unrelated[:, None].clamp(min=NEAR)).any(0), table.amax(0)
+
+
 def judged(found: dict[Case, dict[str, Tensor]]) -> tuple[Judged, tuple[int, int, int, int]]:
     """Every group beside the truth; and of single groups and verified samples how many were right, of how many."""
     rows, single, sure = [], [], []
     for case, pool in found.items():
-        ruler, shape, bar = Ruler(pool["truth"].double(), None), pool["truth"].shape[1:], pool["unrelated"]
-
-        def right(x: Tensor, ruler=ruler, shape=shape, bar=bar) -> tuple[Tensor, Tensor]:
-            table = ruler.similarity(x.double().reshape(-1, *shape))
-            return (table >= bar[:, None].clamp(min=NEAR)).any(0), table.amax(0)
-
+        judge = pool["truth"], pool["unrelated"]
         if len(pool["verified"]):
-            sure.append(right(pool["verified"])[0])
+            sure.append(right(pool["verified"], *judge)[0])
         free = (pool["cluster"] < 0) | (pool["cluster"] >= len(pool["verified"]))
         restart = pool["restart"][free]
         groups = cluster_candidates(
             pool["candidates"][free].flatten(1).double(), restart, pool["multipliers"][free].double().norm(dim=1)
         )
-        hit, similarity = right(groups.representative)
+        hit, similarity = right(groups.representative, *judge)
         single.append(hit[groups.support == 1])
         columns = features(groups.representative, groups.support, groups.agreement, len(restart.unique()))
         shared = groups.support > 1

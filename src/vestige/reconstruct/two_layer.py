@@ -164,25 +164,26 @@ def solve_two_layer(
         return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
     if crowded(chain) and rounds.found < KNOWN * chain.rank:
         z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
-        keep = agreement(chain, space, rounds.columns, z) >= AGREEMENT
+        keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
         return TwoLayer(z[keep], multipliers[keep], confidence[keep], rounds.joints, steps, outcome)
     part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
     rest, spent = _rest(chain, space, settings, rounds, part)
     z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
-    keep = keep & (agreement(chain, space, rounds.columns, z) >= AGREEMENT)
+    z, agrees = _or_candidates(chain, space, rounds, z)
+    keep = keep & (agrees >= AGREEMENT)
     # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
     confidence = (0.9 + 0.1 * rounds.columns.exact[keep]).clamp(max=1.0).to(like)
     return TwoLayer(z[keep], multipliers[keep], confidence, rounds.joints, steps + spent, outcome)
 
 
-def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "k r"]) -> Float[Tensor, " k"]:
-    """Share of the clear gates of each column that the sample opens and closes as the column says."""
-    u = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive]
+def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "m r"]) -> Float[Tensor, "k m"]:
+    """Share of the clear gates of each column that each input opens and closes as the column says."""
+    u = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive].to(columns.s)
     size = columns.s.abs().mean(1, keepdim=True)
     off = columns.s.abs() < EXACT * size
     on = ((columns.s - columns.full).abs() < 2 * EXACT * size) & ~off
-    agrees = (off & (u < 0)) | (on & (u > 0))
-    return agrees.sum(1) / (off | on).sum(1).clamp(min=1)
+    agrees = off.to(u) @ (u < 0).to(u).T + on.to(u) @ (u > 0).to(u).T
+    return agrees / (off | on).sum(1, keepdim=True).clamp(min=1)
 
 
 def _round(
@@ -298,6 +299,15 @@ def _near_candidates(
     full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
     confidence = torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
     return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
+
+
+def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Each sample, or the candidate that agrees better with its column: unknown columns blur least squares."""
+    assert rounds.columns is not None
+    agrees = agreement(chain, space, rounds.columns, z).diagonal()
+    candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+    best = agreement(chain, space, rounds.columns, candidates).max(1)
+    return torch.where((best.values > agrees)[:, None], candidates[best.indices], z), torch.maximum(best.values, agrees)
 
 
 def _samples(
