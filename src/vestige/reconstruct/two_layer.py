@@ -169,8 +169,9 @@ def solve_two_layer(
     part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
     rest, spent = _rest(chain, space, settings, rounds, part)
     z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
-    z, agrees = _or_candidates(chain, space, rounds, z)
+    agrees = agreement(chain, space, rounds.columns, z).diagonal()
     keep = keep & (agrees >= AGREEMENT)
+    z = _or_candidates(chain, space, rounds, z, agrees)
     # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
     confidence = (0.9 + 0.1 * rounds.columns.exact[keep]).clamp(max=1.0).to(like)
     return TwoLayer(z[keep], multipliers[keep], confidence, rounds.joints, steps + spent, outcome)
@@ -301,13 +302,12 @@ def _near_candidates(
     return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
 
 
-def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor) -> tuple[Tensor, Tensor]:
+def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor, agrees: Tensor) -> Tensor:
     """Each sample, or the candidate that agrees better with its column: unknown columns blur least squares."""
     assert rounds.columns is not None
-    agrees = agreement(chain, space, rounds.columns, z).diagonal()
     candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
     best = agreement(chain, space, rounds.columns, candidates).max(1)
-    return torch.where((best.values > agrees)[:, None], candidates[best.indices], z), torch.maximum(best.values, agrees)
+    return torch.where((best.values > agrees)[:, None], candidates[best.indices], z)
 
 
 def _samples(
