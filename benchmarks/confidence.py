@@ -113,6 +113,8 @@ def unrelated(truth: Tensor, held_out: Tensor) -> Tensor:
 
 def right(samples: Tensor, truth: Tensor, unrelated: Tensor) -> tuple[Tensor, Tensor]:
     """Which samples are as near to a true one as they should be, and how near the nearest is."""
+    if not len(samples):
+        return torch.zeros(0, dtype=torch.bool), torch.zeros(0)
     table = Ruler(truth.double(), None).similarity(samples.double().reshape(-1, *truth.shape[1:]))
     return (table >= unrelated[:, None].clamp(min=NEAR)).any(0), table.amax(0)
 
@@ -122,8 +124,7 @@ def judged(found: dict[Case, dict[str, Tensor]]) -> tuple[Judged, tuple[int, int
     rows, single, sure = [], [], []
     for case, pool in found.items():
         judge = pool["truth"], pool["unrelated"]
-        if len(pool["verified"]):
-            sure.append(right(pool["verified"], *judge)[0])
+        sure.append(right(pool["verified"], *judge)[0])
         free = (pool["cluster"] < 0) | (pool["cluster"] >= len(pool["verified"]))
         restart = pool["restart"][free]
         groups = cluster_candidates(
@@ -136,7 +137,7 @@ def judged(found: dict[Case, dict[str, Tensor]]) -> tuple[Judged, tuple[int, int
         values = (columns, groups.confidence, hit, similarity >= float(pool["threshold"]))
         rows.append((case.family, *(value[shared].double().numpy() for value in values)))
     family = np.concatenate([[name] * len(hit) for name, _, _, hit, _ in rows])
-    alone, verified = torch.cat(single), torch.cat(sure) if sure else torch.zeros(0)
+    alone, verified = torch.cat(single), torch.cat(sure)
     counts = (int(alone.sum()), len(alone), int(verified.sum()), len(verified))
     return Judged(family, *(np.concatenate(part) for part in list(zip(*rows, strict=True))[1:])), counts
 
