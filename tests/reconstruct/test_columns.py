@@ -4,11 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.chain import Chain
-from vestige.reconstruct.columns import accepted, column_space, distinct, fit_columns
+from vestige.reconstruct.columns import accepted, column_space, distinct, fit_columns, measured
+from vestige.reconstruct.smoothed import Joint
 from vestige.reconstruct.spectrum import numerical_rank
-from vestige.reconstruct.two_layer import agreement
+from vestige.reconstruct.two_layer import Rounds, _or_candidates, agreement
 
 N, R, H, C = 8, 7, 300, 4
 
@@ -83,3 +85,18 @@ def test_a_shuffled_sample_does_not_agree_with_its_column(stationary):
     found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
     z = torch.randn(N, R, generator=child(4, "z"), dtype=torch.float64)
     assert agreement(chain, space, found, z).max() < 0.75
+
+
+def test_a_candidate_that_agrees_better_takes_the_place_of_a_blurred_sample(stationary):
+    """Null: where least squares agrees as well, it stays, whatever the candidates."""
+    chain, _, _ = stationary
+    space = column_space(chain, zero_sum=True)
+    z, error = torch.randn(2, N, R, generator=child(5, "samples"), dtype=torch.float64)
+    full = torch.randn(N, H, generator=child(6, "full"), dtype=torch.float64)[:, space.alive]
+    gates = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive] > 0
+    columns = measured(gates * full, full)
+    blurred = z + 0.5 * error
+    for least_squares, candidates in ((blurred, z), (z, blurred)):
+        joint = Joint(candidates.flip(0)[None], torch.zeros(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
+        agrees = agreement(chain, space, columns, least_squares).diagonal()
+        torch.testing.assert_close(_or_candidates(chain, space, Rounds(columns, [joint]), least_squares, agrees), z)
