@@ -87,7 +87,7 @@ def test_a_shuffled_sample_does_not_agree_with_its_column(stationary):
     assert agreement(chain, space, found, z).max() < 0.75
 
 
-def test_a_candidate_that_agrees_better_takes_the_place_of_a_blurred_sample(stationary):
+def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(stationary):
     """Null: where least squares agrees as well, it stays, whatever the candidates."""
     chain, _, _ = stationary
     space = column_space(chain, zero_sum=True)

@@ -36,6 +36,7 @@ from vestige.reconstruct.smoothed import Joint, gradient_sums, search
 MAX_ROUNDS = 12
 CROWDED_ROUNDS = 2  # where a round takes ten minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
+BLURRED = 0.05  # share of gates by which a candidate agrees better than a blurred sample; a good one loses .01 to it
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
@@ -303,11 +304,11 @@ def _near_candidates(
 
 
 def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor, agrees: Tensor) -> Tensor:
-    """Each sample, or the candidate that agrees better with its column: unknown columns blur least squares."""
+    """Each sample, or the candidate that agrees far better with its column: unknown columns blur least squares."""
     assert rounds.columns is not None
     candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
     best = agreement(chain, space, rounds.columns, candidates).max(1)
-    return torch.where((best.values > agrees)[:, None], candidates[best.indices], z)
+    return torch.where((best.values > agrees + BLURRED)[:, None], candidates[best.indices], z)
 
 
 def _samples(
