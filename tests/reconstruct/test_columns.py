@@ -95,7 +95,7 @@ def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(
     full = torch.randn(N, H, generator=child(6, "full"), dtype=torch.float64)[:, space.alive]
     gates = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive] > 0
     columns = measured(gates * full, full)
-    blurred = z + 0.5 * error
+    blurred = z + 2 * error
     for least_squares, candidates in ((blurred, z), (z, blurred)):
         joint = Joint(candidates.flip(0)[None], torch.zeros(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
         agrees = agreement(chain, space, columns, least_squares).diagonal()
