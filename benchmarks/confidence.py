@@ -111,12 +111,12 @@ def unrelated(truth: Tensor, held_out: Tensor) -> Tensor:
     return Ruler(truth.double(), None).similarity(held_out.double()).amax(1)
 
 
-def right(samples: Tensor, truth: Tensor, unrelated: Tensor) -> tuple[Tensor, Tensor]:
+def right(samples: Tensor, truth: Tensor, bar: Tensor) -> tuple[Tensor, Tensor]:
     """Which samples are as near to a true one as they should be, and how near the nearest is."""
     if not len(samples):
         return torch.zeros(0, dtype=torch.bool), torch.zeros(0)
     table = Ruler(truth.double(), None).similarity(samples.double().reshape(-1, *truth.shape[1:]))
-    return (table >= unrelated[:, None].clamp(min=NEAR)).any(0), table.amax(0)
+    return (table >= bar[:, None].clamp(min=NEAR)).any(0), table.amax(0)
 
 
 def judged(found: dict[Case, dict[str, Tensor]]) -> tuple[Judged, tuple[int, int, int, int]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vestige.core.cite import paper
@@ -46,7 +46,8 @@ def assemble(
     crowd = chain is not None and crowded(chain)
     same, cut = (CROWDED_SAME, CROWDED_CUT) if crowd else (SAME, CUT)
     repeats = _cosine(pool.x, sure)
-    taken = (repeats >= same).any(1) if len(sure) else torch.zeros(len(pool.x), dtype=torch.bool, device=pool.x.device)
+    near = repeats >= same
+    taken = near.any(1)
     cluster = torch.full((len(pool.x),), -1, device=pool.x.device)
     if len(sure):
         cluster[taken] = repeats[taken].argmax(1)
@@ -54,7 +55,6 @@ def assemble(
     size = pool.multipliers.double().norm(dim=1)  # a search that diverged is finite and may have no norm in float32
     groups = cluster_candidates(pool.x[free], pool.restart[free], size[free], cut=cut) if len(free) else None
     samples, confidence = [sure], [sure_p]
-    near = [repeats[:, k] >= same for k in range(len(sure))]
     support, spread, cotangents = [_support(near, pool.restart)], [_spread(near, repeats)], [sure_l]
     if groups is not None:
         samples.append(groups.representative)
@@ -66,9 +66,10 @@ def assemble(
             cluster[free[members]] = len(sure) + k
     samples, confidence, cotangents = torch.cat(samples), torch.cat(confidence), torch.cat(cotangents)
     # More than twice as many as can be told apart would only raise the bar that chance sets.
-    offered = slice(None if chain is None or not chain.clear else (1 if crowd else OFFERED) * chain.rank)
     if crowd and len(sure):
         offered = slice(len(sure) + int((confidence[len(sure) :] >= LIKELY).sum()))
+    else:
+        offered = slice(None if chain is None or not chain.clear else (1 if crowd else OFFERED) * chain.rank)
     samples, cotangents = samples[offered], cotangents[offered]
     cluster = torch.where(cluster < len(samples), cluster, -1)
     return Reconstruction(
@@ -100,13 +101,13 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).T
 
 
-def _support(near: list[Tensor], restart: Tensor) -> Tensor:
-    found = [restart[n].unique().numel() for n in near]
+def _support(near: Bool[Tensor, "c k"], restart: Tensor) -> Tensor:
+    found = [restart[n].unique().numel() for n in near.T]
     return torch.tensor(found, dtype=torch.long, device=restart.device).clamp(min=1)
 
 
-def _spread(near: list[Tensor], repeats: Tensor) -> Tensor:
-    means = [1 - repeats[n, k].mean() if n.any() else repeats.new_zeros(()) for k, n in enumerate(near)]
+def _spread(near: Bool[Tensor, "c k"], repeats: Tensor) -> Tensor:
+    means = [1 - repeats[n, k].mean() if n.any() else repeats.new_zeros(()) for k, n in enumerate(near.T)]
     return torch.stack(means) if means else repeats.new_zeros(0)
 
 
