@@ -48,7 +48,7 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 def train(data: vg.DataSet, *, eps: float, epochs: int, steps: int, rate: float, seed: int) -> nn.Module:
     """The network after adversarial training with a one-cycle rate."""
     generator = child(seed, "adversarial training")
-    model = vg.parse_architecture(ARCHITECTURES[data.shape[-1]], generator=child(seed, "init"))
+    model = vg.nets.parse_architecture(ARCHITECTURES[data.shape[-1]], generator=child(seed, "init"))
     batch = 128 if len(data) > 5000 else 32
     total = epochs * (len(data) // batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)

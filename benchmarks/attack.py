@@ -35,7 +35,7 @@ Row = tuple[Tensor, int, int, float]
 PEER_NORMS: dict[str, Literal["Linf", "L2", "L1"]] = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
 
-def timed(attack: Callable[[], vg.AttackResult]) -> Row:
+def timed(attack: Callable[[], vg.attack.AttackResult]) -> Row:
     """Which samples stand, gradients, forwards, seconds."""
     begun = time.process_time()
     found = attack()
@@ -90,19 +90,19 @@ def rows(
     """Every attack on the same samples, each with the row that it is compared with."""
     common = {"eps": eps, "norm": norm, "batch_size": batch_size, "generator": child(0, "benchmark")}
     found = {
-        "fast": timed(lambda: vg.malt(model, x, y, preset="fast", **common)),
-        "standard": timed(lambda: vg.malt(model, x, y, **common)),
-        "naive APGD-T, 9 targets": timed(lambda: vg.malt(model, x, y, order="logit", **common)),
+        "fast": timed(lambda: vg.attack.malt(model, x, y, preset="fast", **common)),
+        "standard": timed(lambda: vg.attack.malt(model, x, y, **common)),
+        "naive APGD-T, 9 targets": timed(lambda: vg.attack.malt(model, x, y, order="logit", **common)),
     }
     reference = "naive APGD-T, 9 targets"
     if suites:
         reference = "AutoAttack (ours)"
-        found[reference] = timed(lambda: vg.autoattack(model, x, y, **common))
+        found[reference] = timed(lambda: vg.attack.autoattack(model, x, y, **common))
         if importlib.util.find_spec("pyautoattack"):
             reference = "AutoAttack (pyautoattack)"
             found[reference] = peer(model, x, y, eps=eps, norm=norm, batch_size=batch_size)
     compared = dict.fromkeys(found, reference)
-    found["APGD-CE"] = timed(lambda: vg.apgd(model, x, y, loss="ce", **common))
+    found["APGD-CE"] = timed(lambda: vg.attack.apgd(model, x, y, loss="ce", **common))
     if importlib.util.find_spec("foolbox"):
         found["PGD-CE, 100 steps (foolbox)"] = foolbox_pgd(model, x, y, eps=eps, norm=norm)
     return {name: (row, compared.get(name, "APGD-CE")) for name, row in found.items()}

@@ -27,8 +27,8 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
-from vestige.reconstruct.clusters import cluster_candidates, features
-from vestige.reconstruct.ruler import Ruler
+from vestige.reconstruct.scoring.similarity import Ruler
+from vestige.reconstruct.weights.clusters import cluster_candidates, features
 
 NEAR = 0.8  # similarity from which a group may count as a training sample
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
@@ -58,12 +58,12 @@ class Case:
 
 def attacked(case: Case) -> dict[str, Tensor]:
     """Everything that the attack returned, and the truth it is to be judged by; model space."""
-    chosen, rest = vg.sample(vg.load_data(case.data), case.n, generator=child(case.seed, "data"))
+    chosen, rest = vg.data.sample(vg.load_data(case.data), case.n, generator=child(case.seed, "data"))
     space = vg.InputSpace(mean=chosen.x.float().mean(0))
     x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
     width = 1000 if case.depth == 1 else 500
     widths = [x[0].numel(), *[width] * case.depth, int(chosen.y.max()) + 1]
-    start = vg.mlp(widths, first_init=1e-3, generator=child(case.seed, "init"), dtype=torch.float32)
+    start = vg.nets.mlp(widths, first_init=1e-3, generator=child(case.seed, "init"), dtype=torch.float32)
     trained = vg.train_to_margin(start, x, chosen.y, loss="cross_entropy", weight_decay=1e-3)
     found = vg.reconstruct_from_weights(
         trained.model, tuple(x.shape[1:]), weight_decay=1e-3, space=space, generator=child(case.seed, "attack")

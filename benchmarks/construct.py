@@ -22,8 +22,8 @@ import torch
 import vestige as vg
 from vestige.construct.exact.floats import to_sequential
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.memorize.extraction import memorizer_layers
-from vestige.construct.memorize.layout import Layout
+from vestige.construct.memorization.extraction import memorizer_layers
+from vestige.construct.memorization.layout import Layout
 from vestige.report.figures import curves
 
 D, CLASSES = 8, 10
@@ -69,7 +69,7 @@ def sizes(most: int, figure: Path | None) -> None:
         figure.write_bytes(curves(numbers, lines, xlabel="points n", ylabel="weights other than 0", logarithmic=True))
 
 
-def checking_seconds(made: vg.Memorization) -> float:
+def checking_seconds(made: vg.construct.Memorization) -> float:
     """CPU seconds of one exact evaluation at all points."""
     start = time.process_time()
     assert made.verify().holds
@@ -102,7 +102,9 @@ def trades(figure: Path | None) -> None:
         assert made.certificate.holds
         behind = ExactNetwork(made.network.layers[1:]).weight_bits
         rows["non-zeros"].append(made.network.nonzeros)
-        rows["counting: every network needs"].append(vg.memorization_lower_bound(n, bits=count * key_bits, inputs=D))
+        rows["counting: every network needs"].append(
+            vg.construct.memorization_lower_bound(n, bits=count * key_bits, inputs=D)
+        )
         print(
             f"bits <= {count * key_bits}: bits {behind}, non-zeros {made.network.nonzeros}, product "
             f"{made.network.nonzeros * behind}, layers {made.network.depth}",
@@ -169,7 +171,7 @@ def parameters(width: int) -> int:
 
 
 def fitted(x: np.ndarray, y: np.ndarray, width: int, rate: float, steps: int) -> float:
-    model = vg.mlp([D, width, width, CLASSES], bias="all", dtype=torch.float32)
+    model = vg.nets.mlp([D, width, width, CLASSES], bias="all", dtype=torch.float32)
     inputs, labels = torch.from_numpy(x).float(), torch.from_numpy(y)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

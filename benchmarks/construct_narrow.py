@@ -20,9 +20,9 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.decomposition import PCA
 
 import vestige as vg
-from vestige.construct.narrow.equal_layers import exact_depth
-from vestige.construct.relu_chain import read_relu_chain
+from vestige.construct.narrowing.equal_layers import exact_depth
 from vestige.construct.result import Construction
+from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 from vestige.report.figures import curves
 
@@ -52,7 +52,7 @@ def trained(out: Path | None) -> None:
         x, y = load()
         order = torch.randperm(len(x), generator=child(0, name))
         train, test = order[: len(x) // 2], order[len(x) // 2 :]
-        start = vg.mlp([x.shape[1], *hidden, classes], bias="all", generator=child(0, "init"), dtype=torch.float32)
+        start = vg.nets.mlp([x.shape[1], *hidden, classes], bias="all", generator=child(0, "init"), dtype=torch.float32)
         model = vg.train_to_margin(
             start, x[train], y[train], loss="cross_entropy", weight_decay=1e-4, schedule="one_cycle", steps=2000
         ).model
@@ -61,7 +61,7 @@ def trained(out: Path | None) -> None:
         null = model_with_other_weights(model)
         for width in ("5d", "d+2"):
             start_time = time.process_time()
-            built = vg.narrow(model, exact=False, box=1.0, epsilon=1e-3, delta=1e-3, width=width)
+            built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=1e-3, delta=1e-3, width=width)
             built_in = time.process_time() - start_time
             safe = built.specification.is_safe(x[test])
             start_time = time.process_time()
@@ -99,7 +99,7 @@ def shuffled(layer: torch.nn.Linear) -> torch.nn.Linear:
 
 def random_target(widths: list[int], seed: int = 0) -> torch.nn.Sequential:
     """Weights and biases uniform in +-1 / sqrt(inputs), as layers start."""
-    return vg.mlp(widths, bias="all", generator=child(seed, "target"), dtype=torch.float32)
+    return vg.nets.mlp(widths, bias="all", generator=child(seed, "target"), dtype=torch.float32)
 
 
 def sizes(out: Path | None) -> None:
@@ -110,7 +110,7 @@ def sizes(out: Path | None) -> None:
         start = time.process_time()
         near = [near_numbers(model, width) for width in ("5d", "d+2")]
         seconds = time.process_time() - start
-        equal = vg.narrow(model, max_depth=10**5).numbers
+        equal = vg.construct.narrow(model, max_depth=10**5).numbers
         for row, value in zip(rows.values(), (*near, equal), strict=False):
             row.append(value["parameters"])
         rows["target"].append(near[0]["target parameters"])
@@ -133,7 +133,7 @@ def sizes(out: Path | None) -> None:
 
 def near_numbers(model: torch.nn.Module, width: str) -> dict[str, float | int]:
     """Sizes of the approximate construction, and whether its certificate holds."""
-    built = vg.narrow(model, exact=False, box=1.0, width=width, max_depth=10**5)
+    built = vg.construct.narrow(model, exact=False, box=1.0, width=width, max_depth=10**5)
     assert built.certificate.holds
     return dict(built.numbers)
 
@@ -156,7 +156,7 @@ def error(out: Path | None) -> None:
     """Proved and measured error against epsilon, targets 3-8-8-1."""
     for epsilon in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12):
         start = time.process_time()
-        built = vg.narrow(random_target([3, 8, 8, 1]), exact=False, box=1.0, epsilon=epsilon)
+        built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, box=1.0, epsilon=epsilon)
         n = built.numbers
         print(
             f"epsilon = {epsilon:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
@@ -171,7 +171,7 @@ def unsafe(out: Path | None) -> None:
     deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4), []
     x = 2 * torch.rand((10**6, 2), generator=child(0, "unsafe"), dtype=torch.float64) - 1
     for delta in deltas:
-        built = vg.narrow(random_target([2, 8, 1]), exact=False, box=1.0, delta=delta)
+        built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, box=1.0, delta=delta)
         safe = built.specification.is_safe(x)
         share.append(1 - float(safe.double().mean()))
         wrong = worst_error(built, x[~safe][:500])
@@ -197,7 +197,7 @@ def equal(out: Path | None) -> None:
     for d, n, layers in ((2, 5, 2), (3, 7, 2), (3, 4, 3), (3, 16, 3), (2, 3, 4), (2, 6, 5)):
         for width in ("2d+2", "2d+3"):
             start = time.process_time()
-            built = vg.narrow(random_target([d, *[n] * (layers - 1), 1]), width=width, max_depth=10**5)
+            built = vg.construct.narrow(random_target([d, *[n] * (layers - 1), 1]), width=width, max_depth=10**5)
             worst = built.certificate.claims[3].measured
             print(
                 f"d = {d}, n = {n}, L = {layers}, {width}: width {built.network.width}, {built.network.depth:,} layers "
@@ -211,11 +211,11 @@ def equal(out: Path | None) -> None:
 def bounded(out: Path | None) -> None:
     """Depth against the bound on weights, with equal outputs."""
     model = random_target([2, 4, 1])
-    free = vg.narrow(model, exact=False, box=1.0, epsilon=0.1)
+    free = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1)
     print(f"no bound: {free.network.depth} layers, weights of {free.network.weight_bits} bits", flush=True)
     x = 2 * torch.rand((200, 2), generator=child(0, "bounded")) - 1
     for bound in (2, 16, 2**16, 2**64):
-        built = vg.narrow(model, exact=False, box=1.0, epsilon=0.1, weight_bound=bound)
+        built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1, weight_bound=bound)
         same = int((built.network(x) == free.network(x)).sum())
         print(f"bound {bound}: {built.network.depth} layers, {same} of 200 outputs are the same", flush=True)
 

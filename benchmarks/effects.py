@@ -44,7 +44,7 @@ def recovered(spec: str, options: dict, seed: int) -> tuple[int, int, int | None
     x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
     outputs = 1 if options["binary"] else int(data.y.max()) + 1
     widths = [x[0].numel(), *[options["width"]] * options["depth"], outputs]
-    start = vg.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
+    start = vg.nets.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
     known = {"loss": options["loss"], "weight_decay": options["weight_decay"] or None}
     trained = vg.train_to_margin(start, x, chosen.y, loss=known["loss"], weight_decay=options["weight_decay"])
     counts = []

@@ -26,7 +26,7 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
-from vestige.reconstruct.embeddings import pool_runs
+from vestige.reconstruct.embeddings.from_embeddings import pool_runs
 
 ALIKE = 0.8  # cosine from which two texts are one: mailing lists repeat themselves
 
@@ -53,7 +53,7 @@ def mails(folder: Path, most: int) -> tuple[Tensor, Tensor]:
     texts, y = texts_of(folder, most)
     by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     z = torch.empty(len(texts), 384)
-    z[by_length] = vg.embed(vg.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch=32)
+    z[by_length] = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch=32)
     left, kept = torch.ones(len(z), dtype=torch.bool), []
     for i in range(len(z)):
         if left[i]:
@@ -83,7 +83,9 @@ class Case:
         self.x = self.space.to_model(z)
         outputs = 1 if len(y.unique()) == 2 else int(y.max()) + 1
         self.known = {"loss": "logistic" if outputs == 1 else "cross_entropy", "weight_decay": weight_decay}
-        start = vg.mlp([z.shape[1], 1000, outputs], first_init=1e-3, generator=child(seed, "i"), dtype=torch.float32)
+        start = vg.nets.mlp(
+            [z.shape[1], 1000, outputs], first_init=1e-3, generator=child(seed, "i"), dtype=torch.float32
+        )
         trained = vg.train_to_margin(start, self.x[self.train], y[self.train], **self.known)
         self.head, self.start = trained.model, start
         with torch.no_grad():
@@ -95,10 +97,10 @@ class Case:
         """What a reconstruction is worth, in numbers that show nobody's data."""
         own, held_out = self.x[self.train], self.x[self.rest]
         score = vg.score_reconstruction(found, own, held_out=held_out)
-        rank = vg.best_rank(found.samples, self.x, self.train)
-        unseen = vg.best_rank(found.samples, self.x, self.rest.nonzero().flatten())
+        rank = vg.reconstruct.best_rank(found.samples, self.x, self.train)
+        unseen = vg.reconstruct.best_rank(found.samples, self.x, self.rest.nonzero().flatten())
         chance = [float((unseen <= k).float().mean()) * len(own) for k in (1, 10)]
-        nearest = vg.nearest_in_gallery(found.samples, self.x, top=1).index[:, 0]
+        nearest = vg.reconstruct.nearest_in_gallery(found.samples, self.x, top=1).index[:, 0]
         trained = torch.isin(nearest, self.train)
         sure, ten = found.confidence >= 0.5, torch.arange(len(trained)) < 10
         share = {"likely": trained[sure], "top 10": trained[ten]}
@@ -170,10 +172,11 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
     match = case.train[table[kept].argmax(1)]
     centre = torch.as_tensor(case.space.mean)
     begun = time.perf_counter()
-    drawn = vg.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, centre=centre)
-    ideal = vg.invert_embedding(backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps,
-                                centre=centre)  # fmt: skip
-    near = vg.nearest_in_gallery(found.samples[kept], case.x[case.rest], top=1).index[:, 0]
+    drawn = vg.reconstruct.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, centre=centre)
+    ideal = vg.reconstruct.invert_embedding(
+        backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps, centre=centre
+    )
+    near = vg.reconstruct.nearest_in_gallery(found.samples[kept], case.x[case.rest], top=1).index[:, 0]
     others = case.rest.nonzero().flatten()[near]
     print(f"inverted {len(kept)} twice in {time.perf_counter() - begun:.0f} s, similarity "
           f"{[round(float(s), 2) for s in drawn.similarity]}")  # fmt: skip
@@ -220,12 +223,12 @@ def main() -> None:
         args.seeds, args.published_steps, args.published_runs = 1, 500, 2
     images, backbone = None, None
     if args.images is not None:
-        data, backbone = vg.load_data(args.images), vg.image_encoder(resolution=args.resolution)
+        data, backbone = vg.load_data(args.images), vg.nets.image_encoder(resolution=args.resolution)
         images, y = data.x[: args.most].float(), data.y[: args.most]
     if args.cache is not None and args.cache.exists():
         z, y = torch.load(args.cache, weights_only=True)
     else:
-        z, y = (vg.embed(backbone, images), y) if args.images is not None else mails(args.mails, args.most)
+        z, y = (vg.nets.embed(backbone, images), y) if args.images is not None else mails(args.mails, args.most)
         if args.cache is not None:
             torch.save((z, y), args.cache)
     results: dict[str, list[dict[str, float]]] = {}

@@ -46,12 +46,16 @@ class Case:
     """A trained network, its samples and as many as are needed that it never saw, centred by an invariant mean."""
 
     def __init__(self, data: vg.DataSet, name: str, seed: int):
-        chosen, rest = vg.sample(data, 20 if name != "sets of 4" else len(data) // 2, generator=child(seed, "draw"))
+        chosen, rest = vg.data.sample(
+            data, 20 if name != "sets of 4" else len(data) // 2, generator=child(seed, "draw")
+        )
         x, y, held_out = chosen.x, chosen.y, rest.x[:2000]
         if name == "sets of 4":
             (x, y), (held_out, _) = as_sets(chosen, 10, seed), as_sets(rest, 1000, seed)
-        start = vg.parse_architecture(CASES[name], first_init=1e-3, generator=child(seed, "i"), dtype=torch.float32)
-        assert isinstance(start, vg.InvariantNetwork)
+        start = vg.nets.parse_architecture(
+            CASES[name], first_init=1e-3, generator=child(seed, "i"), dtype=torch.float32
+        )
+        assert isinstance(start, vg.nets.InvariantNetwork)
         self.group, self.shape = start.group, tuple(x.shape[1:])
         mean = self.group.project(x.mean(0, keepdim=True))[0]
         if name == "sets of 4":
@@ -62,11 +66,11 @@ class Case:
 
     def attack(self, seed: int, **how):
         """A reconstruction that knows the group or does not."""
-        return vg.reconstruct_invariant(
+        return vg.reconstruct.reconstruct_invariant(
             self.net, self.shape, self.group, weight_decay=DECAY, space=self.space, generator=child(seed, "r"), **how
         )
 
-    def score(self, found) -> vg.ReconstructionScore:
+    def score(self, found) -> vg.reconstruct.ReconstructionScore:
         return vg.score_reconstruction(
             found, self.x, held_out=self.held_out, group=self.group, space=self.space
         )  # fmt: skip
@@ -83,7 +87,7 @@ def attacks(restarts: int, steps: int) -> dict[str, dict]:
     }
 
 
-def picture(case: Case, found, score: vg.ReconstructionScore, path: Path) -> None:
+def picture(case: Case, found, score: vg.reconstruct.ReconstructionScore, path: Path) -> None:
     """Truth beside the member of the reconstructed orbit that is nearest to it, best first."""
     from matplotlib.figure import Figure
 
@@ -110,10 +114,10 @@ def collapse(path: Path) -> None:
     """Symmetric energy of candidates against steps, from several starts: 16 digits, even against odd."""
     from matplotlib.figure import Figure
 
-    group, digits = vg.Rotations(), vg.binarize(vg.load_data("digits"), [0, 2, 4, 6, 8])
-    chosen, _ = vg.sample(digits, 16, generator=child(0, "draw"))
+    group, digits = vg.nets.Rotations(), vg.data.binarize(vg.load_data("digits"), [0, 2, 4, 6, 8])
+    chosen, _ = vg.data.sample(digits, 16, generator=child(0, "draw"))
     x = (chosen.x - chosen.x.mean()).float()
-    start = vg.parse_architecture("c4@1x8x8:mlp:64-200-1", first_init=1e-3, dtype=torch.float32)
+    start = vg.nets.parse_architecture("c4@1x8x8:mlp:64-200-1", first_init=1e-3, dtype=torch.float32)
     net = vg.train_to_margin(start, x, chosen.y, loss="logistic", weight_decay=DECAY).model
     steps = [5, 15, 25, 50, 100, 200, 500]
     axis = (figure := Figure(figsize=(5, 3), layout="constrained")).add_subplot()
@@ -123,13 +127,17 @@ def collapse(path: Path) -> None:
         "start 1, penalty above 0.6": {"start": 1.0, "most_symmetric": 0.6},
     }.items():  # fmt: skip
         found = [
-            vg.reconstruct_invariant(net, (1, 8, 8), group, loss="logistic", weight_decay=DECAY, n_candidates=32,
-                                     restarts=1, steps=k, conventional=True, generator=child(0, "r"), **how)
+            vg.reconstruct.reconstruct_invariant(
+                net, (1, 8, 8), group, loss="logistic", weight_decay=DECAY, n_candidates=32, restarts=1, steps=k,
+                conventional=True, generator=child(0, "r"), **how,
+            )
             for k in steps
         ]  # fmt: skip
-        energies[name] = [float(vg.symmetric_energy(f.candidates, group).median()) for f in found]
+        energies[name] = [float(vg.nets.symmetric_energy(f.candidates, group).median()) for f in found]
         axis.semilogx(steps, energies[name], marker=".", label=name)
-    axis.axhline(rho := float(vg.symmetric_energy(x, group).median()), color="black", ls=":", label="training data")
+    axis.axhline(
+        rho := float(vg.nets.symmetric_energy(x, group).median()), color="black", ls=":", label="training data"
+    )
     axis.set(xlabel="steps of the whole search", ylabel="symmetric energy (median)", ylim=(0, 1.03))
     axis.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,8 +63,8 @@ def trained(
         points = torch.as_tensor(model.support_vectors_)
         if fast:
             with tempfile.TemporaryDirectory() as folder:
-                vg.save_kernel_model(model, Path(folder) / "svm.safetensors")
-                return vg.load_kernel_model(Path(folder) / "svm.safetensors").predict, "raw", points
+                vg.kernels.save_kernel_model(model, Path(folder) / "svm.safetensors")
+                return vg.kernels.load_kernel_model(Path(folder) / "svm.safetensors").predict, "raw", points
         return model.decision_function, "votes" if classes > 2 else "raw", points
     if kind == "density":
         return KernelDensity(bandwidth=width).fit(inputs).score_samples, "log", x
@@ -88,13 +88,13 @@ def restricted(predict: Callable[[Any], Any], radius: float) -> Callable[[Any], 
     return answer
 
 
-def measure(attack: Callable[[], vg.QueryReconstruction], own: Tensor, others: Tensor) -> dict[str, float]:
+def measure(attack: Callable[[], vg.kernels.QueryReconstruction], own: Tensor, others: Tensor) -> dict[str, float]:
     """One attack against its truth, in numbers."""
     begun = time.process_time()
     found = attack()
     seconds = time.process_time() - begun
     finite = torch.isfinite(found.points).all(1)
-    score = vg.score_points(found.points[finite], own, held_out=others[: max(1, len(own))])
+    score = vg.kernels.score_points(found.points[finite], own, held_out=others[: max(1, len(own))])
     return {
         "points": len(own), "recovered": score.n_recovered, "share": score.n_recovered / len(own),
         "median error": float(score.error.median()), "validated": int(found.validated.sum()), "shown": found.rank,
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
     predict, scores, points = trained(kind, x[own], y[own], gamma, classes, args.fast)
     other, *_ = trained(kind, x[more], y[more], gamma, classes, args.fast)
     known = {"n_features": x.shape[1], "scores": scores, "generator": child(seed, "attack")}
-    kernel, rows = vg.Gaussian(gamma), {}
+    kernel, rows = vg.kernels.Gaussian(gamma), {}
     if args.within:
         furthest = float(x[own].norm(dim=1).max())
         for radii in args.within:

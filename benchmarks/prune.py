@@ -36,7 +36,7 @@ def solvers() -> None:
     for m in (10, 14, 16, 20):
         _, _, values, target = products(20_000, m, 0)
         begun = time.process_time()
-        found = vg.random_subset_sum(values, target)
+        found = vg.construct.random_subset_sum(values, target)
         spent = (time.process_time() - begun) / len(target)
         shares = [float((found.error <= t).double().mean()) for t in (1e-2, 1e-3)]
         print(
@@ -59,9 +59,11 @@ def rates(out: Path) -> None:
     for m in sizes:
         first, second, values, target = products(2000 if m <= 1000 else 500, m, 1)
         rows["two near factors"].append(float(both_close(first, second, target).median()))
-        rows["best product"].append(float(vg.random_subset_sum(values, target, method="random").error.median()))
+        rows["best product"].append(
+            float(vg.construct.random_subset_sum(values, target, method="random").error.median())
+        )
         exact = m <= 24
-        subset = vg.random_subset_sum(values.double(), target.double()).error if exact else None
+        subset = vg.construct.random_subset_sum(values.double(), target.double()).error if exact else None
         rows["best subset"].append(math.nan if subset is None else float(subset.median()))
         print(f"m = {m}: " + ", ".join(f"{name} {row[-1]:.2g}" for name, row in rows.items()), flush=True)
     drawn = curves(sizes, rows, xlabel="random neurons for one weight", ylabel="median error", logarithmic=True)
@@ -72,7 +74,9 @@ def trained(data: str, hidden: int, epochs: int = 30) -> tuple[nn.Sequential, Te
     """A network of one hidden layer with biases, by Adam, and the test samples."""
     train, test = vg.load_data(data), vg.load_data(data, split="test")
     features = math.prod(train.shape)
-    net = vg.mlp([features, hidden, len(train.classes)], bias="all", dtype=torch.float32, generator=child(0, "prune"))
+    net = vg.nets.mlp(
+        [features, hidden, len(train.classes)], bias="all", dtype=torch.float32, generator=child(0, "prune")
+    )
     optimizer, draw = torch.optim.Adam(net.parameters(), 1e-3), child(0, "batches")
     for _ in range(epochs):
         for batch in torch.randperm(len(train), generator=draw).split(64):
@@ -94,12 +98,12 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
     print(f"{data}, {hidden} hidden neurons, radius {radius:.2f}: accuracy {accuracy(net, x, y):.4f}", flush=True)
     for epsilon in epsilons:
         begun = time.process_time()
-        found = vg.prune_to_target(net, epsilon=epsilon, radius=radius, nonnegative=True, points=x[:256])
+        found = vg.construct.prune_to_target(net, epsilon=epsilon, radius=radius, nonnegative=True, points=x[:256])
         spent = time.process_time() - begun
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "masks.safetensors"
-            vg.save_pruned(found, path)
-            size, again = path.stat().st_size, vg.load_pruned(path).differing
+            vg.construct.save_pruned(found, path)
+            size, again = path.stat().st_size, vg.construct.load_pruned(path).differing
         assert found.required is not None
         print(
             f"epsilon = {epsilon:g}: certified {found.certified_error:.2g}, found {found.sampled_error:.2g}, accuracy "
@@ -113,13 +117,13 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
 
 def methods() -> None:
     """Random weights that each method needs for a network of 5-4-2."""
-    net = vg.mlp([5, 4, 2], bias="all", dtype=torch.float32, generator=child(0, "small"))
+    net = vg.nets.mlp([5, 4, 2], bias="all", dtype=torch.float32, generator=child(0, "small"))
     for epsilon in (0.3, 0.1, 0.03):
-        for method in vg.PruneMethod:
-            needed = vg.required_width(net, epsilon, method=method)
+        for method in vg.construct.PruneMethod:
+            needed = vg.construct.required_width(net, epsilon, method=method)
             try:
                 begun = time.process_time()
-                found = vg.prune_to_target(net, epsilon=epsilon, method=method)
+                found = vg.construct.prune_to_target(net, epsilon=epsilon, method=method)
                 result = f"{found.random_weights:,} used, {found.kept:,} kept, {time.process_time() - begun:.1f} CPU s"
             except ValueError as error:
                 result = str(error)
@@ -128,7 +132,7 @@ def methods() -> None:
 
 def neurons(out: Path) -> None:
     """One neuron of norm 3 in ten dimensions: errors on the ball of masks over weights and of masks over neurons."""
-    net = vg.mlp([10, 1, 1], bias="none", dtype=torch.float32)
+    net = vg.nets.mlp([10, 1, 1], bias="none", dtype=torch.float32)
     net[1].weight.data.fill_(3 / math.sqrt(10))
     net[3].weight.data.fill_(1.0)
     draw = child(0, "points")
@@ -136,8 +140,8 @@ def neurons(out: Path) -> None:
     x = x / x.norm(dim=1, keepdim=True)
     drawn: list[tuple[int, float, float, float]] = []
     for epsilon, hidden in ((0.3, 80), (0.1, 160), (0.03, 640), (0.01, 2560), (0.001, 10_240)):
-        ours = vg.prune_to_target(net, epsilon=epsilon)
-        theirs = vg.prune_to_target(net, epsilon=epsilon, granularity="neurons", points=x, rows=hidden)
+        ours = vg.construct.prune_to_target(net, epsilon=epsilon)
+        theirs = vg.construct.prune_to_target(net, epsilon=epsilon, granularity="neurons", points=x, rows=hidden)
         fitted = float(theirs.certificate.claims[1].measured)
         drawn.append((ours.random_weights, ours.sampled_error, math.nan, math.nan))
         drawn.append((theirs.random_weights, math.nan, theirs.sampled_error, fitted))
@@ -165,14 +169,16 @@ def masks(out: Path, seeds: int) -> None:
         scores = {name: 0.0 for name in rows}
         for seed in range(seeds):
             for name in list(rows)[:2]:
-                net = vg.mlp([64, 64, 64, 10], bias="none", dtype=torch.float32)
+                net = vg.nets.mlp([64, 64, 64, 10], bias="none", dtype=torch.float32)
                 for layer in (m for m in net if isinstance(m, nn.Linear)):
                     size = math.sqrt(2 / layer.in_features)
                     layer.weight.data.normal_(0, size, generator=child(seed, "weights", str(layer.out_features)))
                     if name != "normal weights":
                         layer.weight.data.copy_(layer.weight.sign() * size)
                 begun = time.process_time()
-                found = vg.edge_popup(net, 4 * train.x, train.y, keep_fraction=share, generator=child(seed, "scores"))
+                found = vg.construct.edge_popup(
+                    net, 4 * train.x, train.y, keep_fraction=share, generator=child(seed, "scores")
+                )
                 spent = time.process_time() - begun
                 scores[name] += accuracy(found.model, 4 * test.x.float(), test.y) / seeds
                 scores["masks not trained"] += found.accuracy_before / seeds / 2

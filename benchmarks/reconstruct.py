@@ -23,8 +23,8 @@ from rich.table import Table
 import vestige as vg
 from vestige.core.rng import child
 from vestige.data.dataset import binarize, sample
-from vestige.reconstruct.published import published_search
-from vestige.reconstruct.published_settings import published_settings, random_settings
+from vestige.reconstruct.weights.published.search import published_search
+from vestige.reconstruct.weights.published.settings import published_settings, random_settings
 
 
 def model_and_data(
@@ -37,7 +37,7 @@ def model_and_data(
     space = vg.InputSpace(mean=mean)
     x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
     widths = [x[0].numel(), *[width] * depth, 1 if positive else int(data.y.max()) + 1]
-    start = vg.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
+    start = vg.nets.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
     trained = vg.train_to_margin(start, x, chosen.y, loss=_loss(positive), weight_decay=weight_decay)
     return trained.model, x, held_out, space
 

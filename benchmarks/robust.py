@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import vestige as vg
-from vestige.construct.memorize.lower_bound import least_enough
+from vestige.construct.memorization.lower_bound import least_enough
 from vestige.construct.robust.projection import kept_share, optimized_projection, random_projection
 from vestige.construct.robust.radius import promised_separation
 from vestige.core.rng import child
@@ -41,7 +41,7 @@ def gaussian(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 def widths(figure: Path | None) -> None:
     """Radius over separation for each width."""
     x, y = gaussian(N)
-    ceiling = vg.max_robust_radius(x, y)
+    ceiling = vg.construct.max_robust_radius(x, y)
     rows: dict[str, list[float]] = {"promised": [], "random, best of 100": [], "optimised": []}
     sizes = (1, 2, 4, 8, 16, 32, 64, 128)
     for m in sizes:
@@ -73,8 +73,10 @@ def needed(share: float, largest: int) -> None:
     found: dict[str, list[int]] = {"random": [], "optimised": []}
     for n in counts:
         x, y = gaussian(n)
-        wanted = 4 * share * vg.max_robust_radius(x, y)  # twice the radius, which is that share of the separation
-        bounds = vg.width_bounds(n, D, share)
+        wanted = (
+            4 * share * vg.construct.max_robust_radius(x, y)
+        )  # twice the radius, which is that share of the separation
+        bounds = vg.construct.width_bounds(n, D, share)
         for name, project in (("random", random_projection), ("optimised", optimized_projection)):
             found[name].append(3 + smallest_dimension(project, x, y, wanted))
         print(
@@ -94,10 +96,10 @@ def smallest_dimension(project: Callable[..., Tensor], x: Tensor, y: Tensor, wan
 
 def trained(n: int, width: int) -> None:
     """Certified radius of the constructed network, and how near an attack gets with trained ones of its width."""
-    digits = vg.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
+    digits = vg.data.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
     x, y = digits.x.flatten(1).double(), digits.y
     begun = time.process_time()
-    made = vg.memorize_robustly(x, y, width=width, projection="optimized")
+    made = vg.construct.memorize_robustly(x, y, width=width, projection="optimized")
     numbers = made.numbers
     print(
         f"{n} digits, ceiling {numbers['ceiling']:.3f}. Constructed, width {made.network.width}: certified radius "
@@ -110,7 +112,7 @@ def trained(n: int, width: int) -> None:
             begun = time.process_time()
             model = fitted(x, y, [64, *[width] * hidden, 10], radius)
             right = float((model(x).argmax(1) == y).double().mean())
-            attack = vg.fab(model, x, y, eps=5.0, norm="l2", space=WIDE, steps=100)
+            attack = vg.attack.fab(model, x, y, eps=5.0, norm="l2", space=WIDE, steps=100)
             distance = torch.where(attack.success, attack.distance, torch.inf)
             distance = torch.where(model(x).argmax(1) == y, distance, torch.zeros_like(distance))
             held = float((distance > numbers["radius"]).double().mean())
@@ -124,7 +126,7 @@ def trained(n: int, width: int) -> None:
 
 def fitted(x: Tensor, y: Tensor, sizes: list[int], radius: float, steps: int = 3000) -> nn.Module:
     """Adam on the cross-entropy, at the samples or at what ten steps of PGD make of them."""
-    model = vg.mlp(sizes, bias="all", generator=child(0, "robust net"), dtype=x.dtype)
+    model = vg.nets.mlp(sizes, bias="all", generator=child(0, "robust net"), dtype=x.dtype)
     adam = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(steps):
         adam.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
@@ -152,16 +154,16 @@ def pgd(model: nn.Module, x: Tensor, y: Tensor, radius: float, steps: int = 10) 
 def sizes(largest: int) -> None:
     """Digits in both layouts."""
     for n in [k for k in (25, 50, 100, 200) if k <= largest]:
-        chosen = vg.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
+        chosen = vg.data.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
         for layout in ("narrow", "parallel"):
             begun = time.process_time()
-            made = vg.memorize_robustly(chosen.x, chosen.y, width=12, projection="optimized", layout=layout)
+            made = vg.construct.memorize_robustly(chosen.x, chosen.y, width=12, projection="optimized", layout=layout)
             built = time.process_time()
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "net.safetensors"
-                vg.save_construction(made, file)
+                vg.construct.save_construction(made, file)
                 written = time.process_time()
-                holds = vg.verify_construction(file).holds
+                holds = vg.construct.verify_construction(file).holds
                 size = file.stat().st_size
             network = made.network
             print(

@@ -21,18 +21,18 @@ TEETH, BITS, DIMENSIONS = (1, 2, 3, 4, 5, 6, 7, 8), (4, 8, 12, 16, 20, 24, 28), 
 PARTS = ("learning", "reports")
 
 
-def run(target: vg.SeparatedTarget, hidden: list[int], seed: int) -> float:
+def run(target: vg.construct.SeparatedTarget, hidden: list[int], seed: int) -> float:
     """Relative loss of one training run of 3,000 batches."""
-    net = vg.mlp([target.dimension, *hidden, 1], bias="all", dtype=torch.float32, generator=child(seed, "start"))
-    return vg.learning_run(target, net, steps=3000, generator=child(seed, "samples")).relative_loss
+    net = vg.nets.mlp([target.dimension, *hidden, 1], bias="all", dtype=torch.float32, generator=child(seed, "start"))
+    return vg.construct.learning_run(target, net, steps=3000, generator=child(seed, "samples")).relative_loss
 
 
 def learning(out: Path, seeds: int) -> None:
     """Loss relative to the best constant: teeth by networks of their own depth, the rest by two hidden layers."""
     families = (
-        ("teeth: depth k", TEETH, vg.sawtooth_target, lambda k: [32] * k),
-        ("parity of half of n bits", BITS, lambda n: vg.parity_target(n, range(n // 2)), lambda n: [64, 64]),
-        ("ball in d dimensions", DIMENSIONS, vg.ball_indicator_target, lambda d: [64, 64]),
+        ("teeth: depth k", TEETH, vg.construct.sawtooth_target, lambda k: [32] * k),
+        ("parity of half of n bits", BITS, lambda n: vg.construct.parity_target(n, range(n // 2)), lambda n: [64, 64]),
+        ("ball in d dimensions", DIMENSIONS, vg.construct.ball_indicator_target, lambda d: [64, 64]),
     )
     figure = Figure(figsize=(9.0, 2.9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -61,21 +61,21 @@ def learning(out: Path, seeds: int) -> None:
 def reports() -> None:
     """What shows of each target before training."""
     targets = (
-        *(vg.sawtooth_target(k) for k in (1, 2, 4, 6, 8)),
-        vg.square_wave_target(6),
-        *(vg.parity_target(n) for n in (6, 12, 20)),
-        vg.parity_target(20, range(10)),
-        vg.parity_target(20, range(2)),
-        vg.staircase_target(20, 5),
-        vg.inner_product_target(4),
-        vg.inner_product_target(4, frequency=1),
-        vg.ball_indicator_target(10),
-        vg.ball_indicator_target(30),
-        vg.single_neuron_target(10),
+        *(vg.construct.sawtooth_target(k) for k in (1, 2, 4, 6, 8)),
+        vg.construct.square_wave_target(6),
+        *(vg.construct.parity_target(n) for n in (6, 12, 20)),
+        vg.construct.parity_target(20, range(10)),
+        vg.construct.parity_target(20, range(2)),
+        vg.construct.staircase_target(20, 5),
+        vg.construct.inner_product_target(4),
+        vg.construct.inner_product_target(4, frequency=1),
+        vg.construct.ball_indicator_target(10),
+        vg.construct.ball_indicator_target(30),
+        vg.construct.single_neuron_target(10),
     )
     for target in targets:
         begun = time.process_time()
-        found = vg.weak_learnability_report(target)
+        found = vg.construct.weak_learnability_report(target)
         print(
             f"{target.name}: signal {found.gradient_signal:.1e}, floor {found.noise_floor:.1e}, samples "
             f"{found.samples_needed:.1g}, kernel {found.kernel.correlation:.2f} +- {found.kernel.standard_error:.2f}, "

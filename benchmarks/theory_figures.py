@@ -30,7 +30,9 @@ def margins(out: Path, seeds: int) -> None:
     """c and the constructed radius against d, means over seeds."""
     rows = {"trained": [], "sqrt(d / n)": [], "constructed": []}
     for d, n in dict.fromkeys((*SIZES, *FIXED_D)):
-        gaps = [vg.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)]
+        gaps = [
+            vg.attack.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
+        ]
         trained = sum(gap.trained.radius for gap in gaps) / seeds
         built = sum(gap.constructed.radius for gap in gaps) / seeds
         residual = max(gap.trained.kkt_residual or math.nan for gap in gaps)
@@ -59,9 +61,9 @@ def off_span(out: Path) -> None:
     options = {"schedule": "constant", "learning_rate": 0.1, "steps": 100, "span": False, "tol_loss": 1e-12}
     rows: dict[str, list[float]] = {"measured": [], "first order": []}
     for beta in SCALES:
-        start = vg.fixed_output_mlp(200, 400, init_scale=beta, generator=child(1, "net"), dtype=torch.float64)
+        start = vg.nets.fixed_output_mlp(200, 400, init_scale=beta, generator=child(1, "net"), dtype=torch.float64)
         net = vg.train_to_margin(start, x, y, **options).model
-        found = vg.off_subspace_robustness(net, x, span=vg.data_span(x, basis=basis))
+        found = vg.attack.off_subspace_robustness(net, x, span=vg.attack.data_span(x, basis=basis))
         assert found.predicted_gradient is not None
         rows["measured"].append(float(found.radius.median()))
         rows["first order"].append(float(found.linear_radius.median()))
@@ -77,7 +79,7 @@ def off_span(out: Path) -> None:
 
 def fitted(x: Tensor, y: Tensor, beta: float, *, margin: float, rate: float, steps: int) -> tuple[nn.Module, int]:
     """Trained until every margin is reached, or the steps are spent."""
-    net = vg.fixed_output_mlp(x.shape[1], 400, init_scale=beta, generator=child(0, "net"), dtype=torch.float64)
+    net = vg.nets.fixed_output_mlp(x.shape[1], 400, init_scale=beta, generator=child(0, "net"), dtype=torch.float64)
     options = {"schedule": "constant", "learning_rate": rate, "span": False, "tol_loss": 1e-12}
     for done in range(0, steps, 1000):
         net = vg.train_to_margin(net, x, y, **options, steps=1000).model
@@ -96,7 +98,7 @@ def diagonal(out: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, beta in zip(figure.subplots(1, 2), (1.0, 0.1), strict=True):
         net, steps = fitted(x, y, beta * math.sqrt(1.5), margin=0.3, rate=0.5, steps=60_000)
-        found = vg.off_subspace_robustness(net, x)
+        found = vg.attack.off_subspace_robustness(net, x)
         print(
             f"diagonal, beta = {beta}: {steps} steps, median radius {float(found.radius[1:-1].median()):.2f}",
             flush=True,

@@ -59,21 +59,21 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
     ours = {**loss, "weight_decay": p.weight_decay or None, "certify": False}
     random = {"generator": child(seed, "unlearning")}
     return {
-        "retrain": lambda: vg.retrain(*data, **loss, **decay, start=p.start).model,
+        "retrain": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.start).model,
         "nothing": lambda: p.model,
         "step, Clarke": lambda: vg.unlearn(*data, **ours).model,
         "step, 300 training steps": lambda: (
-            vg.fine_tune(vg.unlearn(*data, **ours).model, *data[1:], **loss, **decay).model
+            vg.unlearning.fine_tune(vg.unlearn(*data, **ours).model, *data[1:], **loss, **decay).model
         ),
         "step, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
         "ascent, beta set by hand": lambda: vg.unlearn(*data, **ours, step=1e3).model,
-        "fine-tune": lambda: vg.fine_tune(*data, **loss, **decay).model,
-        "gradient difference": lambda: vg.gradient_difference(*data, **loss).model,
-        "random labels": lambda: vg.random_labels(*data, **loss, **random).model,
-        "saliency mask": lambda: vg.saliency_mask(*data, **loss, **random).model,
-        "Newton step": lambda: vg.newton_step(*data, **loss, **decay).model,
-        "distillation": lambda: vg.distil(*data, **loss).model,
-        "minimum norm": lambda: vg.minimum_norm(*data, **loss).model,
+        "fine-tune": lambda: vg.unlearning.fine_tune(*data, **loss, **decay).model,
+        "gradient difference": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
+        "random labels": lambda: vg.unlearning.random_labels(*data, **loss, **random).model,
+        "saliency mask": lambda: vg.unlearning.salun(*data, **loss, **random).model,
+        "Newton step": lambda: vg.unlearning.newton_step(*data, **loss, **decay).model,
+        "distillation": lambda: vg.unlearning.scrub(*data, **loss).model,
+        "minimum norm": lambda: vg.unlearning.minimum_norm(*data, **loss).model,
     }
 
 
@@ -87,7 +87,7 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
         model, seconds = cpu(work)
         if name == "retrain":
             retrained, slow = model, seconds
-        found = vg.evaluate_unlearning(
+        found = vg.unlearning.evaluate_unlearning(
             model, retrained, p.x, p.y, forget=p.forget, x_test=p.x_test, y_test=p.y_test, seconds=(seconds, slow)
         )
         parts = (found.forget_accuracy, found.retain_accuracy, found.test_accuracy)
@@ -126,18 +126,18 @@ def show(title: str, measured: list[dict[str, list[float]]]) -> None:
 def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) -> Problem:
     """Odd or even, n samples, trained to the margin."""
     dataset = vg.load_data(data)
-    odd = vg.binarize(dataset, [1, 3, 5, 7, 9])
-    chosen, rest = vg.sample(odd, n, generator=child(seed, "data"))
-    x, mean = vg.centred(chosen)
+    odd = vg.data.binarize(dataset, [1, 3, 5, 7, 9])
+    chosen, rest = vg.data.sample(odd, n, generator=child(seed, "data"))
+    x, mean = vg.data.center(chosen)
     unseen = rest.take(torch.arange(min(2000, len(rest))))
-    start = vg.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, "init"))
+    start = vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, "init"))
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
     return Problem(model, start, x, chosen.y, list(range(forget)), unseen.x - mean, unseen.y, "logistic", 0.0)
 
 
 def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
-    chosen, rest = vg.sample(embedded, n, generator=child(seed, "data"))
-    x, mean = vg.centred(chosen)
+    chosen, rest = vg.data.sample(embedded, n, generator=child(seed, "data"))
+    x, mean = vg.data.center(chosen)
     start = nn.Linear(x.shape[1], 1, bias=False)
     nn.init.zeros_(start.weight)
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
@@ -157,7 +157,7 @@ def run_text(texts: Path | None, seeds: int, n: int, forget: int) -> None:
         CONSOLE.print("text: skipped; it needs the extra `text` and --texts FOLDER with one sub-folder a class")
         return
     sentences, y, classes = load_texts(texts)
-    x = vg.embed(vg.sentence_encoder(tokens=64), sentences)
+    x = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), sentences)
     embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
     show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in range(seeds)])
 
@@ -166,7 +166,7 @@ def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
     """Two layers with a fixed output layer on ten nearly orthogonal points, in float64."""
     draw = torch.Generator().manual_seed(seed)
     x, y = torch.randn(10, 400, generator=draw, dtype=torch.float64) / 20, torch.arange(10) % 2
-    net = vg.mlp([400, 100, 1], bias="none", first_init=1e-4, generator=draw, dtype=torch.float64)
+    net = vg.nets.mlp([400, 100, 1], bias="none", first_init=1e-4, generator=draw, dtype=torch.float64)
     output = net.get_parameter("3.weight").requires_grad_(False)
     output.copy_((torch.randint(0, 2, (1, 100), generator=draw) * 2.0 - 1) / 10)
     return vg.train_to_margin(net, x, y, loss="logistic", tol_loss=1e-10).model, x, y
@@ -231,9 +231,9 @@ def run_loop(seeds: int, forget: int, decay: float, effort: dict[str, int | None
 
 def loop(seed: int, forget: int, decay: float, effort: dict[str, int | None]) -> dict[str, list[float]]:
     digits = vg.load_data("digits")
-    chosen, rest = vg.sample(digits, 20, generator=child(seed, "train", "data"))
-    x, mean = vg.centred(chosen)
-    start = vg.mlp([64, 1000, 10], first_init=1e-3, generator=child(seed, "train", "init"))
+    chosen, rest = vg.data.sample(digits, 20, generator=child(seed, "train", "data"))
+    x, mean = vg.data.center(chosen)
+    start = vg.nets.mlp([64, 1000, 10], first_init=1e-3, generator=child(seed, "train", "init"))
     train = {"loss": "cross_entropy", "weight_decay": decay}
     model = vg.train_to_margin(start, x, chosen.y, **train).model
     space = vg.InputSpace(0.0, 1.0, mean)
@@ -252,10 +252,12 @@ def loop(seed: int, forget: int, decay: float, effort: dict[str, int | None]) ->
     stepped, took = cpu(lambda: vg.unlearn(*data, **ours).model)
     networks: dict[str, tuple[nn.Module, float]] = {
         "untouched": (model, 0.0),
-        "retrained": cpu(lambda: vg.retrain(*data, **train, start=start).model),
+        "retrained": cpu(lambda: vg.unlearning.retrain(*data, **train, start=start).model),
         "step": (stepped, took),
-        "fine-tuned 1000": cpu(lambda: vg.fine_tune(*data, **train, steps=1000, tol_loss=1e-6).model),
-        "step + 1000": cpu(lambda: vg.fine_tune(stepped, x, chosen.y, index, **train, steps=1000, tol_loss=1e-6).model),
+        "fine-tuned 1000": cpu(lambda: vg.unlearning.fine_tune(*data, **train, steps=1000, tol_loss=1e-6).model),
+        "step + 1000": cpu(
+            lambda: vg.unlearning.fine_tune(stepped, x, chosen.y, index, **train, steps=1000, tol_loss=1e-6).model
+        ),
     }
     rows = {}
     for name, (net, seconds) in networks.items():

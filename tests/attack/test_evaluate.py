@@ -4,7 +4,7 @@ from torch import nn
 
 from vestige.attack import evaluate
 from vestige.attack.evaluate import evaluate_robustness
-from vestige.attack.malt import malt
+from vestige.attack.methods._malt import malt
 from vestige.attack.suite import AUTOATTACK, autoattack
 from vestige.core.rng import child
 from vestige.core.wilson import wilson_interval

@@ -10,9 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from vestige.cli import pipeline, run
-from vestige.cli.erasure import _picked
-from vestige.cli.summary import offer
+from vestige.audit import weights as pipeline
+from vestige.audit.summary import offer
+from vestige.audit.unlearning import _picked
+from vestige.cli import run
 from vestige.nets.checkpoint import load_model
 
 FAST = ("--restarts", "1", "--n-candidates", "6", "--repair", "20")

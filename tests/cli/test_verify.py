@@ -45,7 +45,7 @@ def test_masks_are_checked_against_their_target(tmp_path, capsys):
     torch.set_default_dtype(torch.float32)
     files = [tmp_path / name for name in ("model.safetensors", "other.safetensors", "masks.safetensors")]
     for seed, file in enumerate(files[:2]):
-        vg.save_model(vg.mlp([3, 4, 2], bias="all", generator=child(seed, "target")), file)
+        vg.save_model(vg.nets.mlp([3, 4, 2], bias="all", generator=child(seed, "target")), file)
     model, other, masks = map(str, files)
     assert run(["construct", "prune", model, "--epsilon", "0.05", "--out", masks]) == 0
     capsys.readouterr()

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.attack.apgd import apgd
-from vestige.attack.fab import fab
-from vestige.attack.malt import malt
-from vestige.attack.square import square
+from vestige.attack.methods._apgd import apgd
+from vestige.attack.methods._fab import fab
+from vestige.attack.methods._malt import malt
+from vestige.attack.methods._square import square
 from vestige.attack.suite import autoattack
 from vestige.core.rng import child
 from vestige.core.space import InputSpace, lp_norm

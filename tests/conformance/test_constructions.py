@@ -15,9 +15,9 @@ from vestige.construct.exact.layers import Layer, Neuron
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.file.check import verify_construction
 from vestige.construct.file.saved import load_construction, save_construction
-from vestige.construct.memorize.memorize import memorize
-from vestige.construct.narrow.narrow import narrow
-from vestige.construct.robust.robust import memorize_robustly
+from vestige.construct.memorization.memorizer import memorize
+from vestige.construct.narrowing.narrower import narrow
+from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.core.outcome import Outcome
 from vestige.nets.mlp import mlp
 

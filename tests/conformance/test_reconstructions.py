@@ -17,7 +17,7 @@ from vestige.nets.cnn import Conv, cnn
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct import reconstruct_from_weights
-from vestige.reconstruct.untrained import untrained_like
+from vestige.reconstruct.scoring.untrained import untrained_like
 
 SHAPE, OUT = (1, 4, 4), 3
 START = {"first_init": 1e-3, "generator": child(0, "start"), "dtype": torch.float32}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.data.dataset import DataError, DataSet, binarize, centred, sample
+from vestige.data.dataset import DataError, DataSet, binarize, center, sample
 
 
 def make(labels, classes=3):
@@ -45,7 +45,7 @@ def test_binarize_by_index_and_name():
 
 
 def test_centred_has_zero_mean():
-    x, mean = centred(make([0, 1, 2, 1]))
+    x, mean = center(make([0, 1, 2, 1]))
     torch.testing.assert_close(x.mean(0), torch.zeros(1))
     assert mean.item() == pytest.approx(0.375)
 

@@ -17,7 +17,7 @@ def trained(seed: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(SAMPLES, SIZE, generator=generator) / SIZE**0.5
     y = torch.arange(SAMPLES) % 2
-    net = vg.mlp([SIZE, WIDTH, 1], bias="none", first_init=1e-4, generator=generator, dtype=torch.float64)
+    net = vg.nets.mlp([SIZE, WIDTH, 1], bias="none", first_init=1e-4, generator=generator, dtype=torch.float64)
     net[3].weight.data = (torch.randint(0, 2, (1, WIDTH), generator=generator) * 2.0 - 1) / WIDTH**0.5
     net[3].weight.requires_grad_(False)
     return vg.train_to_margin(net, x, y, loss="logistic", tol_loss=1e-10).model, x, y

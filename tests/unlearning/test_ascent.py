@@ -63,7 +63,7 @@ def test_what_is_no_support_vector_leaves_nothing_to_do():
 def test_one_step_of_autograd_with_the_exact_size_is_the_step():
     model, x, y = trained(0)
     scaled = copy.deepcopy(model)  # margins near 1, where l' is no underflow
-    scaled[1].weight.data /= vg.margin(model(x), y).min()
+    scaled[1].weight.data /= vg.core.margin(model(x), y).min()
     exact = vg.unlearn(scaled, x, y, [2], step="kkt", certify=False)
     beta, twin = exact.step_sizes.item(), copy.deepcopy(scaled)
     loss = torch.nn.functional.softplus(-(2 * y[2] - 1) * twin(x[2:3])).sum()
@@ -100,13 +100,13 @@ def test_the_forgotten_sample_falls_to_the_output_it_has_without_training():
     """Unlearned and retrained agree on the forgotten sample; the untouched network is far from both."""
     model, x, y = trained(0)
     kept = torch.arange(len(x)) != 3
-    start = vg.mlp([x.shape[1], 100, 1], bias="none", first_init=1e-4, dtype=torch.float64)
+    start = vg.nets.mlp([x.shape[1], 100, 1], bias="none", first_init=1e-4, dtype=torch.float64)
     start[3].weight.data = model[3].weight.data.clone()
     start[3].weight.requires_grad_(False)
     retrained = vg.train_to_margin(start, x[kept], y[kept], loss="logistic", tol_loss=1e-10).model
 
     def relative(net):
-        return (vg.margin(net(x), y)[3] / vg.margin(net(x[kept]), y[kept]).min()).item()
+        return (vg.core.margin(net(x), y)[3] / vg.core.margin(net(x[kept]), y[kept]).min()).item()
 
     found = vg.unlearn(model, x, y, [3], certify=False)
     assert relative(model) >= 1
@@ -129,7 +129,7 @@ def test_multiclass_and_deeper_networks_are_flagged_heuristic_and_forget():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(9, 60, generator=generator) / 60**0.5, torch.arange(9) % 3
     for widths, reasons in (([60, 40, 3], 1), ([60, 40, 40, 3], 2)):
-        net = vg.mlp(widths, bias="none", first_init=1e-3, dtype=torch.float64)
+        net = vg.nets.mlp(widths, bias="none", first_init=1e-3, dtype=torch.float64)
         model = vg.train_to_margin(net, x, y, loss="cross_entropy").model
         found = vg.unlearn(model, x, y, [0])
         assert len(found.heuristic) == reasons and not found.certificate.provable
@@ -139,7 +139,7 @@ def test_multiclass_and_deeper_networks_are_flagged_heuristic_and_forget():
 
 def test_with_weight_decay_multipliers_come_from_the_loss():
     x, y = gaussian(0, 8, 40)
-    net = vg.mlp([40, 50, 1], first_init=1e-2, dtype=torch.float64)
+    net = vg.nets.mlp([40, 50, 1], first_init=1e-2, dtype=torch.float64)
     model = vg.train_to_margin(net, x, y, loss="logistic", weight_decay=1e-2, steps=800).model
     found = vg.unlearn(model, x, y, [0], weight_decay=1e-2)
     share = torch.sigmoid(-found.before[0]) / (8 * 1e-2)
@@ -180,7 +180,7 @@ def test_each_bad_request_has_its_own_error(case):
 def test_an_unfitted_model_is_refused():
     x, y = gaussian(0, 10, 40)
     with pytest.raises(ValueError, match="not fitted"):
-        vg.unlearn(vg.mlp([40, 20, 1], dtype=torch.float64), x, y, [0])
+        vg.unlearn(vg.nets.mlp([40, 20, 1], dtype=torch.float64), x, y, [0])
 
 
 def test_a_duplicate_among_the_retained_is_named():
@@ -195,7 +195,7 @@ def test_layers_that_couple_samples_are_refused_and_late_biases_flagged():
     net = nn.Sequential(nn.Linear(40, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 1))
     with pytest.raises(ValueError, match="couples the samples"):
         vg.unlearn(net, x, y, [0])
-    late = vg.mlp([40, 50, 1], bias="all", dtype=torch.float64)
+    late = vg.nets.mlp([40, 50, 1], bias="all", dtype=torch.float64)
     model = vg.train_to_margin(late, x, y, loss="logistic").model
     found = vg.unlearn(model, x, y, [0])
     assert "the network is not homogeneous" in found.heuristic and not found.certificate.provable

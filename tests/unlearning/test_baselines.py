@@ -12,14 +12,14 @@ import vestige as vg
 from vestige.core.outcome import Outcome
 
 METHODS = {
-    "retrain": (vg.retrain, {"steps": 400}),
-    "fine_tune": (vg.fine_tune, {"steps": 20}),
-    "gradient_difference": (vg.gradient_difference, {}),
-    "random_labels": (vg.random_labels, {}),
-    "saliency_mask": (vg.saliency_mask, {}),
-    "newton_step": (vg.newton_step, {}),
-    "distil": (vg.distil, {}),
-    "minimum_norm": (vg.minimum_norm, {"rounds": 3}),
+    "retrain": (vg.unlearning.retrain, {"steps": 400}),
+    "fine_tune": (vg.unlearning.fine_tune, {"steps": 20}),
+    "neggrad_plus": (vg.unlearning.neggrad_plus, {}),
+    "random_labels": (vg.unlearning.random_labels, {}),
+    "salun": (vg.unlearning.salun, {}),
+    "newton_step": (vg.unlearning.newton_step, {}),
+    "distil": (vg.unlearning.scrub, {}),
+    "minimum_norm": (vg.unlearning.minimum_norm, {"rounds": 3}),
 }
 
 
@@ -35,16 +35,16 @@ def test_one_interface_and_the_model_is_left_alone(name):
     assert not torch.equal(found.model[1].weight, model[1].weight)
     assert torch.equal(found.model[3].weight, model[3].weight)  # frozen
     kept = [0, 2, 3, 5, 6, 7, 8, 9]
-    assert bool((vg.margin(found.model(x[kept]), y[kept]) > 0).all())
+    assert bool((vg.core.margin(found.model(x[kept]), y[kept]) > 0).all())
     with pytest.raises(ValueError, match="names no samples"):
         method(model, x, y, [], loss="logistic", **options)
 
 
-@pytest.mark.parametrize("name", ["gradient_difference", "random_labels", "saliency_mask", "distil"])
+@pytest.mark.parametrize("name", ["neggrad_plus", "random_labels", "salun", "distil"])
 def test_methods_that_push_away_lower_the_margin_of_the_forgotten(name):
     model, x, y = trained(0)
     found = METHODS[name][0](model, x, y, [1], loss="logistic")
-    assert vg.margin(found.model(x), y)[1] < 0.9 * vg.margin(model(x), y)[1]
+    assert vg.core.margin(found.model(x), y)[1] < 0.9 * vg.core.margin(model(x), y)[1]
 
 
 def test_the_newton_step_is_exact_on_a_quadratic():
@@ -56,13 +56,13 @@ def test_the_newton_step_is_exact_on_a_quadratic():
 
     net = nn.Linear(3, 1, bias=False)
     net.weight.data = solution(x, y, 8)
-    found = vg.newton_step(net, x, y, [0], loss="mse", weight_decay=decay, damping=0.0)
+    found = vg.unlearning.newton_step(net, x, y, [0], loss="mse", weight_decay=decay, damping=0.0)
     torch.testing.assert_close(found.model.weight.data, solution(x[1:], y[1:], 8))
 
 
 def test_the_minimum_norm_drops_what_only_the_forgotten_sample_holds():
     x, y = torch.eye(4), torch.tensor([0, 1, 0, 1])
-    found = vg.minimum_norm(hard_margin(x, y), x, y, [0], loss="logistic", rounds=30, restore=1)
+    found = vg.unlearning.minimum_norm(hard_margin(x, y), x, y, [0], loss="logistic", rounds=30, restore=1)
     assert abs(found.model.weight[0, 0].item()) < 1e-3
     assert bool((found.model.weight[0, 1:].abs() > 0.9).all())
 
@@ -70,22 +70,22 @@ def test_the_minimum_norm_drops_what_only_the_forgotten_sample_holds():
 def test_fine_tuning_without_decay_keeps_the_forgotten_sample():
     """Why a step is needed: nothing in the retained loss asks for the sample to leave."""
     model, x, y = trained(0)
-    tuned = vg.fine_tune(model, x, y, [0], loss="logistic", steps=200).model
+    tuned = vg.unlearning.fine_tune(model, x, y, [0], loss="logistic", steps=200).model
     ours = vg.unlearn(model, x, y, [0], certify=False).model
-    relative = [(vg.margin(m(x), y)[0] / vg.margin(m(x[1:]), y[1:]).min()).item() for m in (tuned, ours)]
+    relative = [(vg.core.margin(m(x), y)[0] / vg.core.margin(m(x[1:]), y[1:]).min()).item() for m in (tuned, ours)]
     assert relative[0] > 0.7 and relative[1] < 0.1
 
 
 def test_a_diverging_baseline_says_so():
     model, x, y = trained(0)
-    found = vg.gradient_difference(model, x, y, [0], loss="exponential", learning_rate=1e200)
+    found = vg.unlearning.neggrad_plus(model, x, y, [0], loss="exponential", learning_rate=1e200)
     assert found.outcome is Outcome.NOT_FINITE and found.warnings
 
 
 def test_a_share_of_the_weights_moves():
     model, x, y = trained(0)
-    found = vg.saliency_mask(model, x, y, [0], loss="logistic", share=0.25, steps=1)
+    found = vg.unlearning.salun(model, x, y, [0], loss="logistic", share=0.25, steps=1)
     moved = (found.model[1].weight != model[1].weight).double().mean().item()
     assert math.isclose(moved, 0.25, abs_tol=0.01)
     with pytest.raises(ValueError, match="share"):
-        vg.saliency_mask(model, x, y, [0], loss="logistic", share=0.0)
+        vg.unlearning.salun(model, x, y, [0], loss="logistic", share=0.0)

@@ -66,7 +66,7 @@ def test_the_reference_point_is_what_it_says():
     model, x, y = trained(0)
     found = vg.unlearn(model, x, y, [0])
     kept, point = torch.arange(len(x)) != 0, found.certificate.reference
-    margins = vg.margin(point(x[kept]), y[kept])
+    margins = vg.core.margin(point(x[kept]), y[kept])
     assert math.isclose(margins.min().item(), 1, rel_tol=1e-9)
     lam = found.certificate.multipliers
     assert math.isclose((lam * (margins - 1)).max().item(), found.certificate.delta, rel_tol=1e-9)
@@ -85,10 +85,10 @@ def test_nulls_fail():
     kept = torch.arange(len(x)) != 0
     step = (vg.unlearn(model, x, y, [0], certify=False).model[1].weight - model[1].weight).detach()
     noise = torch.randn(step.shape, generator=torch.Generator().manual_seed(0))
-    moved, untrained = copy.deepcopy(model), vg.mlp([400, 100, 1], bias="none", dtype=torch.float64)
+    moved, untrained = copy.deepcopy(model), vg.nets.mlp([400, 100, 1], bias="none", dtype=torch.float64)
     moved[1].weight.data += noise * step.norm() / noise.norm()
     for null in (model, moved, untrained):
-        certificate = vg.unlearning_certificate(
+        certificate = vg.unlearning.unlearning_certificate(
             null, x[kept], y[kept], original=model, x_forget=x[:1], y_forget=y[:1], layers=["1"]
         )
         assert not certificate.provable
@@ -99,7 +99,7 @@ def test_a_model_off_its_margin_is_not_called_provable():
     model, x, y = trained(0)
     off = copy.deepcopy(model)
     off[1].weight.data += 0.1 * off[1].weight.std() * torch.randn_like(off[1].weight)
-    assert bool((vg.margin(off(x), y) > 0).all())
+    assert bool((vg.core.margin(off(x), y) > 0).all())
     certificate = vg.unlearn(off, x, y, [0]).certificate
     assert certificate.residual > 0.05 and not certificate.provable
     assert "not provable" in certificate.verdict
@@ -146,6 +146,6 @@ def test_mixtures_classify_as_the_retrained_model_does():
 def test_an_original_of_another_width_is_refused():
     model, x, y = trained(0)
     with pytest.raises(ValueError, match="made from"):
-        vg.unlearning_certificate(
-            model, x, y, original=vg.mlp([400, 7, 1], bias="none", dtype=torch.float64), layers=["1"]
+        vg.unlearning.unlearning_certificate(
+            model, x, y, original=vg.nets.mlp([400, 7, 1], bias="none", dtype=torch.float64), layers=["1"]
         )

@@ -23,7 +23,9 @@ TEST = (torch.tensor([[0.5], [-0.5]]), torch.tensor([1, 1]))
 
 
 def report(unlearned, retrained, **options):
-    return vg.evaluate_unlearning(unlearned, retrained, X, Y, forget=[3], x_test=TEST[0], y_test=TEST[1], **options)
+    return vg.unlearning.evaluate_unlearning(
+        unlearned, retrained, X, Y, forget=[3], x_test=TEST[0], y_test=TEST[1], **options
+    )
 
 
 def test_the_retrained_network_itself_is_perfect():
@@ -46,9 +48,9 @@ def test_membership_is_the_area_under_the_curve():
     model, x, y = trained(0)
     unseen = torch.randn(30, 400, generator=torch.Generator().manual_seed(9)) / 20
     labels = torch.arange(30) % 2
-    found = vg.evaluate_unlearning(model, model, x, y, forget=[0, 1, 2], x_test=unseen, y_test=labels)
+    found = vg.unlearning.evaluate_unlearning(model, model, x, y, forget=[0, 1, 2], x_test=unseen, y_test=labels)
     with torch.no_grad():
-        scores = torch.cat([vg.margin(model(x[:3]), y[:3]), vg.margin(model(unseen), labels)])
+        scores = torch.cat([vg.core.margin(model(x[:3]), y[:3]), vg.core.margin(model(unseen), labels)])
     members = [1] * 3 + [0] * 30
     assert math.isclose(found.membership.unlearned, roc_auc_score(members, scores.numpy()))
     assert found.membership.unlearned > 0.95
@@ -58,11 +60,11 @@ def test_unlearning_comes_nearer_to_retraining_than_nothing_and_than_noise():
     model, x, y = trained(0)
     unseen = torch.randn(200, 400, generator=torch.Generator().manual_seed(9)) / 20
     labels = torch.arange(200) % 2
-    retrained = vg.retrain(model, x, y, [3], loss="logistic", start=start(model)).model
+    retrained = vg.unlearning.retrain(model, x, y, [3], loss="logistic", start=start(model)).model
     noise = copy.deepcopy(model)
     noise[1].weight.data += torch.randn(model[1].weight.shape) * model[1].weight.std()
     cosines = {
-        name: vg.evaluate_unlearning(m, retrained, x, y, forget=[3], x_test=unseen, y_test=labels)
+        name: vg.unlearning.evaluate_unlearning(m, retrained, x, y, forget=[3], x_test=unseen, y_test=labels)
         for name, m in {"ours": vg.unlearn(model, x, y, [3]).model, "nothing": model, "noise": noise}.items()
     }
     ours = cosines.pop("ours")
@@ -72,7 +74,7 @@ def test_unlearning_comes_nearer_to_retraining_than_nothing_and_than_noise():
 
 
 def start(model):
-    net = vg.mlp([400, 100, 1], bias="none", first_init=1e-4, dtype=torch.float64)
+    net = vg.nets.mlp([400, 100, 1], bias="none", first_init=1e-4, dtype=torch.float64)
     net[3].weight.data = model[3].weight.data.clone()
     net[3].weight.requires_grad_(False)
     return net
@@ -80,6 +82,6 @@ def start(model):
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="test samples"):
-        vg.evaluate_unlearning(line(1), line(1), X, Y, forget=[3], x_test=X[:0], y_test=Y[:0])
+        vg.unlearning.evaluate_unlearning(line(1), line(1), X, Y, forget=[3], x_test=X[:0], y_test=Y[:0])
     with pytest.raises(ValueError, match="different shapes"):
         report(line(1), nn.Sequential(nn.Linear(1, 1)))

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vestige.attack.door import check_eps, open_case, read_labels
-from vestige.attack.norms import Norm, read_norm
-from vestige.attack.pieces import FIELDS, Piece, joined, piece_of, stored_piece
+from vestige.attack.chunks import FIELDS, Piece, joined, piece_of, stored_piece
+from vestige.attack.methods.norms import Norm, read_norm
+from vestige.attack.problem import check_eps, open_case, read_labels
 from vestige.attack.reliability import LogProbabilities, after, reliability
 from vestige.attack.suite import Stage, StageRecord, read_stage, run_stages, sources_of
 from vestige.core.cite import Paper
@@ -129,7 +129,7 @@ def evaluate_robustness(
             options, which `vestige.runs.RunFolder` sees to.
 
     Raises:
-        ValueError: see `vestige.attack.door`, or an unknown attack.
+        ValueError: see `vestige.attack.problem`, or an unknown attack.
 
     >>> linear = nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vestige.attack.door import are_probabilities
-from vestige.attack.losses import AttackLoss, objective
-from vestige.attack.norms import Norm
-from vestige.attack.oracle import Oracle
+from vestige.attack.methods.losses import AttackLoss, objective
+from vestige.attack.methods.norms import Norm
+from vestige.attack.methods.oracle import Oracle
+from vestige.attack.problem import are_probabilities
 from vestige.core.space import InputSpace
 
 LOOKED_AT = 64  # samples that are evaluated for the checks

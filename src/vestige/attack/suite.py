@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.apgd import apgd
-from vestige.attack.door import AUTOATTACK as AUTOATTACK_PAPER
-from vestige.attack.door import FAB, MALT, SQUARE, open_case
-from vestige.attack.fab import fab
-from vestige.attack.malt import malt
-from vestige.attack.norms import Norm, read_norm
+from vestige.attack.methods._apgd import apgd
+from vestige.attack.methods._fab import fab
+from vestige.attack.methods._malt import malt
+from vestige.attack.methods._square import square
+from vestige.attack.methods.norms import Norm, read_norm
+from vestige.attack.methods.targets import rank_targets
+from vestige.attack.problem import AUTOATTACK as AUTOATTACK_PAPER
+from vestige.attack.problem import FAB, MALT, SQUARE, open_case
 from vestige.attack.result import AttackResult
-from vestige.attack.square import square
-from vestige.attack.targets import rank_targets
 from vestige.core.cite import Paper, paper
 from vestige.core.outcome import Outcome, Step
 from vestige.core.rng import spawn
@@ -132,7 +132,7 @@ def autoattack(
         Adversarial examples; `target` and `rank` are those of the stage that found them.
 
     Raises:
-        ValueError: see `vestige.attack.door`, or an unknown stage.
+        ValueError: see `vestige.attack.problem`, or an unknown stage.
     """
     return run_stages(
         stages,

@@ -33,8 +33,8 @@ def attack(
     threads: options.Threads = None,
 ) -> None:
     """Measure robust accuracy with adversarial examples, and show them in a report."""
-    from vestige.cli.robustness import Attack, attack_model
-    from vestige.cli.target import read_target
+    from vestige.audit.robustness import Attack, attack_model
+    from vestige.audit.target import read_target
     from vestige.cli.threads import settle_threads
 
     target = read_target(model or shipped(), arch, input_shape, input_range, trust_pickle=trust_pickle)

@@ -36,13 +36,13 @@ def audit(
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} given; a model is of one of these kinds. Give one of them.")
     if kernel is not None:
-        from vestige.cli.queried import attack_scores, read_scorer
+        from vestige.audit.queries import attack_scores, read_scorer
 
         scorer = read_scorer(str(model), kernel, scores, input_shape, input_range)
         attack_scores(scorer, out, data=data, held_out=held_out, seed=seed, max_queries=max_queries)
         return
-    from vestige.cli.pipeline import Effort, attack
-    from vestige.cli.target import read_target
+    from vestige.audit.target import read_target
+    from vestige.audit.weights import Effort, attack
 
     target = read_target(
         model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
@@ -67,8 +67,8 @@ def reconstruct(
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
-    from vestige.cli.pipeline import Effort, attack
-    from vestige.cli.target import read_target
+    from vestige.audit.target import read_target
+    from vestige.audit.weights import Effort, attack
 
     target = read_target(
         model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle

@@ -14,8 +14,8 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Draws the digits, the first weights and the attack's starts.")] = 0,
 ) -> None:
     """Train a 64-1000-10 network on 20 real digits, delete them, and recover them from the weights."""
-    from vestige.cli.pipeline import Effort, attack
-    from vestige.cli.target import read_target
+    from vestige.audit.target import read_target
+    from vestige.audit.weights import Effort, attack
 
     out.mkdir(parents=True, exist_ok=True)
     weights = out / "model.safetensors"
@@ -28,8 +28,8 @@ def demo(
 
 
 def _train(weights: Path, n: int, seed: int) -> None:
-    from vestige.cli.fitting import fit, report, save
-    from vestige.cli.truth import draw, recipe
+    from vestige.audit.training import fit, report, save
+    from vestige.audit.truth import draw, recipe
     from vestige.data.load import load_data
 
     dataset = load_data("digits")

@@ -24,8 +24,8 @@ def train(
     """Train a small network to its margin and save the weights, without the data."""
     if out.suffix != ".safetensors":
         raise ValueError(f"--out {out} given; the weights are written as .safetensors, give such a name.")
-    from vestige.cli.fitting import fit, report, save
-    from vestige.cli.truth import draw, recipe, split_classes
+    from vestige.audit.training import fit, report, save
+    from vestige.audit.truth import draw, recipe, split_classes
     from vestige.data.load import load_data
 
     dataset = load_data(data)

@@ -31,9 +31,9 @@ def unlearn(
     threads: options.Threads = None,
 ) -> None:
     """Reconstruct, forget, reconstruct again: the new weights, and before and after beside a retrained network."""
-    from vestige.cli.erasure import Request, erase
-    from vestige.cli.pipeline import Effort
-    from vestige.cli.target import read_target
+    from vestige.audit.target import read_target
+    from vestige.audit.unlearning import Request, erase
+    from vestige.audit.weights import Effort
 
     target = read_target(
         model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle

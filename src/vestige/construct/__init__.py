@@ -1,1 +1,5 @@
 """Networks whose weights are computed: each with its size, its specification and a certificate."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -121,7 +121,7 @@ def binarize(dataset: DataSet, positive_classes: Sequence[int | str]) -> DataSet
     return replace(dataset, y=y, classes=("/".join(sides[0]), "/".join(sides[1])))
 
 
-def centred(dataset: DataSet) -> tuple[Float[Tensor, " n *feature"], Float[Tensor, " *feature"]]:
+def center(dataset: DataSet) -> tuple[Float[Tensor, " n *feature"], Float[Tensor, " *feature"]]:
     """The samples minus their mean, as the papers train on, and that mean.
 
     Example:

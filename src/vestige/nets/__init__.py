@@ -1,1 +1,5 @@
 """Networks the methods need, their architectures as text, weights files, and training towards a margin."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vestige.nets.chain import ArchitectureError, chain_layers
+from vestige.nets.state_dict import ArchitectureError, chain_layers
 from vestige.nets.weights_file import CheckpointError, widened
 
 

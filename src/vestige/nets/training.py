@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import Loss, margin
 from vestige.core.outcome import Outcome, Step
-from vestige.nets.descent import Descent, Schedule, Trace, loss_scaled, scheduled
+from vestige.nets.gradient_descent import Descent, Schedule, Trace, loss_scaled, scheduled
 from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 

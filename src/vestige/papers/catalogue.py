@@ -23,12 +23,12 @@ READ = (
     ),
     Record(
         paper("2407.15845"),
-        ("reconstruct_from_embeddings", "invert_embedding"),
+        ("reconstruct_from_embeddings", "reconstruct.invert_embedding"),
         "works: embeddings from heads on a frozen backbone, looked up in a gallery or inverted to images; no UnCLIP",
     ),
     Record(
         paper("2411.16458"),
-        ("reconstruct_invariant",),
+        ("reconstruct.reconstruct_invariant",),
         "works: averages over rotations and shifts, circular CNNs, by our solver; sets of images do not come back",
     ),
     Record(
@@ -51,22 +51,22 @@ READ = (
 ATTACK_AND_ERASE = (
     Record(
         paper("2407.02240"),
-        ("rank_targets", "malt", "evaluate_robustness"),
+        ("attack.rank_targets", "attack.malt", "evaluate_robustness"),
         "works: the target order, the published attack, a faster one, AutoAttack; no CIFAR-100 or ImageNet figures",
     ),
     Record(
         paper("2202.04347"),
-        ("universal_margin_perturbation", "robust_two_layer", "robustness_gap"),
+        ("attack.universal_margin_perturbation", "construct.robust_two_layer", "attack.robustness_gap"),
         "works: the direction that flips every margin point, the robust network, both against d and n; no width sweep",
     ),
     Record(
         paper("2303.00783"),
-        ("off_subspace_robustness", "subspace_attack", "project_weights"),
+        ("attack.off_subspace_robustness", "attack.subspace_attack", "attack.project_weights"),
         "works: predicted and true radius off the data's span, the law of training there, the remedy; no chessboard",
     ),
     Record(
         paper("2510.14844"),
-        ("unlearn", "unlearning_certificate", "evaluate_unlearning"),
+        ("unlearn", "unlearning.unlearning_certificate", "unlearning.evaluate_unlearning"),
         "works: a calibrated step that removes samples, with a certificate, judged by retraining and by the attack",
     ),
 )
@@ -74,27 +74,38 @@ ATTACK_AND_ERASE = (
 CONSTRUCT = (
     Record(
         paper("2110.03187"),
-        ("memorize", "memorization_lower_bound"),
+        ("memorize", "construct.memorization_lower_bound"),
         "works: about sqrt(N) weights, or few layers, or few bits, exact at every point; floats up to 52 bits of code",
     ),
     Record(
         paper("2502.11162"),
-        ("memorize_robustly", "max_robust_radius", "width_bounds"),
+        ("construct.memorize_robustly", "construct.max_robust_radius", "construct.width_bounds"),
         "works: labels kept exactly in a ball around every point, at width m + 3, proved; any l_p, found projections",
     ),
     Record(
         paper("2202.03841"),
-        ("narrow",),
+        ("construct.narrow",),
         "works: ReLU chains as narrow deep networks, equal or near with bounded weights, errata repaired",
     ),
     Record(
         paper("2002.00585"),
-        ("prune_to_target", "random_subset_sum", "required_width", "edge_popup"),
+        (
+            "construct.prune_to_target",
+            "construct.random_subset_sum",
+            "construct.required_width",
+            "construct.edge_popup",
+        ),
         "works: masks that turn a random network into a given one, certified on a ball; no convolutions",
     ),
     Record(
         paper("2102.00434"),
-        ("weak_learnability_report", "learning_run", "sawtooth_target", "parity_target", "gradient_variance"),
+        (
+            "construct.weak_learnability_report",
+            "construct.learning_run",
+            "construct.sawtooth_target",
+            "construct.parity_target",
+            "construct.gradient_variance",
+        ),
         "works: targets that separate depths, what of them shows before training, a verdict in one direction",
     ),
     Record(
@@ -132,7 +143,7 @@ LEARN = (
     ),
     Record(
         paper("2311.13877"),
-        ("LocallyOptimal",),
+        ("LocallyOptimalStep",),
         "missing: a step size read off the local curvature, around any optimiser",
     ),
     Record(
@@ -147,7 +158,7 @@ LEARN = (
     ),
     Record(
         paper("1904.00687"),
-        ("RandomFeatures", "random_features_scaling"),
+        ("RandomFeatureKernel", "random_features_scaling"),
         "missing: what random features can and cannot approximate, measured",
     ),
     Record(

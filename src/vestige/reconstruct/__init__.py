@@ -1,7 +1,5 @@
 """Training data read back from what was trained on it."""
 
-from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.scoring import NullScore, ReconstructionScore, score_reconstruction
-from vestige.reconstruct.weights import reconstruct_from_weights
+import lazy_loader
 
-__all__ = ["NullScore", "Reconstruction", "ReconstructionScore", "reconstruct_from_weights", "score_reconstruction"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,7 +15,7 @@ class Reconstruction:
 
     Attributes:
         samples: one for each group of candidates that agree.
-        confidence: in [0, 1]; how sure it is that this is a training sample (see `vestige.reconstruct.clusters`).
+        confidence: in [0, 1]; how sure it is that this is a training sample (see `clusters`).
         support: how many restarts or rounds found the sample.
         spread: 1 - mean cosine between the candidates of its group and the sample.
         cotangents: output multipliers l of the sample, up to a positive factor.

@@ -83,7 +83,7 @@ def fine_tune(
     return on_the_rest(model, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
 
 
-def gradient_difference(
+def neggrad_plus(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, " n"],
@@ -140,7 +140,7 @@ def random_labels(
         steps: of Adam.
         learning_rate: of Adam.
         share: of the weights that may move, those with the largest gradient of the forgotten samples' loss; see
-            `saliency_mask`.
+            `salun`.
         generator: of the labels.
         on_step: progress.
     """
@@ -154,7 +154,7 @@ def random_labels(
     return _descended(model, x, index, objective, steps, learning_rate, on_step, masks)
 
 
-def saliency_mask(
+def salun(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, " n"],
@@ -182,7 +182,7 @@ def saliency_mask(
     )
 
 
-def distil(
+def scrub(
     model: nn.Module,
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, " n"],

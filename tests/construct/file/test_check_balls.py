@@ -15,7 +15,7 @@ from vestige.construct.file.check import verify_construction
 from vestige.construct.file.check_balls import DIFFER
 from vestige.construct.file.saved import load_construction, save_construction
 from vestige.construct.file.stored import TEXT, digest_of
-from vestige.construct.robust.robust import memorize_robustly
+from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import read_weights
 

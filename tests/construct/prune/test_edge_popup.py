@@ -15,7 +15,7 @@ from vestige.core.rng import child
 
 def random_digits_net(seed=0, signed=False):
     """64-64-64-10 without biases, N(0, 2/fan_in) or its signs."""
-    net, draw = vg.mlp([64, 64, 64, 10], bias="none", dtype=torch.float32), child(seed, "kaiming")
+    net, draw = vg.nets.mlp([64, 64, 64, 10], bias="none", dtype=torch.float32), child(seed, "kaiming")
     for layer in net:
         if isinstance(layer, nn.Linear):
             size = math.sqrt(2 / layer.in_features)
@@ -39,7 +39,7 @@ def test_half_of_a_random_network_reads_digits(digits, signed):
     (x, y), (x_test, y_test) = digits
     net = random_digits_net(signed=signed)
     before = copy.deepcopy(net)
-    found = vg.edge_popup(net, x, y, keep_fraction=0.5)
+    found = vg.construct.edge_popup(net, x, y, keep_fraction=0.5)
     assert accuracy(found.model, x_test, y_test) >= 0.90
     assert found.accuracy >= 0.90 and found.accuracy_before <= 0.3
     assert accuracy(net, x_test, y_test) <= 0.3
@@ -51,20 +51,20 @@ def test_half_of_a_random_network_reads_digits(digits, signed):
 def test_shuffled_labels_teach_nothing(digits):
     (x, y), (x_test, y_test) = digits
     shuffled = y[torch.randperm(len(y), generator=child(0, "labels"))]
-    found = vg.edge_popup(random_digits_net(), x, shuffled, keep_fraction=0.5)
+    found = vg.construct.edge_popup(random_digits_net(), x, shuffled, keep_fraction=0.5)
     assert accuracy(found.model, x_test, y_test) < 0.3
 
 
 def test_masks_keep_the_share_that_was_asked_for_in_every_layer(digits):
     (x, y), _ = digits
-    found = vg.edge_popup(random_digits_net(), x[:200], y[:200], keep_fraction=0.3, epochs=2)
+    found = vg.construct.edge_popup(random_digits_net(), x[:200], y[:200], keep_fraction=0.3, epochs=2)
     assert [int(mask.sum()) for mask in found.masks.values()] == [1229, 1229, 192]
     assert set(found.masks) == {"1.weight", "3.weight", "5.weight"} and len(found.losses) == 2
 
 
 def test_keeping_all_is_the_random_network_itself():
     net, x = relu_net(5, 4, 3), torch.randn(20, 5, generator=child(0, "x"))
-    found = vg.edge_popup(net, x, torch.arange(20) % 3, keep_fraction=1.0, epochs=3)
+    found = vg.construct.edge_popup(net, x, torch.arange(20) % 3, keep_fraction=1.0, epochs=3)
     torch.testing.assert_close(found.model(x.float()), net(x.float()))
 
 
@@ -78,9 +78,9 @@ def test_the_gradient_goes_straight_through():
 
 
 def test_one_output_and_convolutions():
-    net = vg.cnn((1, 4, 4), [vg.Conv(3, 3), 1])
+    net = vg.nets.cnn((1, 4, 4), [vg.nets.Conv(3, 3), 1])
     x = torch.randn(40, 1, 4, 4, generator=child(0, "x"))
-    found = vg.edge_popup(net, x, (x.sum((1, 2, 3)) > 0).long(), epochs=20)
+    found = vg.construct.edge_popup(net, x, (x.sum((1, 2, 3)) > 0).long(), epochs=20)
     assert len(found.masks) == 2 and found.model(x).shape == (40, 1)
     assert found.accuracy > found.accuracy_before
 
@@ -89,14 +89,16 @@ def test_equal_seeds_give_equal_masks_and_the_generator_is_not_moved(digits):
     (x, y), _ = digits
     draw = child(4, "mine")
     state = draw.get_state()
-    first, again = (vg.edge_popup(random_digits_net(), x[:100], y[:100], epochs=2, generator=draw) for _ in range(2))
+    first, again = (
+        vg.construct.edge_popup(random_digits_net(), x[:100], y[:100], epochs=2, generator=draw) for _ in range(2)
+    )
     assert torch.equal(draw.get_state(), state)
     assert all(torch.equal(first.masks[name], again.masks[name]) for name in first.masks)
 
 
 def test_scores_that_are_not_finite_end_the_training():
     net = relu_net(3, 4, 2)
-    found = vg.edge_popup(net, 1e30 * torch.ones(8, 3), torch.arange(8) % 2, epochs=5, learning_rate=1e30)
+    found = vg.construct.edge_popup(net, 1e30 * torch.ones(8, 3), torch.arange(8) % 2, epochs=5, learning_rate=1e30)
     assert found.outcome is vg.Outcome.NOT_FINITE and len(found.losses) < 5
 
 
@@ -112,4 +114,4 @@ def test_scores_that_are_not_finite_end_the_training():
 )
 def test_bad_input(model, options, message):
     with pytest.raises(ValueError, match=message):
-        vg.edge_popup(model, torch.ones(4, 3), torch.arange(4) % 2 + 1, **options)
+        vg.construct.edge_popup(model, torch.ones(4, 3), torch.arange(4) % 2 + 1, **options)

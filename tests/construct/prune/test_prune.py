@@ -34,7 +34,7 @@ def weights_of(net):
 )
 def test_the_error_is_certified_on_the_ball(widths, bias, nonnegative, radius, seed):
     target = relu_net(*widths, bias=bias, seed=seed)
-    found = vg.prune_to_target(
+    found = vg.construct.prune_to_target(
         target, epsilon=1e-3, radius=radius, nonnegative=nonnegative, generator=child(seed, "random")
     )
     x = on_the_ball(300, widths[0], radius=radius, nonnegative=nonnegative)
@@ -47,7 +47,7 @@ def test_the_error_is_certified_on_the_ball(widths, bias, nonnegative, radius, s
 def test_masks_are_zero_or_one_and_nothing_is_trained():
     target = relu_net(20, 16, 4)
     before = weights_of(target)
-    found = vg.prune_to_target(target, epsilon=1e-2)
+    found = vg.construct.prune_to_target(target, epsilon=1e-2)
     assert weights_of(target) == before
     assert all(mask.dtype is torch.bool for mask in found.masks.values())
     assert set(found.masks) == {name for name, _ in found.network.named_parameters()}
@@ -64,14 +64,14 @@ def test_masks_are_zero_or_one_and_nothing_is_trained():
 @pytest.mark.parametrize(("rows", "most"), [(8, 2.0), (16, 0.05), (24, 1e-3)])
 def test_errors_fall_exponentially_with_the_rows(rows, most):
     target = relu_net(20, 16, 4)
-    found = vg.prune_to_target(target, epsilon=100.0, rows=rows)
+    found = vg.construct.prune_to_target(target, epsilon=100.0, rows=rows)
     assert found.sampled_error <= found.certified_error <= most
     assert found.certified_error >= most / 1e3, "an error far below the method's would mean that nothing is measured"
 
 
 def test_unmasked_random_and_wrongly_masked_networks_fail():
     target = relu_net(6, 5, 3)
-    found = vg.prune_to_target(target, epsilon=1e-2)
+    found = vg.construct.prune_to_target(target, epsilon=1e-2)
     x = on_the_ball(200, 6)
     shuffled = {
         name: mask.flatten()[torch.randperm(mask.numel(), generator=child(1, name))].reshape(mask.shape)
@@ -84,7 +84,7 @@ def test_unmasked_random_and_wrongly_masked_networks_fail():
 
 def test_the_certificate_sees_one_weight_that_was_flipped():
     target = relu_net(6, 5, 3)
-    found = vg.prune_to_target(target, epsilon=1e-3)
+    found = vg.construct.prune_to_target(target, epsilon=1e-3)
     masks = {name: mask.clone() for name, mask in found.masks.items()}
     last = list(masks)[-1]
     index = int((found.network.state_dict()[last].abs() * masks[last]).argmax())
@@ -99,7 +99,7 @@ def test_a_hidden_neuron_of_two_inputs_is_refused():
 
 
 def test_the_stand_in_is_what_the_layers_compute():
-    found = vg.prune_to_target(relu_net(4, 3), epsilon=0.1)
+    found = vg.construct.prune_to_target(relu_net(4, 3), epsilon=0.1)
     pair = [m for m in found.module if isinstance(m, nn.Linear)]
     x = on_the_ball(50, 4)
     read = stand_in(pair[0].weight, pair[0].bias, pair[1].weight)
@@ -112,8 +112,8 @@ def test_every_method_reaches_a_coarse_error():
     target[0].weight.mul_(2)
     assert float(target[0].weight.norm()) > 0.5, "deleting everything would do"
     sizes = {}
-    for method in vg.PruneMethod:
-        found = vg.prune_to_target(target, epsilon=0.5, method=method)
+    for method in vg.construct.PruneMethod:
+        found = vg.construct.prune_to_target(target, epsilon=0.5, method=method)
         assert found.sampled_error <= found.certified_error <= 0.5
         sizes[method] = found.random_weights
     assert sizes["subset_sum"] < sizes["random"] < sizes["close"]
@@ -121,7 +121,9 @@ def test_every_method_reaches_a_coarse_error():
 
 def test_equal_seeds_give_equal_masks():
     target = relu_net(5, 4, 2)
-    first, again, other = (vg.prune_to_target(target, epsilon=0.01, generator=child(s, "g")) for s in (1, 1, 2))
+    first, again, other = (
+        vg.construct.prune_to_target(target, epsilon=0.01, generator=child(s, "g")) for s in (1, 1, 2)
+    )
     assert all(torch.equal(first.masks[name], again.masks[name]) for name in first.masks)
     assert first.plan.seed != other.plan.seed
 
@@ -130,14 +132,14 @@ def test_zero_weights_cost_nothing():
     target = relu_net(5, 4, 2)
     target[0].weight.zero_()
     target[0].bias.zero_()
-    found = vg.prune_to_target(target, epsilon=0.01)
+    found = vg.construct.prune_to_target(target, epsilon=0.01)
     assert found.layers[0].kept == 0
 
 
 def test_large_weights_are_reached_by_a_larger_scale():
     target = relu_net(4, 3, 2)
     target[0].weight.mul_(37.0)
-    found = vg.prune_to_target(target, epsilon=0.1)
+    found = vg.construct.prune_to_target(target, epsilon=0.1)
     assert found.layers[0].scale >= 16 and found.certified_error <= 0.1
 
 
@@ -146,7 +148,7 @@ def test_tiny_weights_are_no_trouble(factor):
     target = relu_net(4, 3, 2)
     for parameter in target.parameters():
         parameter.mul_(factor)
-    found = vg.prune_to_target(target, epsilon=factor)
+    found = vg.construct.prune_to_target(target, epsilon=factor)
     assert found.sampled_error <= found.certified_error <= factor
 
 
@@ -154,31 +156,34 @@ def test_weights_beyond_float32_are_refused():
     target = relu_net(4, 3, dtype=torch.float64)
     target[0].weight.mul_(1e60)
     with pytest.raises(ValueError, match="rescale"):
-        vg.prune_to_target(target, epsilon=1.0)
+        vg.construct.prune_to_target(target, epsilon=1.0)
 
 
 def test_flattens_images_and_keeps_the_generator():
     target = nn.Sequential(nn.Flatten(), *relu_net(8, 3, 2))
     draw = child(3, "mine")
     state = draw.get_state()
-    found = vg.prune_to_target(target, epsilon=0.1, generator=draw, points=torch.rand(5, 2, 4))
+    found = vg.construct.prune_to_target(target, epsilon=0.1, generator=draw, points=torch.rand(5, 2, 4))
     assert torch.equal(draw.get_state(), state)
     assert found.module(torch.rand(5, 2, 4, dtype=torch.float32)).shape == (5, 2)
 
 
 def test_steps_are_told():
     seen = []
-    vg.prune_to_target(relu_net(4, 3, 2), epsilon=0.1, on_step=seen.append)
+    vg.construct.prune_to_target(relu_net(4, 3, 2), epsilon=0.1, on_step=seen.append)
     assert [(s.index, s.total) for s in seen[:2]] == [(1, 2), (2, 2)] and all(s.value >= 0 for s in seen)
 
 
 def test_required_width_grows_as_the_methods_say():
     target = relu_net(20, 16, 4)
-    rows = {m: [vg.required_width(target, e, method=m).rows[0] for e in (1e-2, 1e-3)] for m in vg.PruneMethod}
+    rows = {
+        m: [vg.construct.required_width(target, e, method=m).rows[0] for e in (1e-2, 1e-3)]
+        for m in vg.construct.PruneMethod
+    }
     assert 3 <= rows["subset_sum"][1] - rows["subset_sum"][0] <= 4
     assert 9 < rows["random"][1] / rows["random"][0] < 11
     assert 90 < rows["close"][1] / rows["close"][0] < 110
-    found = vg.prune_to_target(target, epsilon=1e-3)
+    found = vg.construct.prune_to_target(target, epsilon=1e-3)
     assert found.required.lower_bound <= found.random_weights <= 2 * found.required.random_weights
 
 
@@ -186,20 +191,20 @@ def test_required_width_grows_as_the_methods_say():
 def test_too_small_a_network_names_a_number_that_does(rows):
     target = relu_net(6, 5, 2)
     with pytest.raises(ValueError, match="too small") as error:
-        vg.prune_to_target(target, epsilon=1e-3, rows=rows)
+        vg.construct.prune_to_target(target, epsilon=1e-3, rows=rows)
     bigger = int(str(error.value).split("rows=")[1].split()[0])
     coarser = float(str(error.value).split("or epsilon=")[1].split()[0])
-    assert vg.prune_to_target(target, epsilon=1e-3, rows=bigger).certified_error <= 1e-3
-    assert vg.prune_to_target(target, epsilon=coarser, rows=rows).certified_error <= coarser
+    assert vg.construct.prune_to_target(target, epsilon=1e-3, rows=bigger).certified_error <= 1e-3
+    assert vg.construct.prune_to_target(target, epsilon=coarser, rows=rows).certified_error <= coarser
 
 
 def test_an_error_out_of_reach_names_one_that_is_within():
     target = relu_net(3, 2, 1)
     with pytest.raises(ValueError, match="exact search goes") as error:
-        vg.prune_to_target(target, epsilon=1e-12)
+        vg.construct.prune_to_target(target, epsilon=1e-12)
     reachable = float(str(error.value).split("epsilon=")[2].split()[0])
     assert reachable < 1e-6
-    assert vg.prune_to_target(target, epsilon=reachable).certified_error <= reachable
+    assert vg.construct.prune_to_target(target, epsilon=reachable).certified_error <= reachable
 
 
 @pytest.mark.parametrize(
@@ -224,14 +229,14 @@ def test_an_error_out_of_reach_names_one_that_is_within():
 )
 def test_bad_input(target, options, message):
     with pytest.raises(ValueError, match=message):
-        vg.prune_to_target(target, **{"epsilon": 0.1, **options})
+        vg.construct.prune_to_target(target, **{"epsilon": 0.1, **options})
 
 
 def test_broken_weights_are_named():
     target = relu_net(2, 2)
     target[0].weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinite"):
-        vg.prune_to_target(target, epsilon=0.1)
+        vg.construct.prune_to_target(target, epsilon=0.1)
 
 
 @pytest.mark.parametrize(("neurons", "most"), [(200, 0.6), (3200, 0.02)])
@@ -239,7 +244,7 @@ def test_deleting_neurons_fits_points(neurons, most):
     """At most as many shares are fractional as there are numbers to fit, and rounding them is all the error."""
     target = relu_net(10, 16, 1)
     x = on_the_ball(40, 10)
-    found = vg.prune_to_target(target, epsilon=1.0, granularity="neurons", points=x, rows=neurons)
+    found = vg.construct.prune_to_target(target, epsilon=1.0, granularity="neurons", points=x, rows=neurons)
     assert found.certificate.claims[0].measured <= 40
     assert largest_difference(found.module, target, x) == pytest.approx(found.certificate.claims[1].measured, rel=1e-9)
     assert found.certificate.claims[1].measured <= most
@@ -254,15 +259,17 @@ def test_neurons_do_not_follow_a_network_where_weights_do():
     target = relu_net(10, 1, 1, bias=False)
     target[0].weight.mul_(3 / target[0].weight.norm())
     target[2].weight.fill_(1.0)
-    weights = vg.prune_to_target(target, epsilon=0.01)
-    neurons = vg.prune_to_target(target, epsilon=0.01, granularity="neurons", points=on_the_ball(100, 10), rows=2000)
+    weights = vg.construct.prune_to_target(target, epsilon=0.01)
+    neurons = vg.construct.prune_to_target(
+        target, epsilon=0.01, granularity="neurons", points=on_the_ball(100, 10), rows=2000
+    )
     x = on_the_ball(2000, 10, seed=5)
     assert largest_difference(weights.module, target, x) <= 0.01 < 0.1 < largest_difference(neurons.module, target, x)
     assert neurons.random_weights > weights.random_weights
 
 
 def test_neurons_say_when_rounding_spoils_the_fit():
-    found = vg.prune_to_target(
+    found = vg.construct.prune_to_target(
         relu_net(5, 4, 1), epsilon=1e-6, granularity="neurons", points=on_the_ball(20, 5), rows=100
     )
     assert found.outcome is vg.Outcome.STAGNATED and not found.certificate.holds
@@ -271,13 +278,15 @@ def test_neurons_say_when_rounding_spoils_the_fit():
 
 def test_too_few_neurons_name_a_number():
     with pytest.raises(ValueError, match="rows=160 would do"):
-        vg.prune_to_target(relu_net(5, 2), epsilon=1, granularity="neurons", points=on_the_ball(20, 5), rows=30)
+        vg.construct.prune_to_target(
+            relu_net(5, 2), epsilon=1, granularity="neurons", points=on_the_ball(20, 5), rows=30
+        )
 
 
 def test_the_bound_is_the_recursion_in_the_open():
     """The bound of two layers, written out with numpy's norms from the module's own matrices."""
     target = relu_net(4, 3, 2)
-    found = vg.prune_to_target(target, epsilon=0.05, radius=2.0)
+    found = vg.construct.prune_to_target(target, epsilon=0.05, radius=2.0)
     w1, w2 = (layer.weight.double() for layer in target if isinstance(layer, nn.Linear))
     b1, b2 = (layer.bias.double() for layer in target if isinstance(layer, nn.Linear))
     a, b, c, d = (m for m in found.module if isinstance(m, nn.Linear))
@@ -293,7 +302,7 @@ def test_the_bound_is_the_recursion_in_the_open():
 def test_a_network_that_reads_digits_keeps_its_accuracy():
     """64-128-10 trained for a second, pruned out of random weights to an error of .01 for every image."""
     train, test = vg.load_data("digits"), vg.load_data("digits", split="test")
-    net = vg.mlp([64, 128, 10], bias="all", dtype=torch.float32, generator=child(0, "digits"))
+    net = vg.nets.mlp([64, 128, 10], bias="all", dtype=torch.float32, generator=child(0, "digits"))
     optimizer = torch.optim.Adam(net.parameters(), 5e-3)
     x, y = train.x.float(), train.y
     for _ in range(60):
@@ -301,7 +310,9 @@ def test_a_network_that_reads_digits_keeps_its_accuracy():
         nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
     net.requires_grad_(False)
-    found = vg.prune_to_target(net, epsilon=0.01, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True)
+    found = vg.construct.prune_to_target(
+        net, epsilon=0.01, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True
+    )
     right = net(test.x.float()).argmax(1) == test.y
     assert float(right.double().mean()) > 0.9
     assert torch.equal(found.module(test.x.float()).argmax(1) == test.y, right)
@@ -317,7 +328,7 @@ def test_a_network_that_reads_mnist_keeps_its_accuracy():
         pytest.skip("needs mnist.npz in the folder that VESTIGE_DATA names")
     data = f"npz:{Path(os.environ['VESTIGE_DATA']) / 'mnist.npz'}"
     train, test = vg.load_data(data), vg.load_data(data, split="test")
-    net = vg.mlp([784, 100, 10], bias="all", dtype=torch.float32, generator=child(0, "mnist"))
+    net = vg.nets.mlp([784, 100, 10], bias="all", dtype=torch.float32, generator=child(0, "mnist"))
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for batch in torch.randperm(len(train), generator=child(0, "batches")).split(64):
         optimizer.zero_grad()
@@ -325,7 +336,9 @@ def test_a_network_that_reads_mnist_keeps_its_accuracy():
         optimizer.step()
     net.requires_grad_(False)
     x = test.x.float()
-    found = vg.prune_to_target(net, epsilon=0.05, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True)
+    found = vg.construct.prune_to_target(
+        net, epsilon=0.05, radius=float(x.flatten(1).norm(dim=1).max()), nonnegative=True
+    )
     assert found.certified_error <= 0.05 and float((net(x).argmax(1) == test.y).double().mean()) > 0.85
     # Images whose two largest outputs are farther apart than twice the error cannot change their class.
     ahead = net(x).topk(2, dim=1).values
@@ -336,7 +349,7 @@ def test_a_network_that_reads_mnist_keeps_its_accuracy():
 def test_a_search_for_the_worst_input_stays_below_the_certificate():
     """Projected gradient ascent on the difference, from many starts: above what sampling finds, below the bound."""
     target = relu_net(6, 8, 8, 3, seed=2)
-    found = vg.prune_to_target(target, epsilon=0.05, radius=2.0)
+    found = vg.construct.prune_to_target(target, epsilon=0.05, radius=2.0)
     ours, theirs = found.module.double(), copy.deepcopy(target).double()
     x = on_the_ball(64, 6, radius=2.0)
     for _ in range(100):
@@ -352,6 +365,6 @@ def test_a_search_for_the_worst_input_stays_below_the_certificate():
 def test_the_users_model_and_the_global_generator_stay_as_they_were():
     target = nn.Sequential(nn.Flatten(), *relu_net(4, 3, 2), nn.Dropout(0.5)).train()
     before, state = weights_of(target), torch.random.get_rng_state()
-    found = vg.prune_to_target(target, epsilon=0.1)
+    found = vg.construct.prune_to_target(target, epsilon=0.1)
     assert weights_of(target) == before and target.training and torch.equal(torch.random.get_rng_state(), state)
     assert all(p.grad is None for p in target.parameters()) and found.certified_error <= 0.1

@@ -16,9 +16,9 @@ from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.first_layer import choose_first_layer, stretch_above
 from vestige.construct.robust.layers import Layout
+from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.projection import Projection
 from vestige.construct.robust.radius import max_robust_radius, stretch
-from vestige.construct.robust.robust import memorize_robustly
 from vestige.construct.robust.thresholds import root_above, root_below, short_between
 from vestige.data.dataset import sample
 from vestige.data.load import load_data

@@ -12,7 +12,7 @@ from torch import Tensor
 from vestige.construct.exact.layers import Layer
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.file.stored import FORMAT, TEXT, digest_of, read_stored
-from vestige.construct.narrow.agreement import Agreement
+from vestige.construct.narrowing.agreement import Agreement
 from vestige.construct.result import Construction, Interpolation, Specification
 from vestige.construct.robust.balls import Balls
 from vestige.core.cite import paper

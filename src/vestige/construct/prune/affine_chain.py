@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.construct.relu_chain import linear_layers
+from vestige.core.relu_chain import linear_layers
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,32 @@
+from . import attack as attack
+from . import construct as construct
+from . import core as core
+from . import data as data
+from . import nets as nets
+from . import reconstruct as reconstruct
+from . import unlearning as unlearning
+from .attack import evaluate_robustness as evaluate_robustness
+from .construct import memorize as memorize
+from .core import Certificate as Certificate
+from .core import Claim as Claim
+from .core import InputSpace as InputSpace
+from .core import Loss as Loss
+from .core import Outcome as Outcome
+from .core import Step as Step
+from .core import check_theory as check_theory
+from .core import citation as citation
+from .core import metrics as metrics
+from .core import stationarity as stationarity
+from .data import DataSet as DataSet
+from .data import load_data as load_data
+from .nets import load_model as load_model
+from .nets import save_model as save_model
+from .nets import train_to_margin as train_to_margin
+from .reconstruct import kernels as kernels
+from .reconstruct import reconstruct_from_embeddings as reconstruct_from_embeddings
+from .reconstruct import reconstruct_from_queries as reconstruct_from_queries
+from .reconstruct import reconstruct_from_weights as reconstruct_from_weights
+from .reconstruct import score_reconstruction as score_reconstruction
+from .unlearning import unlearn as unlearn
+
+__version__: str

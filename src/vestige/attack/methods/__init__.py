@@ -1,0 +1,1 @@
+"""Attacks on inputs, and what they are made of."""

@@ -1,0 +1,173 @@
+"""Square: random search with square patches, without a gradient (arXiv 1912.00049).
+
+For l_inf the perturbation is +-eps everywhere, in vertical stripes at first; each query repaints one square of it and
+keeps what raises the margin. For l_2 and l_1 a square takes the mass of another one and gets a bump in its place. The
+side of the squares shrinks with the queries spent.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vestige.attack.methods._apgd import check_counts, read_targets
+from vestige.attack.methods.losses import AttackLoss, objective
+from vestige.attack.methods.norms import Norm, per_row, project
+from vestige.attack.problem import SQUARE, Case, open_case
+from vestige.attack.result import AttackResult
+from vestige.core.outcome import Step
+from vestige.core.rng import spawn
+from vestige.core.space import InputSpace
+
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
+FIRST_SHARE = 0.8  # of the features that the first squares cover
+
+
+def square(
+    model: nn.Module,
+    x: Float[Tensor, " n *feature"],
+    y: Int[Tensor, " labels"],
+    *,
+    eps: float | int,
+    norm: Norm | str | float | int = Norm.LINF,
+    space: InputSpace | None = None,
+    targets: Int[Tensor, " n *k"] | None = None,
+    must_reach: bool = False,
+    queries: int = 5000,
+    batch_size: int = 256,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> AttackResult:
+    """Search the ball by queries alone; a sample takes part until its first success.
+
+    Inputs other than images (channel first) are treated as one row of pixels.
+
+    Args:
+        model: in evaluation mode; returns logits (n, classes).
+        x: clean inputs in data space.
+        y: true classes.
+        eps: radius, in units of the data.
+        norm: "linf", "l2" or "l1".
+        space: box and normalisation of the inputs; None for [0, 1] and none.
+        targets: class to move to, (n,) or (n, k), of which the first counts; None: away from y.
+        must_reach: only the target counts as success; else any class but y.
+        queries: of each sample.
+        batch_size: samples that are evaluated together.
+        generator: of the squares; None for seed 0.
+        on_step: told how many samples are finished.
+
+    Raises:
+        ValueError: see `vestige.attack.methods._apgd.apgd`.
+    """
+    check_counts(queries=queries, batch_size=batch_size)
+    case = open_case(model, x, y, eps=eps, norm=norm, space=space, must_reach=must_reach)
+    if must_reach and targets is None:
+        raise ValueError("must_reach=True without targets given; name the class to reach.")
+    found = None if targets is None else read_targets(targets, case.y, case.classes)[:, 0]
+    total, done = len(case.to_attack()), 0
+    for part in case.to_attack().split(batch_size):
+        draw = spawn(generator, "square", str(int(part[0])))
+        _search(case, part, None if found is None else found[part], queries, draw)
+        done += len(part)
+        if on_step is not None:
+            on_step(Step(done, total, 1 - float(case.success.double().mean()), "square"))
+    return case.result(SQUARE)
+
+
+def share_of_features(query: int, queries: int) -> float:
+    """Share of the features that the square of this query covers: 0.8, halved as the queries go."""
+    scaled = query / queries * 10_000
+    return FIRST_SHARE / 2 ** sum(scaled > each for each in HALVINGS)
+
+
+def _search(case: Case, rows: Tensor, target: Tensor | None, queries: int, draw: torch.Generator) -> None:
+    shape = case.x.shape[1:] if case.x.ndim == 4 else (1, 1, case.x[0].numel())
+    paint = _repaint_signs if case.norm is Norm.LINF else _move_mass
+    delta = _first(case, len(rows), shape, draw).to(case.x)
+    best = torch.full_like(case.eps[rows], -torch.inf)
+    for query in range(queries):
+        x, eps = case.x[rows].reshape(-1, *shape), case.eps[rows]
+        tried = delta if query == 0 else paint(case, delta, eps, share_of_features(query, queries), draw)
+        at = project(x + tried, x, eps, case.oracle.box, case.norm)
+        logits = case.oracle.logits(at.reshape(-1, *case.x.shape[1:]))
+        value = objective(AttackLoss.MARGIN, case.y[rows], target, reach=case.must_reach)(logits)
+        better = value > best
+        best, delta = torch.where(better, value, best), torch.where(per_row(better, delta), at - x, delta)
+        won = case.fooled(logits, rows, target)
+        if bool(won.any()):
+            place = None if target is None else torch.zeros_like(rows[won])
+            hit = at[won].reshape(-1, *case.x.shape[1:])
+            case.record(rows[won], hit, None if target is None else target[won], place)
+            rows, delta, best = rows[~won], delta[~won], best[~won]
+            target = None if target is None else target[~won]
+            if not len(rows):
+                return
+
+
+def _signs(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
+    return 2 * torch.randint(0, 2, shape, generator=draw, dtype=torch.float64) - 1
+
+
+def _first(case: Case, n: int, shape: torch.Size | tuple[int, ...], draw: torch.Generator) -> Tensor:
+    channels, height, width = shape
+    eps = float(case.eps[0])
+    if case.norm is Norm.LINF:
+        return eps * _signs((n, channels, 1, width), draw).expand(n, *shape)
+    side = max(1, math.ceil(math.sqrt(height * width) / 5))
+    tile = _bump(side if height > 1 else 1, side)
+    grid = _signs((n, channels, -(-height // tile.shape[0]), -(-width // side)), draw)
+    full = torch.kron(grid, tile.expand(1, 1, -1, -1))[:, :, :height, :width]
+    return eps * full / per_row(torch.linalg.vector_norm(full.flatten(1), ord=case.norm.p, dim=1), full)
+
+
+def _bump(height: int, width: int) -> Tensor:
+    """Rings that fall off from the centre as sum_{k >= r} 1 / (k + 1)^2, r being the distance to the centre."""
+    i, j = torch.arange(height)[:, None], torch.arange(width)[None]
+    ring = torch.maximum((2 * i - (height - 1)).abs() // 2, (2 * j - (width - 1)).abs() // 2)
+    levels = 1 / (torch.arange(int(ring.max()) + 1, dtype=torch.float64) + 1).square()
+    return levels.flip(0).cumsum(0).flip(0)[ring]
+
+
+def _windows(like: Tensor, share: float, draw: torch.Generator) -> tuple[Tensor, Tensor, int, int]:
+    """For each sample the row and column of every pixel within one random window, and the window's sides."""
+    n, _, height, width = like.shape
+    side = max(1, round(math.sqrt(share * height * width)))
+    tall, wide = min(side, height), min(side if height > 1 else max(1, round(share * width)), width)
+    top = torch.randint(0, height - tall + 1, (n, 1, 1, 1), generator=draw).to(like.device)
+    left = torch.randint(0, width - wide + 1, (n, 1, 1, 1), generator=draw).to(like.device)
+    i = torch.arange(height, device=like.device).reshape(1, 1, -1, 1) - top
+    j = torch.arange(width, device=like.device).reshape(1, 1, 1, -1) - left
+    return i, j, tall, wide
+
+
+def _inside(window: tuple[Tensor, Tensor, int, int]) -> Tensor:
+    i, j, tall, wide = window
+    return (i >= 0) & (i < tall) & (j >= 0) & (j < wide)
+
+
+def _repaint_signs(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch.Generator) -> Tensor:
+    window = _inside(_windows(delta, share, draw))
+    colour = _signs((*delta.shape[:2], 1, 1), draw).to(delta) * per_row(eps, delta)
+    return torch.where(window, colour, delta)
+
+
+def _move_mass(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch.Generator) -> Tensor:
+    """Empty one window, and add to another a bump that brings the perturbation back to the sphere."""
+    p = case.norm.p
+    window, other = _windows(delta, share, draw), _inside(_windows(delta, share, draw))
+    i, j, tall, wide = window
+    inside = _inside(window)
+    table = _bump(tall, wide).to(delta)
+    bump = torch.where(inside, table[i.clamp(0, tall - 1), j.clamp(0, wide - 1)], 0.0)
+    here = torch.where(inside, delta, 0.0)
+    old = here / _size(here, p).clamp(min=1e-12)
+    new = bump / _size(bump, p) * _signs((*delta.shape[:2], 1, 1), draw).to(delta) + old
+    kept = torch.where(inside | other, 0.0, delta)
+    left = (per_row(eps, delta) ** p - _size(kept, p) ** p).clamp(min=0) ** (1 / p)
+    return kept + new / _size(new, p).clamp(min=1e-12) * left
+
+
+def _size(x: Tensor, p: float) -> Tensor:
+    return per_row(torch.linalg.vector_norm(x.flatten(1), ord=p, dim=1), x)

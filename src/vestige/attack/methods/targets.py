@@ -1,0 +1,99 @@
+"""Which class is nearest? The order in which targets are tried (MALT, arXiv 2407.02240, section 3).
+
+Networks are nearly linear on the scale of adversarial perturbations, so that the distance to the boundary with class c
+is about
+
+    score_c = (z_y - z_c) / |grad_x (z_c - z_y)|_q,      1/p + 1/q = 1,
+
+and the smallest score is tried first. Naive targeting takes the largest logit.
+"""
+
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vestige.attack.methods.norms import Norm
+from vestige.attack.problem import MALT, Case, open_case
+from vestige.attack.result import TargetRanking
+from vestige.core.cite import paper
+from vestige.core.space import InputSpace
+
+MEMORY = 2**26  # values of gradients held at once
+
+
+class Order(StrEnum):
+    """How targets are ordered."""
+
+    MALT = "malt"
+    LOGIT = "logit"
+
+
+def rank_targets(
+    model: nn.Module,
+    x: Float[Tensor, " n *feature"],
+    y: Int[Tensor, " labels"],
+    *,
+    norm: Norm | str | float | int = Norm.LINF,
+    space: InputSpace | None = None,
+    order: Order | str = Order.MALT,
+    candidates: int = 100,
+    n_targets: int = 9,
+) -> TargetRanking:
+    """Rank the classes of each sample by the first-order distance to their boundary with its label.
+
+    Args:
+        model: in evaluation mode; returns logits.
+        x: clean inputs in data space.
+        y: true classes.
+        norm: in which distances are measured; the gradient is measured in its dual.
+        space: box and normalisation of the inputs; None for [0, 1] and none.
+        order: "malt", or "logit" for the largest logits.
+        candidates: classes with the largest logits that are differentiated; at most all but y.
+        n_targets: classes returned; at most the candidates.
+
+    Raises:
+        ValueError: see `vestige.attack.problem`, or counts below 1.
+
+    >>> linear = nn.Linear(2, 3)
+    >>> weight = torch.tensor([[0.0, 0.0], [1.0, 1.0], [8.0, 0.0]])
+    >>> _ = linear.weight.data.copy_(weight), linear.bias.data.copy_(torch.tensor([0.0, -1.0, -2.0]))
+    >>> found = rank_targets(linear.eval(), torch.zeros(1, 2), torch.tensor([0]))
+    >>> found.classes.tolist(), found.scores.tolist()  # 2 / 8 before 1 / 2, though its logit is lower
+    ([[2, 1]], [[0.25, 0.5]])
+    """
+    if candidates < 1 or n_targets < 1:
+        raise ValueError(f"candidates={candidates}, n_targets={n_targets} given; both are at least 1.")
+    case = open_case(model, x, y, eps=1e-9, norm=norm, space=space)
+    rows = torch.arange(len(case.x), device=case.x.device)
+    classes, scores, logits = rank_rows(case, rows, Order(order), candidates, n_targets)
+    return TargetRanking(classes, scores, logits, case.oracle.gradients, (paper(MALT),))
+
+
+def rank_rows(case: Case, rows: Tensor, order: Order, candidates: int, n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes, scores and logits of some samples of a case."""
+    width = min(candidates, case.classes - 1)
+    kept = min(n_targets, width)
+    per_chunk = max(1, MEMORY // max(1, case.x[0].numel() * width))
+    chunks = [_rank_chunk(case, part, order, width, kept) for part in rows.split(per_chunk) if len(part)]
+    if not chunks:
+        nothing = case.x.new_zeros((0, kept))
+        return nothing.long(), nothing, case.x.new_zeros((0, case.classes))
+    classes, scores, logits = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+    return classes, scores, logits
+
+
+def _rank_chunk(case: Case, rows: Tensor, order: Order, width: int, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    x, y = case.x[rows], case.y[rows]
+    logits = case.oracle.logits(x)
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    near = others.topk(width if order is Order.MALT else kept, 1).indices
+    gap = logits.gather(1, y[:, None]) - logits.gather(1, near)
+    if order is Order.LOGIT:
+        return near, gap, logits
+    _, slopes = case.oracle.class_gradients(x, y, near)
+    size = torch.linalg.vector_norm(slopes.flatten(2), ord=case.norm.dual, dim=2)
+    scores = torch.where(size > 0, gap / size.clamp(min=1e-37), torch.inf)
+    best = scores.sort(dim=1, stable=True)
+    return near.gather(1, best.indices)[:, :kept], best.values[:, :kept], logits

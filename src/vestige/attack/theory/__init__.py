@@ -1,0 +1,1 @@
+"""Why trained networks are fooled."""

@@ -1,0 +1,1 @@
+"""The jobs: plain values in, a frozen result and a run folder out."""

@@ -1,0 +1,231 @@
+"""Why the model is fooled: what the theory of trained networks says of it, beside what an attack measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
+from vestige.attack.theory.gap import robustness_gap
+from vestige.attack.theory.linearity import linearity_profile
+from vestige.attack.theory.span import DataSpan, data_span
+from vestige.attack.theory.subspace import off_subspace_robustness
+from vestige.attack.theory.universal import LARGEST_CHECK, UniversalPerturbation, universal_margin_perturbation
+from vestige.audit.comparison import inputs
+from vestige.audit.summary import number, numbers
+from vestige.audit.target import Target
+from vestige.audit.truth import Truth
+from vestige.cli.progress import OnStep
+from vestige.core.cite import citation
+from vestige.core.outcome import Step
+from vestige.core.rng import child
+from vestige.core.space import InputSpace
+from vestige.data.dataset import sample
+
+LARGEST_ATTACK, LARGEST_THEORY, LARGEST_SPAN = 200, 200, 4_000  # samples, so that an audit takes seconds for it
+GREY, COLOUR = 0.1, 8 / 255  # l_inf radius of the audit, as a share of the inputs' range
+
+Section = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where an attack took the samples that it broke, in data space, and the radius it was allowed."""
+
+    clean: Tensor
+    adv: Tensor
+    eps: float
+    norm: str
+
+
+def way_of(report: RobustnessReport, clean: Tensor) -> Way:
+    """The samples that were right and were broken."""
+    broken = (report.clean_correct & report.success).nonzero().flatten()[:LARGEST_THEORY]
+    return Way(clean.to(report.adv)[broken], report.adv[broken], report.eps, report.norm)
+
+
+class TwoLogits(nn.Module):
+    """One output z as two logits, -z and z, as attacks take them."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n,) or (n, 1) to (n, 2)."""
+        z = self.model(x).reshape(-1)
+        return torch.stack([-z, z], 1)
+
+
+def as_logits(target: Target) -> nn.Module:
+    """The model as attacks take it."""
+    return TwoLogits(target.model).eval() if target.outputs == 1 else target.model
+
+
+def audited_robustness(target: Target, truth: Truth, *, seed: int, on_step: OnStep) -> Section:
+    """The audit's section: the fast attack on a few samples with known labels, and what theory says of the network.
+
+    Unseen samples are attacked where there are any; theory is about the training samples.
+    """
+    unseen = truth.held_out is not None and truth.held_out.shape == truth.train.shape
+    chosen = truth.held_out if unseen and truth.held_out is not None else truth.train
+    if len(chosen) > LARGEST_ATTACK:
+        chosen = sample(chosen, LARGEST_ATTACK, generator=child(seed, "robustness"))[0]
+    space, x = target.space, chosen.x.reshape(len(chosen), *target.input_shape)
+    measured, way = {"reason": "The range of the inputs is not known; --range sets it."}, None
+    if space is not None and space.high - space.low < float("inf"):
+        share = COLOUR if len(target.input_shape) == 3 and target.input_shape[0] == 3 else GREY
+        eps = share * (space.high - space.low)
+        measured, way = _attacked(target, space, x, chosen.y, eps, seed, on_step)
+    trained = truth.train.x.reshape(len(truth.train), *target.input_shape)
+    return {
+        **measured,
+        "n": len(chosen),
+        "data": "held-out samples" if unseen else "training samples",
+        "theory": theory_section(target, trained, truth.train.y, everything=trained, way=way, seed=seed),
+    }
+
+
+def _attacked(
+    target: Target, space: InputSpace, x: Tensor, y: Tensor, eps: float, seed: int, on_step: Callable[[Step], None]
+) -> tuple[Section, Way | None]:
+    try:
+        report = evaluate_robustness(
+            as_logits(target), x, y, eps=eps, space=space, generator=child(seed, "robustness"), on_step=on_step
+        )
+    except ValueError as error:  # labels or inputs that the attack refuses do not end an audit
+        return {"reason": str(error)}, None
+    section = {
+        "eps": report.eps,
+        "norm": report.norm,
+        "clean_accuracy": report.clean_accuracy,
+        "robust_accuracy": report.robust_accuracy,
+        "robust_interval": list(report.robust_interval),
+        "gradient_evaluations": report.gradient_evaluations,
+        "warnings": list(report.warnings),
+        "citations": citation(report),
+    }
+    return section, way_of(report, x)
+
+
+def theory_section(
+    target: Target,
+    x: Tensor,
+    y: Tensor,
+    *,
+    everything: Tensor,
+    way: Way | None,
+    pair: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> Section:
+    """Three answers, each with a reason where it has none.
+
+    Args:
+        target: the model.
+        x: samples with known labels in data space; training samples where they are at hand.
+        y: their labels.
+        everything: all data of the kind, for their span.
+        way: of an attack, which is followed; None for one step down the gradient.
+        pair: two classes that the common direction is looked for between.
+        seed: of random directions.
+    """
+    like = next(target.model.parameters())
+    at = inputs(target, x[:LARGEST_THEORY]).to(like)
+    return {
+        "n": len(at),
+        "universal": _told(lambda: _universal(target, inputs(target, x).to(like), y, pair, seed)),
+        "off_subspace": _told(lambda: _off_subspace(target, at, inputs(target, everything).to(like), seed)),
+        "linearity": _told(lambda: _linearity(target, at, way, seed)),
+    }
+
+
+def _told(work: Callable[[], Section]) -> Section:
+    try:
+        return work()
+    except ValueError as error:
+        return {"reason": str(error)}
+
+
+def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | None, seed: int) -> Section:
+    model = target.model
+    if target.outputs > 2 and pair is None:
+        raise ValueError(f"The model has {target.outputs} classes; name two of them to look for a common direction.")
+    pair = pair or ((1, 0) if target.outputs == 2 else None)
+    if pair is not None:
+        keep = (y == pair[0]) | (y == pair[1])
+        x, y = x[keep], y[keep]
+    with torch.no_grad():
+        z = model(x).reshape(len(x), -1)
+    number_of = z[:, 0] if pair is None else z[:, pair[0]] - z[:, pair[1]]
+    right = (number_of > 0) == (y > 0 if pair is None else y == pair[0])
+    x, y = x[right][:LARGEST_CHECK], y[right][:LARGEST_CHECK]
+    draw = child(seed, "theory")
+    try:
+        gap = robustness_gap(model, x, y, pair=pair, generator=draw)
+        found, beside = gap.trained, {"constructed_radius": number(gap.constructed.radius), "gap": number(gap.gap)}
+    except ValueError:  # no network of one unit a sample parts them; the direction may still be there
+        found, beside = universal_margin_perturbation(model, x, y, pair=pair, generator=draw), {}
+    return {**_universal_numbers(found), **beside, "left_out": int((~right).sum()), "pair": pair and list(pair)}
+
+
+def _universal_numbers(found: UniversalPerturbation) -> Section:
+    return {
+        "radius": number(found.radius),
+        "scale": number(found.scale),
+        "ratio": number(found.ratio),
+        "samples": len(found.margins),
+        "on_margin": int(found.on_margin.sum()),
+        "gradient_radius": number(found.gradient_radius),
+        "null_flips": found.null_flips,
+        "null_trials": found.null_trials,
+        "coherence": number(found.coherence),
+        "kkt_residual": number(found.kkt_residual),
+        "certificate": found.certificate.table(),
+        "warnings": list(found.warnings),
+        "citations": citation(found),
+    }
+
+
+def _off_subspace(target: Target, x: Tensor, everything: Tensor, seed: int) -> Section:
+    span: DataSpan = data_span(everything[:LARGEST_SPAN])
+    found = off_subspace_robustness(target.model, x, span=span, generator=child(seed, "theory"))
+    predicted = found.predicted_gradient
+    return {
+        "dimension": span.dimension,
+        "codimension": span.codimension,
+        "norm": number(x.flatten(1).norm(dim=1).median()),
+        "energy_share": number(found.energy_share.median()),
+        "linear_radius": number(found.linear_radius.median()),
+        "radius": number(found.radius.median()),
+        "smallest_radius": number(found.radius.min()),
+        "as_predicted": None if predicted is None else number((found.off_gradient / predicted).median()),
+        "null_flips": found.null_flips,
+        "null_trials": found.null_trials,
+        "warnings": list(found.warnings),
+        "citations": citation(found),
+    }
+
+
+def _linearity(target: Target, x: Tensor, way: Way | None, seed: int) -> Section:
+    draw, model = child(seed, "theory"), target.model
+    if way is None or not len(way.clean):
+        eps = GREY * float(x.abs().max()) if way is None else way.eps
+        found, along = linearity_profile(model, x, eps=eps, generator=draw), "one step down the gradient"
+    else:
+        starts, ends = (inputs(target, samples) for samples in (way.clean, way.adv))
+        found = linearity_profile(model, starts, ends, norm=way.norm, generator=draw)
+        along = f"the way to {len(starts)} adversarial examples"
+    return {
+        "along": along,
+        "fractions": list(found.fractions),
+        "value_error": numbers(found.value_error),
+        "gradient_error": numbers(found.gradient_error),
+        "predicted_change": numbers(found.predicted_change),
+        "random_change": numbers(found.random_change),
+        "reach": found.reach,
+        "turn": number(found.gradient_error[found.fractions.index(1.0)]),
+        "size": number(found.size),
+        "citations": citation(found),
+    }

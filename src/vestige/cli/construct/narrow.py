@@ -1,0 +1,68 @@
+"""`vestige construct narrow`: a trained network rewritten as a narrow deep one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vestige.cli import options
+from vestige.cli.app import note
+from vestige.cli.app import out as console
+
+
+def narrow(
+    model: options.Model,
+    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Equal at every input, at far more depth.")] = False,
+    width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Probability of the other inputs; default 0.01.")] = None,
+    box: Annotated[
+        float | None, typer.Option(help="Inputs lie in [-box, box]; default: the largest of --data.")
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Largest density of inputs; default: uniform in the box.")
+    ] = None,
+    weight_bound: Annotated[int | None, typer.Option(help="No weight exceeds it: 2, 4, 8, ...")] = None,
+    data: Annotated[str | None, typer.Option(help="Inputs at which it is checked: digits, npz:PATH, ...")] = None,
+    max_depth: Annotated[int, typer.Option(min=1, help="Refuse deeper networks.")] = 20_000,
+    seed: options.Seed = 0,
+    arch: options.Arch = None,
+    trust_pickle: options.Pickle = False,
+) -> None:
+    """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.verify import say
+    from vestige.construct.file.saved import save_construction
+    from vestige.construct.narrowing.narrower import narrow as narrow_network
+    from vestige.core.rng import child
+    from vestige.data.load import load_data
+    from vestige.nets.checkpoint import load_model
+
+    loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
+    with progress_bar("checking") as bar:
+        built = narrow_network(
+            loaded.model,
+            None if data is None else load_data(data).x,
+            exact=exact,
+            width=width,
+            epsilon=epsilon,
+            delta=delta,
+            box=box,
+            density=density,
+            weight_bound=weight_bound,
+            max_depth=max_depth,
+            generator=child(seed, "construct narrow"),
+            on_step=bar,
+        )
+    save_construction(built, out)
+    sizes = built.numbers
+    console.print(
+        f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "
+        f"parameters; now: width {sizes['width']}, {sizes['depth']:,} layers, {sizes['parameters']:,} parameters of up "
+        f"to {sizes['weight bits']:,} bits",
+        soft_wrap=True,
+    )
+    note((*loaded.warnings, *built.warnings))
+    say(built.certificate)
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)

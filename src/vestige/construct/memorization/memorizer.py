@@ -1,0 +1,211 @@
+"""A network that gives every point its label, with about sqrt(n) weights: no training, and exact to the last bit.
+
+Vardi, Yehudai, Shamir, arXiv 2110.03187, Theorem 3.1: width 12 and about sqrt(n) weights of about sqrt(n) bits. Points
+become integer keys on a line; keys and labels of a group of points are packed into two code words, which are weights;
+the network finds the group of x and reads the words bit by bit.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import nn
+
+from vestige.construct.exact.layers import Layer, layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.exact.points import distinct, integer_points, rows_of
+from vestige.construct.memorization.claims import check_projection, size_claims
+from vestige.construct.memorization.extraction import Group, memorizer_layers
+from vestige.construct.memorization.keys import Keys, keys_of
+from vestige.construct.memorization.layout import Layout, choose_layout
+from vestige.construct.memorization.lower_bound import memorization_lower_bound
+from vestige.construct.memorization.targets import Codes, codes_of, targets_of
+from vestige.construct.memorization.wide import wide_layers
+from vestige.construct.result import Construction, Interpolation, OnStep
+from vestige.core.cite import paper
+from vestige.core.claims import Certificate, Claim
+from vestige.core.outcome import Outcome
+
+PAPER = "2110.03187"
+FLOAT64_CODE_BITS = 51
+
+
+class Strategy(StrEnum):
+    """What a memoriser is short in."""
+
+    SQRT = "sqrt"
+    DEPTH = "depth"
+    BITS = "bits"
+    WIDE = "wide"
+
+
+@dataclass(frozen=True, eq=False)
+class Memorization(Construction):
+    """A construction whose first layer gives every point a key.
+
+    Args:
+        keys: of the distinct points, in rising order.
+        layout: how the code words are cut up; None for the wide one.
+    """
+
+    specification: Interpolation
+    keys: np.ndarray
+    layout: Layout | None
+
+    def to_torch(self, dtype: torch.dtype = torch.float64, *, at: Any = None, exact: bool = True) -> nn.Sequential:
+        """Dense layers that give every point its label although the projection may round.
+
+        The projection has to be right to 1/4 only. Behind it nothing rounds within 3/4 of a key, where all thresholds
+        are saturated: this is checked at both ends and at the key.
+
+        Args:
+            dtype: of the parameters; points are rounded to it as well.
+            at: points at which no operation at all may round; None for the above, at the memorised points.
+            exact: False skips the check.
+
+        Raises:
+            ValueError: the code words need more bits than the dtype has, or the projection may be off by more than 1/4.
+        """
+        if not exact or at is not None or self.layout is None:
+            return super().to_torch(dtype, at=at, exact=exact)
+        ends = np.concatenate([4 * self.keys + quarter for quarter in (-3, 0, 3)]).astype(np.float64) / 4
+        audit = ExactNetwork(self.network.layers[1:]).audit(ends[:, None])
+        audit.check(dtype)
+        check_projection(self.network.layers[0], self.specification.points, int(self.keys[-1]), dtype)
+        return self.network.to_torch(dtype, exact=False)
+
+
+def memorize(
+    x: Shaped[torch.Tensor, " n *feature"] | Shaped[np.ndarray, " n *feature"],
+    y: Shaped[torch.Tensor, " *targets"] | Shaped[np.ndarray, " *targets"],
+    *,
+    strategy: Strategy | str = Strategy.SQRT,
+    depth: int | None = None,
+    bits: int | None = None,
+    label_bits: int | None = None,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Memorization:
+    """Write down a ReLU network f with f(x_i) = y_i for all i, and check it at every point in exact arithmetic.
+
+    Points become keys on a line (one layer), the key selects a group of points (one layer a group), and the keys and
+    labels of the group are read off two weights (one layer a bit). Far from every point f is 0, or the least target
+    where that is negative or the targets are rounded; "wide" gives a neighbour's label there.
+
+    Args:
+        x: points, taken exactly; equal ones are merged where their targets agree.
+        y: one integer or real number a point. Real ones that are no integers are rounded to `label_bits` bits; the
+            result says by how much.
+        strategy: "sqrt", the fewest weights: about sqrt(n), of about sqrt(n) bits; "depth", at most `depth` affine
+            layers, in lanes side by side; "bits", code words of at most `bits` bits, for floats: 51 bits for float64
+            and 22 for float32 are safe; "wide", one hidden layer behind the projection, about 2 n neurons.
+        depth: of "depth".
+        bits: of "bits", by default 51; may be given with "depth" too.
+        label_bits: bits of rounded targets; None for integers as they are and 16 for others.
+        generator: draws directions to project on; its seed is read only.
+        on_step: told while the network is checked at all points.
+
+    Returns:
+        The network, its certificate, and in `numbers`: points, groups, slots, lanes, key_bits, code_bits, label_bits,
+        largest_error of rounded targets, nonzeros, weight_bits, and the least_weight_bits that counting leaves to any
+        network with as many non-zeros.
+
+    Raises:
+        ValueError: no points, values that are not finite, targets that do not fit the points, equal points with
+            different targets, a depth or bits too small (with the least that works), options of another strategy.
+
+    Source:
+        arXiv 2110.03187, Theorem 3.1 and sections 5 and 6.
+
+    Example:
+        >>> made = memorize(np.array([[0.1], [0.7], [0.8]]), np.array([3, 1, 2]))
+        >>> [int(value) for value in made.network([[0.1], [0.7], [0.8], [99.0]])[:, 0]]
+        [3, 1, 2, 0]
+        >>> made.certificate.holds
+        True
+    """
+    strategy = _checked(strategy, depth, bits)
+    points = rows_of(x)
+    targets = targets_of(y, len(points))
+    integers, exponent = integer_points(points)
+    kept = distinct(integers, targets)
+    codes = codes_of(targets, label_bits)
+    keys = keys_of(integers[kept], exponent, generator)
+    order = np.argsort(keys.values, kind="stable")
+    pairs = list(zip(keys.values[order].tolist(), codes.values[kept][order].tolist(), strict=True))
+    layout = None
+    if strategy is Strategy.WIDE:
+        layers = wide_layers(pairs, step=codes.step, offset=codes.offset)
+    else:
+        layout = choose_layout(len(pairs), keys.bits, codes.bits, depth=depth, bits=_code_limit(strategy, bits))
+        layers = memorizer_layers(_lanes(pairs, layout), layout, step=codes.step, offset=codes.offset)
+    network = ExactNetwork((_projection(keys), *layers))
+    specification = Interpolation(points, targets[:, None], f"arXiv {PAPER}, Theorem 3.1", codes.tolerance)
+    claims = (
+        *specification.check(network, on_step=on_step),
+        *size_claims(network, len(pairs), layout, codes.output_bits),
+    )
+    return Memorization(
+        network,
+        specification,
+        Certificate(claims),
+        Outcome.CONVERGED if all(claim.holds for claim in claims) else Outcome.STAGNATED,
+        _warnings(len(points) - len(kept), codes, claims),
+        (paper(PAPER),),
+        _numbers(layout, keys, codes, len(pairs), claims) | _counted(network, len(pairs)),
+        keys=keys.values[order],
+        layout=layout,
+    )
+
+
+def _checked(strategy: Strategy | str, depth: int | None, bits: int | None) -> Strategy:
+    if strategy not in list(Strategy):
+        raise ValueError(f"strategy={strategy!r} given; allowed are {', '.join(Strategy)}.")
+    strategy = Strategy(strategy)
+    if (depth is None) == (strategy is Strategy.DEPTH):
+        raise ValueError(
+            f"strategy={strategy.value!r} with depth={depth} given; depth, a number of layers, belongs to "
+            "strategy='depth' and is needed there."
+        )
+    if bits is not None and strategy not in (Strategy.BITS, Strategy.DEPTH):
+        raise ValueError(f"strategy={strategy.value!r} with bits={bits} given; bits go with 'bits' or 'depth'.")
+    return strategy
+
+
+def _code_limit(strategy: Strategy, bits: int | None) -> int | None:
+    return FLOAT64_CODE_BITS if strategy is Strategy.BITS and bits is None else bits
+
+
+def _projection(keys: Keys) -> Layer:
+    return layer(len(keys.weights), [(dict(enumerate(keys.weights)), keys.bias)])
+
+
+def _lanes(pairs: list[tuple[int, int]], layout: Layout) -> list[list[Group]]:
+    groups = [pairs[start : start + layout.slots] for start in range(0, len(pairs), layout.slots)]
+    return [groups[start : start + layout.groups] for start in range(0, len(groups), layout.groups)]
+
+
+def _warnings(merged: int, codes: Codes, claims: tuple[Claim, ...]) -> tuple[str, ...]:
+    notes = []
+    if merged:
+        notes.append(f"{merged} points occur more than once, with one target each: they were merged.")
+    if codes.tolerance:
+        notes.append(f"targets were rounded to {codes.bits} bits: the largest error is {claims[1].measured:.3g}.")
+    return tuple(notes)
+
+
+def _numbers(
+    layout: Layout | None, keys: Keys, codes: Codes, points: int, claims: tuple[Claim, ...]
+) -> dict[str, float | int]:
+    sizes = {"points": points, "key_bits": keys.bits, "label_bits": codes.bits, "largest_error": claims[1].measured}
+    if layout is not None:
+        sizes |= {"lanes": layout.lanes, "groups": layout.groups, "slots": layout.slots, "code_bits": layout.code_bits}
+    return sizes
+
+
+def _counted(network: ExactNetwork, points: int) -> dict[str, float | int]:
+    demanded = memorization_lower_bound(points, weights=network.nonzeros, inputs=network.inputs)
+    return {"nonzeros": network.nonzeros, "weight_bits": network.weight_bits, "least_weight_bits": demanded}

@@ -1,0 +1,152 @@
+"""What a narrow network must do: agree with its target, at stored inputs exactly checked, and wherever it is safe."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vestige.construct.exact.layers import layer
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.exact.rounding import above
+from vestige.construct.result import OnStep
+from vestige.core.claims import Claim
+from vestige.core.relu_chain import ReluChain
+
+
+@dataclass(frozen=True)
+class SafeRegion:
+    """Inputs whose bits a network reads rightly: |x_j| <= box, and x_j 2**bits not closer than `ramp` below an integer.
+
+    Args:
+        box: largest coordinate.
+        bits: behind the point that are read.
+        ramp: a power of two below 1.
+    """
+
+    box: float
+    bits: int
+    ramp: Fraction
+
+    def holds(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """One answer an input, without rounding: below an integer the distance to it is exact in floats."""
+        scaled = np.ldexp(x, self.bits)
+        below = np.ceil(scaled) - scaled
+        return ((abs(x) <= self.box) & ((below == 0) | (below >= float(self.ramp)))).all(1)
+
+    def unsafe_probability(self, inputs: int, density: float | None) -> Fraction:
+        """Upper bound for inputs in the box whose density is nowhere larger: one strip a step and coordinate.
+
+        None stands for the uniform distribution.
+        """
+        side = 2 * Fraction(self.box)
+        uniform = inputs * self.ramp * (1 + Fraction(1, 1 << self.bits) / side)
+        return uniform if density is None else uniform * Fraction(density) * side**inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """The network's outputs are the target's, up to a tolerance times a size.
+
+    Args:
+        target: the network to agree with, exactly as its weights are stored.
+        points: (n, inputs) float64, safe.
+        sizes: n positive floats; an error counts in units of them. Ones for an absolute tolerance.
+        tolerance: largest error allowed; 0 for equality to the last bit.
+        values: (n, outputs) Fractions that the network must give exactly, computed without it; None if not known.
+        source: the theorem that promises it.
+        box: where else it is promised, as in `SafeRegion`; None for everywhere.
+        bits: likewise.
+        ramp: likewise.
+        density: inputs elsewhere have at most probability delta under any distribution on the box that is nowhere
+            denser; None for the uniform one.
+        delta: likewise.
+    """
+
+    target: ExactNetwork
+    points: Float[np.ndarray, "n inputs"]
+    sizes: Float[np.ndarray, " n"]
+    tolerance: Fraction
+    values: Shaped[np.ndarray, "n outputs"] | None
+    source: str
+    box: float | None = None
+    bits: int | None = None
+    ramp: Fraction | None = None
+    density: float | None = None
+    delta: float | None = None
+    kind: ClassVar[str] = "narrow"
+
+    @property
+    def region(self) -> SafeRegion | None:
+        """Where the promise holds; None for everywhere."""
+        if self.box is None or self.bits is None or self.ramp is None:
+            return None
+        return SafeRegion(self.box, self.bits, self.ramp)
+
+    def is_safe(self, x: Float[Tensor, "n ..."] | Float[np.ndarray, "n ..."]) -> Bool[Tensor, " n"]:
+        """Which inputs the promise covers; at others the output may be anything.
+
+        Raises:
+            ValueError: inputs of another size than the network's.
+        """
+        flat = flat_points(x, self.target.inputs)
+        finite = np.isfinite(flat).all(1)
+        return torch.from_numpy(finite if self.region is None else finite & self.region.holds(flat))
+
+    def check(self, network: ExactNetwork, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
+        """At how many stored inputs the network is off, the largest error, and which outputs are not as computed."""
+        found = network(self.points, on_step=on_step)
+        errors = self.errors(found)
+        worst = max(errors)
+        claims = (
+            Claim("inputs where it is off", 0, sum(not error <= self.tolerance for error in errors), self.source),
+            Claim("largest error", float(self.tolerance), upwards(worst), self.source),
+        )
+        if self.values is None:
+            return claims
+        other = sum(bool(v != w) for v, w in zip(found.ravel(), self.values.ravel(), strict=True))
+        return (*claims, Claim("outputs that differ from plain integer arithmetic", 0, other, self.source))
+
+    def errors(self, found: Shaped[np.ndarray, "n outputs"]) -> list[Fraction]:
+        """Largest |output - target| over the size, at each stored input."""
+        rows = zip(found, self.target(self.points), self.sizes, strict=True)
+        return [max(abs(a - b) for a, b in zip(f, w, strict=True)) / Fraction(float(s)) for f, w, s in rows]
+
+
+def upwards(value: Fraction) -> float | int:
+    """As a float that is not smaller: what is not equal never looks it.
+
+    >>> upwards(Fraction(1, 3)) > Fraction(1, 3), upwards(Fraction(2))
+    (True, 2)
+    """
+    return int(value) if value.denominator == 1 else above(value)
+
+
+def flat_points(x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."], inputs: int) -> NDArray[np.float64]:
+    """(n, inputs) in float64, which holds every narrower float.
+
+    Raises:
+        ValueError: another number of coordinates.
+    """
+    array = x.detach().cpu().double().numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float64)
+    if array.ndim < 2 or not len(array) or array[0].size != inputs:
+        raise ValueError(
+            f"inputs of shape {list(array.shape)} given; the network reads (n, {inputs}) with n at least 1. One input "
+            "is a row: x[None]."
+        )
+    return array.reshape(len(array), -1)
+
+
+def exact_chain(chain: ReluChain) -> ExactNetwork:
+    """The chain with the numbers that it stores."""
+    pairs = zip(chain.weights, chain.biases, strict=True)
+    return ExactNetwork(
+        tuple(
+            layer(w.shape[1], [(dict(enumerate(row)), v) for row, v in zip(w.tolist(), b.tolist(), strict=True)])
+            for w, b in pairs
+        )
+    )

@@ -1,0 +1,109 @@
+"""Any ReLU network as a narrow deep one: equal everywhere, or near it at far less depth (arXiv 2202.03841)."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vestige.construct.narrowing.agreement import flat_points
+from vestige.construct.narrowing.equal import narrow_equal
+from vestige.construct.narrowing.equal_layers import BaseCase
+from vestige.construct.narrowing.near import narrow_near
+from vestige.construct.narrowing.near_layers import NarrowWidth
+from vestige.construct.narrowing.promise import read_promise
+from vestige.construct.result import Construction, OnStep
+from vestige.core.relu_chain import read_relu_chain
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def narrow(
+    model: nn.Module,
+    x: Float[Tensor, "n ..."] | None = None,
+    *,
+    exact: bool = True,
+    width: BaseCase | NarrowWidth | str | None = None,
+    epsilon: float | int | None = None,
+    delta: float | int | None = None,
+    box: float | int | None = None,
+    density: float | int | None = None,
+    weight_bound: int | None = None,
+    max_depth: int = 20_000,
+    generator: torch.Generator | None = None,
+    on_step: OnStep | None = None,
+) -> Construction:
+    """Rewrite a chain of linear layers and ReLUs, of d inputs, L layers and hidden width n >= d, as a narrow one.
+
+    exact=True gives the same function on all of R^d, of width 2 (d + L - 1) and depth 1 + n (1 + n (... (1 + n))), less
+    than (2n)^(L-1) + 2. exact=False gives one within epsilon, except on inputs of probability delta, of width
+    max(5d, 10) or max(d + 2, 10) and a depth that grows with n^2 L log(1 / epsilon) in place of n^(L-1).
+
+    Args:
+        model: nn.Sequential of nn.Linear and nn.ReLU; left as it is.
+        x: inputs at which the result is checked: all safe ones exactly; with exact=True all in float64 and 64 exactly.
+            Default: drawn at four sizes, or uniformly from the box.
+        exact: equal everywhere, or near.
+        width: "2d+2" (default) or "2d+3" if exact: the second is one wider and divides nowhere, so that its weights are
+            the model's and not one is rounded. Else "5d" (default) or "d+2".
+        epsilon: largest error on safe inputs, > 0; default 0.01. Only for exact=False, as are the next four.
+        delta: probability of inputs that are not safe, in (0, 1); default 0.01.
+        box: inputs have coordinates in [-box, box]; default: the largest in x.
+        density: the inputs' density is nowhere larger; default: that of the uniform distribution on the box.
+        weight_bound: no weight exceeds it, a power of two from 2 on; the outputs stay the same, bit for bit.
+        max_depth: refuse a network with more layers of weights.
+        generator: of the inputs that are drawn.
+        on_step: told while the result is checked.
+
+    Returns:
+        The network in exact arithmetic. `specification.is_safe(x)` says which inputs are safe, and
+        `to_torch(exact=False)` gives a module; in float64 that is accurate for exact=True only. Among the `numbers` are
+        its sizes; c0, c and the errors for exact=False.
+
+    Raises:
+        ValueError: a model that is no such chain, d > n, an option that does not belong or is out of range, inputs
+            outside the box, or a network deeper than max_depth; each names what would work.
+
+    >>> from vestige.nets.mlp import mlp
+    >>> built = narrow(mlp([2, 5, 1]))
+    >>> built.network.width, built.network.depth, built.certificate.holds
+    (6, 6, True)
+    """
+    chain = read_relu_chain(model)
+    if chain.inputs > max(chain.hidden):
+        raise ValueError(
+            f"the network has {chain.inputs} inputs and hidden width {max(chain.hidden)}; inputs up to the width are "
+            f"allowed, since it is narrow already. A hidden width of {chain.inputs} would work."
+        )
+    points = None if x is None else _checked(x, chain.inputs)
+    given = {"epsilon": epsilon, "delta": delta, "box": box, "density": density, "weight_bound": weight_bound}
+    if exact:
+        named = ", ".join(name for name, value in given.items() if value is not None)
+        if named:
+            raise ValueError(f"{named} given with exact=True, which needs none of it; did you mean exact=False?")
+        return narrow_equal(chain, points, _choice(BaseCase.ROTATING, width), max_depth, generator, on_step)
+    wanted = read_promise(chain.inputs, points, **given)
+    return narrow_near(chain, points, wanted, _choice(NarrowWidth.SIDE_BY_SIDE, width), max_depth, generator, on_step)
+
+
+def _choice(default: Choice, width: StrEnum | str | None) -> Choice:
+    kind = type(default)
+    if width is None:
+        return default
+    if width not in set(kind):
+        raise ValueError(
+            f"width={str(width)!r} given; allowed are {' and '.join(repr(str(w)) for w in kind)} with "
+            f"exact={kind is BaseCase}."
+        )
+    return kind(width)
+
+
+def _checked(x: Tensor, inputs: int) -> NDArray[np.float64]:
+    points = flat_points(x, inputs)
+    bad = int((~np.isfinite(points)).sum())
+    if bad:
+        raise ValueError(f"x holds {bad} NaN or infinite coordinates; look for missing values in the data.")
+    return points

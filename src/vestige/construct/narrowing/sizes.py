@@ -1,0 +1,50 @@
+"""What both kinds of narrow networks report: their sizes beside the target's, and their certificate."""
+
+from collections.abc import Mapping, Sequence
+
+from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.narrowing.agreement import Agreement
+from vestige.construct.result import Construction
+from vestige.core.cite import paper
+from vestige.core.claims import Certificate, Claim
+from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import ReluChain
+
+
+def narrowed(
+    chain: ReluChain,
+    network: ExactNetwork,
+    specification: Agreement,
+    claims: Sequence[Claim],
+    warnings: Sequence[str],
+    numbers: Mapping[str, float | int],
+) -> Construction:
+    """The construction, with a warning where the target was as narrow."""
+    widest, parameters = max(chain.hidden), sum(w.size + len(w) for w in chain.weights)
+    notes = list(warnings)
+    if network.width >= widest:
+        notes.append(f"The result is {network.width} wide and the given network {widest}: it was as narrow already.")
+    sizes = {
+        "depth": network.depth,
+        "width": network.width,
+        "parameters": network.parameters,
+        "nonzeros": network.nonzeros,
+        "weight bits": network.weight_bits,
+        "target depth": chain.depth,
+        "target width": widest,
+        "target parameters": parameters,
+    }
+    certificate = Certificate(tuple(claims))
+    outcome = Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED
+    return Construction(
+        network, specification, certificate, outcome, tuple(notes), (paper("2202.03841"),), {**sizes, **numbers}
+    )
+
+
+def refuse_depth(depth: int, max_depth: int, repair: str) -> None:
+    """Refuse a network that is deeper than allowed, before it is built."""
+    if depth > max_depth:
+        raise ValueError(
+            f"the narrow network would have {depth:,} layers of weights, max_depth={max_depth:,} are allowed. {repair} "
+            f"would need less, max_depth={depth:,} would allow it."
+        )

@@ -1,0 +1,1 @@
+"""Training embeddings from a head on a frozen backbone."""

@@ -1,0 +1,247 @@
+"""Training embeddings from a head on a frozen backbone, and what they are embeddings of (arXiv 2407.15845).
+
+A head trained on e_i = F(s_i) is a small network of its own: theta = sum_i l_i . grad f(theta; e_i) is solved for
+the e_i, in the space of embeddings, whatever the backbone F and however large the images or texts s_i. Many
+independent runs are pooled, and their candidates are grouped without the training set. What an embedding stands for is
+then looked up in a gallery (`embeddings.retrieval`) or drawn by inverting the backbone
+(`embeddings.inversion`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vestige.core.cite import paper
+from vestige.core.margins import Loss
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.core.space import InputSpace
+from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.weights.assemble import CUT
+from vestige.reconstruct.weights.clusters import cluster_candidates, is_collapse
+from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
+
+SAME = 0.95  # cosine from which a candidate counts as a verified embedding again
+SOURCE = (paper("2407.15845"), paper("2307.01827"))
+LINEAR = (
+    "A linear head holds one weighted sum of embeddings for each class: what is shown is the direction of a training "
+    "embedding, minus the mean, only where its class had a single sample, and nothing in the head tells which ones had."
+)
+MEANS = (
+    "The first layer tells no more embeddings apart than there are classes: what is shown are class means, not single "
+    "samples, and none counts as verified."
+)
+
+
+def reconstruct_from_embeddings(
+    head: nn.Module,
+    *,
+    embedding_dim: int | None = None,
+    runs: int = 1,
+    n_candidates: int | None = None,
+    loss: Loss | str = Loss.CROSS_ENTROPY,
+    weight_decay: float | int | None = None,
+    space: InputSpace | None = None,
+    reference_params: Mapping[str, Tensor] | None = None,
+    restarts: int | None = None,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Reconstruction:
+    """Solve theta = sum_i l_i . grad_theta f(theta; e_i) for the embeddings e_i of a head f.
+
+    Heads with hidden layers are attacked by `reconstruct_from_weights`, `runs` times from independent starts; all
+    candidates are grouped together, and a group's confidence counts the restarts of all runs.
+
+    A linear head f(e) = W e + b holds C sums, W_k = sum_i l_ik e_i, that add up to zero for cross-entropy. With one
+    sample a class and wrong classes equally likely, l_ik = c (1[i = k] - 1/C), so that W_k = c (e_k - mean of all e):
+    the directions of the centred embeddings. With more samples a class they are weighted class means, and with one
+    output there is a single sum.
+
+    Args:
+        head: a trained network on embeddings; evaluation mode is used, and it is left untouched.
+        embedding_dim: what the backbone returns, to be checked against the head; None asks the head alone.
+        runs: independent attacks that are pooled.
+        n_candidates: of a restart, as in `reconstruct_from_weights`.
+        loss: as there.
+        weight_decay: as there.
+        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardised);
+            `space.to_data(samples)` are embeddings of the backbone. Its range is a prior where it is finite.
+        reference_params: parameters before training, as there.
+        restarts: of one run, as there.
+        steps: as there.
+        generator: source of the starts.
+        on_step: called with a Step at every step of every run.
+
+    Returns:
+        Embeddings in the head's input space, likeliest first, with all candidates behind them.
+
+    Raises:
+        ValueError: a head whose input is not the backbone's output, a linear head with one output, fewer than one
+            run, and what `reconstruct_from_weights` refuses.
+    """
+    width = head_width(head)
+    if embedding_dim is not None and embedding_dim != width:
+        raise ValueError(
+            f"the head takes inputs of {width} numbers and the backbone returns {embedding_dim}; they must agree. Is "
+            "it the backbone (and the layer of it) that the head was trained on?"
+        )
+    if runs < 1:
+        raise ValueError(f"runs={runs} given; at least 1 is needed.")
+    linear = _only_linear(head)
+    if linear is not None:
+        return _linear(linear)
+    found = [
+        reconstruct_from_weights(
+            head,
+            (width,),
+            n_candidates=n_candidates,
+            loss=loss,
+            weight_decay=weight_decay,
+            space=space,
+            reference_params=reference_params,
+            restarts=restarts,
+            steps=steps,
+            generator=spawn(generator, "embeddings", str(run)),
+            on_step=on_step,
+        )
+        for run in range(runs)
+    ]
+    pooled = pool_runs(found) if runs > 1 else found[0]
+    return replace(_honest(pooled), source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
+
+
+def head_width(head: nn.Module) -> int:
+    """How many numbers a head takes: the inputs of its first linear layer.
+
+    Raises:
+        ValueError: a head that does not begin with a linear layer.
+    """
+    first = next((m for m in head.modules() if not list(m.children()) and list(m.parameters())), None)
+    if not isinstance(first, nn.Linear):
+        kind = "no layer with parameters" if first is None else type(first).__name__
+        raise ValueError(
+            f"the head begins with {kind}; a head on embeddings begins with a linear layer. Is this the whole network? "
+            "Give the layers after the backbone."
+        )
+    return first.in_features
+
+
+def pool_runs(found: Sequence[Reconstruction]) -> Reconstruction:
+    """Independent attacks on one network as a single reconstruction: verified samples once, all candidates grouped.
+
+    Args:
+        found: reconstructions of the same network; restarts are numbered through.
+    """
+    first, shape = found[0], found[0].samples.shape[1:]
+    sure, sure_l, sure_confidence = _distinct_verified(found)
+    offset, restart = 0, []
+    for run in found:
+        restart.append(run.restart + offset)
+        offset += len(run.residual)
+    x = torch.cat([run.candidates.flatten(1) for run in found])
+    multipliers, restart = torch.cat([run.candidate_cotangents for run in found]), torch.cat(restart)
+    repeats = F.normalize(x, dim=1) @ F.normalize(sure, dim=1).T
+    taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    cluster = torch.full((len(x),), -1, device=x.device)
+    if len(sure):
+        cluster[taken] = repeats[taken].argmax(1)
+    seen = [restart[taken & (cluster == k)] for k in range(len(sure))]
+    free = (~taken).nonzero().flatten()
+    offered = len(sure) + len(free) if not first.identifiable else 2 * first.identifiable
+    groups = cluster_candidates(x[free], restart[free], multipliers[free].double().norm(dim=1), cut=CUT)
+    keep = max(0, min(len(groups), offered - len(sure)))
+    for k, members in enumerate(groups.members[:keep]):
+        cluster[free[members]] = len(sure) + k
+    means = [multipliers[free[m]].mean(0) for m in groups.members[:keep]]
+    cotangents = torch.cat([sure_l, torch.stack(means)]) if means else sure_l
+    near = [1 - repeats[taken & (cluster == k), k].mean() if len(s) else x.new_zeros(()) for k, s in enumerate(seen)]
+    support = torch.tensor([max(1, len(s.unique())) for s in seen], dtype=torch.long, device=x.device)
+    samples = torch.cat([sure, groups.representative[:keep]])
+    return replace(
+        first,
+        samples=samples.reshape(-1, *shape),
+        confidence=torch.cat([sure_confidence, groups.confidence[:keep].to(sure_confidence)]),
+        support=torch.cat([support, groups.support[:keep]]),
+        spread=torch.cat([torch.stack(near).to(x) if near else x.new_zeros(0), groups.spread[:keep].to(x)]),
+        cotangents=cotangents,
+        label=(cotangents[:, 0] > 0).long() if cotangents.shape[1] == 1 else cotangents.argmax(1),
+        verified=torch.arange(len(samples), device=x.device) < len(sure),
+        candidates=x.reshape(-1, *shape),
+        candidate_cotangents=multipliers,
+        restart=restart,
+        cluster=cluster,
+        residual=torch.cat([run.residual for run in found]),
+        residual_per_layer=min(found, key=lambda run: float(run.residual.min())).residual_per_layer,
+        history=tuple(step for run in found for step in run.history),
+        collapse=is_collapse(x, max(2, multipliers.shape[1])),
+        gradient_evaluations=sum(run.gradient_evaluations for run in found),
+        outcome=Outcome.NOT_FINITE if any(r.outcome is Outcome.NOT_FINITE for r in found) else first.outcome,
+        warnings=tuple(dict.fromkeys(text for run in found for text in run.warnings)),
+    )
+
+
+def _honest(found: Reconstruction) -> Reconstruction:
+    """Where no more can be told apart than classes, columns that verify are those of class means."""
+    if not 0 < found.identifiable <= max(2, found.cotangents.shape[1]):
+        return found
+    none = torch.zeros_like(found.verified)
+    return replace(
+        found, verified=none, confidence=torch.zeros_like(found.confidence), warnings=(*found.warnings, MEANS)
+    )
+
+
+def _distinct_verified(found: Sequence[Reconstruction]) -> tuple[Tensor, Tensor, Tensor]:
+    x = torch.cat([run.samples[run.verified].flatten(1) for run in found])
+    cotangents = torch.cat([run.cotangents[run.verified] for run in found])
+    confidence = torch.cat([run.confidence[run.verified] for run in found])
+    kept: list[int] = []
+    unit = F.normalize(x, dim=1)
+    for k in confidence.argsort(descending=True, stable=True).tolist():
+        if not kept or float((unit[kept] @ unit[k]).max()) < SAME:
+            kept.append(k)
+    return x[kept], cotangents[kept], confidence[kept]
+
+
+def _only_linear(head: nn.Module) -> nn.Linear | None:
+    layers = [m for m in head.modules() if not list(m.children()) and not isinstance(m, (nn.Flatten, nn.Identity))]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
+
+
+def _linear(layer: nn.Linear) -> Reconstruction:
+    weight = layer.weight.detach()
+    if len(weight) == 1:
+        raise ValueError(
+            "a linear head with one output given; its weights are one sum over all training embeddings, from which no "
+            "single one can be told. Heads with several classes, or with a hidden layer, hold more."
+        )
+    count = len(weight)
+    samples = weight - weight.mean(0)
+    cotangents = torch.eye(count).to(weight) - 1 / count
+    zeros, counting = weight.new_zeros(count), torch.arange(count, device=weight.device)
+    return Reconstruction(
+        samples=samples,
+        confidence=zeros,
+        support=torch.ones_like(counting),
+        spread=zeros,
+        cotangents=cotangents,
+        label=counting,
+        verified=torch.zeros_like(counting, dtype=torch.bool),
+        candidates=samples,
+        candidate_cotangents=cotangents,
+        restart=torch.zeros_like(counting),
+        cluster=counting,
+        residual=weight.new_zeros(1),
+        residual_per_layer={"layer 1": 0.0},
+        history=(),
+        singular_values=torch.linalg.svdvals(weight.double()),
+        identifiable=count - 1,
+        collapse=True,
+        gradient_evaluations=0,
+        outcome=Outcome.CONVERGED,
+        warnings=(LINEAR,),
+        source=SOURCE,
+    )

@@ -1,0 +1,166 @@
+"""From an embedding back to an image: the picture whose embedding points the same way (arXiv 2407.15845, stage 2).
+
+The image is sought in [0, 1] by gradient descent through the frozen backbone on the cosine between its embedding and
+the target, plus total variation, as one of `embeddings.image_parametrization` draws it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from vestige.core.cite import Paper, paper
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
+from vestige.reconstruct.image_prior import is_photograph
+
+SOURCE = (paper("2407.15845"),)
+ENOUGH = 0.995  # cosine at which every image is done
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """Images for embeddings.
+
+    Attributes:
+        images: in [0, 1], the best seen of each.
+        similarity: cosine between the embedding of each image and its target.
+        history: thinned progress; the value is 1 - mean similarity.
+        evaluations: forward and backward passes through the backbone, over single images.
+        outcome: converged where every similarity reached 0.995.
+        warnings: what the reader should know.
+        source: the paper.
+    """
+
+    images: Float[Tensor, "m c h w"]
+    similarity: Float[Tensor, " m"]
+    history: tuple[Step, ...]
+    evaluations: int
+    outcome: Outcome
+    warnings: tuple[str, ...]
+    source: tuple[Paper, ...] = SOURCE
+
+
+def invert_embedding(
+    backbone: Callable[[Tensor], Tensor],
+    target: Float[Tensor, "m d"],
+    image_shape: tuple[int, ...],
+    *,
+    prior: Prior | str | None = None,
+    steps: int = 400,
+    total_variation: float | None = None,
+    centre: Float[Tensor, " d"] | None = None,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Inversion:
+    """Minimise 1 - cos(F(x) - centre, target - centre) + total_variation * TV(x) + penalty over images x in [0, 1].
+
+    TV is the mean absolute difference of neighbouring pixels. Many images share an embedding, and most of them look
+    like nothing: an inversion shows what the embedding keeps, in pixels that may be nobody's. Without smoothness, or
+    with free pixels, the result is noise that the backbone takes for the target.
+
+    Args:
+        backbone: differentiable, from images in [0, 1] to (n, d); frozen by the caller.
+        target: embeddings of the backbone, one for each image wanted.
+        image_shape: (channels, height, width).
+        prior: "deep" (an untrained convolutional network draws the image), "spectrum" (cosine coefficients as large as
+            those of photographs, penalised by their mean square) or "pixels"; None takes "spectrum" for three channels
+            of 16 pixels a side or more, else "deep".
+        steps: of Adam.
+        total_variation: weight of smoothness, >= 0; None takes 1, and 0 for "spectrum", which is smooth by itself.
+        centre: mean embedding of unrelated inputs, if known; what all images share then counts for nothing.
+        generator: source of the starts.
+        on_step: called at every step; the value is 1 - mean similarity.
+
+    Returns:
+        The best image seen for each target.
+
+    Raises:
+        ValueError: targets that the backbone's width does not match, a backbone that is not differentiable, an image
+            shape other than (c, h, w), or options out of range.
+    """
+    prior = _checked(target, image_shape, prior, steps, total_variation)
+    source = spawn(generator, "invert")
+    drawing = DRAWN_BY[prior](len(target), image_shape[0], image_shape[1:], source).to(target)
+    smooth = drawing.smooth if total_variation is None else total_variation
+    look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if centre is None else centre.to(target))
+    parameters = list(drawing.parameters())
+    optimiser = torch.optim.Adam(parameters, lr=drawing.rate)
+    images, best = drawing().detach(), target.new_full((len(target),), -math.inf)
+    history, outcome, index = [], Outcome.BUDGET_SPENT, 0
+    for index in range(1, steps + 1):
+        optimiser.param_groups[0]["lr"] = drawing.rate * (0.52 + 0.5 * math.cos(math.pi * index / steps))
+        x = drawing()
+        cosine = look(moved(x, drawing.shift, source))
+        if not bool(torch.isfinite(cosine).all()):
+            outcome = Outcome.NOT_FINITE
+            break
+        better = cosine.detach() > best
+        best, images = _keep(better, cosine.detach(), best), _keep(better, x.detach(), images)
+        step = Step(index, steps, float(1 - cosine.detach().mean()), "inverting")
+        if index % max(1, steps // 100) == 0:
+            history.append(step)
+        if on_step is not None:
+            on_step(step)
+        if bool((best >= ENOUGH).all()):
+            outcome = Outcome.CONVERGED
+            break
+        objective = (1 - cosine + smooth * variation(x) + drawing.penalty()).sum()
+        # gradients by hand: the backbone's own parameters must not collect any
+        for p, g in zip(parameters, torch.autograd.grad(objective, parameters), strict=True):
+            p.grad = g
+        optimiser.step()
+    if drawing.shift:
+        best = look(images).detach()
+    weak = int((best < 0.5).sum())
+    warnings = (f"{weak} of {len(target)} inversions reach less than half of their target.",) if weak else ()
+    return Inversion(images, best, tuple(history), index * len(target), outcome, warnings)
+
+
+def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What the backbone sees of images: the cosine with each target, both about the centre."""
+
+    backbone: Callable[[Tensor], Tensor]
+    target: Tensor
+    centre: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = _embedded(self.backbone, x, self.target.shape[1])
+        return F.cosine_similarity(found - self.centre, self.target - self.centre)
+
+
+def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+    found = backbone(x)
+    if not isinstance(found, Tensor) or found.shape != (len(x), width):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"the backbone returned {shape} for {len(x)} images, the targets have {width} numbers; they must agree. "
+            "Were the embeddings standardised? Undo that first: space.to_data(samples)."
+        )
+    if x.requires_grad and not found.requires_grad:
+        raise ValueError("the backbone's output has no gradient; does it detach, or run under torch.no_grad?")
+    return found
+
+
+def _checked(
+    target: Tensor, shape: tuple[int, ...], prior: str | None, steps: int, total_variation: float | None
+) -> Prior:
+    if target.ndim != 2 or not len(target) or not bool(torch.isfinite(target).all()):
+        raise ValueError(f"targets of shape {tuple(target.shape)} given; finite embeddings (m, d) are needed.")
+    if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 8:
+        raise ValueError(f"image_shape={shape} given; (channels, height, width) is needed, 8 pixels a side at least.")
+    if prior is not None and prior not in set(Prior):
+        raise ValueError(f"prior={prior!r} given; allowed are {', '.join(Prior)}.")
+    if steps < 1 or not (total_variation is None or total_variation >= 0):
+        raise ValueError(f"steps={steps}, total_variation={total_variation} given; steps >= 1 and a weight >= 0.")
+    return Prior(prior or (Prior.SPECTRUM if is_photograph(shape) else Prior.DEEP))

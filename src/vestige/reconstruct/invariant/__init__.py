@@ -1,0 +1,1 @@
+"""Training data of networks that a group leaves alone."""

@@ -1,0 +1,14 @@
+from .black_box import Scores as Scores
+from .functions import Exponential as Exponential
+from .functions import Gaussian as Gaussian
+from .functions import Laplace as Laplace
+from .functions import Polynomial as Polynomial
+from .functions import RandomFeatureKernel as RandomFeatureKernel
+from .functions import ReLUTangent as ReLUTangent
+from .functions import parse_kernel as parse_kernel
+from .machine import KernelModel as KernelModel
+from .machine import load_kernel_model as load_kernel_model
+from .machine import save_kernel_model as save_kernel_model
+from .result import QueryReconstruction as QueryReconstruction
+from .scoring import QueryScore as QueryScore
+from .scoring import score_points as score_points

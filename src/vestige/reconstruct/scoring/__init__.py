@@ -1,0 +1,1 @@
+"""How near a reconstruction comes to the truth, and what chance reaches."""

@@ -1,0 +1,1 @@
+"""Training data from the weights of a network."""

@@ -1,0 +1,1 @@
+"""The published attack, as its authors run it."""

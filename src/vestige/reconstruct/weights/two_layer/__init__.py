@@ -1,0 +1,1 @@
+"""Two-layer ReLU networks: samples found and checked one at a time."""

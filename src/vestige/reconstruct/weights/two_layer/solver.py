@@ -1,0 +1,327 @@
+"""Two-layer ReLU networks: joint search and single-sample columns in turn, until no new sample is found.
+
+The joint search brings rough candidates; their columns are sharpened and verified one by one; what is verified is
+taken out of the equation (the residual is read orthogonally to it), which leaves a smaller problem of the same kind for
+the next round. At the end the samples follow from their columns by linear least squares: given all s_i, equation (1)
+of `two_layer.columns` is linear in the x_i.
+
+Where samples are many for the neurons, candidates take the longer way of `two_layer.many_samples`; and where the
+columns of most samples stay unknown, a sample follows from its own gates.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vestige.core.descent import Checkpoint, Within
+from vestige.core.outcome import Outcome, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.joint import Joint, gradient_sums, search
+from vestige.reconstruct.weights.two_layer.columns import (
+    EXACT,
+    Columns,
+    ColumnSpace,
+    accepted,
+    column_space,
+    distinct,
+    fit_columns,
+    join,
+)
+from vestige.reconstruct.weights.two_layer.many_samples import agreed, crowd_columns, crowded, moved_to_gates
+
+MAX_ROUNDS = 12
+CROWDED_ROUNDS = 2  # where a round takes ten minutes
+AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
+BLURRED = 0.05  # share of gates by which a candidate agrees better than a blurred sample; a good one loses .01 to it
+QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
+LAST_SHARPNESS = (20.0, 300.0)
+COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
+SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
+KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
+
+
+@dataclass(frozen=True)
+class Search:
+    """The settings that every joint search of a reconstruction shares.
+
+    Every second round goes without `labelled` and `metric`: they find most samples at once, and keep away from others.
+    Among many samples nothing is found without them.
+    """
+
+    sample_norm: float
+    layer_weights: list[float]
+    zero_sum: bool
+    labelled: bool
+    metric: Tensor | None
+    box: tuple[Tensor, Tensor] | None
+    steps: int
+    generator: torch.Generator
+    on_step: Callable[[Step], None] | None = None
+
+    def start_norm(self, chain: Chain) -> float:
+        """Where the range of inputs holds candidates together, a wide start finds more (digits: 19 of 20, not 15)."""
+        return self.sample_norm if self.box is None or crowded(chain) else 2 * self.sample_norm
+
+    def sharpness(self, chain: Chain) -> tuple[float, float]:
+        """Likewise gates may become sharper; of 500 photographs softer ones bring 110 above a cosine of .8, not 54."""
+        return (20.0, 100.0) if self.box is None or crowded(chain) else (50.0, 300.0)
+
+
+@dataclass
+class Rounds:
+    """Progress of the rounds: verified columns, and the joint searches that led to them."""
+
+    columns: Columns | None = None
+    joints: list[Joint] = field(default_factory=list)
+    quiet: int = 0
+
+    @property
+    def found(self) -> int:
+        return 0 if self.columns is None else len(self.columns)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State for a checkpoint."""
+        state = {"quiet": torch.tensor(self.quiet), "rounds": torch.tensor(len(self.joints))}
+        for k, joint in enumerate(self.joints):
+            state |= {f"{k}.z": joint.z, f"{k}.multipliers": joint.multipliers, f"{k}.residual": joint.residual}
+            state |= {
+                f"{k}.steps": torch.tensor(joint.steps),
+                f"{k}.finite": torch.tensor(joint.outcome != Outcome.NOT_FINITE),
+            }
+        if self.columns is not None:
+            state |= {name: getattr(self.columns, name) for name in ("s", "full", "zeros", "exact")}
+        return {name: tensor.contiguous() for name, tensor in state.items()}
+
+    @staticmethod
+    def restored(state: Mapping[str, Tensor]) -> "Rounds":
+        """Inverse of `tensors`."""
+        joints = [
+            Joint(
+                state[f"{k}.z"],
+                state[f"{k}.multipliers"],
+                state[f"{k}.residual"],
+                int(state[f"{k}.steps"]),
+                Outcome.BUDGET_SPENT if state[f"{k}.finite"] else Outcome.NOT_FINITE,
+            )
+            for k in range(int(state["rounds"]))
+        ]
+        columns = Columns(*(state[name] for name in ("s", "full", "zeros", "exact"))) if "s" in state else None
+        return Rounds(columns, joints, int(state["quiet"]))
+
+
+@dataclass(frozen=True)
+class TwoLayer:
+    """Verified samples in span coordinates, their multipliers, how sure they are, and all joint searches."""
+
+    z: Float[Tensor, "k r"]
+    multipliers: Float[Tensor, "k out"]
+    confidence: Float[Tensor, " k"]
+    joints: list[Joint]
+    steps: int
+    outcome: Outcome
+
+
+def solve_two_layer(
+    chain: Chain,
+    settings: Search,
+    *,
+    candidates: int,
+    restarts: int,
+    checkpoint: Checkpoint | None = None,
+) -> TwoLayer:
+    """Rounds of joint search and columns, then the samples by least squares.
+
+    Args:
+        chain: of two layers.
+        settings: of the joint searches.
+        candidates: in the first round; later ones take twice what is still missing.
+        restarts: joint searches at once in the first round; among many samples in every round, and averaged.
+        checkpoint: where the state is saved, and read from if there is one.
+
+    Returns:
+        What was verified; everything else is in `joints`.
+    """
+    state = None if checkpoint is None else checkpoint.load()
+    place = chain.weights[0].device
+    rounds = Rounds() if state is None else Rounds.restored({name: part.to(place) for name, part in state.items()})
+    space = column_space(chain, zero_sum=settings.zero_sum)
+    most = CROWDED_ROUNDS if crowded(chain) else MAX_ROUNDS
+    while len(rounds.joints) < most and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
+        part = None if checkpoint is None else Within(checkpoint, f"round {len(rounds.joints)}", rounds.tensors())
+        _round(chain, space, settings, rounds, candidates, restarts, part)
+        if checkpoint is not None:
+            checkpoint.save(rounds.tensors())
+    steps = sum(joint.steps * len(joint.z) for joint in rounds.joints)
+    outcome = Outcome.CONVERGED if rounds.found >= chain.rank else Outcome.STAGNATED
+    if any(joint.outcome is Outcome.NOT_FINITE for joint in rounds.joints):
+        outcome = Outcome.NOT_FINITE
+    like = chain.weights[0]
+    if rounds.columns is None:
+        empty = like.new_zeros(0, chain.basis.shape[1])
+        return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
+    if crowded(chain) and rounds.found < KNOWN * chain.rank:
+        z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
+        keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
+        return TwoLayer(z[keep], multipliers[keep], confidence[keep], rounds.joints, steps, outcome)
+    part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
+    rest, spent = _rest(chain, space, settings, rounds, part)
+    z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
+    agrees = agreement(chain, space, rounds.columns, z).diagonal()
+    keep = keep & (agrees >= AGREEMENT)
+    z = _or_candidates(chain, space, rounds, z, agrees)
+    # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
+    confidence = (0.9 + 0.1 * rounds.columns.exact[keep]).clamp(max=1.0).to(like)
+    return TwoLayer(z[keep], multipliers[keep], confidence, rounds.joints, steps + spent, outcome)
+
+
+def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "m r"]) -> Float[Tensor, "k m"]:
+    """Share of the clear gates of each column that each input opens and closes as the column says."""
+    u = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive].to(columns.s)
+    size = columns.s.abs().mean(1, keepdim=True)
+    off = columns.s.abs() < EXACT * size
+    on = ((columns.s - columns.full).abs() < 2 * EXACT * size) & ~off
+    agrees = off.to(u) @ (u < 0).to(u).T + on.to(u) @ (u > 0).to(u).T
+    return agrees / (off | on).sum(1, keepdim=True).clamp(min=1)
+
+
+def _round(
+    chain: Chain,
+    space: ColumnSpace,
+    settings: Search,
+    rounds: Rounds,
+    candidates: int,
+    restarts: int,
+    checkpoint: Checkpoint | None,
+) -> None:
+    first, crowd = not rounds.joints, crowded(chain)
+    known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
+    number = len(rounds.joints)
+    informed = number % 2 == 0 or crowd  # the other rounds look where labels and metric do not
+    joint = search(
+        chain,
+        candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
+        restarts=restarts if first or crowd else 1,
+        steps=settings.steps,
+        sample_norm=settings.start_norm(chain),
+        sharpness=settings.sharpness(chain),
+        layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
+        zero_sum=settings.zero_sum,
+        labelled=settings.labelled and informed,
+        metric=settings.metric if informed else None,
+        known=known,
+        box=settings.box,
+        generator=spawn(settings.generator, "round", str(number)),
+        on_step=settings.on_step,
+        note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
+        checkpoint=checkpoint,
+    )
+    rounds.joints.append(joint)
+    if joint.outcome is Outcome.NOT_FINITE:
+        rounds.quiet += 1
+        return
+    fitted = _fitted(chain, space, joint, settings, spawn(settings.generator, "columns", str(number)))
+    before = rounds.found
+    both = fitted if rounds.columns is None else join([rounds.columns, fitted])
+    both = both[accepted(both, space)]
+    rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
+    rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
+
+
+def _fitted(chain: Chain, space: ColumnSpace, joint: Joint, settings: Search, generator: torch.Generator) -> Columns:
+    """Columns near the candidates of a round."""
+    if not crowded(chain):
+        z = joint.z.flatten(0, 1)
+        z = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
+        return fit_columns(space, z @ chain.weights[0].T + chain.biases[0], generator=generator)
+    z, label = _averages(joint, settings.sample_norm)
+    if settings.labelled and chain.out > 2:
+        return crowd_columns(chain, space, z, label, settings.sample_norm, settings.metric, generator=generator)
+    return fit_columns(space, z[:COLUMNS] @ chain.weights[0].T + chain.biases[0], generator=generator)
+
+
+def _averages(joint: Joint, sample_norm: float) -> tuple[Tensor, Tensor]:
+    """Candidates of the usual length, averaged over the searches of a round, and their classes."""
+    several = joint.multipliers.shape[-1] > 1
+    z, label = agreed(joint.z, joint.multipliers.argmax(2) if several else (joint.multipliers[..., 0] > 0).long())
+    return sample_norm * z, label
+
+
+def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
+    at_all = columns.s.new_zeros(len(space.alive), len(columns))
+    at_all[space.alive] = columns.s.T
+    return torch.linalg.qr(at_all)[0].to(chain.weights[0])
+
+
+def _rest(
+    chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, checkpoint: Checkpoint | None
+) -> tuple[Tensor, int]:
+    """What the samples that were not verified put into the first layer, [W b], from the best of two sharp searches."""
+    assert rounds.columns is not None
+    missing = chain.rank - rounds.found
+    target = chain.first_augmented()
+    if missing <= 0:
+        return torch.zeros_like(target), 0
+    joint = search(
+        chain,
+        candidates=max(20, 3 * missing),
+        restarts=2,
+        steps=settings.steps,
+        sample_norm=settings.sample_norm,
+        layer_weights=[1.0, 0.0],
+        zero_sum=settings.zero_sum,
+        labelled=settings.labelled,
+        sharpness=LAST_SHARPNESS,
+        known=_orthonormal(rounds.columns, space, chain),
+        generator=spawn(settings.generator, "rest"),
+        on_step=settings.on_step,
+        note=f"the {missing} samples not verified",
+        checkpoint=checkpoint,
+    )
+    best = int(joint.residual[:, 0].argmin())
+    with torch.no_grad():
+        weight, bias = gradient_sums(chain, joint.z[best], joint.multipliers[best], LAST_SHARPNESS[1])[0]
+    parts = [weight, bias[:, None]] if chain.has_bias[0] else [weight]
+    return torch.cat(parts, 1), joint.steps * 2
+
+
+def _near_candidates(
+    chain: Chain, space: ColumnSpace, rounds: Rounds, settings: Search
+) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"], Float[Tensor, " k"]]:
+    """Samples, multipliers and confidence of verified columns: the candidate that agrees best, moved to the gates."""
+    assert rounds.columns is not None
+    like = chain.weights[0]
+    candidates = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
+    z, _, similar = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
+    s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
+    scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
+    full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
+    confidence = torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
+    return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
+
+
+def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor, agrees: Tensor) -> Tensor:
+    """Each sample, or the candidate that agrees far better with its column: unknown columns blur least squares."""
+    assert rounds.columns is not None
+    candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+    best = agreement(chain, space, rounds.columns, candidates).max(1)
+    return torch.where((best.values > agrees + BLURRED)[:, None], candidates[best.indices], z)
+
+
+def _samples(
+    chain: Chain, space: ColumnSpace, columns: Columns, rest: Tensor, sample_norm: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve S X = [W b] - rest; a bias gives the scale (its coordinate is 1), otherwise the usual norm does."""
+    x = torch.linalg.lstsq(columns.s.T, (chain.first_augmented() - rest).double()[space.alive]).solution
+    if chain.has_bias[0]:
+        scale = x[:, -1:]
+        x = x[:, :-1]
+    else:
+        scale = x.norm(dim=1, keepdim=True) / sample_norm
+    keep = (scale.abs() > 1e-12).flatten() & torch.isfinite(x).all(1)
+    z = x / torch.where(scale.abs() > 1e-12, scale, 1.0)
+    multipliers = torch.linalg.lstsq(chain.weights[1].double().T[space.alive], (columns.full * scale).T).solution.T
+    return z.to(chain.weights[0]), multipliers.to(chain.weights[0]), keep

@@ -1,0 +1,96 @@
+"""Shape, loss, decay and space of the audited model: from the option, else the file, else said to be guessed."""
+
+import json
+
+import pytest
+import torch
+
+from vestige.audit.target import read_target
+from vestige.cli.threads import settle_threads
+from vestige.core.margins import Loss
+from vestige.nets.checkpoint import save_model
+from vestige.nets.mlp import mlp
+
+
+def saved(tmp_path, widths=(4, 8, 3), **metadata):
+    path = tmp_path / "m.safetensors"
+    save_model(mlp(widths, generator=torch.Generator().manual_seed(0)), path, metadata=metadata)
+    return path
+
+
+def test_everything_from_the_file(tmp_path):
+    path = saved(
+        tmp_path,
+        input_shape="[1, 2, 2]",
+        loss="mse",
+        weight_decay="0.001",
+        space=json.dumps({"low": 0.0, "high": 1.0}),
+    )
+    target = read_target(path)
+    assert target.input_shape == (1, 2, 2) and target.outputs == 3 and target.parameters == 4 * 8 + 8 + 8 * 3
+    assert target.loss is Loss.MSE and target.loss_source == "from the model file" and target.weight_decay == 1e-3
+    assert target.space is not None and target.shown_space.high == 1 and not target.warnings
+
+
+@pytest.mark.parametrize(("outputs", "loss"), [(1, Loss.LOGISTIC), (3, Loss.CROSS_ENTROPY)])
+def test_a_guess_is_said(outputs, loss, tmp_path):
+    target = read_target(saved(tmp_path, (4, 8, outputs)))
+    assert target.loss is loss and target.loss_source == "guessed" and target.weight_decay is None
+    assert any("guessed" in w for w in target.warnings) and any("range of its inputs" in w for w in target.warnings)
+    assert target.input_shape == (4,)
+
+
+def test_options_win(tmp_path):
+    target = read_target(saved(tmp_path, loss="mse"), loss="huber", weight_decay=0.0, input_shape="2x2")
+    assert target.loss is Loss.HUBER and target.loss_source == "given" and target.input_shape == (2, 2)
+    assert target.weight_decay is None
+
+
+def test_a_given_range_keeps_the_normalisation_of_the_file(tmp_path):
+    bare = read_target(saved(tmp_path), input_range=(-1.0, 1.0))
+    assert bare.space is not None and (bare.space.low, bare.space.high, bare.space.mean) == (-1, 1, 0)
+    assert not any("range of its inputs" in w for w in bare.warnings)
+    path = tmp_path / "centred.safetensors"
+    stored, mean = {"space": json.dumps({"low": 0.0, "high": 1.0})}, torch.full((4,), 0.5)
+    save_model(mlp((4, 8, 3)), path, metadata=stored, tensors={"mean": mean})
+    space = read_target(path, input_range=(0.0, 255.0)).space
+    assert space is not None and (space.low, space.high) == (0, 255) and torch.equal(torch.as_tensor(space.mean), mean)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "hinge"}, "hinge"),
+        ({"input_range": (1.0, 0.0)}, "--range 1 0"),
+        ({"input_range": (0.0, float("nan"))}, "--range"),
+        ({"weight_decay": -1.0}, "weight decay -1.0"),
+        ({"weight_decay": float("nan")}, "finite"),
+        ({"input_shape": "5"}, "input-shape"),
+        ({"input_shape": "axb"}, "3x32x32"),
+        ({"input_shape": "0x2"}, "3x32x32"),
+        ({"architecture": "mlp:4-9-3"}, "8"),
+        ({"architecture": "transformer"}, "transformer"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        read_target(saved(tmp_path), **options)
+
+
+@pytest.mark.parametrize("metadata", [{"weight_decay": "much"}, {"loss": "hinge"}, {"input_shape": "[-1]"}])
+def test_hostile_metadata_is_a_named_error(metadata, tmp_path):
+    with pytest.raises(ValueError):
+        read_target(saved(tmp_path, **metadata))
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "parameters", "expected"),
+    [(3, None, 1, 3), (None, None, 1, 1), (None, "", 1, 1), (None, "2", 1, 2)],
+)
+def test_small_models_take_one_thread(given, environment, parameters, expected, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    torch.set_num_threads(2)
+    settle_threads(given, parameters)
+    assert torch.get_num_threads() == expected

@@ -1,0 +1,157 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vestige.core.rng import child
+from vestige.nets.mlp import mlp
+from vestige.nets.training import train_to_margin
+from vestige.reconstruct.embeddings.from_embeddings import head_width, pool_runs, reconstruct_from_embeddings
+from vestige.reconstruct.embeddings.retrieval import best_rank, nearest_in_gallery, retrieval_rank
+from vestige.reconstruct.scoring.score import score_reconstruction
+
+
+def gaussian(*shape, seed=0):
+    return torch.randn(*shape, generator=child(seed, "gaussian"), dtype=torch.float64)
+
+
+CLASSES, WIDTH = 6, 48
+X = gaussian(12, WIDTH)
+X = X - X.mean(0)
+Y = torch.arange(12) % CLASSES
+FIT = {"loss": "cross_entropy", "weight_decay": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def head():
+    start = mlp([WIDTH, 200, CLASSES], first_init=1e-3, generator=child(0, "head"), dtype=torch.float64)
+    return train_to_margin(start, X, Y, steps=2500, **FIT).model
+
+
+@pytest.fixture(scope="module")
+def found(head):
+    return reconstruct_from_embeddings(
+        head, embedding_dim=WIDTH, runs=2, restarts=2, steps=350, generator=child(1), **FIT
+    )
+
+
+def test_training_embeddings_come_back_and_chance_does_not(head, found):
+    score = score_reconstruction(found, X, held_out=gaussian(1500, WIDTH, seed=7))
+    assert score.n_recovered >= 6
+    assert all(null.n_recovered <= 1 for null in score.nulls)
+    names = {paper.arxiv for paper in found.source}
+    assert "2407.15845" in names
+
+
+def test_the_true_input_is_first_among_thousands_and_for_random_embeddings_it_is_not(found):
+    gallery = torch.cat([gaussian(2000, WIDTH, seed=5), X])
+    place = torch.arange(2000, 2012)
+    rank = best_rank(found.samples, gallery, place)
+    assert (rank == 1).sum() >= 6
+    assert (best_rank(gaussian(len(found.samples), WIDTH, seed=6), gallery, place) == 1).sum() == 0
+    unseen = best_rank(found.samples, gallery, torch.arange(2000))
+    assert (unseen == 1).double().mean() < 0.05  # nothing is said of what was not trained on
+
+
+def test_an_untrained_head_gives_nothing_up():
+    start = mlp([WIDTH, 200, CLASSES], first_init=1e-3, generator=child(0, "head"), dtype=torch.float64)
+    found = reconstruct_from_embeddings(start, n_candidates=24, restarts=2, steps=100, generator=child(1), **FIT)
+    assert score_reconstruction(found, X, held_out=gaussian(1500, WIDTH, seed=7)).n_recovered == 0
+
+
+def test_pooled_runs_keep_every_candidate_and_number_restarts_through(found):
+    assert found.restart.unique().numel() == len(found.residual) and len(found.candidates) == len(found.restart)
+    assert found.samples.shape[1:] == (WIDTH,) and len(found.confidence) == len(found.samples)
+    assert found.cluster.max() < len(found.samples) and found.verified.long().diff().le(0).all()
+    for k in (found.cluster[found.cluster >= 0]).unique().tolist():
+        members = found.candidates[found.cluster == k]
+        assert F.cosine_similarity(members, found.samples[k][None]).min() > 0.5
+    single = pool_runs([found])
+    torch.testing.assert_close(single.samples[single.verified], found.samples[found.verified])
+    assert single.gradient_evaluations == found.gradient_evaluations
+
+
+def test_one_seed_one_result(head):
+    runs = [reconstruct_from_embeddings(head, restarts=2, steps=20, generator=child(3), **FIT) for _ in range(2)]
+    torch.testing.assert_close(runs[0].samples, runs[1].samples)
+
+
+# linear heads
+
+
+def linear_head(x, y, classes):
+    """A stationary point of cross-entropy with weight decay 1e-3, by Newton-like steps."""
+    layer = nn.Linear(x.shape[1], classes).double()
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        loss = F.cross_entropy(layer(x), y) + 5e-4 * sum(p.square().sum() for p in layer.parameters())
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return layer
+
+
+def test_a_linear_head_with_one_sample_a_class_holds_their_centred_directions():
+    x = torch.linalg.qr(gaussian(40, 8)).Q.T * 3  # orthonormal: every wrong class is equally likely
+    found = reconstruct_from_embeddings(linear_head(x, torch.arange(8), 8))
+    cosine = F.cosine_similarity(found.samples, x - x.mean(0))
+    assert cosine.min() > 0.999 and not found.verified.any() and not found.confidence.any()
+    assert any("weighted sum" in warning for warning in found.warnings)
+    untrained = reconstruct_from_embeddings(nn.Linear(40, 8).double())
+    assert F.cosine_similarity(untrained.samples, x - x.mean(0)).abs().max() < 0.7
+
+
+def test_a_linear_head_with_several_samples_a_class_holds_their_means():
+    x = gaussian(16, 60) * 0.3
+    y = torch.arange(16) % 4
+    found = reconstruct_from_embeddings(nn.Sequential(nn.Flatten(), linear_head(x, y, 4)))
+    means = torch.stack([x[y == k].mean(0) for k in range(4)])
+    assert F.cosine_similarity(found.samples, means - means.mean(0)).min() > 0.9
+    assert F.cosine_similarity(found.samples[:, None], (x - x.mean(0))[None], dim=2).max() < 0.9
+
+
+def test_class_means_do_not_count_as_verified():
+    """Two well separated classes: all samples of a class share their gates, and the columns are class means."""
+    x = gaussian(2, 40).repeat_interleave(8, 0) * 3 + 0.3 * gaussian(16, 40, seed=2)
+    y = torch.arange(2).repeat_interleave(8)
+    start = mlp([40, 200, 1], first_init=1e-3, generator=child(0), dtype=torch.float64)
+    head = train_to_margin(start, x, y, loss="logistic", weight_decay=1e-2, steps=2500).model
+    found = reconstruct_from_embeddings(
+        head, loss="logistic", weight_decay=1e-2, restarts=2, steps=100, generator=child(0)
+    )
+    assert found.identifiable <= 2 and not found.verified.any() and not found.confidence.any()
+    assert any("class means" in warning for warning in found.warnings)
+
+
+# galleries and bad input
+
+
+def test_retrieval_is_by_cosine_and_reports_the_lead():
+    gallery = torch.tensor([[1.0, 0.0], [0.0, 5.0], [1.0, 1.0]]).double()
+    found = nearest_in_gallery(torch.tensor([[3.0, 0.0], [2.0, 2.0]]).double(), gallery, top=2)
+    assert found.index.tolist() == [[0, 2], [2, 0]] or found.index.tolist() == [[0, 2], [2, 1]]
+    torch.testing.assert_close(found.lead, torch.full((2,), 1 - 0.5**0.5).double())
+    assert nearest_in_gallery(gallery, gallery[:1], top=3).lead.tolist() == [0, 0, 0]
+    assert retrieval_rank(gallery, gallery, torch.arange(3)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), embedding_dim=7), "inputs of 5 .* returns 7"),
+        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), runs=0), "runs=0"),
+        (lambda: reconstruct_from_embeddings(nn.Linear(5, 1)), "one output"),
+        (lambda: head_width(nn.Sequential(nn.Conv2d(3, 4, 3))), "Conv2d"),
+        (lambda: head_width(nn.ReLU()), "no layer"),
+        (lambda: nearest_in_gallery(X, X[:, :5]), "same backbone"),
+        (lambda: nearest_in_gallery(X, X[:0]), "at least one entry"),
+    ],
+)
+def test_bad_input_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -1,0 +1,102 @@
+"""Single columns: found from rough gates where equation (1) holds exactly, and never in a random network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vestige.core.outcome import Outcome
+from vestige.core.rng import child
+from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.joint import Joint
+from vestige.reconstruct.weights.two_layer.columns import accepted, column_space, distinct, fit_columns, measured
+from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
+from vestige.reconstruct.weights.two_layer.solver import Rounds, _or_candidates, agreement
+
+N, R, H, C = 8, 7, 300, 4
+
+
+def chain_of(first: torch.Tensor, bias: torch.Tensor, last: torch.Tensor) -> Chain:
+    singular = torch.linalg.svdvals(torch.cat([first, bias[:, None]], 1))
+    return Chain(
+        weights=(first, last),
+        biases=(bias, torch.zeros(len(last))),
+        has_bias=(True, False),
+        target_weights=(first, last),
+        target_biases=(bias, torch.zeros(len(last))),
+        basis=torch.eye(first.shape[1]),
+        singular_values=singular,
+        rank=numerical_rank(singular)[0],
+        clear=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def stationary():
+    """A first layer that is exactly sum_i s_i [x_i 1]^T with gates drawn at random."""
+    g = child(0, "columns")
+    x = torch.randn(N, R, generator=g, dtype=torch.float64)
+    last = torch.randn(C, H, generator=g, dtype=torch.float64)
+    multipliers = torch.randn(N, C, generator=g, dtype=torch.float64)
+    multipliers = multipliers - multipliers.mean(1, keepdim=True)
+    gates = (torch.rand(N, H, generator=g, dtype=torch.float64) < 0.5).double()
+    s = gates * (multipliers @ last)
+    layer = s.T @ torch.cat([x, torch.ones(N, 1, dtype=torch.float64)], 1)
+    return chain_of(layer[:, :-1], layer[:, -1], last), s, gates
+
+
+def rough(gates: torch.Tensor, wrong: float) -> torch.Tensor:
+    flip = torch.rand(gates.shape, generator=child(1, "flip"), dtype=torch.float64) < wrong
+    return torch.where(flip, 1 - gates, gates) - 0.5
+
+
+def test_columns_are_found_exactly_from_gates_of_which_a_tenth_is_wrong(stationary):
+    chain, s, gates = stationary
+    space = column_space(chain, zero_sum=True)
+    found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
+    overlap = (found.s * F.normalize(s[:, space.alive], dim=1)).sum(1).abs()
+    assert (overlap > 1 - 1e-6).sum() >= N - 1
+    assert torch.equal(accepted(found, space), overlap > 1 - 1e-6)
+
+
+def test_a_random_network_has_no_column(stationary):
+    """Null: the same sizes and gates, weights that no training made."""
+    _, _, gates = stationary
+    g = child(3, "null")
+    first = torch.randn(H, R, generator=g, dtype=torch.float64)
+    bias, last = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((H,), (C, H)))
+    space = column_space(chain_of(first, bias, last), zero_sum=True)
+    found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
+    assert not accepted(found, space).any()
+
+
+def test_near_copies_are_one_column(stationary):
+    chain, _, gates = stationary
+    twice = torch.cat([rough(gates, 0.05), rough(gates, 0.1)])
+    found = fit_columns(column_space(chain, zero_sum=True), twice, generator=child(2, "power"))
+    right = found[accepted(found, column_space(chain, zero_sum=True))]
+    assert N <= len(right) <= 2 * N
+    assert N - 1 <= len(distinct(right)) <= N
+
+
+def test_a_shuffled_sample_does_not_agree_with_its_column(stationary):
+    """Null of the second check: gates that the pre-activations do not have."""
+    chain, _, gates = stationary
+    space = column_space(chain, zero_sum=True)
+    found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
+    z = torch.randn(N, R, generator=child(4, "z"), dtype=torch.float64)
+    assert agreement(chain, space, found, z).max() < 0.75
+
+
+def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(stationary):
+    """Null: where least squares agrees as well, it stays, whatever the candidates."""
+    chain, _, _ = stationary
+    space = column_space(chain, zero_sum=True)
+    z, error = torch.randn(2, N, R, generator=child(5, "samples"), dtype=torch.float64)
+    full = torch.randn(N, H, generator=child(6, "full"), dtype=torch.float64)[:, space.alive]
+    gates = (z @ chain.weights[0].T + chain.biases[0])[:, space.alive] > 0
+    columns = measured(gates * full, full)
+    blurred = z + 2 * error
+    for least_squares, candidates in ((blurred, z), (z, blurred)):
+        joint = Joint(candidates.flip(0)[None], torch.zeros(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
+        agrees = agreement(chain, space, columns, least_squares).diagonal()
+        torch.testing.assert_close(_or_candidates(chain, space, Rounds(columns, [joint]), least_squares, agrees), z)
