@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from vestige.audit import weights as pipeline
 from vestige.cli import run
+from vestige.core.files import sha256_of
 from vestige.nets.checkpoint import save_model
 from vestige.nets.mlp import mlp
-from vestige.runs.files import sha256_of
 from vestige.runs.folder import RunFolder, RunState
 
 FAST = ("--restarts", "2", "--n-candidates", "6")

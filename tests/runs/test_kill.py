@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from vestige.runs.files import read_json
+from vestige.core.files import read_json
 from vestige.runs.folder import RunFolder, RunState
 from vestige.runs.signals import EXIT_STATUS, Interrupted, stop_requests
 

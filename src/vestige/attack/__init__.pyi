@@ -6,7 +6,6 @@ from .methods._malt import Preset as Preset
 from .methods._malt import malt as malt
 from .methods._square import square as square
 from .methods.losses import AttackLoss as AttackLoss
-from .methods.norms import Norm as Norm
 from .methods.targets import Order as Order
 from .methods.targets import rank_targets as rank_targets
 from .result import AttackResult as AttackResult

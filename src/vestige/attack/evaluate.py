@@ -1,7 +1,7 @@
 """How robust is it? Attacks on survivors only, in pieces that are saved, with intervals and warnings."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vestige.attack.chunks import FIELDS, Piece, joined, piece_of, stored_piece
-from vestige.attack.methods.norms import Norm, read_norm
 from vestige.attack.problem import check_eps, open_case, read_labels
 from vestige.attack.reliability import LogProbabilities, after, reliability
 from vestige.attack.suite import Stage, StageRecord, read_stage, run_stages, sources_of
 from vestige.core.cite import Paper
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 from vestige.core.wilson import wilson_interval
 
 CHUNK = 500  # samples between two saves; they also share the fast preset's calibration
@@ -108,7 +108,7 @@ def evaluate_robustness(
     attacks: Sequence[Stage | str] = (Stage.FAST,),
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     checkpoint: Saves | None = None,
 ) -> RobustnessReport:
     """Robust accuracy under one attack or several, each on what the ones before it left.
@@ -138,7 +138,7 @@ def evaluate_robustness(
     >>> found.clean_accuracy, found.robust_accuracy
     (1.0, 0.5)
     """
-    space, norm = space or InputSpace(), read_norm(norm)
+    space, norm = space or InputSpace(), Norm(norm)
     stages = [read_stage(attack) for attack in attacks]
     if not stages:
         raise ValueError(f"no attack given; allowed are {', '.join(Stage)}.")
@@ -170,7 +170,7 @@ def evaluate_robustness(
     return _report(pieces, stages, signs.warnings, eps=float(eps), norm=norm, device=x.device)
 
 
-def _shifted(on_step: Callable[[Step], None] | None, start: int, total: int) -> Callable[[Step], None] | None:
+def _shifted(on_step: OnStep | None, start: int, total: int) -> OnStep | None:
     """Steps of one piece as steps of the whole."""
     if on_step is None:
         return None

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vestige.attack.methods.norms import Norm, read_norm
 from vestige.attack.methods.oracle import Oracle
 from vestige.attack.result import AttackResult, SkipRule
 from vestige.core.cite import paper
 from vestige.core.outcome import Outcome
-from vestige.core.space import InputSpace, lp_norm
+from vestige.core.space import InputSpace, lp_norm, per_sample
+from vestige.core.threat import Norm
 
 AUTOATTACK, FAB, SQUARE, L1_APGD, MALT = "2003.01690", "1907.02044", "1912.00049", "2103.01208", "2407.02240"
 
@@ -83,11 +83,6 @@ class Case:
         )
 
 
-def per_sample(flag: Tensor, like: Tensor) -> Tensor:
-    """A flag a sample, shaped to select whole samples."""
-    return flag.reshape(-1, *(1,) * (like.ndim - 1))
-
-
 def open_case(
     model: nn.Module,
     x: Tensor,
@@ -104,7 +99,7 @@ def open_case(
         ValueError: a model in training mode or without logits, inputs outside the box or of integers, labels out of
             range, NaN logits, eps <= 0 or in units of 0-255.
     """
-    space, norm = space or InputSpace(), read_norm(norm)
+    space, norm = space or InputSpace(), Norm(norm)
     check_eps(eps, norm, space)
     if model.training:
         raise ValueError(

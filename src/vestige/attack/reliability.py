@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from vestige.attack.methods.losses import AttackLoss, objective
-from vestige.attack.methods.norms import Norm
 from vestige.attack.methods.oracle import Oracle
 from vestige.attack.problem import are_probabilities
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 
 LOOKED_AT = 64  # samples that are evaluated for the checks
 NOISE = 1e-4  # relative difference of two evaluations of the same inputs

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 
 import torch
@@ -13,20 +12,21 @@ from vestige.attack.methods._apgd import apgd
 from vestige.attack.methods._fab import fab
 from vestige.attack.methods._malt import malt
 from vestige.attack.methods._square import square
-from vestige.attack.methods.norms import Norm, read_norm
 from vestige.attack.methods.targets import rank_targets
 from vestige.attack.problem import AUTOATTACK as AUTOATTACK_PAPER
 from vestige.attack.problem import FAB, MALT, SQUARE, open_case
 from vestige.attack.result import AttackResult
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 
 TARGETS, TARGETS_L1, RESTARTS_L1 = 9, 5, 5
 
 
-class Stage(StrEnum):
+class Stage(ChoiceEnum):
     """One attack at the settings of its paper."""
 
     FAST = "fast"
@@ -74,10 +74,10 @@ def run_stage(
     space: InputSpace | None,
     batch_size: int,
     generator: torch.Generator | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> AttackResult:
     """One attack at the settings that AutoAttack, or MALT's preset, gives it."""
-    stage, norm = Stage(stage), read_norm(norm)
+    stage, norm = Stage(stage), Norm(norm)
     common = {"eps": eps, "norm": norm, "space": space, "generator": generator, "on_step": on_step}
     begin = partial(_call, model, x, y, {**common, "batch_size": batch_size})
     sparse = norm is Norm.L1
@@ -110,7 +110,7 @@ def autoattack(
     stages: Sequence[Stage | str] = AUTOATTACK,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> AttackResult:
     """The standard suite: APGD on the cross-entropy, targeted APGD, targeted FAB, Square; each on the survivors.
 
@@ -159,7 +159,7 @@ def run_stages(
     space: InputSpace | None,
     batch_size: int,
     generator: torch.Generator | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> tuple[AttackResult, tuple[StageRecord, ...], Tensor]:
     """The stages one after the other; returns the result, a record of each and which stage broke each sample."""
     total = open_case(model, x, y, eps=eps, norm=norm, space=space).result()

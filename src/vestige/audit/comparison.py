@@ -7,8 +7,8 @@ from torch import Tensor
 
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
-from vestige.cli.progress import OnStep
 from vestige.core.margins import Loss
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.stationarity import Stationarity, Subgradient, stationarity
 from vestige.nets.groups import Group

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.methods.norms import read_norm
 from vestige.attack.suite import AUTOATTACK, Stage, read_stage
 from vestige.audit.comparison import inputs
 from vestige.audit.summary import model_summary
@@ -20,6 +19,7 @@ from vestige.cli.progress import progress_bar, recorded
 from vestige.core.cite import citation
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 from vestige.data.dataset import DataSet, sample
 from vestige.data.load import load_data
 from vestige.report.robustness import write_robustness_report
@@ -85,7 +85,7 @@ def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, 
         "architecture": target.loaded.architecture,
         "data": fingerprint(chosen),
         "eps": attack.radius,
-        "norm": str(read_norm(attack.norm)),
+        "norm": str(Norm(attack.norm)),
         "stages": [str(stage) for stage in attack.stages],
         "seed": attack.seed,
         "batch_size": attack.batch_size,

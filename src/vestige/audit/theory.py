@@ -17,9 +17,8 @@ from vestige.audit.comparison import inputs
 from vestige.audit.summary import number, numbers
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
-from vestige.cli.progress import OnStep
 from vestige.core.cite import citation
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.dataset import sample
@@ -89,7 +88,7 @@ def audited_robustness(target: Target, truth: Truth, *, seed: int, on_step: OnSt
 
 
 def _attacked(
-    target: Target, space: InputSpace, x: Tensor, y: Tensor, eps: float, seed: int, on_step: Callable[[Step], None]
+    target: Target, space: InputSpace, x: Tensor, y: Tensor, eps: float, seed: int, on_step: OnStep
 ) -> tuple[Section, Way | None]:
     try:
         report = evaluate_robustness(

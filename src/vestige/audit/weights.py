@@ -22,11 +22,12 @@ from vestige.audit.summary import (
 from vestige.audit.target import Target
 from vestige.audit.theory import audited_robustness
 from vestige.audit.truth import Truth, read_truth
-from vestige.cli.progress import OnStep, progress_bar, recorded, stoppable
+from vestige.cli.progress import progress_bar, recorded, stoppable
 from vestige.cli.show import show
 from vestige.cli.threads import settle_threads
 from vestige.core.cite import citation
 from vestige.core.margins import check_labels
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.data.load import load_data

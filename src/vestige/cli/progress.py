@@ -1,17 +1,16 @@
 """Progress for a person (a bar with the time left) and for the record (progress.jsonl)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vestige.cli.app import err
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.runs.folder import RunFolder
 from vestige.runs.signals import StopRequest
 
-OnStep = Callable[[Step], None]
 LINES = 400  # of progress.jsonl for one method, so that long runs stay small
 
 

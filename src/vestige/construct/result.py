@@ -1,6 +1,6 @@
 """What a construction returns: the network, what it must do, and the certificate that it does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -13,9 +13,7 @@ from torch import nn
 from vestige.construct.exact.network import ExactNetwork
 from vestige.core.cite import Paper
 from vestige.core.claims import Certificate, Claim
-from vestige.core.outcome import Outcome, Step
-
-OnStep = Callable[[Step], None]
+from vestige.core.outcome import OnStep, Outcome
 
 
 @runtime_checkable

@@ -1,4 +1,5 @@
 from . import metrics as metrics
+from .choices import ChoiceEnum as ChoiceEnum
 from .cite import Paper as Paper
 from .cite import citation as citation
 from .claims import Certificate as Certificate
@@ -13,6 +14,7 @@ from .outcome import Outcome as Outcome
 from .outcome import Step as Step
 from .space import InputSpace as InputSpace
 from .space import lp_norm as lp_norm
+from .space import per_sample as per_sample
 from .space import project_ball as project_ball
 from .stationarity import Stationarity as Stationarity
 from .stationarity import Subgradient as Subgradient
@@ -20,4 +22,6 @@ from .stationarity import stationarity as stationarity
 from .theory import LayerFinding as LayerFinding
 from .theory import TheoryCheck as TheoryCheck
 from .theory import check_theory as check_theory
+from .threat import Norm as Norm
+from .threat import Threat as Threat
 from .wilson import wilson_interval as wilson_interval

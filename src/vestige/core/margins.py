@@ -5,15 +5,15 @@ lambda >= 0 (arXiv 1906.05890, 2305.03350). With weight decay every loss gives c
 (arXiv 2307.01827). Losses follow torch's `mean` reductions, so they agree with the training code of a user.
 """
 
-from enum import StrEnum
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from vestige.core.choices import ChoiceEnum
 
-class Loss(StrEnum):
+
+class Loss(ChoiceEnum):
     """Training losses. Cross-entropy on a single output is the logistic loss; Huber has delta 1."""
 
     LOGISTIC = "logistic"

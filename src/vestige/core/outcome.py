@@ -1,10 +1,12 @@
 """How an iterative method ended, and what it says while it runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+
+from vestige.core.choices import ChoiceEnum
 
 
-class Outcome(StrEnum):
+class Outcome(ChoiceEnum):
     """Why an iteration stopped; a result carries one, so that a budget spent never looks like convergence."""
 
     CONVERGED = "converged"
@@ -40,3 +42,6 @@ class Step:
     total: int
     value: float
     note: str = ""
+
+
+OnStep = Callable[[Step], None]

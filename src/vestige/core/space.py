@@ -93,6 +93,15 @@ class InputSpace:
         return value
 
 
+def per_sample(values: Shaped[Tensor, " n"], like: Shaped[Tensor, " n *feature"]) -> Shaped[Tensor, " n *_"]:
+    """One value a sample, shaped so that it broadcasts over whole samples.
+
+    >>> tuple(per_sample(torch.zeros(2), torch.zeros(2, 3, 4, 4)).shape)
+    (2, 1, 1, 1)
+    """
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
 def lp_norm(x: Float[Tensor, " n *feature"], p: float | int) -> Float[Tensor, " n"]:
     """l_p norm of each sample, 1 <= p <= inf.
 

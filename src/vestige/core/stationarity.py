@@ -6,7 +6,6 @@ arXiv 2206.07758 and 2305.03350 (margin losses), 2307.01827 (any loss with weigh
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 from vestige.core.kkt import gram_system, layer_of, select_layers, smoothed, weighted_gradient, working_copy
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin, margin_directions, multiplier_cotangent
@@ -22,7 +22,7 @@ from vestige.core.multipliers import clarke, nonnegative, read_chain, ridge
 MARGIN, DECAY, KINKS = paper("1906.05890"), paper("2307.01827"), paper("2510.14844")
 
 
-class Subgradient(StrEnum):
+class Subgradient(ChoiceEnum):
     """Derivative of the ReLU at and near its kink: 0/1, a sigmoid, or the best element of Clarke's subdifferential."""
 
     AUTOGRAD = "autograd"
@@ -30,7 +30,7 @@ class Subgradient(StrEnum):
     CLARKE = "clarke"
 
 
-class Rule(StrEnum):
+class Rule(ChoiceEnum):
     """Where multipliers come from: -l'/(n wd), non-negative least squares on margins, or free signs; auto chooses."""
 
     AUTO = "auto"

@@ -7,15 +7,15 @@ when the objective rises. With weight decay momentum and one cycle of the step s
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from vestige.core.outcome import Outcome, Step
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep, Outcome, Step
 
 
-class Schedule(StrEnum):
+class Schedule(ChoiceEnum):
     """How the step size moves: LOSS_SCALED adapts itself, ONE_CYCLE warms up and anneals, CONSTANT is plain descent."""
 
     LOSS_SCALED = "loss_scaled"
@@ -123,7 +123,7 @@ class Trace:
     every: int
     tol_loss: float | int
     tol_stationarity: float | int | None
-    on_step: Callable[[Step], None] | None
+    on_step: OnStep | None
     rows: list[tuple[int, float, float]] = field(default_factory=list)
 
     def reached(self, index: int, descent: Descent, note: str, *, record: bool = False) -> bool:

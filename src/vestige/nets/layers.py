@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 import torch
 from torch import nn
 
+from vestige.core.choices import ChoiceEnum
 from vestige.core.rng import spawn
 
 
-class Bias(StrEnum):
+class Bias(ChoiceEnum):
     """Which layers carry a bias. A ReLU network is homogeneous in its parameters with FIRST or NONE, not with ALL."""
 
     FIRST = "first"
@@ -18,7 +18,7 @@ class Bias(StrEnum):
     NONE = "none"
 
 
-class Activation(StrEnum):
+class Activation(ChoiceEnum):
     """Pointwise non-linearities of the architecture grammar; RELU and LEAKY_RELU are positively homogeneous."""
 
     RELU = "relu"

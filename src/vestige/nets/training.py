@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import Loss, margin
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.nets.gradient_descent import Descent, Schedule, Trace, loss_scaled, scheduled
 from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
@@ -68,7 +68,7 @@ def train_to_margin(
     tol_loss: float | int = 1e-6,
     tol_stationarity: float | int | None = None,
     span: bool | str = "auto",
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Trained:
     """Train a copy of `model` on all samples at once until its loss or its stationarity is small.
 

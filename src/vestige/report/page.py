@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from torch import Tensor
 
-from vestige.runs.files import write_atomically
+from vestige.core.files import write_atomically
 from vestige.runs.folder import RunError, RunFolder
 
 Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]

@@ -1,13 +1,14 @@
 """What an audit found, in one sentence that claims no more than was measured."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
+
+from vestige.core.choices import ChoiceEnum
 
 LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
-class Level(StrEnum):
+class Level(ChoiceEnum):
     """How alarming the verdict is; the report colours it."""
 
     LEAKS = "leaks"

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,16 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from vestige.core.choices import ChoiceEnum
+from vestige.core.files import canonical, read_json, write_atomically, write_json
 from vestige.runs.environment import environment, versions
-from vestige.runs.files import canonical, read_json, write_atomically, write_json
 from vestige.runs.signals import Interrupted
 
 FORMAT = 1
 _ABSENT = "(absent)"
 
 
-class RunState(StrEnum):
+class RunState(ChoiceEnum):
     """Where a run stands."""
 
     STARTED = "started"

@@ -11,12 +11,12 @@ a memorised sample l' is of the order of 1e-9 and beta of 1e9: (1) is computed a
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 from vestige.core.kkt import layer_of, working_copy
 from vestige.core.margins import Loss, as_rows, check_labels, loss_cotangent, margin
@@ -30,14 +30,14 @@ SOURCE = (paper("2510.14844"),)
 NOTHING = 1e-6  # multipliers below this share of the largest count as zero
 
 
-class StepRule(StrEnum):
+class StepRule(ChoiceEnum):
     """How the step is calibrated: by the best derivatives at ReLU kinks, or by autograd's 0 and 1 as published."""
 
     CLARKE = "clarke"
     KKT = "kkt"
 
 
-class Erasure(StrEnum):
+class Erasure(ChoiceEnum):
     """How an unlearning step ended."""
 
     ERASED = "erased"

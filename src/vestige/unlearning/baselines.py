@@ -13,13 +13,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from vestige.core.margins import Loss, as_rows, loss_value, predict, signs
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.nets.training import train_to_margin
 from vestige.unlearning.request import forget_index
 
 Forget = Sequence[int] | Shaped[Tensor, " given"]
-OnStep = Callable[[Step], None]
 TINY = 1e-30  # eps of Adam: gradients at memorised samples are far below its usual 1e-8
 
 

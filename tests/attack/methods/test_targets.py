@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vestige.attack.methods.norms import Norm, steepest
+from vestige.attack.methods.balls import steepest
 from vestige.attack.methods.targets import rank_targets
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 
 WIDE = InputSpace(-50.0, 50.0)
 

@@ -1,18 +1,16 @@
 """Auto-PGD: projected gradient ascent without a step size to tune (arXiv 2003.01690; l_1 after arXiv 2103.01208)."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vestige.attack.methods.losses import AttackLoss, usable_loss
-from vestige.attack.methods.norms import Norm
 from vestige.attack.methods.search import Plan, search
 from vestige.attack.problem import AUTOATTACK, L1_APGD, open_case
 from vestige.attack.result import AttackResult
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 
 
 def apgd(
@@ -30,7 +28,7 @@ def apgd(
     restarts: int = 1,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> AttackResult:
     """Search the ball |x' - x|_p <= eps, cut with the box of valid inputs, for a misclassified point.
 

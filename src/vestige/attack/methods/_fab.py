@@ -5,19 +5,18 @@ little behind the projections of the present point and of the clean one onto it;
 The result is a small perturbation rather than a large loss; whether it lies within eps is asked at the end.
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vestige.attack.methods._apgd import check_counts, read_targets
+from vestige.attack.methods.balls import project
 from vestige.attack.methods.halfspace import nearest
-from vestige.attack.methods.norms import Norm, project
 from vestige.attack.problem import FAB, Case, open_case
 from vestige.attack.result import AttackResult
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.space import InputSpace, lp_norm
+from vestige.core.threat import Norm
 
 BIAS, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9
 REFINEMENTS = 5  # bisections between the clean sample and what was found
@@ -36,7 +35,7 @@ def fab(
     steps: int = 100,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> AttackResult:
     """Search a misclassified point near x, and keep it where it lies within eps.
 

@@ -8,9 +8,7 @@
    slice of the samples on which nothing is skipped, and the result says how often the rule would have erred there.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float, Int
@@ -18,20 +16,21 @@ from torch import Tensor, nn
 
 from vestige.attack.methods._apgd import check_counts
 from vestige.attack.methods.losses import AttackLoss, usable_loss
-from vestige.attack.methods.norms import Norm
 from vestige.attack.methods.search import Plan, search
 from vestige.attack.methods.targets import Order, rank_rows
 from vestige.attack.problem import AUTOATTACK, MALT, Case, open_case
 from vestige.attack.result import AttackResult, SkipRule
-from vestige.core.outcome import Step
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 from vestige.core.wilson import wilson_interval
 
 MARGIN_OF_SAFETY = 1.5  # on the largest score / eps at which a target was reached in the slice
 LEAST_SLICE, SHARE_OF_SLICE = 50, 5
 
 
-class Preset(StrEnum):
+class Preset(ChoiceEnum):
     """How much is spent."""
 
     STANDARD = "standard"
@@ -67,7 +66,7 @@ def malt(
     loss: AttackLoss | str = AttackLoss.DLR,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> AttackResult:
     """Attack each sample with targeted APGD, nearest class first; any misclassification is a success.
 
@@ -126,7 +125,7 @@ class Trial:
     classes: Tensor
     scores: Tensor
     generator: torch.Generator | None
-    on_step: Callable[[Step], None] | None
+    on_step: OnStep | None
 
     def run(self, allowed: Tensor) -> None:
         """Search the targets that are allowed."""

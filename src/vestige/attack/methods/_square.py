@@ -6,20 +6,20 @@ side of the squares shrinks with the queries spent.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vestige.attack.methods._apgd import check_counts, read_targets
+from vestige.attack.methods.balls import project
 from vestige.attack.methods.losses import AttackLoss, objective
-from vestige.attack.methods.norms import Norm, per_row, project
 from vestige.attack.problem import SQUARE, Case, open_case
 from vestige.attack.result import AttackResult
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
-from vestige.core.space import InputSpace
+from vestige.core.space import InputSpace, per_sample
+from vestige.core.threat import Norm
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
 FIRST_SHARE = 0.8  # of the features that the first squares cover
@@ -38,7 +38,7 @@ def square(
     queries: int = 5000,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> AttackResult:
     """Search the ball by queries alone; a sample takes part until its first success.
 
@@ -94,7 +94,7 @@ def _search(case: Case, rows: Tensor, target: Tensor | None, queries: int, draw:
         logits = case.oracle.logits(at.reshape(-1, *case.x.shape[1:]))
         value = objective(AttackLoss.MARGIN, case.y[rows], target, reach=case.must_reach)(logits)
         better = value > best
-        best, delta = torch.where(better, value, best), torch.where(per_row(better, delta), at - x, delta)
+        best, delta = torch.where(better, value, best), torch.where(per_sample(better, delta), at - x, delta)
         won = case.fooled(logits, rows, target)
         if bool(won.any()):
             place = None if target is None else torch.zeros_like(rows[won])
@@ -119,7 +119,7 @@ def _first(case: Case, n: int, shape: torch.Size | tuple[int, ...], draw: torch.
     tile = _bump(side if height > 1 else 1, side)
     grid = _signs((n, channels, -(-height // tile.shape[0]), -(-width // side)), draw)
     full = torch.kron(grid, tile.expand(1, 1, -1, -1))[:, :, :height, :width]
-    return eps * full / per_row(torch.linalg.vector_norm(full.flatten(1), ord=case.norm.p, dim=1), full)
+    return eps * full / per_sample(torch.linalg.vector_norm(full.flatten(1), ord=case.norm.p, dim=1), full)
 
 
 def _bump(height: int, width: int) -> Tensor:
@@ -149,7 +149,7 @@ def _inside(window: tuple[Tensor, Tensor, int, int]) -> Tensor:
 
 def _repaint_signs(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch.Generator) -> Tensor:
     window = _inside(_windows(delta, share, draw))
-    colour = _signs((*delta.shape[:2], 1, 1), draw).to(delta) * per_row(eps, delta)
+    colour = _signs((*delta.shape[:2], 1, 1), draw).to(delta) * per_sample(eps, delta)
     return torch.where(window, colour, delta)
 
 
@@ -165,9 +165,9 @@ def _move_mass(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch
     old = here / _size(here, p).clamp(min=1e-12)
     new = bump / _size(bump, p) * _signs((*delta.shape[:2], 1, 1), draw).to(delta) + old
     kept = torch.where(inside | other, 0.0, delta)
-    left = (per_row(eps, delta) ** p - _size(kept, p) ** p).clamp(min=0) ** (1 / p)
+    left = (per_sample(eps, delta) ** p - _size(kept, p) ** p).clamp(min=0) ** (1 / p)
     return kept + new / _size(new, p).clamp(min=1e-12) * left
 
 
 def _size(x: Tensor, p: float) -> Tensor:
-    return per_row(torch.linalg.vector_norm(x.flatten(1), ord=p, dim=1), x)
+    return per_sample(torch.linalg.vector_norm(x.flatten(1), ord=p, dim=1), x)

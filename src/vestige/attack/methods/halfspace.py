@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from vestige.attack.methods.norms import BISECTIONS, Norm
+from vestige.attack.methods.balls import BISECTIONS
+from vestige.core.threat import Norm
 
 
 def nearest(w: Tensor, c: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tensor:

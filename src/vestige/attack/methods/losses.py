@@ -8,16 +8,15 @@
 z_(k) are the logits in falling order. If only class t counts as success, y gives way to the largest class other than t.
 """
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 from vestige.attack.methods.oracle import Objective
+from vestige.core.choices import ChoiceEnum
 
 
-class AttackLoss(StrEnum):
+class AttackLoss(ChoiceEnum):
     """The objective of a gradient attack."""
 
     CE = "ce"

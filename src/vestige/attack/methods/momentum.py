@@ -11,8 +11,9 @@ raised the loss, or where neither eta nor the best loss has changed since then.
 import torch
 from torch import Tensor
 
-from vestige.attack.methods.norms import per_row, project, steepest
+from vestige.attack.methods.balls import project, steepest
 from vestige.attack.problem import Case
+from vestige.core.space import per_sample
 
 PROGRESS, INERTIA = 0.75, 0.75
 State = dict[str, Tensor]
@@ -47,9 +48,9 @@ def advance(case: Case, state: State, steps: int) -> Tensor:
     """The next point of each row."""
     x, eps = case.x[state["row"]], case.eps[state["row"]]
     current = state["at"]
-    ascent = current + per_row(state["size"], x) * steepest(state["slope"], case.norm)
+    ascent = current + per_sample(state["size"], x) * steepest(state["slope"], case.norm)
     ascent = project(ascent, x, eps, case.oracle.box, case.norm)
-    share = per_row(torch.where(state["clock"] == 0, 1.0, INERTIA).to(x), x)
+    share = per_sample(torch.where(state["clock"] == 0, 1.0, INERTIA).to(x), x)
     moved = current + share * (ascent - current) + (1 - share) * (current - state["before"])
     return project(moved, x, eps, case.oracle.box, case.norm)
 
@@ -65,7 +66,7 @@ def adapt(case: Case, state: State, steps: int) -> None:
     stalled = state["ups"] <= PROGRESS * length
     flat = ~state["reduced"] & (state["best"] <= state["best_then"])
     halve = due & (stalled | flat)
-    chosen = per_row(halve, state["at"])
+    chosen = per_sample(halve, state["at"])
     state["at"] = torch.where(chosen, state["best_at"], state["at"])
     state["slope"] = torch.where(chosen, state["best_slope"], state["slope"])
     state["size"] = torch.where(halve, state["size"] / 2, state["size"])

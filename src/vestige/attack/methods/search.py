@@ -5,19 +5,19 @@ taken by the next search that waits: another sample, or the same one with its ne
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vestige.attack.methods import momentum, sparse
+from vestige.attack.methods.balls import random_start
 from vestige.attack.methods.losses import AttackLoss, objective
-from vestige.attack.methods.norms import Norm, per_row, random_start
 from vestige.attack.problem import Case
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
-from vestige.core.space import lp_norm
+from vestige.core.space import lp_norm, per_sample
+from vestige.core.threat import Norm
 
 State = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ def search(
     *,
     name: str,
     generator: torch.Generator | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> None:
     """Run every search that is needed; successes are kept in `case`."""
     waiting = {row: deque(jobs) for row in case.to_attack().tolist() if (jobs := plan.jobs(row))}
@@ -120,7 +120,7 @@ def _step(case: Case, plan: Plan, state: State) -> None:
     state["ups"] = state["ups"] + (value > state["value"]).to(value)
     better = value > state["best"]
     state["best"] = torch.where(better, value, state["best"])
-    chosen = per_row(better, moved)
+    chosen = per_sample(better, moved)
     state["best_at"] = torch.where(chosen, moved, state["best_at"])
     state["best_slope"] = torch.where(chosen, slope, state["best_slope"])
     state |= {"before": state["at"], "at": moved, "slope": slope, "value": value, "clock": state["clock"] + 1}

@@ -7,9 +7,9 @@ divided by 1.5 unless the perturbation has become sparser.
 import torch
 from torch import Tensor
 
-from vestige.attack.methods.norms import per_row, project
+from vestige.attack.methods.balls import project
 from vestige.attack.problem import Case
-from vestige.core.space import lp_norm
+from vestige.core.space import lp_norm, per_sample
 
 State = dict[str, Tensor]
 PHASES = (0.3, 0.6)
@@ -45,9 +45,9 @@ def advance(case: Case, state: State, steps: int) -> Tensor:
     ordered = flat.abs().sort(1, descending=True).values
     sign = flat.sign() * (flat.abs() >= ordered.gather(1, (kept - 1)[:, None]))
     step = sign / sign.abs().sum(1, keepdim=True).clamp(min=1)
-    moved = state["at"] + per_row(state["size"], x) * step.reshape(x.shape)
+    moved = state["at"] + per_sample(state["size"], x) * step.reshape(x.shape)
     turned = _turns(state["clock"], steps)
-    moved = torch.where(per_row(turned, x), state["best_at"], moved)
+    moved = torch.where(per_sample(turned, x), state["best_at"], moved)
     return project(moved, x, eps, case.oracle.box, case.norm)
 
 
@@ -60,7 +60,7 @@ def adapt(case: Case, state: State, steps: int) -> None:
     """Sparsity and step of the next move; `clock` counts the steps made."""
     x = case.x[state["row"]]
     turned = _turns(state["clock"] - 1, steps)  # the step just made only moved into a smaller ball
-    chosen = per_row(turned, x)
+    chosen = per_sample(turned, x)
     for best, current in (("best_at", "at"), ("best_slope", "slope")):
         state[best] = torch.where(chosen, state[current], state[best])
     state["best"] = torch.where(turned, state["value"], state["best"])
@@ -72,6 +72,6 @@ def adapt(case: Case, state: State, steps: int) -> None:
     state["size"] = torch.minimum(size, eps)
     state["share"] = support / x[0].numel() / SHRINK
     state["support"] = support
-    back = per_row(sparser & ~turned, x)
+    back = per_sample(sparser & ~turned, x)
     state["at"] = torch.where(back, state["best_at"], state["at"])
     state["slope"] = torch.where(back, state["best_slope"], state["slope"])

@@ -8,22 +8,21 @@ is about
 and the smallest score is tried first. Naive targeting takes the largest logit.
 """
 
-from enum import StrEnum
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.methods.norms import Norm
 from vestige.attack.problem import MALT, Case, open_case
 from vestige.attack.result import TargetRanking
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import paper
 from vestige.core.space import InputSpace
+from vestige.core.threat import Norm
 
 MEMORY = 2**26  # values of gradients held at once
 
 
-class Order(StrEnum):
+class Order(ChoiceEnum):
     """How targets are ordered."""
 
     MALT = "malt"

@@ -5,7 +5,7 @@ that can be written down stands up to about R / 2. The gap grows with n.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from vestige.attack.theory.decision_margin import Pair
 from vestige.attack.theory.universal import UniversalPerturbation, universal_margin_perturbation
 from vestige.construct.robust.two_layer import RobustNetwork, robust_two_layer
 from vestige.core.cite import Paper
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import child, spawn
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
@@ -104,7 +104,7 @@ def sphere_robustness_gap(
     width: int = 100,
     tol_loss: float = 1e-8,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[RobustnessGap, ...]:
     """The gap on random samples of norm sqrt(d) with labels in turn, a network trained for each (d, n).
 

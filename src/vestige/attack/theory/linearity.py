@@ -17,10 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.attack.methods.norms import Norm, per_row, read_norm, steepest
+from vestige.attack.methods.balls import steepest
 from vestige.attack.theory.decision_margin import Lead, Pair, read_lead
 from vestige.core.cite import Paper, paper
 from vestige.core.rng import spawn
+from vestige.core.space import per_sample
+from vestige.core.threat import Norm
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 CLOSE = 0.1  # relative error of the value up to which the model counts as linear
@@ -86,7 +88,7 @@ def linearity_profile(
     >>> profile.reach, bool((profile.value_error < 1e-9).all())
     (2.0, True)
     """
-    p = read_norm(norm)
+    p = Norm(norm)
     if not fractions or not all(0 < t < math.inf for t in fractions):
         raise ValueError(f"fractions={tuple(fractions)} given; positive numbers are needed.")
     lead = _rivals(read_lead(model, x, pair=pair))
@@ -94,7 +96,7 @@ def linearity_profile(
     step, moves = _steps(lead.x, slope, adv, eps, p)
     noise = torch.randn(step.shape, generator=spawn(generator, "random"), dtype=torch.float64).to(step)
     random = steepest(noise, p) if p is Norm.LINF else noise
-    random = random * per_row(_size(step, p) / _size(random, p), random)
+    random = random * per_sample(_size(step, p) / _size(random, p), random)
     along = (slope * step).flatten(1).sum(1)
     keep = moves & (along != 0)
     if not bool(keep.any()):

@@ -14,7 +14,7 @@ import numpy as np
 
 from vestige.construct.exact.layers import Layer, Neuron, valuation
 from vestige.construct.exact.points import integer_points
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 
 try:
     from gmpy2 import mpz as big  # type: ignore[import-not-found]
@@ -79,7 +79,7 @@ def _shifted(value: int, by: int) -> Any:
 
 
 def evaluate(
-    layers: Sequence[Layer], points: Any, *, on_step: Callable[[Step], None] | None = None, chunk: int | None = None
+    layers: Sequence[Layer], points: Any, *, on_step: OnStep | None = None, chunk: int | None = None
 ) -> np.ndarray:
     """Fractions (n, outputs): see ExactNetwork.__call__."""
     integers, exponent = integer_points(points, layers[0].inputs)

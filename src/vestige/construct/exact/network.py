@@ -3,7 +3,6 @@
 Behind every layer but the last stands a ReLU. Every float is a dyadic rational, so a trained network fits in too.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from vestige.construct.exact.audit import BitAudit, audit_bits
 from vestige.construct.exact.evaluate import evaluate
 from vestige.construct.exact.floats import to_sequential
 from vestige.construct.exact.layers import Layer, digits
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,7 @@ class ExactNetwork:
                     "numbers are needed."
                 )
 
-    def __call__(
-        self, points: Any, *, on_step: Callable[[Step], None] | None = None
-    ) -> Shaped[np.ndarray, "n outputs"]:
+    def __call__(self, points: Any, *, on_step: OnStep | None = None) -> Shaped[np.ndarray, "n outputs"]:
         """Exact values at many points.
 
         Args:

@@ -18,10 +18,9 @@ from vestige.construct.file.check_narrow import narrow_claims
 from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored, read_stored
 from vestige.core.claims import Certificate, Claim
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 from vestige.nets.weights_file import CheckpointError
 
-OnStep = Callable[[Step], None]
 ROUNDING = 1e-9  # relative: floats in a certificate are rounded to the safe side
 DIGEST, CHANGED = "digests that differ", "claims that the file states otherwise"
 

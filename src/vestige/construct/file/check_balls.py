@@ -6,7 +6,7 @@ of it is used here.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -15,14 +15,14 @@ from vestige.construct.file.ball_blueprint import Blueprint, exact, layers_that_
 from vestige.construct.file.recompute import values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 
 DIFFER = "layers that are not the construction's"
 FINE = 80  # bits behind the point of a root, relative to it
 Vector = list[Fraction]
 
 
-def ball_claims_again(stored: Stored, points: int | None, on_step: Callable[[Step], None] | None) -> tuple[Claim, ...]:
+def ball_claims_again(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
     """Every claim of a file that specifies balls; NaN in what the network's form does not let derive."""
     fields = stored.fields
     x, y = _exact_rows(fields["points"]), [Fraction(v) for (v,) in fields["targets"].tolist()]
@@ -46,7 +46,7 @@ def _measured(
     radius: float,
     p: float,
     wanted: int | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> Iterator[Claim]:
     """Errors at the points, and at the edges of their balls towards the nearest other label and away from it."""
     index = range(len(x)) if wanted is None else sorted({k * len(x) // wanted for k in range(wanted)})

@@ -6,20 +6,19 @@ target in integers; that the network computes these integers is checked at the s
 """
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from vestige.construct.file.recompute import upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 
 LARGEST = 1000  # bits
 Dense = list[tuple[list[list[Fraction]], list[Fraction]]]
 
 
-def narrow_claims(stored: Stored, points: int | None, on_step: Callable[[Step], None] | None) -> tuple[Claim, ...]:
+def narrow_claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
     """What a specification of kind "narrow" demands, and the proofs of one that is not promised everywhere."""
     fields = stored.fields
     count = len(fields["points"])

@@ -5,23 +5,21 @@ points, with one power of two below the line: after each layer it is cancelled a
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestige.construct.exact.layers import Layer
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 
 Column = tuple[NDArray[np.object_], int]  # integers and e: the values are integers / 2**e
 CHUNK = 2000  # points at a time
 FINEST = 1 << 22  # bits behind the point: a file must not make this compute without end
 
 
-def values_at(
-    layers: Sequence[Layer], points: NDArray, on_step: Callable[[Step], None] | None = None
-) -> list[list[Fraction]]:
+def values_at(layers: Sequence[Layer], points: NDArray, on_step: OnStep | None = None) -> list[list[Fraction]]:
     """Outputs at each of (n, inputs) points, exactly.
 
     Raises:

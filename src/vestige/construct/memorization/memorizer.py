@@ -6,7 +6,6 @@ the network finds the group of x and reads the words bit by bit.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,17 @@ from vestige.construct.memorization.layout import Layout, choose_layout
 from vestige.construct.memorization.lower_bound import memorization_lower_bound
 from vestige.construct.memorization.targets import Codes, codes_of, targets_of
 from vestige.construct.memorization.wide import wide_layers
-from vestige.construct.result import Construction, Interpolation, OnStep
+from vestige.construct.result import Construction, Interpolation
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
-from vestige.core.outcome import Outcome
+from vestige.core.outcome import OnStep, Outcome
 
 PAPER = "2110.03187"
 FLOAT64_CODE_BITS = 51
 
 
-class Strategy(StrEnum):
+class Strategy(ChoiceEnum):
     """What a memoriser is short in."""
 
     SQRT = "sqrt"

@@ -13,8 +13,8 @@ from torch import Tensor
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.exact.rounding import above
-from vestige.construct.result import OnStep
 from vestige.core.claims import Claim
+from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
 
 

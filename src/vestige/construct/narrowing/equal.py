@@ -11,8 +11,9 @@ from vestige.construct.narrowing.agreement import Agreement, exact_chain
 from vestige.construct.narrowing.equal_layers import BaseCase, exact_depth, exact_rows, exact_width
 from vestige.construct.narrowing.registers import Row, to_network
 from vestige.construct.narrowing.sizes import narrowed, refuse_depth
-from vestige.construct.result import Construction, OnStep
+from vestige.construct.result import Construction
 from vestige.core.claims import Claim
+from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
 from vestige.core.rng import spawn
 

@@ -15,14 +15,14 @@ The printed two-layer case adds to the accumulator before the ReLU, which comput
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fractions import Fraction
 
 from vestige.construct.narrowing.registers import ONE, Form, Registers, Row, start, total
+from vestige.core.choices import ChoiceEnum
 from vestige.core.relu_chain import ReluChain
 
 
-class BaseCase(StrEnum):
+class BaseCase(ChoiceEnum):
     """How the first layer of the target is visited."""
 
     ROTATING = "2d+2"

@@ -1,6 +1,5 @@
 """Any ReLU network as a narrow deep one: equal everywhere, or near it at far less depth (arXiv 2202.03841)."""
 
-from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
@@ -15,10 +14,12 @@ from vestige.construct.narrowing.equal_layers import BaseCase
 from vestige.construct.narrowing.near import narrow_near
 from vestige.construct.narrowing.near_layers import NarrowWidth
 from vestige.construct.narrowing.promise import read_promise
-from vestige.construct.result import Construction, OnStep
+from vestige.construct.result import Construction
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import read_relu_chain
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Choice = TypeVar("Choice", bound=ChoiceEnum)
 
 
 def narrow(
@@ -89,7 +90,7 @@ def narrow(
     return narrow_near(chain, points, wanted, _choice(NarrowWidth.SIDE_BY_SIDE, width), max_depth, generator, on_step)
 
 
-def _choice(default: Choice, width: StrEnum | str | None) -> Choice:
+def _choice(default: Choice, width: ChoiceEnum | str | None) -> Choice:
     kind = type(default)
     if width is None:
         return default

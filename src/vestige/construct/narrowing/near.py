@@ -15,8 +15,9 @@ from vestige.construct.narrowing.near_layers import NarrowWidth, bit_depth, bit_
 from vestige.construct.narrowing.promise import Promise
 from vestige.construct.narrowing.registers import Row, to_network
 from vestige.construct.narrowing.sizes import narrowed, refuse_depth
-from vestige.construct.result import Construction, OnStep
+from vestige.construct.result import Construction
 from vestige.core.claims import Claim
+from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
 from vestige.core.rng import spawn
 

@@ -14,16 +14,16 @@ d + 2; integers need one layer a bit, and two at width d + 2.
 
 import itertools
 from collections.abc import Sequence
-from enum import StrEnum
 from fractions import Fraction
 
 from vestige.construct.narrowing.fixed_point import FixedLayer, FixedPoint
 from vestige.construct.narrowing.registers import ONE, Form, Registers, Row, start, total
+from vestige.core.choices import ChoiceEnum
 
 BESIDE = 6  # registers of a pass beside its accumulators: both words, what is left of one, two for the bit, the field
 
 
-class NarrowWidth(StrEnum):
+class NarrowWidth(ChoiceEnum):
     """Width of the approximate construction: the input's bits are read side by side, or one coordinate at a time."""
 
     SIDE_BY_SIDE = "5d"

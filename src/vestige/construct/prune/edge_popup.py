@@ -10,7 +10,6 @@ The weights never move. This is the empirical side of arXiv 2002.00585, which pr
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +20,7 @@ from torch.func import functional_call
 
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import as_rows, check_labels, signs
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
 MASKED = (nn.Linear, nn.Conv2d)
@@ -77,7 +76,7 @@ def edge_popup(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> MaskTraining:
     """Find masks that make a network classify without training a weight of it.
 

@@ -4,19 +4,19 @@ What is kept of a pruned network is a seed and masks, so its random weights must
 the raw output of numpy's PCG64, which numpy promises not to change, by integers and correctly rounded operations.
 """
 
-from enum import StrEnum
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vestige.core.choices import ChoiceEnum
+
 SHRINK = 2 / 3  # from one bucket to the next; greedy sums need at least (sqrt(5) - 1) / 2
 BUCKETS = 36  # down to (2/3)^36, about 5e-7
 
 
-class Distribution(StrEnum):
+class Distribution(ChoiceEnum):
     """UNIFORM in (-1, 1); HYPERBOLIC with a density of about 1/|w|: as many weights of each order of magnitude."""
 
     UNIFORM = "uniform"

@@ -12,19 +12,19 @@ With m independent numbers the best subset misses a target by about 2^-m of thei
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 
 LARGEST_EXACT = 34  # 2^17 sums a half; more numbers than that never miss a target by more than rounding
 SUMS_AT_ONCE = 2**17  # of one half; larger blocks leave the cache and gain nothing
 
 
-class PruneMethod(StrEnum):
+class PruneMethod(ChoiceEnum):
     """How random numbers make a wanted one. CLOSE takes a product whose two factors are each near a wanted value."""
 
     SUBSET_SUM = "subset_sum"

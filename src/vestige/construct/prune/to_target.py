@@ -7,8 +7,6 @@ that stay.
 """
 
 import math
-from collections.abc import Callable
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float
@@ -31,15 +29,16 @@ from vestige.construct.prune.width import (
     scale_of,
     weight_tolerances,
 )
+from vestige.core.choices import ChoiceEnum
 from vestige.core.claims import Certificate, Claim
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
 TIGHTENINGS = 6  # of the tolerance, where the errors add up to more than expected
 DERIVED = "derived, see construct/prune/sup_error.py"
 
 
-class Granularity(StrEnum):
+class Granularity(ChoiceEnum):
     """What a mask deletes: single WEIGHTS, or whole hidden NEURONS of a random two-layer network."""
 
     WEIGHTS = "weights"
@@ -57,7 +56,7 @@ def prune_to_target(
     rows: int | None = None,
     points: Float[Tensor, " n *feature"] | None = None,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Pruned:
     """Masks for a random network of twice the depth that make it the target: sup |pruned(x) - target(x)| <= epsilon.
 
@@ -142,7 +141,7 @@ def _find_masks(
     seed: int,
     ball: Ball,
     rows: int | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> list[Gadget]:
     """Subsets for every weight, with tighter tolerances until their errors together are certified."""
     distribution = Distribution.HYPERBOLIC if method is PruneMethod.GREEDY else Distribution.UNIFORM

@@ -12,8 +12,9 @@ from jaxtyping import Shaped
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.exact.points import integer_points
 from vestige.construct.exact.rounding import above
-from vestige.construct.result import Interpolation, OnStep
+from vestige.construct.result import Interpolation
 from vestige.core.claims import Claim
+from vestige.core.outcome import OnStep
 
 STEPS = 1 << 20  # parts of the way to another point: how close to the edge of its ball a probe gets
 

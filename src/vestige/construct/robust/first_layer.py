@@ -1,7 +1,6 @@
 """A first layer in short exact numbers, and how much it stretches a ball, proved."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,7 +13,7 @@ from vestige.construct.exact.points import integer_points
 from vestige.construct.exact.rounding import root_above
 from vestige.construct.robust.projection import Projection, optimized_projection, random_projection
 from vestige.construct.robust.radius import stretch
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 
 BITS = 24  # of an entry of P: they cost the radius a part in a million, and longer ones cost time
 FINEST = 16  # norms are rounded up to multiples of 1 / FINEST, which makes the stretch a root of integers
@@ -61,7 +60,7 @@ def choose_first_layer(
     p: float,
     projection: Projection,
     generator: torch.Generator | None,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
 ) -> FirstLayer:
     """The identity for m = d, else a projection of the kind asked for, rounded to BITS bits."""
     d = rows.shape[1]

@@ -10,20 +10,19 @@ pairs.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 
 from vestige.construct.exact.layers import Layer, Neuron, neuron
 from vestige.construct.robust.thresholds import Thresholds
-from vestige.core.outcome import Step
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep, Step
 
 Form = dict[int, Fraction | int]  # a linear form in the neurons of a layer
-OnStep = Callable[[Step], None]
 
 
-class Layout(StrEnum):
+class Layout(ChoiceEnum):
     """How the hinges are arranged."""
 
     NARROW = "narrow"

@@ -6,7 +6,7 @@ m + 6; this one, with its constants, is derived here and proved for each network
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from vestige.construct.robust.projection import Projection
 from vestige.construct.robust.radius import PAPER, check_points, closest_pair, read_norm, refuse_conflict
 from vestige.construct.robust.thresholds import PROMISE, Centres, Thresholds, centres_of, choose_thresholds
 from vestige.core.claims import Certificate, Claim
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 
 NEAR = Fraction(99, 100)  # of the largest radius: the last percent costs as many knots as all before
 SMALLEST_WIDTH, BESIDE = 4, 3
@@ -45,7 +45,7 @@ def memorize_robustly(
     projection: Projection | str = Projection.RANDOM,
     layout: Layout | str = Layout.NARROW,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Construction:
     """A ReLU network that gives y_i at every point of the l_p ball of the radius around x_i, to the last bit.
 
@@ -199,9 +199,7 @@ def _refuse_size(n: int, m: int, knots: int, layout: Layout) -> None:
         )
 
 
-def _constant(
-    rows: Tensor, labels: Tensor, wanted: float | None, p: float, on_step: Callable[[Step], None] | None
-) -> Construction:
+def _constant(rows: Tensor, labels: Tensor, wanted: float | None, p: float, on_step: OnStep | None) -> Construction:
     """One label needs no test at all."""
     network = ExactNetwork((layer(rows.shape[1], [({}, Fraction(labels[0].item()))]),))
     used = math.inf if wanted is None else wanted

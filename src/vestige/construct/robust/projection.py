@@ -9,14 +9,13 @@ with a soft minimum over the differently labelled pairs finds projections that k
 """
 
 import math
-from collections.abc import Callable
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from vestige.construct.robust.radius import closest_pair
-from vestige.core.outcome import Step
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 
 DRAWS = 100  # random projections tried; the best of them is what "random" means, and where the optimisation starts
@@ -28,7 +27,7 @@ REFRESH = 20  # steps between two looks at which pairs are the closest
 CLOSEST = 20_000  # pairs that a step looks at
 
 
-class Projection(StrEnum):
+class Projection(ChoiceEnum):
     """Where the first layer's rows come from."""
 
     RANDOM = "random"
@@ -86,7 +85,7 @@ def optimized_projection(
     *,
     steps: int = STEPS,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Adam on the soft minimum of the pairwise distances, over the orthonormal rows of a QR factor; the best state.
 

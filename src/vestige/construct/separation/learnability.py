@@ -6,9 +6,8 @@ other inputs, is the noise floor. Where nothing rises above it at any start, and
 gradients as noisy as those of that many samples does not begin to learn f. That something shows promises nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float
@@ -25,8 +24,9 @@ from vestige.construct.separation.weak_learning import (
     per_sample_gradients,
     sq_dimension_lower_bound,
 )
+from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.nets.mlp import mlp
 
@@ -35,7 +35,7 @@ KERNEL_SAMPLES = 2000
 PROFILED = 12  # bits of a cube that is listed in full for the degree profile
 
 
-class LearnabilityVerdict(StrEnum):
+class LearnabilityVerdict(ChoiceEnum):
     """SIGNAL: something shows at the start, which promises nothing. NO_SIGNAL: nothing does, at this noise."""
 
     SIGNAL = "signal"
@@ -94,7 +94,7 @@ def weak_learnability_report(
     shallow_steps: int = 1000,
     family: Sequence[SeparatedTarget] | None = None,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> WeakLearnability:
     """Measure what of a target shows in gradients at random starts, to a kernel, and to a small trained network.
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 
 from vestige.construct.separation.targets import SeparatedTarget
 from vestige.core.cite import Paper, paper
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
 HELD_OUT = 4096
@@ -47,7 +46,7 @@ def learning_run(
     learning_rate: float | int = 3e-3,
     tolerance: float | int = 1e-4,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> LearningRun:
     """Train a copy of a network on a stream of samples with Adam, a cosine schedule and the squared loss.
 

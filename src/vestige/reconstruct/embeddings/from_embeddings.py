@@ -7,7 +7,7 @@ then looked up in a gallery (`embeddings.retrieval`) or drawn by inverting the b
 (`embeddings.inversion`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vestige.core.cite import paper
 from vestige.core.margins import Loss
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.reconstruct.result import Reconstruction
@@ -49,7 +49,7 @@ def reconstruct_from_embeddings(
     restarts: int | None = None,
     steps: int | None = None,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; e_i) for the embeddings e_i of a head f.
 

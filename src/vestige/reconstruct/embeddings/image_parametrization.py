@@ -6,13 +6,13 @@ photographs, or free pixels.
 """
 
 import math
-from enum import StrEnum
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vestige.core.choices import ChoiceEnum
 from vestige.reconstruct.image_prior import KNEE, OPPONENT
 
 CHANNELS = 48  # of the network that draws
@@ -21,7 +21,7 @@ CONTRAST = 0.25  # standard deviation of a pixel at the prior, before the sigmoi
 PLAUSIBLE = 0.3  # weight of the mean squared coefficient against 1 - cosine
 
 
-class Prior(StrEnum):
+class Prior(ChoiceEnum):
     """What an image is taken to be before the embedding is looked at."""
 
     DEEP = "deep"

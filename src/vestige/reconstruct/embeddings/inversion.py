@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.core.cite import Paper, paper
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
 from vestige.reconstruct.image_prior import is_photograph
@@ -56,7 +56,7 @@ def invert_embedding(
     total_variation: float | None = None,
     centre: Float[Tensor, " d"] | None = None,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Inversion:
     """Minimise 1 - cos(F(x) - centre, target - centre) + total_variation * TV(x) + penalty over images x in [0, 1].
 

@@ -9,7 +9,6 @@ check of `two_layer.columns`, to be put together by their multipliers.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from vestige.core.cite import paper
 from vestige.core.margins import Loss
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.nets.groups import Group, Permutations
@@ -80,7 +79,7 @@ def reconstruct_invariant(
     most_symmetric: float | int = 1.0,
     rest_rate: float | int = 1.0,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta F(theta; x_i) for the orbits of the x_i.
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.core.outcome import Step
+from vestige.core.choices import ChoiceEnum
+from vestige.core.outcome import OnStep, Step
 
 CHUNK = 8_000_000  # numbers handed to the model in one call: 64 MB
 ROWS = 4_096  # and rows at most, so that progress is shown
 
 
-class Scores(StrEnum):
+class Scores(ChoiceEnum):
     """What the model's answers are to the sum f(z) = sum_i a_i k(z, x_i) + b.
 
     RAW: f itself (KernelRidge.predict, GaussianProcessRegressor.predict, SVC.decision_function with one column or with
@@ -59,7 +59,7 @@ class BlackBox:
     n_features: int
     scores: Scores
     most: float | int
-    on_step: Callable[[Step], None] | None = None
+    on_step: OnStep | None = None
     used: int = 0
     offset: Tensor | None = None
     log_scale: float = 0.0
@@ -158,7 +158,7 @@ def open_box(
     scores: Scores,
     most: float | int,
     probes: Float[Tensor, "m d"],
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[BlackBox, Float[Tensor, "m out"]]:
     """The black box after its first answers: whether it takes arrays or tensors, and whether it gives scores.
 

@@ -7,14 +7,13 @@ points are not determined, and several times as many help.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.reconstruct.kernels.black_box import BlackBox
 from vestige.reconstruct.kernels.functions import Kernel, Polynomial, ReLUTangent
 
@@ -64,7 +63,7 @@ def fit(
     bounds: tuple[float, float] | None = None,
     pace: Pace | None = None,
     draw: torch.Generator,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Fit:
     """Descend from random points.
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.core.cite import paper
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.reconstruct.kernels.bandwidth import find_bandwidth
 from vestige.reconstruct.kernels.black_box import (
@@ -59,7 +59,7 @@ def reconstruct_from_queries(
     bounds: tuple[float, float] | None = None,
     steps: int = 20_000,
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> QueryReconstruction:
     """Recover the training points of a kernel machine that only answers queries.
 
@@ -171,7 +171,7 @@ def _open(
     scores: Scores,
     most: float | int,
     draw: torch.Generator,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
     reach: float | None,
 ) -> tuple[BlackBox, list[str]]:
     """The model after its first answers: their precision and their constant part are known."""

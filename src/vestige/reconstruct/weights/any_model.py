@@ -4,7 +4,7 @@ The same objective as `joint`, in the space of the input itself and by automatic
 differentiation: one backward pass for the sum of gradients, and one through it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vestige.core.descent import Checkpoint, Descent, Within
 from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.joint import CHECK_EVERY, one_cycle
 from vestige.reconstruct.weights.symmetry import Parts, Symmetry
@@ -43,7 +43,7 @@ def search_any(
     forgets: bool,
     box: tuple[Tensor, Tensor] | None,
     generator: torch.Generator,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     sharpness: tuple[float, float] = (20.0, 100.0),
     checkpoint: Checkpoint | None = None,
     start: float = 0.4,
@@ -190,7 +190,7 @@ def _one(
     return good[0], problem.multipliers(good[1], scale), finite
 
 
-def _shifted(on_step: Callable[[Step], None], done: int, total: int, note: str) -> Callable[[Step], None]:
+def _shifted(on_step: OnStep, done: int, total: int, note: str) -> OnStep:
     return lambda step: on_step(Step(done + step.index, total, step.value, note))
 
 

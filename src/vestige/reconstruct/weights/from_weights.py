@@ -6,14 +6,14 @@ inputs; never a training sample. Scores live in `scoring.score`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
-from vestige.core.outcome import Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.reconstruct.image_prior import image_metric, is_photograph
@@ -46,7 +46,7 @@ def reconstruct_from_weights(
     steps: int | None = None,
     solver: str = "default",
     generator: torch.Generator | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; x_i) for the x_i.
@@ -136,7 +136,7 @@ def reconstruct_from_weights(
 class Recorder:
     """Passes steps on, and keeps a thinned history."""
 
-    def __init__(self, then: Callable[[Step], None] | None):
+    def __init__(self, then: OnStep | None):
         self.then, self.kept, self.count = then, [], 0
 
     def __call__(self, step: Step) -> None:

@@ -15,7 +15,7 @@ network prefers this random start to the others, so that each class gets its sha
 candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.core.descent import Checkpoint, Descent
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.reconstruct.invariant.views import Lift
 from vestige.reconstruct.weights.chain import Chain
 
@@ -99,7 +99,7 @@ def search(
     metric: Float[Tensor, "r r"] | None = None,
     lift: Lift | None = None,
     generator: torch.Generator,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     note: str = "",
     checkpoint: Checkpoint | None = None,
 ) -> Joint:

@@ -5,7 +5,6 @@ step sizes, from one random start (arXiv 2206.07758, 2305.03350, 2307.01827, and
 looks at the training data: the code's early stop and its choice of the best run.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from vestige.core.descent import Checkpoint, Descent
 from vestige.core.margins import Loss
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.reconstruct.weights.published.objective import Objective, Published, published_objective
 from vestige.reconstruct.weights.published.settings import (
     PUBLISHED,
@@ -77,7 +76,7 @@ def published_search(
     box: tuple[Tensor | float | int, Tensor | float | int] | None = None,
     span: bool = False,
     generator: torch.Generator,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> PublishedRun:
     """Minimise the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
@@ -153,7 +152,7 @@ def _descend(
     state: list[Tensor],
     rates: tuple[float, float],
     steps: int,
-    on_step: Callable[[Step], None] | None,
+    on_step: OnStep | None,
     checkpoint: Checkpoint | None,
 ) -> tuple[list[Tensor], int, Outcome]:
     variables = [part.requires_grad_() for part in state]

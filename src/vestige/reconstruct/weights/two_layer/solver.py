@@ -9,7 +9,7 @@ Where samples are many for the neurons, candidates take the longer way of `two_l
 columns of most samples stay unknown, a sample follows from its own gates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.core.descent import Checkpoint, Within
-from vestige.core.outcome import Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import Joint, gradient_sums, search
@@ -60,7 +60,7 @@ class Search:
     box: tuple[Tensor, Tensor] | None
     steps: int
     generator: torch.Generator
-    on_step: Callable[[Step], None] | None = None
+    on_step: OnStep | None = None
 
     def start_norm(self, chain: Chain) -> float:
         """Where the range of inputs holds candidates together, a wide start finds more (digits: 19 of 20, not 15)."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.runs.files import canonical, read_json, sha256_of, write_atomically, write_json
+from vestige.core.files import canonical, read_json, sha256_of, write_atomically, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -1,59 +1,14 @@
 """The three balls of adversarial examples: their dual norms, projections inside the box, steps and random starts."""
 
 import math
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from vestige.core.space import lp_norm
+from vestige.core.space import lp_norm, per_sample
+from vestige.core.threat import Norm
 
 BISECTIONS = 50  # halve the interval of a threshold to below the rounding of float64
-
-
-class Norm(StrEnum):
-    """The norm that bounds a perturbation; also written "Linf", "L2", "L1", inf, 2 or 1."""
-
-    LINF = "linf"
-    L2 = "l2"
-    L1 = "l1"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Norm | None":
-        known = {"linf": cls.LINF, "inf": cls.LINF, "l2": cls.L2, "2": cls.L2, "l1": cls.L1, "1": cls.L1}
-        text = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-        return known.get(text.lower())
-
-    @property
-    def p(self) -> float:
-        """The exponent.
-
-        >>> Norm("Linf").p, Norm(2).p
-        (inf, 2.0)
-        """
-        return {Norm.LINF: math.inf, Norm.L2: 2.0, Norm.L1: 1.0}[self]
-
-    @property
-    def dual(self) -> float:
-        """The exponent q with 1/p + 1/q = 1: a gradient g allows a change of at most eps |g|_q."""
-        return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: math.inf}[self]
-
-
-def read_norm(given: Norm | str | float | int) -> Norm:
-    """The norm that was meant.
-
-    Raises:
-        ValueError: another one.
-    """
-    try:
-        return Norm(given)
-    except ValueError:
-        raise ValueError(f"norm={given!r} given; allowed are 'linf', 'l2' and 'l1'.") from None
-
-
-def per_row(values: Tensor, like: Tensor) -> Tensor:
-    """One number a sample, shaped to multiply samples."""
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def project(moved: Tensor, x: Tensor, eps: Tensor, box: tuple[float, float], norm: Norm) -> Tensor:
@@ -68,12 +23,12 @@ def project(moved: Tensor, x: Tensor, eps: Tensor, box: tuple[float, float], nor
         box: smallest and largest valid value.
         norm: of the ball.
     """
-    radius = per_row(eps, x)
+    radius = per_sample(eps, x)
     if norm is Norm.LINF:
         return torch.minimum(torch.maximum(moved, x - radius), x + radius).clamp(*box)
     delta = moved - x
     if norm is Norm.L2:
-        size = per_row(lp_norm(delta, 2), x)
+        size = per_sample(lp_norm(delta, 2), x)
         return (x + delta * (radius / torch.maximum(size, radius).clamp(min=1e-30))).clamp(*box)
     return (x + _into_l1(delta, box[0] - x, box[1] - x, radius)).clamp(*box)
 
@@ -85,11 +40,11 @@ def _into_l1(delta: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor
         soft = delta.sign() * (delta.abs() - threshold).clamp(min=0)
         return torch.minimum(torch.maximum(soft, low), high)
 
-    over = per_row(lp_norm(at(torch.zeros_like(radius)), 1), delta) > radius
-    below, above = torch.zeros_like(radius), per_row(delta.abs().flatten(1).amax(1), delta)
+    over = per_sample(lp_norm(at(torch.zeros_like(radius)), 1), delta) > radius
+    below, above = torch.zeros_like(radius), per_sample(delta.abs().flatten(1).amax(1), delta)
     for _ in range(BISECTIONS):
         middle = (below + above) / 2
-        large = per_row(lp_norm(at(middle), 1), delta) > radius
+        large = per_sample(lp_norm(at(middle), 1), delta) > radius
         below, above = torch.where(large, middle, below), torch.where(large, above, middle)
     return torch.where(over, at(above), at(torch.zeros_like(radius)))
 
@@ -107,8 +62,8 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 def _unit(direction: Tensor) -> Tensor:
     # A gradient may be as small as 1e-30: it is scaled by its largest entry first, so that its square is not zero.
-    scaled = direction / per_row(direction.flatten(1).abs().amax(1), direction).clamp(min=1e-37)
-    return scaled / per_row(lp_norm(scaled, 2), direction).clamp(min=1e-12)
+    scaled = direction / per_sample(direction.flatten(1).abs().amax(1), direction).clamp(min=1e-37)
+    return scaled / per_sample(lp_norm(scaled, 2), direction).clamp(min=1e-12)
 
 
 def random_start(x: Tensor, eps: Tensor, box: tuple[float, float], norm: Norm, noise: Tensor) -> Tensor:
@@ -123,9 +78,9 @@ def random_start(x: Tensor, eps: Tensor, box: tuple[float, float], norm: Norm, n
     """
     if norm is Norm.LINF:
         uniform = torch.special.erf(noise / math.sqrt(2))  # uniform in (-1, 1)
-        delta = uniform / per_row(uniform.flatten(1).abs().amax(1), x).clamp(min=1e-12)
+        delta = uniform / per_sample(uniform.flatten(1).abs().amax(1), x).clamp(min=1e-12)
     elif norm is Norm.L2:
         delta = _unit(noise)
     else:
-        delta = noise / per_row(lp_norm(noise, 1), x).clamp(min=1e-12)
-    return project(x + per_row(eps, x) * delta, x, eps, box, norm)
+        delta = noise / per_sample(lp_norm(noise, 1), x).clamp(min=1e-12)
+    return project(x + per_sample(eps, x) * delta, x, eps, box, norm)

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vestige.attack.methods.balls import project, random_start, steepest
 from vestige.attack.methods.halfspace import nearest
-from vestige.attack.methods.norms import Norm, project, random_start, read_norm, steepest
 from vestige.core.space import lp_norm
+from vestige.core.threat import Norm
 
 NORMS = list(Norm)
 
@@ -16,13 +17,13 @@ NORMS = list(Norm)
     ("given_", "norm"), [("Linf", "linf"), (math.inf, "linf"), (2, "l2"), (2.0, "l2"), ("L1", "l1"), (1, "l1")]
 )
 def test_spellings(given_, norm):
-    assert read_norm(given_) == norm
+    assert Norm(given_) == norm
 
 
 @pytest.mark.parametrize("wrong", [3, "l3", "", True])
 def test_other_norms_are_refused(wrong):
     with pytest.raises(ValueError, match="allowed are 'linf'"):
-        read_norm(wrong)
+        Norm(wrong)
 
 
 @given(st.integers(0, 1000), st.sampled_from(NORMS), st.floats(0.01, 3))

@@ -1,0 +1,70 @@
+"""The threat model of adversarial examples: an l_p ball around each sample, cut with the box of valid inputs."""
+
+import math
+from dataclasses import dataclass, field
+
+from vestige.core.choices import ChoiceEnum
+from vestige.core.space import InputSpace
+
+
+class Norm(ChoiceEnum):
+    """The norm that bounds a perturbation; also written "Linf", "L2", "L1", inf, 2 or 1."""
+
+    LINF = "linf"
+    L2 = "l2"
+    L1 = "l1"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Norm":
+        known = {"linf": cls.LINF, "inf": cls.LINF, "l2": cls.L2, "2": cls.L2, "l1": cls.L1, "1": cls.L1}
+        text = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        return known.get(text.lower()) or super()._missing_(value)
+
+    @property
+    def p(self) -> float:
+        """The exponent.
+
+        >>> Norm("Linf").p, Norm(2).p
+        (inf, 2.0)
+        """
+        return {Norm.LINF: math.inf, Norm.L2: 2.0, Norm.L1: 1.0}[self]
+
+    @property
+    def dual(self) -> float:
+        """The exponent q with 1/p + 1/q = 1: a gradient g allows a change of at most eps |g|_q."""
+        return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: math.inf}[self]
+
+
+@dataclass(frozen=True)
+class Threat:
+    """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.
+
+    Attributes:
+        eps: radius, in units of the data; positive and finite.
+        norm: of the ball; a name or a number is read as `Norm`.
+        space: box and normalization of the inputs; None for [0, 1] and none.
+
+    Raises:
+        ValueError: a radius that is not positive and finite, or that in l_inf covers the whole box; an unknown norm.
+
+    >>> Threat(8 / 255, 2).norm
+    <Norm.L2: 'l2'>
+    """
+
+    eps: float
+    norm: Norm = Norm.LINF
+    space: InputSpace = field(default_factory=InputSpace)
+
+    def __post_init__(self):
+        object.__setattr__(self, "norm", Norm(self.norm))
+        object.__setattr__(self, "space", self.space or InputSpace())
+        if not 0 < self.eps < math.inf:
+            raise ValueError(
+                f"eps={self.eps} given; eps must be positive and finite, in units of the data, such as 8/255."
+            )
+        width = self.space.high - self.space.low
+        if self.norm is Norm.LINF and self.eps >= width:
+            raise ValueError(
+                f"eps={self.eps:g} given for data in [{self.space.low:g}, {self.space.high:g}]: every input is allowed "
+                f"then. Is it in units of 0-255? Write {self.eps:g}/255."
+            )
