@@ -6,6 +6,10 @@ from . import nets as nets
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
+from .audit import audit as audit
+from .audit import audit_queries as audit_queries
+from .audit import audit_robustness as audit_robustness
+from .audit import audit_unlearning as audit_unlearning
 from .construct import memorize as memorize
 from .core import Certificate as Certificate
 from .core import Claim as Claim
