@@ -128,6 +128,7 @@ def unlearning_certificate(
     Raises:
         ValueError: values that are not finite, labels that do not fit, an original of another shape.
 
+    >>> import torch
     >>> linear = nn.Linear(2, 1, bias=False, dtype=torch.float64)
     >>> _ = linear.weight.data.copy_(torch.tensor([[0.0, 1.0]]))
     >>> found = unlearning_certificate(linear, torch.eye(2).double(), torch.tensor([1, 1]), [0])
