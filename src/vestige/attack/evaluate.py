@@ -117,9 +117,7 @@ def evaluate_robustness(
         model: in evaluation mode; returns logits (n, classes). Probabilities are turned into logits, with a warning.
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
         attacks: in order: "fast", "standard" (MALT), "apgd-ce", "apgd-t", "fab-t", "square";
             `vestige.attack.suite.AUTOATTACK` is the last four.
         batch_size: samples that are evaluated together.

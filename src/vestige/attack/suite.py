@@ -120,9 +120,7 @@ def autoattack(
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
         stages: in order; see `Stage`.
         batch_size: samples that are evaluated together.
         generator: of all random choices; None for seed 0.
