@@ -63,7 +63,7 @@ def apgd(
     [True, False]
     """
     check_counts(steps=steps, restarts=restarts, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, Norm(norm), space or InputSpace()), must_reach=must_reach)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
     found = read_targets(targets, case)
     picked, warning = usable_loss(loss, case.classes, targeted=found is not None)
     case.warnings += [warning] if warning else []

@@ -62,7 +62,7 @@ def fab(
     [True, False]
     """
     check_counts(steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, Norm(norm), space or InputSpace()), must_reach=must_reach)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
     found = read_targets(targets, case)
     done, total = 0, len(case.to_attack())
     for rows in case.to_attack().split(batch_size):

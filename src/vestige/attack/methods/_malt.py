@@ -99,7 +99,7 @@ def malt(
     effort = EFFORT[Preset(preset)]
     n_targets, steps = effort.n_targets if n_targets is None else n_targets, effort.steps if steps is None else steps
     check_counts(n_targets=n_targets, steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, Norm(norm), space or InputSpace()))
+    case = open_case(model, x, y, Threat(eps, norm, space))
     if effort.first_steps:
         plan = Plan(AttackLoss.PM, effort.first_steps, batch_size=batch_size)
         search(case, plan, name="first pass", generator=generator, on_step=on_step)

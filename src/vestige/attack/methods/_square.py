@@ -59,7 +59,7 @@ def square(
         ValueError: as for `apgd`.
     """
     check_counts(queries=queries, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, Norm(norm), space or InputSpace()), must_reach=must_reach)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
     every = read_targets(targets, case)
     found = None if every is None else every[:, 0]
     total, done = len(case.to_attack()), 0

@@ -64,7 +64,7 @@ def rank_targets(
     ([[2, 1]], [[0.25, 0.5]])
     """
     check_counts(top_k=top_k, n_targets=n_targets)
-    case = open_case(model, x, y, Threat(ANY_RADIUS, Norm(norm), space or InputSpace()))
+    case = open_case(model, x, y, Threat(ANY_RADIUS, norm, space))
     rows = torch.arange(len(case.x), device=case.x.device)
     classes, scores, logits = rank_classes(case, rows, Order(order), top_k, n_targets)
     return TargetRanking(classes, scores, logits, case.oracle.gradients, (paper(MALT),))
