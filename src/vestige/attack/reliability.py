@@ -61,8 +61,8 @@ def reliability(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Relia
     notes += _inference(oracle, x)
     if threat.norm is Norm.LINF and threat.eps > (space.high - space.low) / 2:
         notes.append(
-            f"eps = {threat.eps:g} is more than half of the data's range: any input can be made gray. Is it in units of "
-            "0-255?"
+            f"eps = {threat.eps:g} is more than half of the data's range: any input can be made gray. Is it in "
+            "units of 0-255?"
         )
     return Reliability(soft, tuple(notes))
 
@@ -73,8 +73,8 @@ def _gradients(oracle: Oracle, x: Tensor, y: Tensor) -> list[str]:
     if not bool(dead.any()):
         return []
     return [
-        f"Zero gradients: for {int(dead.sum())} of {len(x)} samples checked, the gradient of the cross-entropy is exactly "
-        "0 (saturated or masked); gradient attacks cannot move there. Add the attack 'square', which needs no gradient."
+        f"Zero gradients: for {int(dead.sum())} of {len(x)} samples checked, the gradient of the cross-entropy is "
+        "exactly 0 (saturated or masked); gradient attacks cannot move there. Add 'square', which needs none."
     ]
 
 
@@ -83,8 +83,8 @@ def _inference(oracle: Oracle, x: Tensor) -> list[str]:
         oracle.in_inference_mode(x)
     except RuntimeError:
         return [
-            "Inference-time optimization: the model uses gradients to answer. Gradients through it are unreliable; use an "
-            "attack that is made for this defense."
+            "Inference-time optimization: the model uses gradients to answer. Gradients through it are unreliable; "
+            "use an attack that is made for this defense."
         ]
     return []
 

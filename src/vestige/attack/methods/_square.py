@@ -1,8 +1,8 @@
 """Square: random search with square patches, without a gradient (arXiv 1912.00049).
 
 For l_inf the perturbation is +-eps everywhere, in vertical stripes at first; each query repaints one square and keeps
-the change where it raises the margin. For l_2 and l_1 a square takes the mass of another one and gets a bump in its place. The
-side of the squares shrinks with the queries spent.
+the change where it raises the margin. For l_2 and l_1 a square takes the mass of another one and gets a bump in its
+place. The side of the squares shrinks with the queries spent.
 """
 
 import math

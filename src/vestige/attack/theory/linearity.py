@@ -99,7 +99,9 @@ def linearity_profile(
     along = (gradient * step).flatten(1).sum(1)
     keep = moves & (along != 0)
     if not bool(keep.any()):
-        raise ValueError("no sample moves, or the gradient is zero at all of them; give adversarial examples or an eps.")
+        raise ValueError(
+            "no sample moves, or the gradient is zero at all of them; give adversarial examples or an eps."
+        )
     rows = []
     for t in fractions:
         there, turned = margin.gradient(margin.x + t * step)

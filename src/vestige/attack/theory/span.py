@@ -177,7 +177,8 @@ def invariance_drift(
     after, before = first_layer(model).weight.detach(), first_layer(initial).weight.detach()
     if after.shape != before.shape:
         raise ValueError(
-            f"first layers of shapes {tuple(after.shape)} and {tuple(before.shape)} given; is `initial` another network?"
+            f"the first layers have shapes {tuple(after.shape)} and {tuple(before.shape)}; give one network before and "
+            "after training."
         )
     span.check(after.shape[1])
     off = span.off(before.double())

@@ -5,8 +5,8 @@ of the weights off the data's span. With step size eta, weight decay lam and the
 
     W_T P  =  (1 - eta lam)^T  W_0 P.
 
-What is left there is noise of the initialization, and the network's gradient follows it: for a two-layer network with outer
-weights +-1 / sqrt(m), W_0 ~ N(0, beta^2 / d), k active neurons and a span of dimension d - l,
+What is left there is noise of the initialization, and the network's gradient follows it: for a two-layer network with
+outer weights +-1 / sqrt(m), W_0 ~ N(0, beta^2 / d), k active neurons and a span of dimension d - l,
 
     |P grad N(x)|  is about  beta (1 - eta lam)^T sqrt(k l / (m d)),
 
@@ -50,10 +50,9 @@ class OffSubspace:
         value: margin of the predicted class at each sample.
         off_gradient: |P grad| at each sample.
         energy_share: |P grad|^2 / |grad|^2; l / d for a gradient of random direction.
-        predicted_gradient: off_gradient that noise of the size left in the first layer gives; None where the first layer
-            is not linear.
+        predicted_gradient: |P grad| for noise of the size left in the first layer; None where that is not linear.
         linear_radius: value / off_gradient, the first-order radius; inf where the gradient is 0.
-        radius: measured, where the prediction changes along -P grad; inf for nowhere up to 100 times the first-order radius.
+        radius: where the prediction changes along -P grad; inf for nowhere up to 100 times the first-order radius.
         null_flips: predictions that change at that radius along random directions off the span, out of `null_trials`.
         null_trials: random directions times samples with a radius.
         certificate: the invariance law, where the initial network was given; else None.

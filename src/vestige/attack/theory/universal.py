@@ -202,7 +202,9 @@ def _certificate(
         left = float(_moved(margin, direction, step)[on_margin].max())
     claims = [Claim("largest margin left when all samples move by the common radius", 0.0, left, "measured")]
     if residual is not None:
-        claims.append(Claim("share of the weights that the KKT conditions leave unexplained", STATIONARY, residual, KKT.arxiv))
+        claims.append(
+            Claim("share of the weights that the KKT conditions leave unexplained", STATIONARY, residual, KKT.arxiv)
+        )
     return Certificate(tuple(claims))
 
 
@@ -214,13 +216,13 @@ def _notes(norms: Tensor, coherence: float, radius: float, residual: float | Non
         )
     if coherence > 1:
         yield (
-            f"n max |<x_i, x_j>| / R^2 is {coherence:.3g}: the samples are not nearly orthogonal, so the theory does not "
-            "guarantee a short common perturbation. The radius was measured all the same."
+            f"n max |<x_i, x_j>| / R^2 is {coherence:.3g}: the samples are not nearly orthogonal, so the theory does "
+            "not guarantee a short common perturbation. The radius was measured all the same."
         )
     if math.isinf(radius):
         yield f"No common change of class within {FARTHEST} times the largest norm."
     if residual is not None and not residual <= STATIONARY:
         yield (
-            f"{residual:.1%} of the weights are not explained by the KKT conditions: training is not near a KKT point, so "
-            "the direction is a diagnostic here, not a prediction."
+            f"{residual:.1%} of the weights are not explained by the KKT conditions: training is not near a KKT point, "
+            "so the direction is a diagnostic here, not a prediction."
         )
