@@ -10,7 +10,7 @@ from torch import Tensor
 
 import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.suite import AUTOATTACK, Stage, read_stage
+from vestige.attack.suite import AUTOATTACK, Stage
 from vestige.audit.comparison import inputs
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
@@ -174,7 +174,7 @@ def read_attacks(given: Sequence[Stage | str] | str) -> tuple[Stage, ...]:
         if given == "autoattack":
             return AUTOATTACK
         given = [name.strip() for name in given.split(",")]
-    return tuple(read_stage(stage) for stage in ([given] if isinstance(given, Stage) else given))
+    return tuple(Stage(stage) for stage in ([given] if isinstance(given, Stage) else given))
 
 
 def shipped_model() -> Path:
