@@ -77,3 +77,9 @@ class Interrupter:
 @pytest.fixture
 def interrupter():
     return Interrupter
+
+
+@pytest.fixture(autouse=True)
+def single_precision(exact_arithmetic):
+    """As the audit runs for a user; fixtures of a module are made in it too."""
+    torch.set_default_dtype(torch.float32)
