@@ -6,7 +6,6 @@ import math
 import os
 import stat
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file

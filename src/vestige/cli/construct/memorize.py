@@ -1,19 +1,17 @@
 """`vestige construct memorize`: a network that gives every sample its label, without training."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
-from vestige.cli.app import out as console
+from vestige.cli.app import note, say
 
 
 def memorize(
-    data: Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")],
-    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
-    n: Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")] = None,
+    data: options.NamedData,
+    out: options.Network,
+    n: options.Drawn = None,
     strategy: Annotated[str, typer.Option(help="sqrt, depth, bits or wide: what to be short in.")] = "sqrt",
     depth: Annotated[int | None, typer.Option(min=1, help="Layers, at most; with --strategy depth.")] = None,
     bits: Annotated[
@@ -28,7 +26,7 @@ def memorize(
     import torch
 
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
     from vestige.construct.file.saved import save
     from vestige.construct.memorization.memorizer import memorize as memorize_points
     from vestige.core.rng import child
@@ -54,17 +52,15 @@ def memorize(
         )
     save(made, out)
     network, sizes = made.network, made.numbers
-    console.print(
+    say(
         f"{sizes['points']:,} points: {network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} "
         f"bits, in {network.depth:,} layers of at most {network.width:,} neurons",
-        soft_wrap=True,
     )
     if "groups" in sizes:
-        console.print(
+        say(
             f"lanes {sizes['lanes']}, groups in a lane {sizes['groups']:,}, points in a group {sizes['slots']}; bits "
             f"of a key {sizes['key_bits']}, of a label {sizes['label_bits']}, of a code word {sizes['code_bits']:,}",
-            soft_wrap=True,
         )
     note(made.warnings)
-    say(made.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+    show_certificate(made.certificate)
+    say(f"wrote {out}")

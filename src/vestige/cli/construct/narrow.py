@@ -1,18 +1,16 @@
 """`vestige construct narrow`: a trained network rewritten as a narrow deep one."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
-from vestige.cli.app import out as console
+from vestige.cli.app import note, say
 
 
 def narrow(
     model: options.Model,
-    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
+    out: options.Network,
     exact: Annotated[bool, typer.Option("--exact", help="Equal at every input, at far more depth.")] = False,
     width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
@@ -32,7 +30,7 @@ def narrow(
 ) -> None:
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
     from vestige.construct.file.saved import save
     from vestige.construct.narrowing.narrower import narrow as narrow_network
     from vestige.core.rng import child
@@ -57,12 +55,11 @@ def narrow(
         )
     save(built, out)
     sizes = built.numbers
-    console.print(
+    say(
         f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "
         f"parameters; now: width {sizes['width']}, {sizes['depth']:,} layers, {sizes['parameters']:,} parameters of up "
         f"to {sizes['weight bits']:,} bits",
-        soft_wrap=True,
     )
     note((*loaded.warnings, *built.warnings))
-    say(built.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+    show_certificate(built.certificate)
+    say(f"wrote {out}")

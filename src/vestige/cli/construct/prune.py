@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
+from vestige.cli.app import note, say
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def prune(
     threads: options.Threads = None,
 ) -> None:
     """Find masks that make a random network compute MODEL, certify the error, and save masks and seed only."""
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
+    options.check_weights_file(out)
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
     from vestige.construct.file.saved import save
@@ -62,7 +61,7 @@ def prune(
     _show(found)
     if samples is not None and inputs is not None:
         _compare(found, loaded, samples, inputs)
-    console.print(f"wrote {out}: masks and a seed, {out.stat().st_size:,} bytes", markup=False)
+    say(f"wrote {out}: masks and a seed, {out.stat().st_size:,} bytes")
 
 
 def _inputs(loaded: "LoadedModel", samples: "DataSet"):
@@ -86,14 +85,12 @@ def _show(found: "Pruned") -> None:
             f"{layer.bound:.2e}",
         )
     console.print(table)
-    console.print(found.certificate.table(), markup=False, soft_wrap=True)
+    say(found.certificate.table())
     sizes = found.numbers
-    console.print(
+    say(
         f"{sizes['random_weights']:,} random weights for {sizes['target_weights']:,} of the target; "
         f"{sizes['kept']:,} are kept, in {2 * len(found.layers)} layers instead of {len(found.layers)}; "
         f"|x| <= {found.specification.radius:.4g}",
-        markup=False,
-        soft_wrap=True,
     )
     note(found.warnings)
 
@@ -107,8 +104,6 @@ def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet", inputs)
         shares = [
             float((margin(net(inputs), samples.y) > 0).double().mean()) for net in (loaded.model, found.to_torch())
         ]
-    console.print(
+    say(
         f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after",
-        markup=False,
-        soft_wrap=True,
     )

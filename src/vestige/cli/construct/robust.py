@@ -1,19 +1,17 @@
 """`vestige construct robust`: a network that keeps the label in a ball around every sample."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
-from vestige.cli.app import out as console
+from vestige.cli.app import note, say
 
 
 def robust(
-    data: Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")],
-    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
-    n: Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")] = None,
+    data: options.NamedData,
+    out: options.Network,
+    n: options.Drawn = None,
     width: Annotated[int | None, typer.Option(help="m + 3 for a projection to m dimensions; default: by n.")] = None,
     norm: Annotated[str, typer.Option(help="Exponent of the balls' norm: 1, 2, inf, ...")] = "2",
     eps: Annotated[str, typer.Option(help="Radius of the balls, or max for what the width allows.")] = "max",
@@ -23,7 +21,7 @@ def robust(
 ) -> None:
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
     from vestige.construct.file.saved import save
     from vestige.construct.robust.memorizer import memorize_robustly
     from vestige.core.rng import child
@@ -47,19 +45,17 @@ def robust(
         )
     save(made, out)
     found, network = made.numbers, made.network
-    console.print(
+    say(
         f"{found['samples']:,} samples keep their label within l_{norm} radius {found['eps']:.4g}; any function has "
         f"less than {found['ceiling']:.4g}. Width {network.width:,}, {network.depth - 1:,} hidden layers, "
         f"{network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} bits",
         style="bold",
-        markup=False,
-        soft_wrap=True,
     )
     if "mantissa_bits" in found:
-        console.print(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too", soft_wrap=True)
+        say(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too")
     note(made.warnings)
-    say(made.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+    show_certificate(made.certificate)
+    say(f"wrote {out}")
 
 
 def _number(text: str) -> float:
