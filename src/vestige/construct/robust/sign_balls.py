@@ -56,7 +56,9 @@ def _wide(parameter: Tensor) -> Tensor:
     return parameter.detach().cpu().double()
 
 
-def kept_radius(weight: Tensor, bias: Tensor, vote: Tensor, x: Tensor, sign: Tensor, rounding: float | int = 1.0) -> float:
+def kept_radius(
+    weight: Tensor, bias: Tensor, vote: Tensor, x: Tensor, sign: Tensor, rounding: float | int = 1.0
+) -> float:
     """The radius at which the first unit may change sides, less what the sums may have been rounded by.
 
     Args:
