@@ -127,7 +127,7 @@ def verify(
     kind = _known(stored.kind, kinds, path)
     if target is not None and not kind.takes_target:
         raise ValueError(
-            f"a target given for {path}, a construction of kind {stored.kind!r}; its file holds all that its claims need."
+            f"a target given for {path}, of kind {stored.kind!r}; such a file holds all that its claims need."
         )
     try:
         derived = kind.check(stored, Question(points, target, on_step))
