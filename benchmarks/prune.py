@@ -109,8 +109,8 @@ def network(data: str, hidden: int, tolerances: list[float]) -> None:
         print(
             f"tolerance = {tolerance:g}: certified {sizes['certified_error']:.2g}, found {sizes['sampled_error']:.2g}, "
             f"accuracy {accuracy(found.to_torch(), x, y):.4f}; {sizes['random_weights']:,} random for "
-            f"{sizes['target_weights']:,}, kept {sizes['kept']:,}, theory's estimate {found.required.random_weights:,}, at least "
-            f"{found.required.lower_bound:,} bits; file {size:,} bytes, "
+            f"{sizes['target_weights']:,}, kept {sizes['kept']:,}, theory's estimate "
+            f"{found.required.random_weights:,}, at least {found.required.lower_bound:,} bits; file {size:,} bytes, "
             f"verified: {holds}; {spent:.1f} CPU s",
             flush=True,
         )
@@ -149,7 +149,8 @@ def neurons(out: Path) -> None:
         drawn.append((theirs.numbers["random_weights"], math.nan, theirs.numbers["sampled_error"], fitted))
         print(
             f"tolerance = {tolerance:g}: weights {ours.numbers['random_weights']:,} random, error "
-            f"{ours.numbers['sampled_error']:.2g} (certified {ours.numbers['certified_error']:.2g}); neurons {theirs.numbers['random_weights']:,} random, at the points "
+            f"{ours.numbers['sampled_error']:.2g} (certified {ours.numbers['certified_error']:.2g}); neurons "
+            f"{theirs.numbers['random_weights']:,} random, at the points "
             f"{fitted:.2g}, elsewhere {theirs.numbers['sampled_error']:.2g}, fractional "
             f"{theirs.numbers['fractional_shares']} of at most {len(x)}",
             flush=True,

@@ -107,5 +107,5 @@ def test_bad_input_is_named(change, message):
 def test_a_radius_that_no_function_has_is_refused_with_the_limit():
     with pytest.raises(ValueError, match=r"below 0.05 is allowed"):
         width_bounds(10, 100, 0.06, norm="inf")
-    with pytest.raises(ValueError, match="n and d from 1 on"):
+    with pytest.raises(ValueError, match="n and d must be at least 1"):
         width_bounds(0, 100, 0.06)

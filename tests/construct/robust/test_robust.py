@@ -235,7 +235,7 @@ def test_images_with_random_labels(layout):
 
 def test_float32_is_enough_where_the_bits_say_so():
     x, y = gaussian(n=6, d=4)
-    made = memorize_robustly(x, y, norm="inf", radius=0.3 * max_robust_radius(x, y, norm="inf"), **EXACT)
+    made = memorize_robustly(x, y, norm="inf", eps=0.3 * max_robust_radius(x, y, norm="inf"), **EXACT)
     assert made.numbers["mantissa_bits"] <= 24
     points, owners = in_balls(made, x, count=20)
     floats = made.to_torch(torch.float32, exact=False)(points.float())[:, 0]
@@ -251,8 +251,8 @@ def test_points_that_floats_cannot_tell_apart_get_a_warning():
 
 def test_the_width_grows_until_the_radius_fits():
     x, y = gaussian(n=12, d=16)
-    wide = memorize_robustly(x, y, radius=0.9 * max_robust_radius(x, y), layout="parallel")
-    narrow = memorize_robustly(x, y, radius=0.05 * max_robust_radius(x, y), layout="parallel")
+    wide = memorize_robustly(x, y, eps=0.9 * max_robust_radius(x, y), layout="parallel")
+    narrow = memorize_robustly(x, y, eps=0.05 * max_robust_radius(x, y), layout="parallel")
     assert narrow.numbers["m"] == math.ceil(4 * math.log(12)) < wide.numbers["m"]
 
 

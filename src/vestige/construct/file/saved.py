@@ -135,7 +135,7 @@ def verify(
         raise
     except MALFORMED as error:
         raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
-    return compare(stored, derived)
+    return compare(stored, derived, sampled=points is not None)
 
 
 def _known(name: str, kinds: Mapping[str, Kind], path: Path | str) -> Kind:
