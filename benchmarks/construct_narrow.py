@@ -44,10 +44,10 @@ def scaled(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy((centered / abs(centered).max()).astype(np.float32))
 
 
-def trained(out: Path | None) -> None:
+def trained(out: Path | None, most: int) -> None:
     """Predictions of a trained network, of its narrow form, and of the null."""
     sets = (("two moons", moons, (16, 16), 2), ("digits, 3 components", digits, (24, 16), 10))
-    for name, load, hidden, classes in sets:
+    for name, load, hidden, classes in sets[: most - 1]:
         x, y = load()
         order = torch.randperm(len(x), generator=child(0, name))
         train, test = order[: len(x) // 2], order[len(x) // 2 :]
@@ -101,9 +101,9 @@ def random_target(widths: list[int], seed: int = 0) -> torch.nn.Sequential:
     return vg.nets.mlp(widths, bias="all", generator=child(seed, "target"), dtype=torch.float32)
 
 
-def sizes(out: Path | None) -> None:
+def sizes(out: Path | None, most: int) -> None:
     """Parameters against the hidden width n of targets 2-n-n-1."""
-    ns, rows = (2, 4, 8, 16, 32, 64), {"near, 5d": [], "near, d+2": [], "equal, 2(d+L-1)": [], "target": []}
+    ns, rows = (2, 4, 8, 16, 32, 64)[: most + 2], {"near, 5d": [], "near, d+2": [], "equal, 2(d+L-1)": [], "target": []}
     for n in ns:
         model = random_target([2, n, n, 1])
         start = time.process_time()
@@ -137,9 +137,9 @@ def near_numbers(model: torch.nn.Module, width: str) -> dict[str, float | int]:
     return dict(built.numbers)
 
 
-def layers(out: Path | None) -> None:
+def layers(out: Path | None, most: int) -> None:
     """Depth against the layers L of targets 2-6-...-6-1: that of the exact representation is exponential in L."""
-    for count in (2, 3, 4, 5, 6, 7):
+    for count in (2, 3, 4, 5, 6, 7)[:most]:
         model = random_target([2, *[6] * (count - 1), 1])
         near, depth = near_numbers(model, "5d"), exact_depth(read_relu_chain(model))
         width = 2 * (2 + count - 1)
@@ -151,9 +151,9 @@ def layers(out: Path | None) -> None:
         )
 
 
-def error(out: Path | None) -> None:
+def error(out: Path | None, most: int) -> None:
     """Proved and measured error against tolerance, targets 3-8-8-1."""
-    for tolerance in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12):
+    for tolerance in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12)[:most]:
         start = time.process_time()
         built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, radius=1.0, tolerance=tolerance)
         n = built.numbers
@@ -165,9 +165,9 @@ def error(out: Path | None) -> None:
         )
 
 
-def unsafe(out: Path | None) -> None:
+def unsafe(out: Path | None, most: int) -> None:
     """Share of a million uniform inputs that are not safe, against delta."""
-    deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4), []
+    deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4)[:most], []
     x = 2 * torch.rand((10**6, 2), generator=child(0, "unsafe"), dtype=torch.float64) - 1
     for delta in deltas:
         built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, radius=1.0, delta=delta)
@@ -191,9 +191,9 @@ def worst_error(built: vg.construct.ExactConstruction, x: torch.Tensor) -> float
     return float(np.mean(off > built.specification.tolerance))
 
 
-def equal(out: Path | None) -> None:
+def equal(out: Path | None, most: int) -> None:
     """The exact representation and its rounding."""
-    for d, n, layers in ((2, 5, 2), (3, 7, 2), (3, 4, 3), (3, 16, 3), (2, 3, 4), (2, 6, 5)):
+    for d, n, layers in ((2, 5, 2), (3, 7, 2), (3, 4, 3), (3, 16, 3), (2, 3, 4), (2, 6, 5))[:most]:
         for width in ("2d+2", "2d+3"):
             start = time.process_time()
             built = vg.construct.narrow(random_target([d, *[n] * (layers - 1), 1]), width=width, max_depth=10**5)
@@ -207,13 +207,13 @@ def equal(out: Path | None) -> None:
             )
 
 
-def bounded(out: Path | None) -> None:
+def bounded(out: Path | None, most: int) -> None:
     """Depth against the bound on weights, with equal outputs."""
     model = random_target([2, 4, 1])
     free = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1)
     print(f"no bound: {free.network.depth} layers, weights of {free.network.weight_bits} bits", flush=True)
     x = 2 * torch.rand((200, 2), generator=child(0, "bounded")) - 1
-    for bound in (2, 16, 2**16, 2**64):
+    for bound in (2, 16, 2**16, 2**64)[:most]:
         built = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1, weight_bound=bound)
         same = int((built.network(x) == free.network(x)).sum())
         print(f"bound {bound}: {built.network.depth} layers, {same} of 200 outputs are the same", flush=True)
@@ -231,11 +231,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--out", type=Path, help="folder for the figures")
+    parser.add_argument("--quick", action="store_true", help="the first two values of everything varied")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.only:
         start = time.process_time()
-        parts[name](options.out)
+        parts[name](options.out, 2 if options.quick else 100)
         print(f"-- {name}: {time.process_time() - start:.0f} CPU seconds", flush=True)
 
 

@@ -94,7 +94,7 @@ def smallest_dimension(project: Callable[..., Tensor], x: Tensor, y: Tensor, wan
     return least_enough(lambda m: kept_share(project(x, y, m, 2.0), x, y, 2.0) > wanted)
 
 
-def trained(n: int, width: int) -> None:
+def trained(n: int, width: int, steps: int) -> None:
     """Certified radius of the constructed network, and how near an attack gets with trained ones of its width."""
     digits = vg.data.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
     x, y = digits.x.flatten(1).double(), digits.y
@@ -110,7 +110,7 @@ def trained(n: int, width: int) -> None:
     for name, radius in (("trained", 0.0), ("trained against PGD", numbers["eps"])):
         for hidden in (1, 3):
             begun = time.process_time()
-            model = fitted(x, y, [64, *[width] * hidden, 10], radius)
+            model = fitted(x, y, [64, *[width] * hidden, 10], radius, steps)
             right = float((model(x).argmax(1) == y).double().mean())
             attack = vg.attack.fab(model, x, y, eps=5.0, norm="l2", space=WIDE, steps=100)
             distance = torch.where(attack.success, attack.distance, torch.inf)
@@ -124,7 +124,7 @@ def trained(n: int, width: int) -> None:
             )
 
 
-def fitted(x: Tensor, y: Tensor, sizes: list[int], radius: float, steps: int = 3000) -> nn.Module:
+def fitted(x: Tensor, y: Tensor, sizes: list[int], radius: float, steps: int) -> nn.Module:
     """Adam on the cross-entropy, at the samples or at what ten steps of PGD make of them."""
     model = vg.nets.mlp(sizes, bias="all", generator=child(0, "robust net"), dtype=x.dtype)
     adam = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=9, help="2**MOST points for `needed`")
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--width", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=3000, help="of training")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "widths":
@@ -191,7 +192,7 @@ def main() -> None:
     elif options.what == "needed":
         needed(options.share, options.most)
     elif options.what == "trained":
-        trained(options.n, options.width)
+        trained(options.n, options.width, options.steps)
     else:
         sizes(options.n)
 

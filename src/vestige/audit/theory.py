@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.theory.gap import robustness_gap
 from vestige.attack.theory.linearity import linearity_profile
 from vestige.attack.theory.span import DataSpan, data_span
 from vestige.attack.theory.subspace import off_subspace_robustness
 from vestige.attack.theory.universal import LARGEST_CHECK, UniversalPerturbation, universal_margin_perturbation
 from vestige.audit.comparison import inputs
+from vestige.audit.gap import robustness_gap
 from vestige.audit.summary import number, numbers
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
@@ -163,7 +163,7 @@ def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | Non
     draw = child(seed, "theory")
     try:
         gap = robustness_gap(model, x, y, pair=pair, generator=draw)
-        found, beside = gap.trained, {"constructed_radius": number(gap.constructed.radius), "gap": number(gap.gap)}
+        found, beside = gap.trained, {"constructed_radius": number(gap.constructed.numbers["eps"]), "gap": number(gap.gap)}
     except ValueError:  # no network of one unit a sample parts them; the direction may still be there
         found, beside = universal_margin_perturbation(model, x, y, pair=pair, generator=draw), {}
     return {**_universal_numbers(found), **beside, "left_out": int((~right).sum()), "pair": pair and list(pair)}

@@ -16,6 +16,8 @@ from vestige.construct.file.stored import TEXT, digest_of
 from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.core.rng import child
 from vestige.nets.checkpoint import write_tensors
+from vestige.nets.mlp import mlp
+from vestige.nets.training import train_to_margin
 from vestige.nets.weights_file import read_weights
 
 
@@ -56,6 +58,31 @@ def test_margin_one_and_a_radius_that_is_tight():
     beyond, before = (x[worst] * (1 - scale * eps / math.sqrt(400)) for scale in (1.001, 0.999))
     assert made.network(beyond[None]).item() == 0.0
     assert sign[worst] * made.network(before[None]).item() > 0
+
+
+@pytest.mark.slow
+def test_no_attack_finds_a_violation_inside_the_certified_radius():
+    x, y = sphere(400, 20)
+    made = robust_two_layer(x, y)
+    assert violations(made.network, x, y, 0.999 * made.numbers["eps"]) == 0
+    # The same attack does break the trained network there, which is no weaker a check than it looks.
+    start = mlp([400, 100, 1], first_init=1e-4, init_scale=0.1, generator=child(0, "net"))
+    trained = train_to_margin(start, x, y, tol_loss=1e-8).model
+    assert violations(trained, x, y, 0.999 * made.numbers["eps"]) == 20
+
+
+def violations(net, x, y, radius, restarts=5, steps=100):
+    sign, broken = 2 * y - 1, torch.zeros(len(x), dtype=torch.bool)
+    for number in range(restarts):
+        z = torch.randn(x.shape, generator=child(number, "start"))
+        for step in range(steps):
+            z = radius * z / z.norm(dim=1, keepdim=True).clamp(min=radius)
+            z = z.detach().requires_grad_()
+            value = sign * net(x + z)[:, 0]
+            broken |= value.detach() <= 0
+            slope = torch.autograd.grad(value.sum(), z)[0]
+            z = z - radius * (1 - step / steps) * slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return int(broken.sum())
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(3, 8))
@@ -152,6 +179,7 @@ def test_an_architecture_of_endless_size_allocates_nothing(tmp_path):
         (torch.tensor([[1.0, 0.0], [1.0, 0.0]]), [0, 1], "they are equal"),
         (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), [0, 1], "subtract the samples' mean"),
         (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [1, 1], "every sample has the same label"),
+        (torch.eye(2), [1, 2], "allowed are 0 and 1"),
         (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), [0, 1], "NaN or infinite"),
     ],
 )
