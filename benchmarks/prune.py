@@ -209,16 +209,16 @@ def main() -> None:
     options = parser.parse_args()
     most = 2 if options.quick else 100
     if options.quick:
-        options.seeds, options.epsilon, options.hidden = 1, options.epsilon[:1], 16
+        options.seeds, options.tolerance, options.hidden = 1, options.tolerance[:1], 16
     torch.set_num_threads(1)
     begun = time.process_time()
     parts = {
-        "solvers": solvers,
-        "rates": lambda: rates(options.out),
+        "solvers": lambda: solvers(most),
+        "rates": lambda: rates(options.out, most),
         "network": lambda: network(options.data, options.hidden, options.tolerance),
-        "methods": methods,
-        "neurons": lambda: neurons(options.out),
-        "masks": lambda: masks(options.out, options.seeds),
+        "methods": lambda: methods(most),
+        "neurons": lambda: neurons(options.out, most),
+        "masks": lambda: masks(options.out, options.seeds, most),
     }
     for name in options.only:
         print(f"-- {name}", flush=True)
