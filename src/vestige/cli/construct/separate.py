@@ -37,7 +37,11 @@ def separate(
         table.add_column(column, justify="left" if column == "target" else "right")
     reports = [
         weak_learnability_report(
-            target, samples=samples, restarts=restarts, shallow_steps=steps, generator=child(seed, "separate", target.name)
+            target,
+            samples=samples,
+            restarts=restarts,
+            shallow_steps=steps,
+            generator=child(seed, "separate", target.name),
         )
         for target in chosen
     ]

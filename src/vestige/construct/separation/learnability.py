@@ -42,7 +42,7 @@ class LearnabilityVerdict(ChoiceEnum):
     NO_SIGNAL = "no_signal"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class WeakLearnability:
     """What shows of a target before training.
 
@@ -111,12 +111,9 @@ def weak_learnability_report(
     Raises:
         ValueError: too few samples or starts, a target that is constant.
     """
-    if samples < 16 or restarts < 1:
-        raise ValueError(f"samples={samples}, restarts={restarts} given; at least 16 samples and one start are needed")
-    x, f = target.sample(samples, spawn(generator, "report", target.name))
-    f = f - f.mean()
-    if not bool(f.any()):
-        raise ValueError(f"{target.name} is constant on {samples} samples; there is nothing to learn")
+    if restarts < 1:
+        raise ValueError(f"restarts={restarts} given; restarts must be at least 1.")
+    x, f = _samples(target, samples, generator)
     found = []
     for start in range(restarts):
         net = mlp([target.dimension, *hidden, 1], bias="all", generator=spawn(generator, "start", str(start)))
@@ -131,19 +128,32 @@ def weak_learnability_report(
     orthogonal, steps = (None, None) if family is None else _class_bounds(family, net, x, floor)
     shallow = _shallow(target, shallow_steps, generator)
     return WeakLearnability(
-        target.name,
-        float(f.square().mean()),
-        signal,
-        floor,
-        samples * floor / signal if signal > 0 else float("inf"),
-        kernel,
-        shallow,
-        _profile(net, target),
-        orthogonal,
-        steps,
-        verdict,
-        _warnings(verdict, shallow, target),
+        target=target.name,
+        trivial_loss=float(f.square().mean()),
+        gradient_signal=signal,
+        noise_floor=floor,
+        samples_needed=samples * floor / signal if signal > 0 else float("inf"),
+        kernel=kernel,
+        shallow_advantage=shallow,
+        gradient_profile=_profile(net, target),
+        sq_lower_bound=orthogonal,
+        predicted_steps=steps,
+        verdict=verdict,
+        warnings=_warnings(verdict, shallow, target),
     )
+
+
+def _samples(
+    target: SeparatedTarget, samples: int, generator: torch.Generator | None
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+    """Inputs, and the target there without its mean."""
+    if samples < 16:
+        raise ValueError(f"samples={samples} given; samples must be at least 16.")
+    x, f = target.sample(samples, spawn(generator, "report", target.name))
+    f = f - f.mean()
+    if not bool(f.any()):
+        raise ValueError(f"{target.name} is constant on {samples} samples; there is nothing to learn.")
+    return x, f
 
 
 def _warnings(verdict: LearnabilityVerdict, shallow: float, target: SeparatedTarget) -> tuple[str, ...]:
