@@ -1,13 +1,16 @@
 """`vestige construct narrow`: a trained network rewritten as a narrow deep one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
 from vestige.cli.app import note
 from vestige.cli.app import out as console
+
+if TYPE_CHECKING:
+    from vestige.construct.exact.exact_construction import ExactConstruction
 
 
 def narrow(
@@ -32,7 +35,6 @@ def narrow(
 ) -> None:
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
     from vestige.construct.file.saved import save
     from vestige.construct.narrowing.narrower import narrow as narrow_network
     from vestige.core.rng import child
@@ -56,6 +58,13 @@ def narrow(
             on_step=bar,
         )
     save(built, out)
+    _show(built, loaded.warnings)
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def _show(built: "ExactConstruction", warnings: tuple[str, ...]) -> None:
+    from vestige.cli.verify import say
+
     sizes = built.numbers
     console.print(
         f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "
@@ -63,6 +72,5 @@ def narrow(
         f"to {sizes['weight bits']:,} bits",
         soft_wrap=True,
     )
-    note((*loaded.warnings, *built.warnings))
+    note((*warnings, *built.warnings))
     say(built.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)

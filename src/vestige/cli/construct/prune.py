@@ -10,6 +10,8 @@ from vestige.cli.app import note
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vestige.construct.prune.pruned import Pruned
     from vestige.data.dataset import DataSet
     from vestige.nets.loaded import LoadedModel
@@ -38,21 +40,18 @@ def prune(
     from vestige.construct.file.saved import save
     from vestige.construct.prune.to_target import prune_to_target
     from vestige.core.rng import child
-    from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model
 
     loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
     settle_threads(threads, sum(p.numel() for p in loaded.model.parameters()))
-    samples = None if data is None else load_data(data, split="test")
-    inputs = None if samples is None else _inputs(loaded, samples)
-    size = 1.0 if inputs is None else float(inputs.flatten(1).norm(dim=1).max())
+    samples, inputs = _inputs(loaded, data)
     with progress_bar("pruning") as bar:
         found = prune_to_target(
             loaded.model,
             inputs,
             tolerance=tolerance,
             method=method,
-            radius=size if radius is None else radius,
+            radius=_largest(inputs) if radius is None else radius,
             nonnegative=inputs is not None and bool((inputs >= 0).all()),
             rows=rows,
             generator=child(seed, "construct", "prune"),
@@ -65,10 +64,19 @@ def prune(
     console.print(f"wrote {out}: masks and a seed, {out.stat().st_size:,} bytes", markup=False)
 
 
-def _inputs(loaded: "LoadedModel", samples: "DataSet"):
-    """The samples as the model takes them."""
+def _inputs(loaded: "LoadedModel", data: str | None) -> "tuple[DataSet | None, Tensor | None]":
+    """The samples, and their inputs as the model takes them."""
+    from vestige.data.load import load_data
+
+    if data is None:
+        return None, None
+    samples = load_data(data, split="test")
     x = samples.x if loaded.space is None else loaded.space.to_model(samples.x)
-    return x.to(next(loaded.model.parameters()))
+    return samples, x.to(next(loaded.model.parameters()))
+
+
+def _largest(inputs: "Tensor | None") -> float:
+    return 1.0 if inputs is None else float(inputs.flatten(1).norm(dim=1).max())
 
 
 def _show(found: "Pruned") -> None:

@@ -1,13 +1,16 @@
 """`vestige construct robust`: a network that keeps the label in a ball around every sample."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
 from vestige.cli.app import note
 from vestige.cli.app import out as console
+
+if TYPE_CHECKING:
+    from vestige.construct.exact.exact_construction import ExactConstruction
 
 
 def robust(
@@ -23,7 +26,6 @@ def robust(
 ) -> None:
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
     from vestige.construct.file.saved import save
     from vestige.construct.robust.memorizer import memorize_robustly
     from vestige.core.rng import child
@@ -46,6 +48,13 @@ def robust(
             on_step=bar,
         )
     save(made, out)
+    _show(made, norm)
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def _show(made: "ExactConstruction", norm: str) -> None:
+    from vestige.cli.verify import say
+
     found, network = made.numbers, made.network
     console.print(
         f"{found['samples']:,} samples keep their label within l_{norm} radius {found['eps']:.4g}; any function has "
@@ -59,7 +68,6 @@ def robust(
         console.print(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too", soft_wrap=True)
     note(made.warnings)
     say(made.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)
 
 
 def _number(text: str) -> float:

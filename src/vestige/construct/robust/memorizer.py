@@ -79,26 +79,24 @@ def memorize_robustly(
         [1, 2, 1]
     """
     rows, p = check_points(x, y), read_norm(norm)
-    labels = y.detach().cpu().clone()
+    labels, kind, arrangement = y.detach().cpu().clone(), Projection(projection), Layout(layout)
     apart, *pair = closest_pair(rows, labels, p)
     refuse_conflict(apart, pair, rows, labels)
     wanted = _wanted_eps(eps, apart, pair)
-    kind, arrangement = Projection(projection), Layout(layout)
     if math.isinf(apart):
         return _constant(rows, labels, wanted, p, on_step)
     kept = _distinct(rows)
     m = _dimension(width, kind, len(kept), rows.shape[1])
     chosen, centers = _separate(rows[kept], labels[kept], m, p, kind, wanted, width is None, generator, on_step)
-    m = len(chosen.integers)
-    used = _used_eps(wanted, _largest(chosen, centers), apart / 2, [kept[k] for k in centers.pair], m)
+    used = _used_eps(wanted, chosen, centers, apart / 2, [kept[k] for k in centers.pair])
     numbers = choose_thresholds(centers, chosen.gain * Fraction(used) + centers.offset, chosen.norm)
-    _refuse_size(len(kept), m, numbers.knots, arrangement)
     plan = _plan(chosen, centers, numbers, labels[kept])
+    _refuse_size(plan, arrangement)
     network = ExactNetwork(narrow_layers(plan, on_step) if arrangement is Layout.NARROW else parallel_layers(plan))
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    sizes = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
+    claims = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
     reach = Claim("radius", below(_largest(chosen, centers)), used, PROMISE)
-    certificate = Certificate((*balls.check(network, on_step=on_step), *sizes, reach))
+    certificate = Certificate((*balls.check(network, on_step=on_step), *claims, reach))
     bits = mantissa_bits(plan, float(rows.abs().max()), used)
     return ExactConstruction(
         network=network,
@@ -171,7 +169,8 @@ def _dimension(width: int | None, kind: Projection, n: int, d: int) -> int:
     return min(d, math.ceil(PER_LOG * math.log(n)) if width is None else width - BESIDE)
 
 
-def _used_eps(wanted: float | None, largest: Fraction, ceiling: float, pair: list[int], m: int) -> float:
+def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceiling: float, pair: list[int]) -> float:
+    largest, m = _largest(chosen, centers), len(chosen.integers)
     used = below(NEAR * largest) if wanted is None else wanted
     if not 0 < used < largest:
         raise ValueError(
@@ -199,8 +198,9 @@ def _plan(chosen: FirstLayer, centers: Centers, numbers: Thresholds, labels: Ten
     )
 
 
-def _refuse_size(n: int, m: int, knots: int, layout: Layout) -> None:
+def _refuse_size(plan: Plan, layout: Layout) -> None:
     """Narrow layers carry m + 3 numbers along for each hinge, parallel ones nothing."""
+    n, m, knots = len(plan.centers), len(plan.rows), plan.numbers.knots
     hinges = 2 * m * knots * n
     neurons = hinges * (m + BESIDE) if layout is Layout.NARROW else hinges
     if neurons > LARGEST_NEURONS:
