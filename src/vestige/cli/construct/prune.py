@@ -21,9 +21,7 @@ def prune(
     model: options.Model,
     tolerance: Annotated[float, typer.Option(help="Largest error of the outputs, l_2, anywhere in the ball.")] = 0.01,
     data: Annotated[str | None, typer.Option(help="Inputs that set the ball, and whose accuracy is compared.")] = None,
-    radius: Annotated[
-        float | None, typer.Option(help="Of the ball; default: the largest input of --data, or 1.")
-    ] = None,
+    radius: Annotated[float | None, typer.Option(help="Of the ball; default: largest of --data, or 1.")] = None,
     method: Annotated[str, typer.Option(help="subset_sum, greedy, random or close.")] = "subset_sum",
     rows: Annotated[int | None, typer.Option(help="Random rows for an input and sign; default: as needed.")] = None,
     out: Annotated[Path, typer.Option(help="Where masks and seed go.")] = Path("pruned.safetensors"),
@@ -33,8 +31,6 @@ def prune(
     threads: options.Threads = None,
 ) -> None:
     """Find masks that make a random network compute MODEL, certify the error, and save masks and seed only."""
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
     from vestige.construct.file.saved import save
@@ -42,6 +38,7 @@ def prune(
     from vestige.core.rng import child
     from vestige.nets.checkpoint import load_model
 
+    _check_name(out)
     loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
     settle_threads(threads, sum(p.numel() for p in loaded.model.parameters()))
     samples, inputs = _inputs(loaded, data)
@@ -59,9 +56,13 @@ def prune(
         )
     save(found, out)
     _show(found)
-    if samples is not None and inputs is not None:
-        _compare(found, loaded, samples, inputs)
+    _compare(found, loaded, samples, inputs)
     console.print(f"wrote {out}: masks and a seed, {out.stat().st_size:,} bytes", markup=False)
+
+
+def _check_name(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
 
 
 def _inputs(loaded: "LoadedModel", data: str | None) -> "tuple[DataSet | None, Tensor | None]":
@@ -106,15 +107,16 @@ def _show(found: "Pruned") -> None:
     note(found.warnings)
 
 
-def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet", inputs) -> None:
+def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet | None", inputs: "Tensor | None") -> None:
     import torch
 
     from vestige.core.margins import margin
 
+    if samples is None or inputs is None:
+        return
+    networks = loaded.model, found.to_torch()
     with torch.no_grad():
-        shares = [
-            float((margin(net(inputs), samples.y) > 0).double().mean()) for net in (loaded.model, found.to_torch())
-        ]
+        shares = [float((margin(net(inputs), samples.y) > 0).double().mean()) for net in networks]
     console.print(
         f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after",
         markup=False,

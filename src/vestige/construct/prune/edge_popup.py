@@ -104,9 +104,7 @@ def edge_popup(
     weights = _masked_weights(net)
     _check(weights, x, keep_fraction, epochs, batch_size)
     x = x.detach().to(next(iter(weights.values())))
-    with torch.no_grad():
-        outputs = as_rows(net(x))
-    check_labels(y, len(x), outputs.shape[1])
+    _check_labels(net, x, y)
     draw = spawn(generator, "edge_popup")
     scores = {name: _first_scores(weight, draw) for name, weight in weights.items()}
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
@@ -171,6 +169,12 @@ def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: 
         raise ValueError(f"epochs={epochs}, batch_size={batch_size} given; both must be at least 1.")
     if not len(x) or not bool(torch.isfinite(x).all()):
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples")
+
+
+def _check_labels(net: nn.Module, x: Tensor, y: Tensor) -> None:
+    with torch.no_grad():
+        outputs = as_rows(net(x))
+    check_labels(y, len(x), outputs.shape[1])
 
 
 def _epoch(

@@ -86,8 +86,7 @@ def memorize_robustly(
     if math.isinf(apart):
         return _constant(rows, labels, wanted, p, on_step)
     kept = _distinct(rows)
-    m = _dimension(width, kind, len(kept), rows.shape[1])
-    chosen, centers = _separate(rows[kept], labels[kept], m, p, kind, wanted, width is None, generator, on_step)
+    chosen, centers = _separate(rows[kept], labels[kept], width, p, kind, wanted, generator, on_step)
     used = _used_eps(wanted, chosen, centers, apart / 2, [kept[k] for k in centers.pair])
     numbers = choose_thresholds(centers, chosen.gain * Fraction(used) + centers.offset, chosen.norm)
     plan = _plan(chosen, centers, numbers, labels[kept])
@@ -112,19 +111,19 @@ def memorize_robustly(
 def _separate(
     rows: Tensor,
     labels: Tensor,
-    m: int,
+    width: int | None,
     p: float,
     kind: Projection,
     wanted: float | None,
-    free: bool,
     generator: torch.Generator | None,
     on_step: OnStep | None,
 ) -> tuple[FirstLayer, Centers]:
     """A first layer of m rows; where the width is free, of as many as the wanted radius needs."""
+    m = _dimension(width, kind, len(rows), rows.shape[1])
     while True:
         chosen = choose_first_layer(rows, labels, m, p, kind, generator, on_step)
         centers = centers_of(*chosen.images(rows), labels.tolist(), chosen.norm)
-        if not free or wanted is None or wanted < _largest(chosen, centers) or m == rows.shape[1]:
+        if width is not None or wanted is None or wanted < _largest(chosen, centers) or m == rows.shape[1]:
             return chosen, centers
         m = min(2 * m, rows.shape[1])
 
