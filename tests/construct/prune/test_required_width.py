@@ -54,7 +54,7 @@ def test_rows_of_each_method_in_closed_form():
 
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_tolerances_share_the_error_out(nonnegative):
-    """Errors of this size, drawn at random, cost each layer its share of the tolerance: norm t (sqrt(out) + sqrt(k))."""
+    """Errors of this size, drawn at random, cost each layer its share: norm t (sqrt(out) + sqrt(k))."""
     layers = affine_chain(relu_net(6, 5, 4))
     ball = Ball(0.1, 2.0, nonnegative)
     found = weight_tolerances(layers, ball)

@@ -119,7 +119,7 @@ def test_the_alignment_over_all_pairs_is_biased():
 
 @pytest.mark.parametrize("n", [4, 10, 60])
 def test_the_two_alignments_differ_by_the_diagonal(n):
-    """For values of +-1 the diagonal adds n of n^2 terms, each the mean of K(x, x): biased = ((m - 1) unbiased + 1) / m."""
+    """For values of +-1 the diagonal adds m of m^2 terms of mean K(x, x): biased = ((m - 1) unbiased + 1) / m."""
     draw, m = child(n, "diagonal"), n // 2
     x, f = torch.randn(n, 3, generator=draw), torch.sign(torch.randn(n, generator=draw))
     found = vg.construct.kernel_advantage(vg.construct.arc_cosine_kernel, x, f)
