@@ -167,7 +167,10 @@ def test_verdicts(target, verdict):
 def test_shuffled_values_of_an_easy_target_show_nothing():
     easy = vg.construct.single_neuron_target(10)
     shuffled = vg.construct.SeparatedTarget(
-        "shuffled", 10, easy.draw, lambda x: easy.label(x)[torch.randperm(len(x), generator=child(0, "deal"))]
+        name="shuffled",
+        dimension=10,
+        draw=easy.draw,
+        label=lambda x: easy.label(x)[torch.randperm(len(x), generator=child(0, "deal"))],
     )
     assert (
         vg.construct.weak_learnability_report(shuffled, shallow_steps=0).verdict

@@ -19,7 +19,7 @@ def robust(
     n: Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")] = None,
     width: Annotated[int | None, typer.Option(help="m + 3 for a projection to m dimensions; default: by n.")] = None,
     norm: Annotated[str, typer.Option(help="Exponent of the balls' norm: 1, 2, inf, ...")] = "2",
-    eps: Annotated[str, typer.Option(help="Radius of the balls, or max for what the width allows.")] = "max",
+    eps: Annotated[float | None, typer.Option(help="Radius of the balls; default: what the width allows.")] = None,
     projection: Annotated[str, typer.Option(help="random, optimized or identity.")] = "random",
     layout: Annotated[str, typer.Option(help="narrow, or parallel: the same function in few wide layers.")] = "narrow",
     seed: options.Seed = 0,
@@ -41,7 +41,7 @@ def robust(
             dataset.y,
             width=width,
             norm=norm,
-            eps=eps if eps == "max" else _number(eps),
+            eps=eps,
             projection=projection,
             layout=layout,
             generator=child(seed, "construct robust"),
@@ -68,10 +68,3 @@ def _show(made: "ExactConstruction", norm: str) -> None:
         console.print(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too", soft_wrap=True)
     note(made.warnings)
     say(made.certificate)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--eps {text!r} given; a positive number or max is allowed.") from None

@@ -40,7 +40,7 @@ def memorize_robustly(
     *,
     width: int | None = None,
     norm: float | int | str = 2,
-    eps: float | int | str = "max",
+    eps: float | int | None = None,
     projection: Projection | str = Projection.RANDOM,
     layout: Layout | str = Layout.NARROW,
     generator: torch.Generator | None = None,
@@ -57,7 +57,7 @@ def memorize_robustly(
         width: m + 3, from 4 to d + 3 (and to d + 3 where more is given); None takes m = 4 log N and, for an eps that
             needs more, doubles it.
         norm: exponent p of the balls, 1 to inf.
-        eps: radius of the balls; "max" for 0.99 of the largest that this first layer allows.
+        eps: radius of the balls; None for 0.99 of the largest that this first layer allows.
         projection: of the points to R^m: "random" (the best of 100), "optimized" (several times more radius), or
             "identity" (m = d, which reaches `max_robust_radius` for p in {1, 2, inf}).
         layout: "narrow" has that width; "parallel" is the same function with few wide layers.
@@ -141,11 +141,11 @@ def _distinct(rows: Tensor) -> list[int]:
     return list(first.values())
 
 
-def _wanted_eps(eps: float | int | str, apart: float, pair: list[int]) -> float | None:
-    if eps == "max":
+def _wanted_eps(eps: float | int | None, apart: float, pair: list[int]) -> float | None:
+    if eps is None:
         return None
-    if isinstance(eps, str) or not eps > 0:
-        raise ValueError(f"eps={eps!r} given; a positive number or 'max' is allowed.")
+    if not eps > 0:
+        raise ValueError(f"eps={eps!r} given; eps must be positive; None takes what the first layer allows.")
     if not eps < apart / 2:
         raise ValueError(
             f"eps={eps} given; below {apart / 2:.9g} is allowed for any function: points {pair[0]} and {pair[1]} "
