@@ -1,4 +1,4 @@
-"""Slow references for the iterative attacks, written from the papers for one sample, and a model that shows its inputs."""
+"""Slow references for the iterative attacks, from the papers, for one sample; and a model that shows its inputs."""
 
 import math
 

@@ -27,23 +27,23 @@ def test_the_constructed_network_has_margin_one_and_a_tight_radius():
     x, y = sphere(400, 20)
     built = robust_two_layer(x, y)
     sign = (2 * y - 1).double()
-    torch.testing.assert_close(sign * built.module(x)[:, 0], torch.ones(20), atol=1e-12, rtol=0)
+    torch.testing.assert_close(sign * built.network(x)[:, 0], torch.ones(20), atol=1e-12, rtol=0)
     products = (x @ x.T).masked_fill(y[:, None] == y, -torch.inf).amax(1)
-    assert built.radius == pytest.approx(float((400 - products.max()) / (2 * math.sqrt(400))))
+    assert built.numbers["eps"] == pytest.approx(float((400 - products.max()) / (2 * math.sqrt(400))))
     assert built.certificate.holds
     worst = int(products.argmax())
-    beyond, before = (x[worst] * (1 - scale * built.radius / math.sqrt(400)) for scale in (1.001, 0.999))
-    assert built.module(beyond[None]).item() == 0.0
-    assert sign[worst] * built.module(before[None]).item() > 0
+    beyond, before = (x[worst] * (1 - scale * built.numbers["eps"] / math.sqrt(400)) for scale in (1.001, 0.999))
+    assert built.network(beyond[None]).item() == 0.0
+    assert sign[worst] * built.network(before[None]).item() > 0
 
 
 @pytest.mark.slow
 def test_no_attack_finds_a_violation_inside_the_certified_radius():
     x, y = sphere(400, 20)
     built = robust_two_layer(x, y)
-    assert violations(built.module, x, y, 0.999 * built.radius) == 0
+    assert violations(built.network, x, y, 0.999 * built.numbers["eps"]) == 0
     # The same attack does break the trained network there, which is no weaker a check than it looks.
-    assert violations(trained(x, y)[1], x, y, 0.999 * built.radius) == 20
+    assert violations(trained(x, y)[1], x, y, 0.999 * built.numbers["eps"]) == 20
 
 
 def violations(net, x, y, radius, restarts=5, steps=100):
@@ -68,25 +68,24 @@ def test_no_random_point_of_the_ball_changes_sign(seed, n, d):
     y = torch.arange(n) % 2
     built = robust_two_layer(x, y)
     delta = torch.randn((200, n, d), generator=draw)
-    delta = 0.999 * built.radius * delta / delta.norm(dim=2, keepdim=True)
-    out = built.module((x + delta).reshape(-1, d)).reshape(200, n)
+    delta = 0.999 * built.numbers["eps"] * delta / delta.norm(dim=2, keepdim=True)
+    out = built.network((x + delta).reshape(-1, d)).reshape(200, n)
     assert built.certificate.holds and bool((out * (2 * y - 1) > 0).all())
 
 
 def test_single_precision_is_certified_as_it_is_stored():
     x, y = sphere(50, 6)
     built = robust_two_layer(x.float(), y)
-    assert next(built.module.parameters()).dtype == torch.float32 and built.certificate.holds
-    assert built.radius == pytest.approx(robust_two_layer(x, y).radius, rel=1e-4)
+    assert next(built.network.parameters()).dtype == torch.float32 and built.certificate.holds
+    assert built.numbers["eps"] == pytest.approx(robust_two_layer(x, y).numbers["eps"], rel=1e-4)
 
 
 def test_a_damaged_construction_loses_its_certificate():
-    from vestige.construct.robust.two_layer import _certify
-
     x, y = sphere(50, 6)
-    net = robust_two_layer(x, y).module
-    net[1].bias.data += 1.0
-    assert not _certify(net[1], net[3], x, 2 * y - 1)[1].holds
+    built = robust_two_layer(x, y)
+    assert all(claim.holds for claim in built.specification.check(built.network))
+    built.network[1].bias.data += 1.0
+    assert not all(claim.holds for claim in built.specification.check(built.network))
 
 
 @pytest.mark.parametrize(
