@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vestige.nets.span import first_linear
 
 ROUNDING = 10  # machine epsilons of the data, relative to the largest singular value, below which a direction is empty
-CLEAR = 1e-2  # a ratio of neighbouring singular values below which the rank is not in doubt
+CLEAR = 1e-2  # a ratio of neighboring singular values below which the rank is not in doubt
 
 
 @dataclass(frozen=True, eq=False)
