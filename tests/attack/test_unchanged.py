@@ -34,7 +34,7 @@ CALLS = {
 
 
 def mixed(training, softmax):
-    """BatchNorm in training mode in a model in evaluation mode, or the reverse with dropout; a gradient that is kept."""
+    """BatchNorm in training mode in a model in evaluation mode, or the reverse with dropout; and a stored gradient."""
     draw = child(0, "mixed")
     layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 4)]
     net = nn.Sequential(*layers, *([nn.Softmax(1)] if softmax else []))
