@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.kkt import layer_of, working_copy
+from vestige.core.kkt import layer_of, select_layers, working_copy
 from vestige.core.margins import Loss, as_rows, check_labels, loss_cotangent, margin
+from vestige.core.relu_chain import find_relu_chain
 from vestige.core.stationarity import Rule, Stationarity, Subgradient, stationarity
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.unlearning.certificate import UnlearningCertificate, unlearning_certificate
-from vestige.unlearning.gates import first_layer, gated_gradient, is_chain, linear_layers
+from vestige.unlearning.gates import changed_layers, gated_gradient
 from vestige.unlearning.request import check_request, class_notes, forget_index
 
 SOURCE = (paper("2510.14844"),)
@@ -142,9 +143,9 @@ def unlearn(
     check_request(x, y, index)
     theory, before = check_theory(net, x), margin(outputs, y)
     _check_fit(theory, before, weight_decay)
-    chosen, notes = first_layer(net, layers), class_notes(y, index)
+    chosen, notes = changed_layers(net, layers), class_notes(y, index)
     rule = step if isinstance(step, float | int) else StepRule(step)
-    if rule is StepRule.CLARKE and not is_chain(net) and not isinstance(net, nn.Linear):
+    if rule is StepRule.CLARKE and find_relu_chain(net) is None:
         rule = StepRule.KKT
         notes.append("The network is no chain of Linear and ReLU: autograd's derivative was taken at its kinks.")
     point = _stationary(net, x, y, kind, weight_decay, chosen, rule, kink_tolerance)
@@ -219,7 +220,8 @@ def _stationary(
     tolerance: float,
 ) -> Stationarity:
     """The multipliers and derivatives of the stationarity sum over the layers that are changed."""
-    clarke = rule is StepRule.CLARKE and is_chain(net) and len(linear_layers(net)) > 1
+    chain = find_relu_chain(net)
+    clarke = rule is StepRule.CLARKE and chain is not None and chain.depth > 1
     return stationarity(
         net,
         x,
@@ -283,16 +285,16 @@ def _unproved(
     rule: StepRule | float | int,
     point: Stationarity,
 ) -> Iterable[str]:
-    depth = len(linear_layers(net))
+    chain = find_relu_chain(net)
     if isinstance(rule, float | int):
         yield "the step size was set by hand"
     if not theory.homogeneous:
         yield "the network is not homogeneous"
     if outputs > 1:
         yield f"{outputs} outputs: the margins are those of class pairs"
-    if depth > 2 or not (is_chain(net) or isinstance(net, nn.Linear)):
+    if chain is None or chain.depth > 2:
         yield "the network is deeper than two layers, or no chain of Linear and ReLU"
-    if layers != linear_layers(net)[:1]:
+    if layers != (select_layers(net, None)[:1] if chain is None else list(chain.names[:1])):
         yield "other layers than the first were changed"
     if weight_decay is not None:
         yield "weight decay: the weights are stationary for the decayed loss, not for the margin"

@@ -22,8 +22,9 @@ from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.kkt import working_copy
 from vestige.core.margins import Loss, as_rows, margin, margin_directions
+from vestige.core.relu_chain import ReluChain, find_relu_chain, first_linear
 from vestige.core.stationarity import Rule, Stationarity, Subgradient, stationarity
-from vestige.unlearning.gates import first_layer, is_chain, linear_layers, stacked
+from vestige.unlearning.gates import changed_layers, stacked
 from vestige.unlearning.reference_point import ReferencePoint, reference_point
 
 STATED = 0.05  # relative residual above which nothing is called provable
@@ -141,9 +142,9 @@ def unlearning_certificate(
     """
     net, x = working_copy(model), x_retain.detach().double()
     before = None if original is None else working_copy(original)
-    chosen = first_layer(net, layers)
-    covered = _covered(net, x, chosen)
-    point = _reference(net, before or net, x, kink_tolerance) if covered and chosen == linear_layers(net)[:1] else None
+    chosen = changed_layers(net, layers)
+    covered = _covered(net, chosen)
+    point = _reference(net, before or net, x, kink_tolerance) if covered else None
     reference = ReferencePoint(net, 0.0, 0.0) if point is None else point
     tolerance = kink_tolerance if point is None else EXACT
     gamma = _smallest_margin(reference.model, x, y_retain)
@@ -160,7 +161,7 @@ def unlearning_certificate(
             )
             residual = whole.epsilon
             assumptions = _assumptions(net, *everything, len(x), whole)
-            if len(linear_layers(net)) == 1:
+            if _is_linear(net):
                 bound = _linear_bound(whole, assumptions.interference)
     harmful = untouched is not None and _harm(untouched, found)
     claims = Certificate(tuple(_claims(found, tau, residual, reference, assumptions, bound)))
@@ -206,7 +207,7 @@ def _measure(scaled: nn.Module, x: Tensor, y: Tensor, layers: list[str], toleran
 
 def _stationarity(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolerance: float) -> Stationarity:
     single = as_rows(net(x[:1]).detach()).shape[1] == 1
-    clarke = is_chain(net) and len(linear_layers(net)) > 1
+    clarke = find_relu_chain(net) is not None and not _is_linear(net)
     return stationarity(
         net,
         x,
@@ -220,26 +221,33 @@ def _stationarity(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], toler
     )
 
 
-def _covered(net: nn.Module, x: Tensor, layers: list[str]) -> bool:
+def _is_linear(net: nn.Module) -> bool:
+    chain = find_relu_chain(net)
+    return chain is not None and chain.depth == 1
+
+
+def _covered(net: nn.Module, layers: list[str]) -> bool:
     """Linear, or two layers with a ReLU and no late bias, changed in the first layer only."""
-    names = linear_layers(net)
-    late = [net.get_submodule(name) for name in names[1:]]
-    chain = is_chain(net) or isinstance(net, nn.Linear)
-    return chain and 1 <= len(names) <= 2 and layers == names[:1] and all(m.bias is None for m in late)
+    chain = find_relu_chain(net)
+    if chain is None or chain.depth > 2:
+        return False
+    return layers == list(chain.names[:1]) and all(layer.bias is None for layer in chain.layers[1:])
 
 
 def _reference(net: nn.Module, pattern: nn.Module, x: Tensor, tolerance: float) -> ReferencePoint | None:
-    names = linear_layers(net)
-    if len(names) == 1:
+    chain, wanted = find_relu_chain(net), find_relu_chain(pattern)
+    if chain is None or chain.depth == 1:
         return ReferencePoint(net, 0.0, 0.0)
-    mine, theirs = net.get_submodule(names[0]), pattern.get_submodule(names[0])
-    assert isinstance(mine, nn.Linear) and isinstance(theirs, nn.Linear)
-    if mine.weight.shape != theirs.weight.shape:
+    if wanted is None or wanted.layers[0].weight.shape != chain.layers[0].weight.shape:
         raise ValueError(
-            f"the original's first layer has shape {tuple(theirs.weight.shape)}, the model's "
-            f"{tuple(mine.weight.shape)}; give the network that the model was made from."
+            f"the original is {'no chain of layers' if wanted is None else f'of widths {_widths(wanted)}'}, the model "
+            f"of widths {_widths(chain)}; give the network that the model was made from."
         )
-    return reference_point(net, mine, theirs, x.flatten(1), tolerance)
+    return reference_point(net, chain.layers[0], wanted.layers[0], x.flatten(1), tolerance)
+
+
+def _widths(chain: ReluChain) -> list[int]:
+    return [chain.inputs, *chain.hidden, chain.outputs]
 
 
 @torch.no_grad()
@@ -273,9 +281,8 @@ def _untouched(before: nn.Module, x: Tensor, y: Tensor, layers: list[str], toler
 
 
 def _assumptions(net: nn.Module, x: Tensor, y: Tensor, retained: int, whole: _Measured) -> Assumptions:
-    names = linear_layers(net)
-    bias = bool(names) and net.get_submodule(names[0]).bias is not None
-    gram = x.flatten(1) @ x.flatten(1).T + float(bias)
+    first = first_linear(net)
+    gram = x.flatten(1) @ x.flatten(1).T + float(first is not None and first[1].bias is not None)
     between = gram[retained:, :retained].abs()
     off = (gram - torch.diag(gram.diagonal())).abs()
     share = whole.multipliers.reshape(len(x), -1).sum(1)[retained:]

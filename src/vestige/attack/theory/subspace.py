@@ -22,10 +22,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vestige.attack.theory.decision_margin import Lead, Pair, first_radius, read_lead
-from vestige.attack.theory.span import DataSpan, data_span, first_layer, first_position, invariance_drift
+from vestige.attack.theory.span import DataSpan, data_span, invariance_drift
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import first_linear
 from vestige.core.rng import spawn
 
 PAPER = paper("2303.00783")
@@ -235,14 +236,21 @@ def _null(lead: Lead, span: DataSpan, radius: Tensor, generator: torch.Generator
 
 def _predicted(lead: Lead, span: DataSpan) -> Tensor | None:
     """sigma sqrt(l) |g|: sigma is the size of the noise off the span, g the gradient before the first activation."""
-    net, position = lead.net, first_position(lead.net)
-    if position is None or not isinstance(net, nn.Sequential):
+    found = first_linear(lead.net)
+    if found is None:
         return None
-    layer = first_layer(net)
-    with torch.no_grad():
-        hidden = net[: position + 1](lead.x)
-    hidden.requires_grad_()
-    (g,) = torch.autograd.grad(lead.of(net[position + 1 :](hidden)).sum(), hidden)
+    layer, hidden = found[1], []
+
+    def cut(_module, _inputs, output: Tensor) -> Tensor:
+        hidden.append(output.detach().requires_grad_())
+        return hidden[0].clone()  # an in-place ReLU behind the layer must not overwrite a leaf
+
+    handle = layer.register_forward_hook(cut)
+    try:
+        value = lead.of(lead.net(lead.x)).sum()
+    finally:
+        handle.remove()
+    (g,) = torch.autograd.grad(value, hidden)
     # One column of the noise has the variance |W P|^2 / (m l).
     sigma = span.off(layer.weight.detach()).norm() / math.sqrt(len(layer.weight) * span.codimension)
     return sigma * math.sqrt(span.codimension) * g.norm(dim=1)

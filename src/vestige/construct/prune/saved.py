@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import affine_chain
 from vestige.construct.prune.compare import certify
 from vestige.construct.prune.pruned import Plan, Pruned, digest, masked, random_network
 from vestige.construct.prune.sup_error import Ball
 from vestige.core.claims import Certificate, Claim
+from vestige.core.relu_chain import read_relu_chain
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import CheckpointError, read_weights
 
@@ -102,7 +102,7 @@ def verify_pruned(path: Path | str, target: nn.Module | None = None) -> Certific
     found = _read(Path(path))
     claims = [Claim("digests of weights that differ from the file's", 0, found.differing, "SHA-256")]
     if target is not None:
-        layers = affine_chain(target)
+        layers = read_relu_chain(target).affine()
         sizes = tuple(len(layer.weight) for layer in layers)
         if (layers[0].weight.shape[1], *sizes) != (found.plan.features, *found.plan.out):
             raise ValueError(

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import Affine, affine_chain
 from vestige.construct.prune.compare import certify, checked_points, run_both
 from vestige.construct.prune.gadget import Draw, Gadget, approximate, open_gadget
 from vestige.construct.prune.neurons import prune_neurons
@@ -32,6 +31,7 @@ from vestige.construct.prune.width import (
 from vestige.core.choices import ChoiceEnum
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.relu_chain import Affine, read_relu_chain
 from vestige.core.rng import spawn
 
 TIGHTENINGS = 6  # of the tolerance, where the errors add up to more than expected
@@ -91,7 +91,7 @@ def prune_to_target(
         >>> found.sampled_error <= found.certified_error <= 0.01
         True
     """
-    layers, rule = affine_chain(target), PruneMethod(method)
+    layers, rule = read_relu_chain(target).affine(), PruneMethod(method)
     ball = checked_ball(epsilon, radius, nonnegative)
     seed, probes = spawn(generator, "prune").initial_seed(), checked_points(layers, points)
     if Granularity(granularity) is Granularity.NEURONS:
