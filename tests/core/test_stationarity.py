@@ -173,7 +173,7 @@ def test_networks_that_are_no_chains():
     assert found.residual <= 1
     assert set(found.residual_per_layer) == {"0", "2", "5"}
     with pytest.raises(
-        ValueError, match="subgradient='clarke' covers chains.*layer '0' is a Conv2d.*Or take 'smoothed'"
+        ValueError, match=r"subgradient='clarke' covers chains.*layer '0' is a Conv2d.*Or take 'smoothed'"
     ):
         stationarity(cnn(), x, y, loss="cross_entropy", subgradient="clarke")
 
