@@ -200,10 +200,6 @@ def _read_target(model: nn.Module, plan: Sizes) -> Target:
     return list(zip(chain.weights, chain.biases, strict=True))
 
 
-def _numbers(parameter: Tensor) -> Numbers:
-    return parameter.detach().cpu().double().numpy()
-
-
 def _bound(target: Target, pairs: list[Pair], radius: float, nonnegative: bool) -> float:
     """The error behind the last layer, anywhere in the ball; NaN where a row keeps two entries."""
     if len(target) != len(pairs):
