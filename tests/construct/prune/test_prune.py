@@ -13,10 +13,10 @@ from relu_networks import largest_difference, on_the_ball, relu_net
 from torch import nn
 
 import vestige as vg
-from vestige.construct.prune.affine_chain import affine_chain
 from vestige.construct.prune.compare import certify
 from vestige.construct.prune.masked_network import MaskedNetwork, random_network
 from vestige.construct.prune.sup_error import Ball, stand_in
+from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 
 
@@ -90,7 +90,7 @@ def test_the_certificate_sees_one_weight_that_was_flipped():
     last = list(masks)[-1]
     index = int((found.network.random.state_dict()[last].abs() * masks[last]).argmax())
     masks[last].view(-1)[index] = False
-    changed = certify(affine_chain(target), MaskedNetwork(found.network.plan, masks).to_torch(), Ball(1e-3, 1.0, False))
+    changed = certify(read_relu_chain(target).affine(), MaskedNetwork(found.network.plan, masks).to_torch(), Ball(1e-3, 1.0, False))
     assert changed[-1].bound > 1e-3
 
 
@@ -253,7 +253,7 @@ def test_the_bound_is_the_recursion_in_the_open():
     reach = 2 * norm(w1) + float(b1.norm())
     second = norm(w2) * first + norm(two.positive - w2) * (reach + first) + float((two.offset - b2).norm())
     assert found.numbers["certified_error"] == pytest.approx(second, rel=1e-8)
-    assert certify(affine_chain(target), found.to_torch(), Ball(1.0, 2.0, True))[-1].bound <= second
+    assert certify(read_relu_chain(target).affine(), found.to_torch(), Ball(1.0, 2.0, True))[-1].bound <= second
 
 
 def test_a_network_that_reads_digits_keeps_its_accuracy():

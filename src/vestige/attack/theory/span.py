@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.nets.span import first_linear
+from vestige.core.relu_chain import first_linear
 
 ROUNDING = 10  # machine epsilons of the data, relative to the largest singular value, below which a direction is empty
 CLEAR = 1e-2  # a ratio of neighboring singular values below which the rank is not in doubt
@@ -67,26 +67,19 @@ class DataSpan:
         return cleaned
 
 
-def first_position(model: nn.Module) -> int | None:
-    """Position of the linear layer that reads the input, trainable or not; None without one."""
-    return first_linear(model, trainable=False)
-
-
 def first_layer(model: nn.Module) -> nn.Linear:
     """The linear layer that reads the input.
 
     Raises:
         ValueError: there is none.
     """
-    position = first_position(model)
-    if position is None:
+    found = first_linear(model)
+    if found is None:
         raise ValueError(
             f"{type(model).__name__} does not begin with a linear layer; give an nn.Sequential that begins with "
             "nn.Linear, or with nn.Flatten and nn.Linear."
         )
-    layer = model[position] if isinstance(model, nn.Sequential) else None
-    assert isinstance(layer, nn.Linear)
-    return layer
+    return found[1]
 
 
 def data_span(

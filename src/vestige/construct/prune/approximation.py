@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.compare import certify
 from vestige.construct.prune.masked_network import MaskedNetwork
 from vestige.construct.prune.sup_error import Ball
 from vestige.core.claims import Claim
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import OnStep
+from vestige.core.relu_chain import Affine
 
 AT_POINTS, IN_BALL = "largest error at the stored inputs, l_2", "error anywhere in the ball, l_2"
 

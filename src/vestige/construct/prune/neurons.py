@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.compare import run_both
 from vestige.construct.prune.gadget import Draw
@@ -28,6 +27,7 @@ from vestige.construct.prune.sup_error import Ball
 from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import Affine
 
 FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
 NEURONS_PER_NUMBER = 4
