@@ -1,0 +1,169 @@
+"""Rows of `construct`."""
+
+import numpy as np
+import torch
+from hygiene_rows import Row, gaussian, mixed
+
+import vestige as vg
+
+BUILD = vg.construct
+
+
+def labeled(_):
+    return {"x": gaussian(6, 3), "y": torch.arange(6) % 2}
+
+
+def network():
+    return BUILD.memorize(**labeled(None)).network
+
+
+def saved(folder):
+    path = folder / "construction.safetensors"
+    BUILD.save_construction(BUILD.memorize(**labeled(None)), path)
+    return {"path": path}
+
+
+def chain():
+    return mixed(vg.nets.mlp([3, 4, 1], dtype=torch.float64))
+
+
+def pruned(_):
+    return {"target": chain(), "epsilon": 0.5, "generator": torch.Generator()}
+
+
+def pruned_file(folder):
+    path = folder / "pruned.safetensors"
+    BUILD.save_pruned(BUILD.prune_to_target(**pruned(None)), path)
+    return {"path": path}
+
+
+def target(_):
+    return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
+
+
+MISSING = {"path": "no such file"}
+NOWHERE = {"path": "no/such/folder/file.safetensors"}
+ROWS = {
+    "construct.in_parallel": Row(lambda _: {"networks": [network(), network()]}, {"networks": []}),
+    "construct.in_series": Row(
+        lambda _: {"first": network(), "second": BUILD.memorize(gaussian(3, 1), torch.arange(3)).network},
+        {"second": network()},
+    ),
+    "construct.ExactNetwork": Row(
+        lambda _: {"net": network(), "points": gaussian(2, 3).numpy()},
+        {"points": np.full((2, 3), np.nan)},
+        call=lambda net, points: (net(points), net.audit(points), net.to_torch(at=points)),
+    ),
+    "construct.verify_construction": Row(saved, MISSING),
+    "construct.load_construction": Row(saved, MISSING),
+    "construct.save_construction": Row(
+        lambda folder: {"construction": BUILD.memorize(**labeled(None)), "path": folder / "it.safetensors"}, NOWHERE
+    ),
+    "construct.memorization_lower_bound": Row(lambda _: {"n": 10, "weights": 20}, {"n": -1}),
+    "construct.memorize": Row(
+        lambda _: labeled(_) | {"generator": torch.Generator()}, {"strategy": "none"}, steps=False
+    ),
+    "construct.Memorization": Row(
+        lambda _: {"found": BUILD.memorize(**labeled(_))},
+        "it was checked when it was made",
+        call=lambda found: (found.verify(), found.to_torch()),
+    ),
+    "construct.Construction": Row(
+        lambda _: {"found": BUILD.memorize(**labeled(_))},
+        "it was checked when it was made",
+        call=lambda found: (found.verify(), found.to_torch(), found.spec.errors(found.network)),
+    ),
+    "construct.Interpolation": Row(
+        lambda _: {"found": BUILD.memorize(**labeled(_))},
+        "it was checked when it was made",
+        call=lambda found: (found.spec.check(found.network), found.spec.errors(found.network)),
+    ),
+    "construct.narrow": Row(
+        lambda _: {"model": chain(), "x": gaussian(4, 3), "generator": torch.Generator()},
+        {"width": "none"},
+        steps=False,
+    ),
+    "construct.edge_popup": Row(
+        lambda _: {
+            "model": mixed(vg.nets.mlp([3, 8, 2])),
+            "x": gaussian(6, 3, dtype=torch.float32),
+            "y": torch.arange(6) % 2,
+            "epochs": 2,
+            "batch_size": 3,
+            "generator": torch.Generator(),
+        },
+        {"keep_fraction": 2.0},
+    ),
+    "construct.prune_to_target": Row(pruned, {"epsilon": -1.0}),
+    "construct.required_width": Row(lambda _: {"target": chain(), "epsilon": 0.5}, {"epsilon": -1.0}),
+    "construct.random_subset_sum": Row(lambda _: {"values": gaussian(20), "target": gaussian(3)}, {"method": "none"}),
+    "construct.save_pruned": Row(
+        lambda folder: {"pruned": BUILD.prune_to_target(**pruned(folder)), "path": folder / "it.safetensors"}, NOWHERE
+    ),
+    "construct.load_pruned": Row(pruned_file, MISSING),
+    "construct.verify_pruned": Row(pruned_file, MISSING),
+    "construct.memorize_robustly": Row(
+        lambda _: labeled(_) | {"generator": torch.Generator()}, {"radius": -1.0}, steps=False
+    ),
+    "construct.Balls": Row(
+        lambda _: {"found": BUILD.memorize_robustly(**labeled(_))},
+        "it was checked when it was made",
+        call=lambda found: (found.spec.check(found.network), found.spec.probes()),
+    ),
+    "construct.max_robust_radius": Row(labeled, {"y": torch.arange(5)}),
+    "construct.width_bounds": Row(lambda _: {"n": 10, "d": 5, "rho": 0.1}, {"n": -1}),
+    "construct.robust_two_layer": Row(labeled, {"y": torch.arange(6)}),
+    "construct.boolean_cube": Row(lambda _: {"n": 3}, {"n": -1}),
+    "construct.degree_profile": Row(lambda _: {"values": gaussian(8)}, {"values": gaussian(7)}),
+    "construct.walsh_hadamard": Row(lambda _: {"values": gaussian(8)}, {"values": gaussian(7)}),
+    "construct.weak_learnability_report": Row(
+        lambda _: {
+            "target": BUILD.parity_target(3),
+            "hidden": (4,),
+            "starts": 1,
+            "samples": 64,
+            "shallow_steps": 5,
+            "generator": torch.Generator(),
+        },
+        {"starts": 0},
+    ),
+    "construct.learning_run": Row(lambda _: target(_) | {"model": mixed(vg.nets.mlp([3, 4, 1]))}, {"steps": 0}),
+    "construct.SeparatedTarget": Row(
+        lambda _: {"target": BUILD.parity_target(3), "n": 4}, {"n": -1}, call=lambda target, n: target.sample(n)
+    ),
+    "construct.ball_indicator_target": Row(lambda _: {"dimension": 3}, {"dimension": 0}),
+    "construct.inner_product_target": Row(lambda _: {"dimension": 3}, {"dimension": 0}),
+    "construct.parity_target": Row(lambda _: {"n": 3}, {"n": 0}),
+    "construct.sawtooth_target": Row(lambda _: {"depth": 3}, {"depth": 0}),
+    "construct.single_neuron_target": Row(lambda _: {"dimension": 3, "generator": torch.Generator()}, {"dimension": 0}),
+    "construct.square_wave_target": Row(lambda _: {"power": 3}, {"power": 0}),
+    "construct.staircase_target": Row(lambda _: {"n": 3, "steps": 2}, {"steps": 4}),
+    "construct.GradientVariance": Row(
+        lambda _: {"found": BUILD.gradient_variance(chain(), gaussian(4, 3), gaussian(2, 4)), "tolerance": 0.1},
+        {"tolerance": -1.0},
+        call=lambda found, tolerance: found.steps(tolerance),
+    ),
+    "construct.arc_cosine_kernel": Row(
+        lambda _: {"x": gaussian(3, 4), "z": gaussian(2, 4)}, "points of another size are refused by their types"
+    ),
+    "construct.gradient_variance": Row(
+        lambda _: {"model": chain(), "x": gaussian(4, 3), "values": gaussian(2, 4)},
+        {"values": torch.full((2, 4), torch.nan)},
+    ),
+    "construct.gram_bound": Row(lambda _: {"values": gaussian(3, 8)}, {"values": torch.full((3, 8), torch.nan)}),
+    "construct.kernel_advantage": Row(
+        lambda _: {
+            "kernel": BUILD.arc_cosine_kernel,
+            "x": gaussian(8, 3),
+            "f": gaussian(8),
+            "generator": torch.Generator(),
+        },
+        {"ridge": -1.0},
+    ),
+    "construct.projection_advantage": Row(
+        lambda _: {"gram": torch.eye(3).double(), "moments": gaussian(3)}, {"energy": -1.0}
+    ),
+    "construct.sq_dimension_lower_bound": Row(
+        lambda _: {"values": gaussian(3, 8)}, {"values": torch.full((3, 8), torch.nan)}
+    ),
+}
