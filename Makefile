@@ -66,7 +66,7 @@ bench: $(READY) ## our reconstruction and the published one on the same models, 
 	$(BIN)/python benchmarks/reconstruct.py --quick
 
 bench-smoke: $(READY) ## every benchmark at its smallest size: does it still run?
-	VIRTUAL_ENV= PATH="$(CURDIR)/$(BIN):$$PATH" .ci/bench_smoke
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/bench_smoke
 
 docs: $(READY) ## run the examples, follow the links and parse the command lines of README and docs
 	$(BIN)/python -m pytest tests/test_documents.py

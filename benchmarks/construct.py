@@ -5,7 +5,7 @@
     python benchmarks/construct.py floats --figure docs/figures/memorize-floats.svg
     python benchmarks/construct.py trained
 
-`sizes`: memorisers of n random points with random labels, built and checked at every point, beside one wide layer.
+`sizes`: memorizers of n random points with random labels, built and checked at every point, beside one wide layer.
 `trades`: fewer layers, or fewer bits, for more weights. `floats`: share of points on which a float module is wrong,
 against the bits of a code word. `trained`: what gradient descent reaches with as many weights. Times are CPU seconds.
 Narrow networks have `construct_narrow.py`.
@@ -80,9 +80,8 @@ def loglog(x, y) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def trades(figure: Path | None) -> None:
-    """4,096 points: fewer layers and fewer bits."""
-    n = 4096
+def trades(n: int, figure: Path | None) -> None:
+    """Fewer layers and fewer bits for n points."""
     x, y = drawn(n)
     best = vg.memorize(x, y)
     key_bits = int(best.numbers["key_bits"])
@@ -148,9 +147,9 @@ def floats(figure: Path | None) -> None:
         figure.write_bytes(curves(bits, rows, xlabel="bits of a code word", ylabel="share of points that are wrong"))
 
 
-def trained(steps: int) -> None:
-    """Full-batch Adam on two hidden layers with at least as many weights as the memoriser has non-zeros."""
-    for n in (100, 1000, 10_000):
+def trained(most: int, steps: int) -> None:
+    """Full-batch Adam on two hidden layers with at least as many weights as the memorizer has non-zeros."""
+    for n in (10**k for k in range(2, most + 1)):
         x, y = drawn(n)
         made = vg.memorize(x, y)
         width = 1
@@ -159,7 +158,7 @@ def trained(steps: int) -> None:
         start = time.process_time()
         accuracy = max(fitted(x, y, width, rate, steps) for rate in (3e-3, 1e-2, 3e-2))
         print(
-            f"n = {n}: memoriser 1.000 with {made.network.nonzeros} non-zeros; trained 8-{width}-{width}-10 with "
+            f"n = {n}: memorizer 1.000 with {made.network.nonzeros} non-zeros; trained 8-{width}-{width}-10 with "
             f"{parameters(width)} weights: {accuracy:.3f} of the points right, best of three rates, "
             f"{time.process_time() - start:.0f} s",
             flush=True,
@@ -186,7 +185,8 @@ def fitted(x: np.ndarray, y: np.ndarray, width: int, rate: float, steps: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", choices=["sizes", "trades", "floats", "trained"])
-    parser.add_argument("--most", type=int, default=4, help="log10 of the largest n of `sizes`")
+    parser.add_argument("--most", type=int, default=4, help="log10 of the largest n of `sizes` and `trained`")
+    parser.add_argument("--n", type=int, default=4096, help="points of `trades`")
     parser.add_argument("--steps", type=int, default=5000, help="of training")
     parser.add_argument("--figure", type=Path, default=None, help="SVG to write")
     options = parser.parse_args()
@@ -194,9 +194,11 @@ def main() -> None:
     if options.question == "sizes":
         sizes(options.most, options.figure)
     elif options.question == "trained":
-        trained(options.steps)
+        trained(options.most, options.steps)
+    elif options.question == "trades":
+        trades(options.n, options.figure)
     else:
-        {"trades": trades, "floats": floats}[options.question](options.figure)
+        floats(options.figure)
 
 
 if __name__ == "__main__":

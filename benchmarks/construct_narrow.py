@@ -6,7 +6,7 @@
 `trained`: two moons, and digits on three principal components, with as many predictions changed as there are; the null
 is the same target with other weights. `sizes`: parameters against the hidden width, with their slope. `layers`:
 against the layers of the target. `error`: promised
-and measured error against epsilon. `unsafe`: share of unsafe inputs against delta. `equal`: the exact representation
+and measured error against tolerance. `unsafe`: share of unsafe inputs against delta. `equal`: the exact representation
 from inputs of 1e-3 to 1e6, beside what lemma 16 says as printed. `bounded`: depth against the bound on weights.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits, make_moons
 from sklearn.decomposition import PCA
+from vestige.construct.result import Construction
 
 import vestige as vg
 from vestige.construct.narrowing.equal_layers import exact_depth
-from vestige.construct.result import Construction
 from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 from vestige.report.figures import curves
@@ -41,14 +41,14 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def scaled(x: np.ndarray) -> torch.Tensor:
     """As float32 numbers in [-1, 1], one factor for all coordinates."""
-    centred = x - (x.max(0) + x.min(0)) / 2
-    return torch.from_numpy((centred / abs(centred).max()).astype(np.float32))
+    centered = x - (x.max(0) + x.min(0)) / 2
+    return torch.from_numpy((centered / abs(centered).max()).astype(np.float32))
 
 
-def trained(out: Path | None) -> None:
+def trained(out: Path | None, most: int) -> None:
     """Predictions of a trained network, of its narrow form, and of the null."""
     sets = (("two moons", moons, (16, 16), 2), ("digits, 3 components", digits, (24, 16), 10))
-    for name, load, hidden, classes in sets:
+    for name, load, hidden, classes in sets[: most - 1]:
         x, y = load()
         order = torch.randperm(len(x), generator=child(0, name))
         train, test = order[: len(x) // 2], order[len(x) // 2 :]
@@ -61,7 +61,7 @@ def trained(out: Path | None) -> None:
         null = model_with_other_weights(model)
         for width in ("5d", "d+2"):
             start_time = time.process_time()
-            built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=1e-3, delta=1e-3, width=width)
+            built = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=1e-3, delta=1e-3, width=width)
             built_in = time.process_time() - start_time
             safe = built.specification.is_safe(x[test])
             start_time = time.process_time()
@@ -102,9 +102,9 @@ def random_target(widths: list[int], seed: int = 0) -> torch.nn.Sequential:
     return vg.nets.mlp(widths, bias="all", generator=child(seed, "target"), dtype=torch.float32)
 
 
-def sizes(out: Path | None) -> None:
+def sizes(out: Path | None, most: int) -> None:
     """Parameters against the hidden width n of targets 2-n-n-1."""
-    ns, rows = (2, 4, 8, 16, 32, 64), {"near, 5d": [], "near, d+2": [], "equal, 2(d+L-1)": [], "target": []}
+    ns, rows = (2, 4, 8, 16, 32, 64)[: most + 2], {"near, 5d": [], "near, d+2": [], "equal, 2(d+L-1)": [], "target": []}
     for n in ns:
         model = random_target([2, n, n, 1])
         start = time.process_time()
@@ -133,14 +133,14 @@ def sizes(out: Path | None) -> None:
 
 def near_numbers(model: torch.nn.Module, width: str) -> dict[str, float | int]:
     """Sizes of the approximate construction, and whether its certificate holds."""
-    built = vg.construct.narrow(model, exact=False, box=1.0, width=width, max_depth=10**5)
+    built = vg.construct.narrow(model, exact=False, radius=1.0, width=width, max_depth=10**5)
     assert built.certificate.holds
     return dict(built.numbers)
 
 
-def layers(out: Path | None) -> None:
+def layers(out: Path | None, most: int) -> None:
     """Depth against the layers L of targets 2-6-...-6-1: that of the exact representation is exponential in L."""
-    for count in (2, 3, 4, 5, 6, 7):
+    for count in (2, 3, 4, 5, 6, 7)[:most]:
         model = random_target([2, *[6] * (count - 1), 1])
         near, depth = near_numbers(model, "5d"), exact_depth(read_relu_chain(model))
         width = 2 * (2 + count - 1)
@@ -152,32 +152,32 @@ def layers(out: Path | None) -> None:
         )
 
 
-def error(out: Path | None) -> None:
-    """Proved and measured error against epsilon, targets 3-8-8-1."""
-    for epsilon in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12):
+def error(out: Path | None, most: int) -> None:
+    """Proved and measured error against tolerance, targets 3-8-8-1."""
+    for tolerance in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12)[:most]:
         start = time.process_time()
-        built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, box=1.0, epsilon=epsilon)
+        built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, radius=1.0, tolerance=tolerance)
         n = built.numbers
         print(
-            f"epsilon = {epsilon:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
+            f"tolerance = {tolerance:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
             f"c0 {n['c0']} (paper {n['paper c0']:.0f}), c {n['c']} (paper {n['paper c']:.0f}), {n['depth']:,} layers, "
             f"{n['parameters']:,} parameters, holds {built.certificate.holds}, {time.process_time() - start:.1f} CPU s",
             flush=True,
         )
 
 
-def unsafe(out: Path | None) -> None:
+def unsafe(out: Path | None, most: int) -> None:
     """Share of a million uniform inputs that are not safe, against delta."""
-    deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4), []
+    deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4)[:most], []
     x = 2 * torch.rand((10**6, 2), generator=child(0, "unsafe"), dtype=torch.float64) - 1
     for delta in deltas:
-        built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, box=1.0, delta=delta)
+        built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, radius=1.0, delta=delta)
         safe = built.specification.is_safe(x)
         share.append(1 - float(safe.double().mean()))
         wrong = worst_error(built, x[~safe][:500])
         print(
             f"delta = {delta:g}: {share[-1]:.2e} unsafe, {built.numbers['depth']} layers, 1 / ramp "
-            f"{1 / built.specification.ramp}; {wrong:.1%} of up to 500 unsafe inputs are off by more than epsilon",
+            f"{1 / built.specification.ramp}; {wrong:.1%} of up to 500 unsafe inputs are off by more than tolerance",
             flush=True,
         )
     rows = {"unsafe": share[::-1], "delta": list(deltas)[::-1]}
@@ -185,16 +185,16 @@ def unsafe(out: Path | None) -> None:
 
 
 def worst_error(built: Construction, x: torch.Tensor) -> float:
-    """Share of inputs whose error exceeds epsilon."""
+    """Share of inputs whose error exceeds tolerance."""
     if not len(x):
         return float("nan")
     off = abs(built.network(x) - built.specification.target(x)).max(1)
     return float(np.mean(off > built.specification.tolerance))
 
 
-def equal(out: Path | None) -> None:
+def equal(out: Path | None, most: int) -> None:
     """The exact representation and its rounding."""
-    for d, n, layers in ((2, 5, 2), (3, 7, 2), (3, 4, 3), (3, 16, 3), (2, 3, 4), (2, 6, 5)):
+    for d, n, layers in ((2, 5, 2), (3, 7, 2), (3, 4, 3), (3, 16, 3), (2, 3, 4), (2, 6, 5))[:most]:
         for width in ("2d+2", "2d+3"):
             start = time.process_time()
             built = vg.construct.narrow(random_target([d, *[n] * (layers - 1), 1]), width=width, max_depth=10**5)
@@ -208,14 +208,14 @@ def equal(out: Path | None) -> None:
             )
 
 
-def bounded(out: Path | None) -> None:
+def bounded(out: Path | None, most: int) -> None:
     """Depth against the bound on weights, with equal outputs."""
     model = random_target([2, 4, 1])
-    free = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1)
+    free = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1)
     print(f"no bound: {free.network.depth} layers, weights of {free.network.weight_bits} bits", flush=True)
     x = 2 * torch.rand((200, 2), generator=child(0, "bounded")) - 1
-    for bound in (2, 16, 2**16, 2**64):
-        built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1, weight_bound=bound)
+    for bound in (2, 16, 2**16, 2**64)[:most]:
+        built = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1, weight_bound=bound)
         same = int((built.network(x) == free.network(x)).sum())
         print(f"bound {bound}: {built.network.depth} layers, {same} of 200 outputs are the same", flush=True)
 
@@ -232,11 +232,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--out", type=Path, help="folder for the figures")
+    parser.add_argument("--quick", action="store_true", help="the first two values of everything varied")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.only:
         start = time.process_time()
-        parts[name](options.out)
+        parts[name](options.out, 2 if options.quick else 100)
         print(f"-- {name}: {time.process_time() - start:.0f} CPU seconds", flush=True)
 
 

@@ -84,12 +84,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", choices=[*VARIED], action="append", help="just this; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("effects.svg"))
+    parser.add_argument("--quick", action="store_true", help="one seed and one network")
     args = parser.parse_args()
+    if args.quick:
+        args.seeds, args.only = 1, args.only or ["hidden neurons"]
     console, results, cache = Console(), {}, {}
     table = Table("varied", "value", "recovered (median)", "each seed", "untrained", title=args.data)
     for name in args.only or VARIED:
         results[name] = []
-        for label, changed in VARIED[name]:
+        for label, changed in VARIED[name][: 1 if args.quick else None]:
             options, runs = BASE | changed, []
             for seed in range(args.seeds):
                 key, begun = json.dumps([options, seed]), time.perf_counter()

@@ -31,9 +31,9 @@ def products(n: int, m: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     return first, second, first * second, torch.rand(n, generator=draw) - 0.5
 
 
-def solvers() -> None:
+def solvers(most: int) -> None:
     """Time and error of exact subset sums, 20,000 instances in float32."""
-    for m in (10, 14, 16, 20):
+    for m in (10, 14, 16, 20)[:most]:
         _, _, values, target = products(20_000, m, 0)
         begun = time.process_time()
         found = vg.construct.random_subset_sum(values, target)
@@ -52,9 +52,9 @@ def both_close(first: Tensor, second: Tensor, target: Tensor) -> Tensor:
     return ((first * second).gather(1, best)[:, 0] - target).abs()
 
 
-def rates(out: Path) -> None:
+def rates(out: Path, most: int) -> None:
     """Median error of one weight against the random neurons that there are for it."""
-    sizes = [4, 6, 8, 10, 12, 14, 16, 18, 20, 24, 30, 100, 300, 1000, 3000, 10_000]
+    sizes = [4, 6, 8, 10, 12, 14, 16, 18, 20, 24, 30, 100, 300, 1000, 3000, 10_000][:most]
     rows: dict[str, list[float]] = {"two near factors": [], "best product": [], "best subset": []}
     for m in sizes:
         first, second, values, target = products(2000 if m <= 1000 else 500, m, 1)
@@ -102,8 +102,8 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
         spent = time.process_time() - begun
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "masks.safetensors"
-            vg.construct.save_pruned(found, path)
-            size, again = path.stat().st_size, vg.construct.load_pruned(path).differing
+            vg.construct.save(found, path)
+            size, again = path.stat().st_size, vg.construct.load(path).differing
         assert found.required is not None
         print(
             f"epsilon = {epsilon:g}: certified {found.certified_error:.2g}, found {found.sampled_error:.2g}, accuracy "
@@ -115,10 +115,10 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
         )
 
 
-def methods() -> None:
+def methods(most: int) -> None:
     """Random weights that each method needs for a network of 5-4-2."""
     net = vg.nets.mlp([5, 4, 2], bias="all", dtype=torch.float32, generator=child(0, "small"))
-    for epsilon in (0.3, 0.1, 0.03):
+    for epsilon in (0.3, 0.1, 0.03)[:most]:
         for method in vg.construct.PruneMethod:
             needed = vg.construct.required_width(net, epsilon, method=method)
             try:
@@ -130,7 +130,7 @@ def methods() -> None:
             print(f"epsilon = {epsilon:g}, {method}: estimate {needed.random_weights:,}; {result}", flush=True)
 
 
-def neurons(out: Path) -> None:
+def neurons(out: Path, most: int) -> None:
     """One neuron of norm 3 in ten dimensions: errors on the ball of masks over weights and of masks over neurons."""
     net = vg.nets.mlp([10, 1, 1], bias="none", dtype=torch.float32)
     net[1].weight.data.fill_(3 / math.sqrt(10))
@@ -139,7 +139,7 @@ def neurons(out: Path) -> None:
     x = torch.randn(40, 10, generator=draw)
     x = x / x.norm(dim=1, keepdim=True)
     drawn: list[tuple[int, float, float, float]] = []
-    for epsilon, hidden in ((0.3, 80), (0.1, 160), (0.03, 640), (0.01, 2560), (0.001, 10_240)):
+    for epsilon, hidden in ((0.3, 80), (0.1, 160), (0.03, 640), (0.01, 2560), (0.001, 10_240))[:most]:
         ours = vg.construct.prune_to_target(net, epsilon=epsilon)
         theirs = vg.construct.prune_to_target(net, epsilon=epsilon, granularity="neurons", points=x, rows=hidden)
         fitted = float(theirs.certificate.claims[1].measured)
@@ -160,10 +160,10 @@ def neurons(out: Path) -> None:
     )
 
 
-def masks(out: Path, seeds: int) -> None:
+def masks(out: Path, seeds: int, most: int) -> None:
     """Test accuracy of masks trained on digits against the share that is kept."""
     train, test = vg.load_data("digits"), vg.load_data("digits", split="test")
-    shares = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    shares = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)[:most]
     rows: dict[str, list[float]] = {"normal weights": [], "one size, random signs": [], "masks not trained": []}
     for share in shares:
         scores = {name: 0.0 for name in rows}
@@ -202,16 +202,20 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.1, 0.01, 0.001])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--quick", action="store_true", help="the first two values of everything varied, one seed")
     options = parser.parse_args()
+    most = 2 if options.quick else 100
+    if options.quick:
+        options.seeds, options.epsilon, options.hidden = 1, options.epsilon[:1], 16
     torch.set_num_threads(1)
     begun = time.process_time()
     parts = {
-        "solvers": solvers,
-        "rates": lambda: rates(options.out),
+        "solvers": lambda: solvers(most),
+        "rates": lambda: rates(options.out, most),
         "network": lambda: network(options.data, options.hidden, options.epsilon),
-        "methods": methods,
-        "neurons": lambda: neurons(options.out),
-        "masks": lambda: masks(options.out, options.seeds),
+        "methods": lambda: methods(most),
+        "neurons": lambda: neurons(options.out, most),
+        "masks": lambda: masks(options.out, options.seeds, most),
     }
     for name in options.only:
         print(f"-- {name}", flush=True)

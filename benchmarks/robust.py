@@ -1,11 +1,11 @@
-"""Robust memorisation: radius against width, against training, and what it costs.
+"""Robust memorization: radius against width, against training, and what it costs.
 
     python benchmarks/robust.py widths --figure docs/figures/robust-width.svg
     python benchmarks/robust.py needed
     python benchmarks/robust.py trained
     python benchmarks/robust.py sizes
 
-`widths`: largest l_2 radius behind random and optimised projections of Gaussian points, and what the theory promises.
+`widths`: largest l_2 radius behind random and optimized projections of Gaussian points, and what the theory promises.
 `needed`: the width for a fixed share of the separation, against the number of points. `trained`: digits, beside
 networks of the same width that were trained, plainly and against an attack. `sizes`: both layouts, with the time to
 build and check them, and to check their file again. Times are CPU seconds.
@@ -42,7 +42,7 @@ def widths(figure: Path | None) -> None:
     """Radius over separation for each width."""
     x, y = gaussian(N)
     ceiling = vg.construct.max_robust_radius(x, y)
-    rows: dict[str, list[float]] = {"promised": [], "random, best of 100": [], "optimised": []}
+    rows: dict[str, list[float]] = {"promised": [], "random, best of 100": [], "optimized": []}
     sizes = (1, 2, 4, 8, 16, 32, 64, 128)
     for m in sizes:
         begun = time.process_time()
@@ -56,7 +56,7 @@ def widths(figure: Path | None) -> None:
             values.append(value)
         print(
             f"width {m + 3}: promised {promised:.3f} (published, width {m + 6}: {published:.3f}), random {random:.3f} "
-            f"in {drawn - begun:.1f} s, optimised {best:.3f} in {done - drawn:.1f} s, ratio {best / random:.1f}, "
+            f"in {drawn - begun:.1f} s, optimized {best:.3f} in {done - drawn:.1f} s, ratio {best / random:.1f}, "
             f"ceiling {ceiling:.3f}",
             flush=True,
         )
@@ -70,17 +70,17 @@ def widths(figure: Path | None) -> None:
 def needed(share: float, largest: int) -> None:
     """The smallest width with which the radius is `share` of the separation."""
     counts = [2**k for k in range(4, largest + 1)]
-    found: dict[str, list[int]] = {"random": [], "optimised": []}
+    found: dict[str, list[int]] = {"random": [], "optimized": []}
     for n in counts:
         x, y = gaussian(n)
         wanted = (
             4 * share * vg.construct.max_robust_radius(x, y)
         )  # twice the radius, which is that share of the separation
         bounds = vg.construct.width_bounds(n, D, share)
-        for name, project in (("random", random_projection), ("optimised", optimized_projection)):
+        for name, project in (("random", random_projection), ("optimized", optimized_projection)):
             found[name].append(3 + smallest_dimension(project, x, y, wanted))
         print(
-            f"n = {n}: width {found['random'][-1]} random, {found['optimised'][-1]} optimised; the theory says "
+            f"n = {n}: width {found['random'][-1]} random, {found['optimized'][-1]} optimized; the theory says "
             f"{bounds.upper} are enough and {bounds.lower} needed in the worst case",
             flush=True,
         )
@@ -94,7 +94,7 @@ def smallest_dimension(project: Callable[..., Tensor], x: Tensor, y: Tensor, wan
     return least_enough(lambda m: kept_share(project(x, y, m, 2.0), x, y, 2.0) > wanted)
 
 
-def trained(n: int, width: int) -> None:
+def trained(n: int, width: int, steps: int) -> None:
     """Certified radius of the constructed network, and how near an attack gets with trained ones of its width."""
     digits = vg.data.sample(vg.load_data("digits"), n, generator=child(0, "robust digits"))[0]
     x, y = digits.x.flatten(1).double(), digits.y
@@ -110,7 +110,7 @@ def trained(n: int, width: int) -> None:
     for name, radius in (("trained", 0.0), ("trained against PGD", numbers["radius"])):
         for hidden in (1, 3):
             begun = time.process_time()
-            model = fitted(x, y, [64, *[width] * hidden, 10], radius)
+            model = fitted(x, y, [64, *[width] * hidden, 10], radius, steps)
             right = float((model(x).argmax(1) == y).double().mean())
             attack = vg.attack.fab(model, x, y, eps=5.0, norm="l2", space=WIDE, steps=100)
             distance = torch.where(attack.success, attack.distance, torch.inf)
@@ -124,7 +124,7 @@ def trained(n: int, width: int) -> None:
             )
 
 
-def fitted(x: Tensor, y: Tensor, sizes: list[int], radius: float, steps: int = 3000) -> nn.Module:
+def fitted(x: Tensor, y: Tensor, sizes: list[int], radius: float, steps: int) -> nn.Module:
     """Adam on the cross-entropy, at the samples or at what ten steps of PGD make of them."""
     model = vg.nets.mlp(sizes, bias="all", generator=child(0, "robust net"), dtype=x.dtype)
     adam = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -161,9 +161,9 @@ def sizes(largest: int) -> None:
             built = time.process_time()
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "net.safetensors"
-                vg.construct.save_construction(made, file)
+                vg.construct.save(made, file)
                 written = time.process_time()
-                holds = vg.construct.verify_construction(file).holds
+                holds = vg.construct.verify(file).holds
                 size = file.stat().st_size
             network = made.network
             print(
@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=9, help="2**MOST points for `needed`")
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--width", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=3000, help="of training")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "widths":
@@ -191,7 +192,7 @@ def main() -> None:
     elif options.what == "needed":
         needed(options.share, options.most)
     elif options.what == "trained":
-        trained(options.n, options.width)
+        trained(options.n, options.width, options.steps)
     else:
         sizes(options.n)
 

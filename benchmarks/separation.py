@@ -21,13 +21,13 @@ TEETH, BITS, DIMENSIONS = (1, 2, 3, 4, 5, 6, 7, 8), (4, 8, 12, 16, 20, 24, 28), 
 PARTS = ("learning", "reports")
 
 
-def run(target: vg.construct.SeparatedTarget, hidden: list[int], seed: int) -> float:
-    """Relative loss of one training run of 3,000 batches."""
+def run(target: vg.construct.SeparatedTarget, hidden: list[int], seed: int, steps: int) -> float:
+    """Relative loss of one training run of so many batches."""
     net = vg.nets.mlp([target.dimension, *hidden, 1], bias="all", dtype=torch.float32, generator=child(seed, "start"))
-    return vg.construct.learning_run(target, net, steps=3000, generator=child(seed, "samples")).relative_loss
+    return vg.construct.learning_run(target, net, steps=steps, generator=child(seed, "samples")).relative_loss
 
 
-def learning(out: Path, seeds: int) -> None:
+def learning(out: Path, seeds: int, steps: int) -> None:
     """Loss relative to the best constant: teeth by networks of their own depth, the rest by two hidden layers."""
     families = (
         ("teeth: depth k", TEETH, vg.construct.sawtooth_target, lambda k: [32] * k),
@@ -40,7 +40,7 @@ def learning(out: Path, seeds: int) -> None:
         losses = []
         for size in sizes:
             target = make(size)
-            losses.append([run(target, hidden(size), seed) for seed in range(seeds)])
+            losses.append([run(target, hidden(size), seed, steps) for seed in range(seeds)])
             found = ", ".join(f"{loss:.3g}" for loss in losses[-1])
             written = ""
             if target.network is not None:
@@ -88,12 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3000, help="batches of a training run")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     begun = time.process_time()
     if "learning" in options.only:
-        learning(options.out, options.seeds)
+        learning(options.out, options.seeds, options.steps)
     if "reports" in options.only:
         reports()
     print(f"{time.process_time() - begun:.0f} CPU s")

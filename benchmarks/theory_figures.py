@@ -26,12 +26,12 @@ FIXED_D = ((400, 4), (400, 10), (400, 40))
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
-def margins(out: Path, seeds: int) -> None:
+def margins(out: Path, seeds: int, most: int) -> None:
     """c and the constructed radius against d, means over seeds."""
     rows = {"trained": [], "sqrt(d / n)": [], "constructed": []}
-    for d, n in dict.fromkeys((*SIZES, *FIXED_D)):
+    for d, n in dict.fromkeys((*SIZES[:most], *FIXED_D[:most])):
         gaps = [
-            vg.attack.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
+            vg.papers.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
         ]
         trained = sum(gap.trained.radius for gap in gaps) / seeds
         built = sum(gap.constructed.radius for gap in gaps) / seeds
@@ -43,16 +43,16 @@ def margins(out: Path, seeds: int) -> None:
             f"random flips {flips}, KKT residual at most {residual:.4f}",
             flush=True,
         )
-        if (d, n) in SIZES:
+        if (d, n) in SIZES[:most]:
             for name, value in zip(rows, (trained, math.sqrt(d / n), built), strict=True):
                 rows[name].append(value)
     drawn = curves(
-        [float(d) for d, _ in SIZES], rows, xlabel="d, with n = sqrt(d)", ylabel="l2 radius", logarithmic=True
+        [float(d) for d, _ in SIZES[:most]], rows, xlabel="d, with n = sqrt(d)", ylabel="l2 radius", logarithmic=True
     )
     (out / "margin-radius.svg").write_bytes(drawn)
 
 
-def off_span(out: Path) -> None:
+def off_span(out: Path, most: int) -> None:
     """Median radius off the span against beta, d = 200 and l = 100."""
     draw = child(0, "subspace")
     basis = torch.linalg.qr(torch.randn((200, 100), generator=draw, dtype=torch.float64))[0]
@@ -60,7 +60,7 @@ def off_span(out: Path) -> None:
     x, y = x * math.sqrt(200) / x.norm(dim=1, keepdim=True), torch.arange(30) % 2
     options = {"schedule": "constant", "learning_rate": 0.1, "steps": 100, "span": False, "tol_loss": 1e-12}
     rows: dict[str, list[float]] = {"measured": [], "first order": []}
-    for beta in SCALES:
+    for beta in SCALES[:most]:
         start = vg.nets.fixed_output_mlp(200, 400, init_scale=beta, generator=child(1, "net"), dtype=torch.float64)
         net = vg.train_to_margin(start, x, y, **options).model
         found = vg.attack.off_subspace_robustness(net, x, span=vg.attack.data_span(x, basis=basis))
@@ -73,7 +73,9 @@ def off_span(out: Path) -> None:
             f"random flips {found.null_flips} of {found.null_trials}",
             flush=True,
         )
-    drawn = curves(SCALES, rows, xlabel="size of the start, beta", ylabel="radius off the span", logarithmic=True)
+    drawn = curves(
+        SCALES[:most], rows, xlabel="size of the start, beta", ylabel="radius off the span", logarithmic=True
+    )
     (out / "off-span-radius.svg").write_bytes(drawn)
 
 
@@ -88,7 +90,7 @@ def fitted(x: Tensor, y: Tensor, beta: float, *, margin: float, rate: float, ste
     return net, steps
 
 
-def diagonal(out: Path) -> None:
+def diagonal(out: Path, steps: int) -> None:
     """Boundaries in the plane around seven points on its diagonal."""
     t = torch.linspace(-1, 1, 7, dtype=torch.float64)
     x, y = torch.stack([t, t, torch.ones_like(t)], 1), torch.arange(7) % 2
@@ -97,10 +99,10 @@ def diagonal(out: Path) -> None:
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, beta in zip(figure.subplots(1, 2), (1.0, 0.1), strict=True):
-        net, steps = fitted(x, y, beta * math.sqrt(1.5), margin=0.3, rate=0.5, steps=60_000)
+        net, done = fitted(x, y, beta * math.sqrt(1.5), margin=0.3, rate=0.5, steps=steps)
         found = vg.attack.off_subspace_robustness(net, x)
         print(
-            f"diagonal, beta = {beta}: {steps} steps, median radius {float(found.radius[1:-1].median()):.2f}",
+            f"diagonal, beta = {beta}: {done} steps, median radius {float(found.radius[1:-1].median()):.2f}",
             flush=True,
         )
         with torch.no_grad():
@@ -116,12 +118,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="two points of each curve, one seed, 1,000 steps")
     options = parser.parse_args()
     torch.set_num_threads(1)
     begun = time.process_time()
-    margins(options.out, options.seeds)
-    off_span(options.out)
-    diagonal(options.out)
+    seeds, most, steps = (1, 2, 1000) if options.quick else (options.seeds, len(SIZES), 60_000)
+    margins(options.out, seeds, most)
+    off_span(options.out, most)
+    diagonal(options.out, steps)
     print(f"{time.process_time() - begun:.0f} CPU s")
 
 

@@ -3,10 +3,12 @@ from . import construct as construct
 from . import core as core
 from . import data as data
 from . import nets as nets
+from . import papers as papers
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
 from .construct import memorize as memorize
+from .construct import verify as verify
 from .core import Certificate as Certificate
 from .core import Claim as Claim
 from .core import InputSpace as InputSpace

@@ -35,6 +35,24 @@ class Norm(ChoiceEnum):
         return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: math.inf}[self]
 
 
+def read_norm(norm: Norm | str | float | int) -> float:
+    """The exponent p of an l_p norm: a `Norm`, a name such as "linf" or "l2", or any number from 1 on.
+
+    Raises:
+        ValueError: less than 1, or not a number.
+
+    >>> read_norm("linf"), read_norm(Norm.L2), read_norm(3)
+    (inf, 2.0, 3.0)
+    """
+    try:
+        p = float(str(norm).lower().removeprefix("l"))
+    except ValueError:
+        p = math.nan
+    if not p >= 1:
+        raise ValueError(f"norm={norm!r} given; allowed are exponents from 1 to inf, such as 1, 2 or inf.")
+    return p
+
+
 @dataclass(frozen=True, init=False)
 class Threat:
     """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.

@@ -17,6 +17,7 @@ from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
@@ -73,7 +74,7 @@ def reconstruct_from_weights(
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
         checkpoint: an object with save(tensors) and load(); a killed run goes on from a few seconds before, to the
-            same end.
+            same end. A state of another model or other options is not used.
 
     Returns:
         Samples ranked by confidence, in model space, with all candidates behind them.
@@ -86,6 +87,11 @@ def reconstruct_from_weights(
     loss = known_loss(loss)
     outputs = check_model(model, shape)
     _check_options(model, n_candidates, restarts, steps, weight_decay, solver, reference_params)
+    checkpoint = owned(
+        checkpoint, model=model, input_shape=shape, n_candidates=n_candidates, loss=loss, weight_decay=weight_decay,
+        space=space, reference_params=reference_params, restarts=restarts, steps=steps, solver=solver,
+        generator=generator,
+    )  # fmt: skip
     with evaluating(model):
         recorder = Recorder(on_step)
         if solver == "published":
