@@ -27,7 +27,7 @@ class RobustnessGap:
         dimension: d.
         samples: n.
         trained: the common perturbation of the trained network.
-        constructed: the robust network and its certified radius.
+        constructed: the robust network; `numbers["eps"]` is its certified radius.
         flipped: samples on which the constructed network changes its prediction under that perturbation.
         warnings: of the perturbation.
         source: the paper.
