@@ -107,7 +107,7 @@ def forbidden(tree):
             yield "from __future__"
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {a.name for a in node.names} | {getattr(node, "module", "") or ""}
-            yield from (n for n in names if n in {"pickle", "yaml", "torchvision", "pyplot", "matplotlib.pyplot"})
+            yield from (n for n in names if n in {"pickle", "yaml", "torchvision", "random", "matplotlib.pyplot"})
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called in {"eval", "exec", "torch.manual_seed", "np.random.seed", "random.seed", "logging.basicConfig"}:

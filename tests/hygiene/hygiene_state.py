@@ -1,7 +1,11 @@
-"""What a call must leave as it was: everything reachable from its arguments, and the state of the process."""
+"""What a call must leave as it was: everything reachable from its arguments, and the state of the process.
+
+The generator of `random` is left out, because beartype draws from it to check containers; that nothing of ours imports
+`random` is a rule in tests/architecture.
+"""
 
 import dataclasses
-import random
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,8 +34,10 @@ def fingerprint(thing, name="", seen=None):
         parts = [(f"{name}[{key!r}]", value) for key, value in thing.items()]
     elif isinstance(thing, list | tuple | set):
         parts = [(f"{name}[{i}]", value) for i, value in enumerate(thing)]
-    elif dataclasses.is_dataclass(thing) or hasattr(thing, "__dict__"):
-        parts = [(f"{name}.{key}", value) for key, value in vars(thing).items() if not callable(value)]
+    elif dataclasses.is_dataclass(thing):
+        parts = [(f"{name}.{field.name}", getattr(thing, field.name)) for field in dataclasses.fields(thing)]
+    elif hasattr(thing, "__dict__") and not isinstance(thing, type) and not inspect.isroutine(thing):
+        parts = [(f"{name}.{key}", value) for key, value in vars(thing).items()]
     else:
         parts = []
     return {key: value for path, part in parts for key, value in fingerprint(part, path, seen).items()} | {
@@ -63,7 +69,6 @@ def process_state():
     return {
         "torch's generator": torch.get_rng_state().numpy().tobytes(),
         "numpy's generator": (numbers[0], numbers[1].tobytes(), *numbers[2:]),
-        "random's generator": random.getstate(),
         "default dtype": torch.get_default_dtype(),
         "threads": torch.get_num_threads(),
         "gradients are on": torch.is_grad_enabled(),

@@ -1,4 +1,4 @@
-"""Rows of `attack`."""
+"""Rows of `attack` and `papers`."""
 
 from pathlib import Path
 
@@ -8,8 +8,15 @@ from hygiene_rows import Row, classifier, gaussian, mixed, trained
 import vestige as vg
 
 
+def calm(given):
+    """In evaluation mode, which attacks insist on, but for a layer whose mode changes nothing."""
+    given["model"].eval()
+    given["model"][3].train()
+    return given
+
+
 def attacked(**options):
-    return lambda _: classifier() | {"eps": 0.2, "generator": torch.Generator(), **options}
+    return lambda _: calm(classifier()) | {"eps": 0.2, "generator": torch.Generator(), **options}
 
 
 def theory(_):
@@ -39,12 +46,8 @@ ROWS = {
     "attack.fab": Row(attacked(steps=3), NEGATIVE),
     "attack.malt": Row(attacked(steps=4), {"preset": "none"}),
     "attack.square": Row(attacked(queries=8), NEGATIVE),
-    "attack.autoattack": Row(attacked(stages=("apgd-ce",)), NEGATIVE),
-    "attack.rank_targets": Row(lambda _: classifier() | {"n_targets": 2}, {"order": "none"}),
-    "attack.robustness_gap": Row(theory, {"margin_tol": -1.0}),
-    "attack.sphere_robustness_gap": Row(
-        lambda _: {"sizes": ((30, 4),), "width": 10, "tol_loss": 1e-2, "generator": torch.Generator()}, {"width": 0}
-    ),
+    "attack.autoattack": Row(attacked(attacks=("apgd-ce",)), NEGATIVE),
+    "attack.rank_targets": Row(lambda _: calm(classifier()) | {"n_targets": 2}, {"order": "none"}),
     "attack.linearity_profile": Row(
         lambda _: {"model": trained()["model"], "x": trained()["x"], "eps": 0.3, "generator": torch.Generator()},
         {"eps": -1.0},
@@ -62,4 +65,11 @@ ROWS = {
     ),
     "attack.subspace_attack": Row(lambda _: planar(_) | {"eps": 0.5}, NEGATIVE),
     "attack.universal_margin_perturbation": Row(theory, {"margin_tol": -1.0}),
+    "papers.robustness_gap": Row(theory, {"margin_tol": -1.0}),
+    "papers.sphere_robustness_gap": Row(
+        lambda _: {"sizes": ((30, 4),), "width": 10, "tol_loss": 1e-2, "generator": torch.Generator()}, {"sizes": ()}
+    ),
+    "papers.Record": Row(
+        lambda _: {"record": vg.papers.RECORDS[0]}, "it only writes text", call=lambda record: record.row()
+    ),
 }

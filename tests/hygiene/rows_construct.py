@@ -19,7 +19,7 @@ def network():
 
 def saved(folder):
     path = folder / "construction.safetensors"
-    BUILD.save_construction(BUILD.memorize(**labeled(None)), path)
+    BUILD.save(BUILD.memorize(**labeled(None)), path)
     return {"path": path}
 
 
@@ -28,17 +28,26 @@ def chain():
 
 
 def pruned(_):
-    return {"target": chain(), "epsilon": 0.5, "generator": torch.Generator()}
+    return {"target": chain(), "tolerance": 0.5, "generator": torch.Generator()}
 
 
 def pruned_file(folder):
     path = folder / "pruned.safetensors"
-    BUILD.save_pruned(BUILD.prune_to_target(**pruned(None)), path)
+    BUILD.save(BUILD.prune_to_target(**pruned(None)), path)
     return {"path": path}
 
 
 def target(_):
     return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
+
+
+def made(build):
+    """A construction: its specification is checked again, and its network turned into a module."""
+    return Row(
+        lambda _: {"found": build()},
+        "it was checked when it was made",
+        call=lambda found: (found.verify(), found.to_torch(), found.specification.check(found.network)),
+    )
 
 
 MISSING = {"path": "no such file"}
@@ -54,30 +63,24 @@ ROWS = {
         {"points": np.full((2, 3), np.nan)},
         call=lambda net, points: (net(points), net.audit(points), net.to_torch(at=points)),
     ),
-    "construct.verify_construction": Row(saved, MISSING),
-    "construct.load_construction": Row(saved, MISSING),
-    "construct.save_construction": Row(
+    "construct.verify": Row(saved, MISSING),
+    "construct.load": Row(saved, MISSING),
+    "construct.save": Row(
         lambda folder: {"construction": BUILD.memorize(**labeled(None)), "path": folder / "it.safetensors"}, NOWHERE
     ),
     "construct.memorization_lower_bound": Row(lambda _: {"n": 10, "weights": 20}, {"n": -1}),
     "construct.memorize": Row(
         lambda _: labeled(_) | {"generator": torch.Generator()}, {"strategy": "none"}, steps=False
     ),
-    "construct.Memorization": Row(
-        lambda _: {"found": BUILD.memorize(**labeled(_))},
-        "it was checked when it was made",
-        call=lambda found: (found.verify(), found.to_torch()),
-    ),
-    "construct.Construction": Row(
-        lambda _: {"found": BUILD.memorize(**labeled(_))},
-        "it was checked when it was made",
-        call=lambda found: (found.verify(), found.to_torch(), found.spec.errors(found.network)),
-    ),
-    "construct.Interpolation": Row(
-        lambda _: {"found": BUILD.memorize(**labeled(_))},
-        "it was checked when it was made",
-        call=lambda found: (found.spec.check(found.network), found.spec.errors(found.network)),
-    ),
+    "construct.Memorization": made(lambda: BUILD.memorize(**labeled(None))),
+    "construct.Interpolation": made(lambda: BUILD.memorize(**labeled(None))),
+    "construct.ExactConstruction": made(lambda: BUILD.memorize_robustly(**labeled(None))),
+    "construct.Balls": made(lambda: BUILD.memorize_robustly(**labeled(None))),
+    "construct.SignBalls": made(lambda: BUILD.robust_two_layer(**labeled(None))),
+    "construct.Construction": made(lambda: BUILD.robust_two_layer(**labeled(None))),
+    "construct.Agreement": made(lambda: BUILD.narrow(chain(), gaussian(4, 3))),
+    "construct.Approximation": made(lambda: BUILD.prune_to_target(**pruned(None))),
+    "construct.MaskedNetwork": made(lambda: BUILD.prune_to_target(**pruned(None))),
     "construct.narrow": Row(
         lambda _: {"model": chain(), "x": gaussian(4, 3), "generator": torch.Generator()},
         {"width": "none"},
@@ -94,24 +97,16 @@ ROWS = {
         },
         {"keep_fraction": 2.0},
     ),
-    "construct.prune_to_target": Row(pruned, {"epsilon": -1.0}),
-    "construct.required_width": Row(lambda _: {"target": chain(), "epsilon": 0.5}, {"epsilon": -1.0}),
-    "construct.random_subset_sum": Row(lambda _: {"values": gaussian(20), "target": gaussian(3)}, {"method": "none"}),
-    "construct.save_pruned": Row(
-        lambda folder: {"pruned": BUILD.prune_to_target(**pruned(folder)), "path": folder / "it.safetensors"}, NOWHERE
+    "construct.prune_to_target": Row(pruned, {"tolerance": -1.0}),
+    "construct.required_width": Row(lambda _: {"target": chain(), "tolerance": 0.5}, {"tolerance": -1.0}),
+    "construct.random_subset_sum": Row(
+        lambda _: {"values": gaussian(3, 20), "target": gaussian(3)}, {"method": "none"}
     ),
-    "construct.load_pruned": Row(pruned_file, MISSING),
-    "construct.verify_pruned": Row(pruned_file, MISSING),
     "construct.memorize_robustly": Row(
-        lambda _: labeled(_) | {"generator": torch.Generator()}, {"radius": -1.0}, steps=False
-    ),
-    "construct.Balls": Row(
-        lambda _: {"found": BUILD.memorize_robustly(**labeled(_))},
-        "it was checked when it was made",
-        call=lambda found: (found.spec.check(found.network), found.spec.probes()),
+        lambda _: labeled(_) | {"generator": torch.Generator()}, {"eps": -1.0}, steps=False
     ),
     "construct.max_robust_radius": Row(labeled, {"y": torch.arange(5)}),
-    "construct.width_bounds": Row(lambda _: {"n": 10, "d": 5, "rho": 0.1}, {"n": -1}),
+    "construct.width_bounds": Row(lambda _: {"n": 10, "d": 5, "relative_eps": 0.1}, {"n": -1}),
     "construct.robust_two_layer": Row(labeled, {"y": torch.arange(6)}),
     "construct.boolean_cube": Row(lambda _: {"n": 3}, {"n": -1}),
     "construct.degree_profile": Row(lambda _: {"values": gaussian(8)}, {"values": gaussian(7)}),

@@ -100,7 +100,7 @@ ROWS = {
     "reconstruct.best_rank": Row(gallery, {"samples": torch.full((3, 5), torch.nan)}),
     "reconstruct.retrieval_rank": Row(
         lambda _: {"embeddings": gallery(_)["samples"], "gallery": gallery(_)["gallery"], "truth": torch.arange(3)},
-        {"truth": torch.tensor([0, 1, 99])},
+        {"embeddings": torch.full((3, 5), torch.nan)},
     ),
     "reconstruct.nearest_in_gallery": Row(
         lambda _: {"embeddings": gaussian(3, 5), "gallery": gaussian(9, 5, seed=2), "top": 2}, {"top": 0}
@@ -132,7 +132,7 @@ ROWS = {
     "reconstruct.kernels.KernelModel": Row(
         lambda folder: {"machine": KERNELS.load_kernel_model(**stored(folder)), "z": gaussian(3, 5)},
         "points of another size are refused by their types",
-        call=lambda machine, z: machine(z),
+        call=lambda machine, z: machine.predict(z),
     ),
     "reconstruct.kernels.save_kernel_model": Row(estimator, {"path": "no/such/folder/kernel.safetensors"}),
     "reconstruct.kernels.score_points": Row(

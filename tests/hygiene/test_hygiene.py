@@ -43,7 +43,7 @@ def does_work(thing):
     """Functions, and classes that are more than values: they have methods, can be called, or are modules."""
     if inspect.isfunction(thing):
         return True
-    if not inspect.isclass(thing) or issubclass(thing, ChoiceEnum | Exception):
+    if not inspect.isclass(thing) or issubclass(thing, ChoiceEnum | Exception) or vars(thing).get("_is_protocol"):
         return False
     return bool(methods(thing)) or "__call__" in vars(thing) or not dataclasses.is_dataclass(thing)
 
