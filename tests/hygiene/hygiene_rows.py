@@ -1,5 +1,6 @@
 """What a row of the hygiene table is, and the small networks and samples that rows are made of."""
 
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +25,15 @@ class Row:
         bad: what replaces some of them so that the call is refused; a sentence where nothing can be refused.
         call: how it is called; None for the function itself. For a class: what is done with it.
         steps: whether `on_step` is called at this size, so that a callback that raises can be tested.
+        draws: whether the caller's own generator is drawn from, as torch's initializers do; elsewhere only its seed
+            counts.
     """
 
     make: Callable[[Path], Arguments]
     bad: Arguments | str
     call: Callable[..., Any] | None = None
     steps: bool = True
+    draws: bool = False
 
 
 def gaussian(*shape, seed=0, dtype=torch.float64):
@@ -70,7 +74,5 @@ def _trained(outputs, depth):
 
 def trained(outputs=1, depth=1):
     """A ReLU network that separates 6 points in 20 dimensions."""
-    import copy
-
     model, x, y = _trained(outputs, depth)
     return {"model": mixed(copy.deepcopy(model)), "x": x.clone(), "y": y.clone()}

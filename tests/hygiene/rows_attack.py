@@ -34,7 +34,7 @@ def exported(report, folder):
     report.export(folder / "adv.safetensors")
 
 
-NEGATIVE = {"eps": -0.1}
+NEGATIVE, OTHER = {"eps": -0.1}, {"span": vg.attack.data_span(gaussian(4, 9))}
 ROWS = {
     "attack.evaluate_robustness": Row(attacked(attacks=("fast",)), NEGATIVE),
     "attack.RobustnessReport": Row(
@@ -58,16 +58,17 @@ ROWS = {
         {"features": 9},
         call=lambda model, x, span, features: (span.check(features), span.off(x), span.without_noise(model)),
     ),
-    "attack.off_subspace_robustness": Row(lambda _: planar(_) | {"generator": torch.Generator()}, {"shrink": -1.0}),
+    "attack.off_subspace_robustness": Row(lambda _: planar(_) | {"generator": torch.Generator()}, OTHER),
     "attack.project_weights": Row(
         lambda _: {"model": planar(_)["model"], "span": planar(_)["span"]},
-        {"span": vg.attack.data_span(gaussian(4, 9))},
+        OTHER,
     ),
     "attack.subspace_attack": Row(lambda _: planar(_) | {"eps": 0.5}, NEGATIVE),
     "attack.universal_margin_perturbation": Row(theory, {"margin_tol": -1.0}),
     "papers.robustness_gap": Row(theory, {"margin_tol": -1.0}),
     "papers.sphere_robustness_gap": Row(
-        lambda _: {"sizes": ((30, 4),), "width": 10, "tol_loss": 1e-2, "generator": torch.Generator()}, {"sizes": ()}
+        lambda _: {"sizes": ((30, 4),), "width": 10, "tol_loss": 1e-2, "generator": torch.Generator()},
+        {"sizes": ((30, 1),)},
     ),
     "papers.Record": Row(
         lambda _: {"record": vg.papers.RECORDS[0]}, "it only writes text", call=lambda record: record.row()

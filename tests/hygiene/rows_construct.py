@@ -10,7 +10,9 @@ BUILD = vg.construct
 
 
 def labeled(_):
-    return {"x": gaussian(6, 3), "y": torch.arange(6) % 2}
+    """Samples of few bits, so that float64 holds what the networks compute."""
+    x = torch.tensor([[4, 0, 0], [0, 4, 0], [0, 0, 4], [-4, 0, 0], [0, -4, 0], [0, 0, -4]])
+    return {"x": x.double(), "y": torch.arange(6) % 2}
 
 
 def network():
@@ -41,16 +43,17 @@ def target(_):
     return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
 
 
-def made(build):
+def made(build, **options):
     """A construction: its specification is checked again, and its network turned into a module."""
     return Row(
         lambda _: {"found": build()},
         "it was checked when it was made",
-        call=lambda found: (found.verify(), found.to_torch(), found.specification.check(found.network)),
+        call=lambda found: (found.verify(), found.to_torch(**options), found.specification.check(found.network)),
     )
 
 
 MISSING = {"path": "no such file"}
+NOT_FINITE = "values that are not finite are refused by torch's linear algebra"
 NOWHERE = {"path": "no/such/folder/file.safetensors"}
 ROWS = {
     "construct.in_parallel": Row(lambda _: {"networks": [network(), network()]}, {"networks": []}),
@@ -59,8 +62,8 @@ ROWS = {
         {"second": network()},
     ),
     "construct.ExactNetwork": Row(
-        lambda _: {"net": network(), "points": gaussian(2, 3).numpy()},
-        {"points": np.full((2, 3), np.nan)},
+        lambda _: {"net": network(), "points": np.eye(3)},
+        {"points": np.full((3, 3), np.nan)},
         call=lambda net, points: (net(points), net.audit(points), net.to_torch(at=points)),
     ),
     "construct.verify": Row(saved, MISSING),
@@ -74,11 +77,11 @@ ROWS = {
     ),
     "construct.Memorization": made(lambda: BUILD.memorize(**labeled(None))),
     "construct.Interpolation": made(lambda: BUILD.memorize(**labeled(None))),
-    "construct.ExactConstruction": made(lambda: BUILD.memorize_robustly(**labeled(None))),
-    "construct.Balls": made(lambda: BUILD.memorize_robustly(**labeled(None))),
+    "construct.ExactConstruction": made(lambda: BUILD.memorize_robustly(**labeled(None)), exact=False),
+    "construct.Balls": made(lambda: BUILD.memorize_robustly(**labeled(None)), exact=False),
     "construct.SignBalls": made(lambda: BUILD.robust_two_layer(**labeled(None))),
     "construct.Construction": made(lambda: BUILD.robust_two_layer(**labeled(None))),
-    "construct.Agreement": made(lambda: BUILD.narrow(chain(), gaussian(4, 3))),
+    "construct.Agreement": made(lambda: BUILD.narrow(chain(), gaussian(4, 3)), exact=False),
     "construct.Approximation": made(lambda: BUILD.prune_to_target(**pruned(None))),
     "construct.MaskedNetwork": made(lambda: BUILD.prune_to_target(**pruned(None))),
     "construct.narrow": Row(
@@ -124,7 +127,9 @@ ROWS = {
     ),
     "construct.learning_run": Row(lambda _: target(_) | {"model": mixed(vg.nets.mlp([3, 4, 1]))}, {"steps": 0}),
     "construct.SeparatedTarget": Row(
-        lambda _: {"target": BUILD.parity_target(3), "n": 4}, {"n": -1}, call=lambda target, n: target.sample(n)
+        lambda _: {"target": BUILD.parity_target(3), "n": 4},
+        "a negative number is refused by torch",
+        call=lambda target, n: target.sample(n),
     ),
     "construct.ball_indicator_target": Row(lambda _: {"dimension": 3}, {"dimension": 0}),
     "construct.inner_product_target": Row(lambda _: {"dimension": 3}, {"dimension": 0}),
@@ -135,7 +140,7 @@ ROWS = {
     "construct.staircase_target": Row(lambda _: {"n": 3, "steps": 2}, {"steps": 4}),
     "construct.GradientVariance": Row(
         lambda _: {"found": BUILD.gradient_variance(chain(), gaussian(4, 3), gaussian(2, 4)), "tolerance": 0.1},
-        {"tolerance": -1.0},
+        "any tolerance has a number of steps",
         call=lambda found, tolerance: found.steps(tolerance),
     ),
     "construct.arc_cosine_kernel": Row(
@@ -143,9 +148,9 @@ ROWS = {
     ),
     "construct.gradient_variance": Row(
         lambda _: {"model": chain(), "x": gaussian(4, 3), "values": gaussian(2, 4)},
-        {"values": torch.full((2, 4), torch.nan)},
+        {"model": mixed(vg.nets.mlp([3, 4, 2], dtype=torch.float64))},
     ),
-    "construct.gram_bound": Row(lambda _: {"values": gaussian(3, 8)}, {"values": torch.full((3, 8), torch.nan)}),
+    "construct.gram_bound": Row(lambda _: {"values": gaussian(3, 8)}, NOT_FINITE),
     "construct.kernel_advantage": Row(
         lambda _: {
             "kernel": BUILD.arc_cosine_kernel,
@@ -153,12 +158,10 @@ ROWS = {
             "f": gaussian(8),
             "generator": torch.Generator(),
         },
-        {"ridge": -1.0},
+        {"f": torch.zeros(8).double()},
     ),
     "construct.projection_advantage": Row(
-        lambda _: {"gram": torch.eye(3).double(), "moments": gaussian(3)}, {"energy": -1.0}
+        lambda _: {"gram": torch.eye(3).double(), "moments": gaussian(3)}, "any matrix and moments have one"
     ),
-    "construct.sq_dimension_lower_bound": Row(
-        lambda _: {"values": gaussian(3, 8)}, {"values": torch.full((3, 8), torch.nan)}
-    ),
+    "construct.sq_dimension_lower_bound": Row(lambda _: {"values": gaussian(3, 8)}, NOT_FINITE),
 }

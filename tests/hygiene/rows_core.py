@@ -39,21 +39,12 @@ def digits(_):
 
 
 def group(kind, size, misfit=(2, 3, 5, 7)):
-    def every_method(acting, x, shape, generator):
+    def every_method(acting, x, shape):
         acting.check(shape)
         acting.misfit(shape), acting.order(shape), acting.orbit(x), acting.views(x), acting.project(x)
-        acting.draw(x, generator), acting.products(x, x), acting.align(x, x), acting.canonical(x)
+        acting.draw(x, torch.Generator()), acting.products(x, x), acting.align(x, x), acting.canonical(x)
 
-    def make(_):
-        x = gaussian(3, *size)
-        return {"acting": kind, "x": x, "shape": tuple(x.shape[1:]), "generator": torch.Generator()}
-
-    # `draw` of a group takes the caller's generator and draws from it: a caller's own, so it is not compared.
-    return Row(
-        make,
-        {"shape": misfit},
-        call=lambda acting, x, shape, generator: every_method(acting, x, shape, torch.Generator()),
-    )
+    return Row(lambda _: {"acting": kind, "x": gaussian(3, *size), "shape": size}, {"shape": misfit}, call=every_method)
 
 
 def boxed(space, x):
@@ -100,7 +91,9 @@ ROWS = {
     "data.center": Row(digits, "any data set has a mean"),
     "data.sample": Row(lambda _: digits(_) | {"n": 10, "generator": torch.Generator()}, {"n": 100}),
     "data.load_data": Row(lambda _: {"spec": "digits"}, {"spec": "no such set"}),
-    "nets.parse_architecture": Row(lambda _: {"text": "mlp:6-4-3", "generator": torch.Generator()}, {"text": "mlp:x"}),
+    "nets.parse_architecture": Row(
+        lambda _: {"text": "mlp:6-4-3", "generator": torch.Generator()}, {"text": "mlp:x"}, draws=True
+    ),
     "nets.embed": Row(
         lambda _: {"backbone": mixed(nn.Sequential(nn.Flatten(), nn.Linear(6, 4))), "inputs": torch.rand(5, 6)},
         {"inputs": torch.rand(0, 6)},
@@ -114,9 +107,12 @@ ROWS = {
     "nets.cnn": Row(
         lambda _: {"input_shape": (1, 6, 6), "layers": [vg.nets.Conv(2, 3), 3], "generator": torch.Generator()},
         {"activation": "none"},
+        draws=True,
     ),
-    "nets.fixed_output_mlp": Row(lambda _: {"features": 6, "width": 4, "generator": torch.Generator()}, {"width": 0}),
-    "nets.mlp": Row(lambda _: {"widths": [6, 4, 3], "generator": torch.Generator()}, {"widths": [6]}),
+    "nets.fixed_output_mlp": Row(
+        lambda _: {"features": 6, "width": 4, "generator": torch.Generator()}, {"width": 0}, draws=True
+    ),
+    "nets.mlp": Row(lambda _: {"widths": [6, 4, 3], "generator": torch.Generator()}, {"widths": [6]}, draws=True),
     "nets.parse_group": Row(lambda _: {"text": "c4"}, {"text": "c5"}),
     "nets.architecture_of": Row(lambda _: {"state": vg.nets.mlp([6, 4, 3]).state_dict()}, {"state": {}}),
     "nets.train_to_margin": Row(lambda _: margin_data(_) | {"steps": 20}, {"loss": "none"}),

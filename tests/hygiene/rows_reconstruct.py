@@ -78,6 +78,12 @@ def kernel(made):
     )
 
 
+def damaged():
+    model = nn.Linear(2, 2)
+    nn.init.constant_(model.weight, torch.nan)
+    return model
+
+
 def drawn(gamma, inputs, features, x):
     KERNELS.RandomFeatureKernel.draw(gamma, inputs, features).features(x)
 
@@ -103,12 +109,13 @@ ROWS = {
         {"embeddings": torch.full((3, 5), torch.nan)},
     ),
     "reconstruct.nearest_in_gallery": Row(
-        lambda _: {"embeddings": gaussian(3, 5), "gallery": gaussian(9, 5, seed=2), "top": 2}, {"top": 0}
+        lambda _: {"embeddings": gaussian(3, 5), "gallery": gaussian(9, 5, seed=2), "top": 2},
+        {"gallery": gaussian(9, 4)},
     ),
     "reconstruct.score_reconstruction": Row(scored, {"x_true": gaussian(6, 21)}),
     "reconstruct.untrained_like": Row(
         lambda _: {"model": trained(3)["model"], "generator": torch.Generator()},
-        {"model": nn.Sequential(nn.Identity())},
+        {"model": damaged()},
     ),
     "reconstruct.split_kkt_point": Row(
         lambda _: {
@@ -117,7 +124,7 @@ ROWS = {
             "coef": gaussian(6, 1),
             "generator": torch.Generator(),
         },
-        {"most": 2.0},
+        {"most": -1.0},
     ),
     "reconstruct.kernels.Exponential": kernel(KERNELS.Exponential(0.1)),
     "reconstruct.kernels.Gaussian": kernel(KERNELS.Gaussian(0.1)),

@@ -25,6 +25,7 @@ from house import public
 ROWS = CORE | ATTACK | RECONSTRUCT | UNLEARNING | CONSTRUCT
 # callable: why it has no row.
 EXEMPT: dict[str, str] = {
+    "construct.Stored": "what the reader of files makes; `construct.load` has the row",
     "nets.image_encoder": "loads a package of weights that is not always installed; tests/nets/test_backbones.py",
     "nets.sentence_encoder": "loads a package of weights that is not always installed; tests/nets/test_backbones.py",
 }
@@ -46,10 +47,6 @@ def does_work(thing):
     if not inspect.isclass(thing) or issubclass(thing, ChoiceEnum | Exception) or vars(thing).get("_is_protocol"):
         return False
     return bool(methods(thing)) or "__call__" in vars(thing) or not dataclasses.is_dataclass(thing)
-
-
-def arguments(row, folder):
-    return row.make(folder)
 
 
 def call(name, row, given):
@@ -77,8 +74,10 @@ def test_every_public_callable_has_a_row():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_call_leaves_everything_as_it_was(name, tmp_path, capfd):
-    given = ROWS[name].make(tmp_path)
-    leaves_everything(given, lambda: call(name, ROWS[name], given), capfd)
+    row, given = ROWS[name], ROWS[name].make(tmp_path)
+    if row.draws:
+        del given["generator"]
+    leaves_everything(given, lambda: call(name, row, given), capfd)
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not isinstance(row.bad, str)])
