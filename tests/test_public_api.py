@@ -22,9 +22,7 @@ def test_few_names_stand_at_the_top():
 def test_every_name_is_there_and_knows_its_own_name():
     for room in [vg, *(getattr(vg, name) for name in ROOMS)]:
         names = [name for name in getattr(room, "__all__", []) if not isinstance(getattr(room, name), ModuleType)]
-        wrong = [
-            name for name in names if getattr(getattr(room, name), "__name__", name) != name
-        ]  # constants have none
+        wrong = [name for name in names if getattr(getattr(room, name), "__name__", name) != name]
         assert not wrong, (room.__name__, wrong)
 
 
