@@ -19,6 +19,10 @@ ALLOWED: dict[str, str] = {
     "core.lp_norm(p)": "the exponent itself, a number",
     "core.project_ball(p)": "the exponent itself, a number",
     "core.project_ball(radius)": "the geometry: any ball around any center",
+    "core.check_theory(x)": "or the shape of one sample, for which probes are drawn",
+    "construct.narrow(x)": "where the network must agree; None for a claim about a whole ball",
+    "construct.prune_to_target(x)": "where the error is measured; None for a claim about a whole ball",
+    "construct.memorize_robustly(eps)": "'max' asks for the largest that the points allow",
 }
 
 
@@ -102,6 +106,11 @@ def test_a_model_and_its_data_come_first_and_in_this_order():
             if positional not in (["model", "x", "y"], ["model", "x", "y", "forget"]):
                 wrong.append(f"{name}({', '.join(positional)}, *)")
     assert not wrong, listed(wrong)
+
+
+def test_only_jobs_take_a_seed():
+    taken = {name for name, function in signatures() for parameter, _ in parameters(function) if parameter == "seed"}
+    assert not [name for name in sorted(taken) if not name.startswith("audit.")]
 
 
 def test_every_exception_is_still_needed():
