@@ -95,7 +95,10 @@ ROWS = {
         lambda _: {"text": "mlp:6-4-3", "generator": torch.Generator()}, {"text": "mlp:x"}, draws=True
     ),
     "nets.embed": Row(
-        lambda _: {"backbone": mixed(nn.Sequential(nn.Flatten(), nn.Linear(6, 4))), "inputs": torch.rand(5, 6)},
+        lambda _: {
+            "backbone": mixed(nn.Sequential(nn.Linear(6, 4), nn.Flatten(), nn.Dropout())),
+            "inputs": torch.rand(5, 6),
+        },
         {"inputs": torch.rand(0, 6)},
     ),
     "nets.load_model": Row(saved, {"path": "no such file"}),
@@ -117,7 +120,8 @@ ROWS = {
     "nets.architecture_of": Row(lambda _: {"state": vg.nets.mlp([6, 4, 3]).state_dict()}, {"state": {}}),
     "nets.train_to_margin": Row(lambda _: margin_data(_) | {"steps": 20}, {"loss": "none"}),
     "nets.invariance_gap": Row(
-        lambda _: {"model": invariant(), "shape": (1, 4, 4), "group": vg.nets.Rotations()}, {"shape": (1, 4, 5)}
+        lambda _: {"model": invariant(), "input_shape": (1, 4, 4), "group": vg.nets.Rotations()},
+        {"input_shape": (1, 4, 5)},
     ),
     "nets.orbit_distance": Row(
         lambda _: {"x": gaussian(2, 1, 4, 4), "y": gaussian(3, 1, 4, 4), "group": vg.nets.Rotations()},
@@ -139,5 +143,5 @@ ROWS = {
 
 
 def invariant():
-    base = nn.Sequential(nn.Flatten(), nn.Linear(16, 3).double())
+    base = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 3).double())
     return mixed(vg.nets.InvariantNetwork(base, vg.nets.Rotations()))
