@@ -72,7 +72,7 @@ def _trained(outputs, depth):
     return vg.train_to_margin(start.double(), x, y, loss=loss, steps=1500).model, x, y
 
 
-def trained(outputs=1, depth=1):
+def trained(outputs=1, depth=1, frozen=""):
     """A ReLU network that separates 6 points in 20 dimensions."""
     model, x, y = _trained(outputs, depth)
-    return {"model": mixed(copy.deepcopy(model)), "x": x.clone(), "y": y.clone()}
+    return {"model": mixed(copy.deepcopy(model), frozen), "x": x.clone(), "y": y.clone()}

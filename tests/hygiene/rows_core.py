@@ -18,10 +18,6 @@ def cotangents(_):
     return {"model": given["model"], "x": given["x"], "coef": gaussian(6, 1)}
 
 
-def points(*shape):
-    return lambda _: {"x": gaussian(*shape)}
-
-
 def saved(folder, **options):
     path = folder / "model.safetensors"
     vg.save_model(vg.nets.mlp([6, 4, 3]), path, **options)

@@ -7,7 +7,7 @@ import vestige as vg
 
 
 def request(_):
-    return trained() | {"forget": [1, 4], "loss": "logistic"}
+    return trained(frozen="3.weight") | {"forget": [1, 4], "loss": "logistic"}
 
 
 def stepped(_):
