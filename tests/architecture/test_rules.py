@@ -58,6 +58,7 @@ def test_the_house_in_contributing_is_the_house_that_is_checked():
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert rows == ALLOWED
     assert folders == set(ALLOWED)
+    assert f"at most {LINES} lines" in CONTRIBUTING and f"at most {FUNCTION_LINES} (docstrings" in CONTRIBUTING
 
 
 def test_arrows_point_one_way():
