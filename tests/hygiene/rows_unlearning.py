@@ -1,7 +1,7 @@
 """Rows of `unlearning`."""
 
 import torch
-from hygiene_rows import Row, gaussian, trained
+from hygiene_rows import Row, classifier, gaussian, trained
 
 import vestige as vg
 
@@ -31,17 +31,22 @@ def few(**options):
     return lambda _: request(_) | options
 
 
+def random(**options):
+    """A network with BatchNorm and Dropout in training mode."""
+    return lambda _: classifier() | {"forget": [1, 4], "loss": "cross_entropy"} | options
+
+
 NOBODY, EVERYBODY = {"forget": []}, {"forget": torch.ones(6, dtype=torch.bool)}
 ROWS = {
     "unlearning.unlearn": Row(request, {"loss": "mse"}),
     "unlearning.retrain": Row(few(steps=20), NOBODY),
     "unlearning.fine_tune": Row(few(steps=20), EVERYBODY),
-    "unlearning.neggrad_plus": Row(few(steps=3), NOBODY),
-    "unlearning.random_labels": Row(few(steps=3, generator=torch.Generator()), NOBODY),
-    "unlearning.salun": Row(few(steps=3, generator=torch.Generator()), {"share": 0.0}),
-    "unlearning.scrub": Row(few(steps=3), EVERYBODY),
-    "unlearning.minimum_norm": Row(few(rounds=2, steps=3), {"fraction": 0.0}),
-    "unlearning.newton_step": Row(few(steps=3), NOBODY),
+    "unlearning.neggrad_plus": Row(random(steps=3), NOBODY),
+    "unlearning.random_labels": Row(random(steps=3, generator=torch.Generator()), NOBODY),
+    "unlearning.salun": Row(random(steps=3, generator=torch.Generator()), {"share": 0.0}),
+    "unlearning.scrub": Row(random(steps=3), EVERYBODY),
+    "unlearning.minimum_norm": Row(random(rounds=2, steps=3), {"fraction": 0.0}),
+    "unlearning.newton_step": Row(random(steps=3), NOBODY),
     "unlearning.unlearning_certificate": Row(certified, NOBODY),
     "unlearning.evaluate_unlearning": Row(compared, {"held_out": (gaussian(0, 20), torch.arange(0))}),
 }
