@@ -49,7 +49,7 @@ ROWS = {
     "attack.autoattack": Row(attacked(attacks=("apgd-ce",)), NEGATIVE),
     "attack.rank_targets": Row(lambda _: calm(classifier()) | {"n_targets": 2}, {"order": "none"}),
     "attack.linearity_profile": Row(
-        lambda _: {"model": trained()["model"], "x": trained()["x"], "eps": 0.3, "generator": torch.Generator()},
+        lambda _: {**{k: classifier()[k] for k in ("model", "x")}, "eps": 0.3, "generator": torch.Generator()},
         {"eps": -1.0},
     ),
     "attack.data_span": Row(lambda _: {"x": planar(_)["x"]}, {"variance": 2.0}),

@@ -13,9 +13,11 @@ def margin_data(_):
     return trained() | {"loss": "logistic"}
 
 
-def cotangents(_):
-    given = trained()
-    return {"model": given["model"], "x": given["x"], "coef": gaussian(6, 1)}
+def cotangents(_, dropout=0.5):
+    """`weighted_gradient` runs a model in its own mode, and there dropout draws as the user's own call would."""
+    given = classifier()
+    given["model"][4].p = dropout
+    return {"model": given["model"], "x": given["x"], "coef": gaussian(8, 3)}
 
 
 def saved(folder, **options):
@@ -58,7 +60,7 @@ ROWS = {
         call=lambda claims: (Certificate(claims).table(), Certificate(claims).holds),
     ),
     "core.GramSystem": Row(
-        lambda _: {"system": vg.core.gram_system(**cotangents(None)), "multipliers": torch.ones(6)},
+        lambda _: {"system": vg.core.gram_system(**cotangents(None)), "multipliers": torch.ones(8)},
         "a vector of another length is refused by its shape",
         call=lambda system, multipliers: system.residual(multipliers),
     ),
@@ -66,15 +68,15 @@ ROWS = {
         lambda _: {"space": vg.InputSpace(), "x": torch.rand(2, 3)}, {"x": -torch.ones(2, 3)}, boxed
     ),
     "core.gram_system": Row(cotangents, {"layers": ["none"]}),
-    "core.stationarity_residual": Row(cotangents, "shapes that do not fit are refused by torch"),
-    "core.weighted_gradient": Row(cotangents, "shapes that do not fit are refused by torch"),
+    "core.stationarity_residual": Row(lambda _: cotangents(_, 0.0), "shapes that do not fit are refused by torch"),
+    "core.weighted_gradient": Row(lambda _: cotangents(_, 0.0), "shapes that do not fit are refused by torch"),
     "core.margin": Row(lambda _: {"outputs": gaussian(4, 3), "y": torch.tensor([0, 1, 2, 0])}, {"y": torch.arange(4)}),
     "core.lp_norm": Row(lambda _: {"x": gaussian(4, 3), "p": 2}, {"p": 0}),
     "core.per_sample": Row(
         lambda _: {"values": gaussian(4), "like": gaussian(4, 3)}, "shapes that do not fit are refused by their types"
     ),
     "core.project_ball": Row(lambda _: {"x": gaussian(4, 3), "p": 1, "radius": 0.5}, {"p": 0}),
-    "core.stationarity": Row(margin_data, {"loss": "none"}),
+    "core.stationarity": Row(lambda _: classifier() | {"loss": "cross_entropy"}, {"loss": "none"}),
     "core.check_theory": Row(
         lambda _: {"model": classifier()["model"], "x": torch.rand(8, 6)}, {"x": torch.full((2, 6), torch.nan)}
     ),

@@ -1,7 +1,7 @@
 """Rows of `reconstruct` and its kernels."""
 
 import torch
-from hygiene_rows import Row, gaussian, mixed, trained
+from hygiene_rows import Row, classifier, gaussian, mixed, trained
 from sklearn.kernel_ridge import KernelRidge
 from torch import nn
 
@@ -114,7 +114,7 @@ ROWS = {
     ),
     "reconstruct.score_reconstruction": Row(scored, {"x_true": gaussian(6, 21)}),
     "reconstruct.untrained_like": Row(
-        lambda _: {"model": trained(3)["model"], "generator": torch.Generator()},
+        lambda _: {"model": classifier()["model"], "generator": torch.Generator()},
         {"model": damaged()},
     ),
     "reconstruct.split_kkt_point": Row(
