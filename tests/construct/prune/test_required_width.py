@@ -8,7 +8,7 @@ from relu_networks import relu_net
 from torch import nn
 
 import vestige as vg
-from vestige.construct.prune.affine_chain import affine_chain
+from vestige.core.relu_chain import read_relu_chain
 from vestige.construct.prune.sup_error import Ball
 from vestige.construct.prune.width import weight_tolerances
 
@@ -55,7 +55,7 @@ def test_rows_of_each_method_in_closed_form():
 @pytest.mark.parametrize("nonnegative", [True, False])
 def test_tolerances_share_the_error_out(nonnegative):
     """Errors of this size, drawn at random, cost each layer its share: norm t (sqrt(out) + sqrt(k))."""
-    layers = affine_chain(relu_net(6, 5, 4))
+    layers = read_relu_chain(relu_net(6, 5, 4)).affine()
     ball = Ball(0.1, 2.0, nonnegative)
     found = weight_tolerances(layers, ball)
     norms = [float(torch.linalg.matrix_norm(layer.weight, 2)) for layer in layers]
