@@ -5,7 +5,7 @@
     python benchmarks/construct.py floats --figure docs/figures/memorize-floats.svg
     python benchmarks/construct.py trained
 
-`sizes`: memorisers of n random points with random labels, built and checked at every point, beside one wide layer.
+`sizes`: memorizers of n random points with random labels, built and checked at every point, beside one wide layer.
 `trades`: fewer layers, or fewer bits, for more weights. `floats`: share of points on which a float module is wrong,
 against the bits of a code word. `trained`: what gradient descent reaches with as many weights. Times are CPU seconds.
 Narrow networks have `construct_narrow.py`.
@@ -148,7 +148,7 @@ def floats(figure: Path | None) -> None:
 
 
 def trained(most: int, steps: int) -> None:
-    """Full-batch Adam on two hidden layers with at least as many weights as the memoriser has non-zeros."""
+    """Full-batch Adam on two hidden layers with at least as many weights as the memorizer has non-zeros."""
     for n in (10**k for k in range(2, most + 1)):
         x, y = drawn(n)
         made = vg.memorize(x, y)
@@ -158,7 +158,7 @@ def trained(most: int, steps: int) -> None:
         start = time.process_time()
         accuracy = max(fitted(x, y, width, rate, steps) for rate in (3e-3, 1e-2, 3e-2))
         print(
-            f"n = {n}: memoriser 1.000 with {made.network.nonzeros} non-zeros; trained 8-{width}-{width}-10 with "
+            f"n = {n}: memorizer 1.000 with {made.network.nonzeros} non-zeros; trained 8-{width}-{width}-10 with "
             f"{parameters(width)} weights: {accuracy:.3f} of the points right, best of three rates, "
             f"{time.process_time() - start:.0f} s",
             flush=True,

@@ -6,7 +6,7 @@
 `trained`: two moons, and digits on three principal components, with as many predictions changed as there are; the null
 is the same target with other weights. `sizes`: parameters against the hidden width, with their slope. `layers`:
 against the layers of the target. `error`: promised
-and measured error against epsilon. `unsafe`: share of unsafe inputs against delta. `equal`: the exact representation
+and measured error against tolerance. `unsafe`: share of unsafe inputs against delta. `equal`: the exact representation
 from inputs of 1e-3 to 1e6, beside what lemma 16 says as printed. `bounded`: depth against the bound on weights.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits, make_moons
 from sklearn.decomposition import PCA
+from vestige.construct.result import Construction
 
 import vestige as vg
 from vestige.construct.narrowing.equal_layers import exact_depth
-from vestige.construct.result import Construction
 from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 from vestige.report.figures import curves
@@ -41,8 +41,8 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def scaled(x: np.ndarray) -> torch.Tensor:
     """As float32 numbers in [-1, 1], one factor for all coordinates."""
-    centred = x - (x.max(0) + x.min(0)) / 2
-    return torch.from_numpy((centred / abs(centred).max()).astype(np.float32))
+    centered = x - (x.max(0) + x.min(0)) / 2
+    return torch.from_numpy((centered / abs(centered).max()).astype(np.float32))
 
 
 def trained(out: Path | None, most: int) -> None:
@@ -61,7 +61,7 @@ def trained(out: Path | None, most: int) -> None:
         null = model_with_other_weights(model)
         for width in ("5d", "d+2"):
             start_time = time.process_time()
-            built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=1e-3, delta=1e-3, width=width)
+            built = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=1e-3, delta=1e-3, width=width)
             built_in = time.process_time() - start_time
             safe = built.specification.is_safe(x[test])
             start_time = time.process_time()
@@ -133,7 +133,7 @@ def sizes(out: Path | None, most: int) -> None:
 
 def near_numbers(model: torch.nn.Module, width: str) -> dict[str, float | int]:
     """Sizes of the approximate construction, and whether its certificate holds."""
-    built = vg.construct.narrow(model, exact=False, box=1.0, width=width, max_depth=10**5)
+    built = vg.construct.narrow(model, exact=False, radius=1.0, width=width, max_depth=10**5)
     assert built.certificate.holds
     return dict(built.numbers)
 
@@ -153,13 +153,13 @@ def layers(out: Path | None, most: int) -> None:
 
 
 def error(out: Path | None, most: int) -> None:
-    """Proved and measured error against epsilon, targets 3-8-8-1."""
-    for epsilon in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12)[:most]:
+    """Proved and measured error against tolerance, targets 3-8-8-1."""
+    for tolerance in (1e-1, 1e-2, 1e-4, 1e-6, 1e-9, 1e-12)[:most]:
         start = time.process_time()
-        built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, box=1.0, epsilon=epsilon)
+        built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, radius=1.0, tolerance=tolerance)
         n = built.numbers
         print(
-            f"epsilon = {epsilon:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
+            f"tolerance = {tolerance:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
             f"c0 {n['c0']} (paper {n['paper c0']:.0f}), c {n['c']} (paper {n['paper c']:.0f}), {n['depth']:,} layers, "
             f"{n['parameters']:,} parameters, holds {built.certificate.holds}, {time.process_time() - start:.1f} CPU s",
             flush=True,
@@ -171,13 +171,13 @@ def unsafe(out: Path | None, most: int) -> None:
     deltas, share = (3e-1, 1e-1, 1e-2, 1e-3, 1e-4)[:most], []
     x = 2 * torch.rand((10**6, 2), generator=child(0, "unsafe"), dtype=torch.float64) - 1
     for delta in deltas:
-        built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, box=1.0, delta=delta)
+        built = vg.construct.narrow(random_target([2, 8, 1]), exact=False, radius=1.0, delta=delta)
         safe = built.specification.is_safe(x)
         share.append(1 - float(safe.double().mean()))
         wrong = worst_error(built, x[~safe][:500])
         print(
             f"delta = {delta:g}: {share[-1]:.2e} unsafe, {built.numbers['depth']} layers, 1 / ramp "
-            f"{1 / built.specification.ramp}; {wrong:.1%} of up to 500 unsafe inputs are off by more than epsilon",
+            f"{1 / built.specification.ramp}; {wrong:.1%} of up to 500 unsafe inputs are off by more than tolerance",
             flush=True,
         )
     rows = {"unsafe": share[::-1], "delta": list(deltas)[::-1]}
@@ -185,7 +185,7 @@ def unsafe(out: Path | None, most: int) -> None:
 
 
 def worst_error(built: Construction, x: torch.Tensor) -> float:
-    """Share of inputs whose error exceeds epsilon."""
+    """Share of inputs whose error exceeds tolerance."""
     if not len(x):
         return float("nan")
     off = abs(built.network(x) - built.specification.target(x)).max(1)
@@ -211,11 +211,11 @@ def equal(out: Path | None, most: int) -> None:
 def bounded(out: Path | None, most: int) -> None:
     """Depth against the bound on weights, with equal outputs."""
     model = random_target([2, 4, 1])
-    free = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1)
+    free = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1)
     print(f"no bound: {free.network.depth} layers, weights of {free.network.weight_bits} bits", flush=True)
     x = 2 * torch.rand((200, 2), generator=child(0, "bounded")) - 1
     for bound in (2, 16, 2**16, 2**64)[:most]:
-        built = vg.construct.narrow(model, exact=False, box=1.0, epsilon=0.1, weight_bound=bound)
+        built = vg.construct.narrow(model, exact=False, radius=1.0, tolerance=0.1, weight_bound=bound)
         same = int((built.network(x) == free.network(x)).sum())
         print(f"bound {bound}: {built.network.depth} layers, {same} of 200 outputs are the same", flush=True)
 

@@ -102,8 +102,8 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
         spent = time.process_time() - begun
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "masks.safetensors"
-            vg.construct.save_pruned(found, path)
-            size, again = path.stat().st_size, vg.construct.load_pruned(path).differing
+            vg.construct.save(found, path)
+            size, again = path.stat().st_size, vg.construct.load(path).differing
         assert found.required is not None
         print(
             f"epsilon = {epsilon:g}: certified {found.certified_error:.2g}, found {found.sampled_error:.2g}, accuracy "

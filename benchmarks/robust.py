@@ -1,11 +1,11 @@
-"""Robust memorisation: radius against width, against training, and what it costs.
+"""Robust memorization: radius against width, against training, and what it costs.
 
     python benchmarks/robust.py widths --figure docs/figures/robust-width.svg
     python benchmarks/robust.py needed
     python benchmarks/robust.py trained
     python benchmarks/robust.py sizes
 
-`widths`: largest l_2 radius behind random and optimised projections of Gaussian points, and what the theory promises.
+`widths`: largest l_2 radius behind random and optimized projections of Gaussian points, and what the theory promises.
 `needed`: the width for a fixed share of the separation, against the number of points. `trained`: digits, beside
 networks of the same width that were trained, plainly and against an attack. `sizes`: both layouts, with the time to
 build and check them, and to check their file again. Times are CPU seconds.
@@ -42,7 +42,7 @@ def widths(figure: Path | None) -> None:
     """Radius over separation for each width."""
     x, y = gaussian(N)
     ceiling = vg.construct.max_robust_radius(x, y)
-    rows: dict[str, list[float]] = {"promised": [], "random, best of 100": [], "optimised": []}
+    rows: dict[str, list[float]] = {"promised": [], "random, best of 100": [], "optimized": []}
     sizes = (1, 2, 4, 8, 16, 32, 64, 128)
     for m in sizes:
         begun = time.process_time()
@@ -56,7 +56,7 @@ def widths(figure: Path | None) -> None:
             values.append(value)
         print(
             f"width {m + 3}: promised {promised:.3f} (published, width {m + 6}: {published:.3f}), random {random:.3f} "
-            f"in {drawn - begun:.1f} s, optimised {best:.3f} in {done - drawn:.1f} s, ratio {best / random:.1f}, "
+            f"in {drawn - begun:.1f} s, optimized {best:.3f} in {done - drawn:.1f} s, ratio {best / random:.1f}, "
             f"ceiling {ceiling:.3f}",
             flush=True,
         )
@@ -70,17 +70,17 @@ def widths(figure: Path | None) -> None:
 def needed(share: float, largest: int) -> None:
     """The smallest width with which the radius is `share` of the separation."""
     counts = [2**k for k in range(4, largest + 1)]
-    found: dict[str, list[int]] = {"random": [], "optimised": []}
+    found: dict[str, list[int]] = {"random": [], "optimized": []}
     for n in counts:
         x, y = gaussian(n)
         wanted = (
             4 * share * vg.construct.max_robust_radius(x, y)
         )  # twice the radius, which is that share of the separation
         bounds = vg.construct.width_bounds(n, D, share)
-        for name, project in (("random", random_projection), ("optimised", optimized_projection)):
+        for name, project in (("random", random_projection), ("optimized", optimized_projection)):
             found[name].append(3 + smallest_dimension(project, x, y, wanted))
         print(
-            f"n = {n}: width {found['random'][-1]} random, {found['optimised'][-1]} optimised; the theory says "
+            f"n = {n}: width {found['random'][-1]} random, {found['optimized'][-1]} optimized; the theory says "
             f"{bounds.upper} are enough and {bounds.lower} needed in the worst case",
             flush=True,
         )
@@ -161,9 +161,9 @@ def sizes(largest: int) -> None:
             built = time.process_time()
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "net.safetensors"
-                vg.construct.save_construction(made, file)
+                vg.construct.save(made, file)
                 written = time.process_time()
-                holds = vg.construct.verify_construction(file).holds
+                holds = vg.construct.verify(file).holds
                 size = file.stat().st_size
             network = made.network
             print(

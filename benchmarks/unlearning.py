@@ -41,8 +41,7 @@ class Problem:
     x: Tensor
     y: Tensor
     forget: list[int]
-    x_test: Tensor
-    y_test: Tensor
+    held_out: tuple[Tensor, Tensor]
     loss: str
     weight_decay: float
 
@@ -56,7 +55,7 @@ def cpu(work: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
 def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
     """Each method at its defaults, with what it must know of the training."""
     loss, decay, data = {"loss": p.loss}, {"weight_decay": p.weight_decay}, (p.model, p.x, p.y, p.forget)
-    ours = {**loss, "weight_decay": p.weight_decay or None, "certify": False}
+    ours = {**loss, "weight_decay": p.weight_decay, "certify": False}
     random = {"generator": child(seed, "unlearning")}
     return {
         "retrain": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.start).model,
@@ -68,18 +67,18 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
         "step, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
         "ascent, beta set by hand": lambda: vg.unlearn(*data, **ours, step=1e3).model,
         "fine-tune": lambda: vg.unlearning.fine_tune(*data, **loss, **decay).model,
-        "gradient difference": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
+        "NegGrad+": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
         "random labels": lambda: vg.unlearning.random_labels(*data, **loss, **random).model,
-        "saliency mask": lambda: vg.unlearning.salun(*data, **loss, **random).model,
+        "SalUn": lambda: vg.unlearning.salun(*data, **loss, **random).model,
         "Newton step": lambda: vg.unlearning.newton_step(*data, **loss, **decay).model,
-        "distillation": lambda: vg.unlearning.scrub(*data, **loss).model,
+        "SCRUB": lambda: vg.unlearning.scrub(*data, **loss).model,
         "minimum norm": lambda: vg.unlearning.minimum_norm(*data, **loss).model,
     }
 
 
 def measure(p: Problem, seed: int) -> dict[str, list[float]]:
     """One row of numbers for each method."""
-    step = vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay or None)
+    step = vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay)
     if step.certificate is not None:
         CONSOLE.print(f"seed {seed}, the step's certificate: {step.certificate.verdict}", soft_wrap=True)
     rows, retrained, slow = {}, p.model, 1.0
@@ -88,7 +87,7 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
         if name == "retrain":
             retrained, slow = model, seconds
         found = vg.unlearning.evaluate_unlearning(
-            model, retrained, p.x, p.y, forget=p.forget, x_test=p.x_test, y_test=p.y_test, seconds=(seconds, slow)
+            model, p.x, p.y, p.forget, retrained=retrained, held_out=p.held_out, seconds=(seconds, slow)
         )
         parts = (found.forget_accuracy, found.retain_accuracy, found.test_accuracy)
         accuracies = [part.unlearned for part in parts]
@@ -132,7 +131,7 @@ def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) 
     unseen = rest.take(torch.arange(min(2000, len(rest))))
     start = vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, "init"))
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), unseen.x - mean, unseen.y, "logistic", 0.0)
+    return Problem(model, start, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
 
 
 def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
@@ -141,7 +140,7 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     start = nn.Linear(x.shape[1], 1, bias=False)
     nn.init.zeros_(start.weight)
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), rest.x - mean, rest.y, "logistic", 0.0)
+    return Problem(model, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
 def run_methods(data: str, seeds: int, n: int, forget: int, width: int) -> None:
@@ -178,7 +177,9 @@ def run_curve(seeds: int, figure: Path | None) -> None:
     for seed in range(seeds):
         model, x, y = margin_network(seed)
         for rule, kept in curves.items():
-            found = [vg.unlearn(model, x, y, [0], step=rule, fraction=f).certificate for f in FRACTIONS]
+            found = [
+                vg.unlearn(model, x, y, [0], loss="logistic", step=rule, fraction=f).certificate for f in FRACTIONS
+            ]
             kept.append([c.epsilon for c in found if c is not None])
     table = Table(title=f"relative epsilon against the fraction of the step, sample 0, {seeds} seeds")
     for column in ("step", *map(str, FRACTIONS)):
@@ -195,11 +196,11 @@ def draw_curve(curves: dict[str, list[list[float]]], path: Path) -> None:
     figure = Figure(figsize=(5.2, 3.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    for (rule, kept), colour in zip(curves.items(), ("#3b82c4", "#d9822b"), strict=True):
+    for (rule, kept), color in zip(curves.items(), ("#3b82c4", "#d9822b"), strict=True):
         name = "best derivatives at kinks" if rule == "clarke" else "derivatives 0 and 1"
         values = torch.tensor(kept)
-        axes.plot(FRACTIONS, values.mean(0), color=colour, linewidth=2, label=name)
-        axes.fill_between(FRACTIONS, values.amin(0), values.amax(0), color=colour, alpha=0.18, linewidth=0)
+        axes.plot(FRACTIONS, values.mean(0), color=color, linewidth=2, label=name)
+        axes.fill_between(FRACTIONS, values.amin(0), values.amax(0), color=color, alpha=0.18, linewidth=0)
     axes.set_xlabel("fraction of the calibrated step")
     axes.set_ylabel("relative epsilon, retained samples")
     axes.set_ylim(0, None)

@@ -7,6 +7,7 @@ from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
 from .construct import memorize as memorize
+from .construct import verify as verify
 from .core import Certificate as Certificate
 from .core import Claim as Claim
 from .core import InputSpace as InputSpace

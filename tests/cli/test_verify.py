@@ -5,10 +5,11 @@ import torch
 
 import vestige as vg
 from vestige.cli import run
+from vestige.construct.exact.exact_construction import ExactConstruction
+from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.saved import save_construction
-from vestige.construct.result import Construction, Interpolation
+from vestige.construct.file.saved import save
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
@@ -19,9 +20,15 @@ def saved(path, slope):
     network = ExactNetwork((layer(1, [({0: slope}, 0)]),))
     specification = Interpolation(np.array([[1.0], [3.0]]), np.array([[1], [3]]), "the identity")
     claims = Certificate((*specification.check(network), Claim("width", 0, 0, "the identity")))
-    save_construction(
-        Construction(network, specification, claims, Outcome.CONVERGED, (), (paper("2110.03187"),), {}), path
+    made = ExactConstruction(
+        network=network,
+        specification=specification,
+        certificate=claims,
+        outcome=Outcome.CONVERGED,
+        source=(paper("2110.03187"),),
+        numbers={},
     )
+    save(made, path)
     return str(path)
 
 
@@ -47,7 +54,7 @@ def test_masks_are_checked_against_their_target(tmp_path, capsys):
     for seed, file in enumerate(files[:2]):
         vg.save_model(vg.nets.mlp([3, 4, 2], bias="all", generator=child(seed, "target")), file)
     model, other, masks = map(str, files)
-    assert run(["construct", "prune", model, "--epsilon", "0.05", "--out", masks]) == 0
+    assert run(["construct", "prune", model, "--tolerance", "0.05", "--out", masks]) == 0
     capsys.readouterr()
     assert run(["verify", masks]) == 0
     assert "error anywhere" not in capsys.readouterr().out
@@ -59,4 +66,4 @@ def test_masks_are_checked_against_their_target(tmp_path, capsys):
 
 def test_a_target_is_for_masks(tmp_path, capsys):
     assert run(["verify", saved(tmp_path / "net.safetensors", 1), "--target", "model.safetensors"]) == 2
-    assert "no file of masks" in capsys.readouterr().err
+    assert "holds all that its claims need" in capsys.readouterr().err

@@ -13,8 +13,8 @@ import torch
 
 from vestige.construct.exact.layers import Layer, Neuron
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.check import verify_construction
-from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.saved import verify
+from vestige.construct.file.saved import load, save
 from vestige.construct.memorization.memorizer import memorize
 from vestige.construct.narrowing.narrower import narrow
 from vestige.construct.robust.memorizer import memorize_robustly
@@ -35,7 +35,7 @@ CONSTRUCTIONS = {
     "robust-parallel": lambda: memorize_robustly(*FEW, width=5, norm=1, layout="parallel"),
     "robust-identity": lambda: memorize_robustly(*FEW, norm="inf", projection="identity"),
     "narrow-equal": lambda: narrow(mlp([2, 4, 1], bias="all")),
-    "narrow-near": lambda: narrow(mlp([2, 3, 1], bias="all"), exact=False, epsilon=0.1, box=1.0),
+    "narrow-near": lambda: narrow(mlp([2, 3, 1], bias="all"), exact=False, tolerance=0.1, radius=1.0),
 }
 
 
@@ -71,15 +71,15 @@ def test_its_certificate_holds_and_is_measured_anew_alike(made):
 
 
 def test_an_independent_look_at_its_file_agrees(made, tmp_path):
-    save_construction(made, tmp_path / "net.safetensors")
-    checked = verify_construction(tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
+    checked = verify(tmp_path / "net.safetensors")
     assert checked.holds, checked.table()
-    assert load_construction(tmp_path / "net.safetensors").network == made.network
+    assert load(tmp_path / "net.safetensors").network == made.network
 
 
 @pytest.mark.parametrize("null", NULLS)
 def test_null_networks_fail(made, null, tmp_path):
     wrong = replace(made, network=NULLS[null](made.network, getattr(made.specification, "tolerance", 0)))
     assert not wrong.verify().holds
-    save_construction(wrong, tmp_path / "net.safetensors")
-    assert not verify_construction(tmp_path / "net.safetensors").holds
+    save(wrong, tmp_path / "net.safetensors")
+    assert not verify(tmp_path / "net.safetensors").holds

@@ -8,13 +8,14 @@ import torch
 from margin_networks import hard_margin, trained
 
 import vestige as vg
+from vestige.unlearning.measures import Distance, is_harm
 
 FRACTIONS = (0, 0.5, 0.9, 1, 1.1, 1.5, 2)
 
 
 def certificates(seed, r, step, fractions=(1,)):
     model, x, y = trained(seed)
-    return [vg.unlearn(model, x, y, [r], step=step, fraction=f).certificate for f in fractions]
+    return [vg.unlearn(model, x, y, [r], loss="logistic", step=step, fraction=f).certificate for f in fractions]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -29,7 +30,9 @@ def test_epsilon_is_a_v_with_its_minimum_at_the_exact_step(seed):
 def test_the_exact_step_over_five_seeds(seed):
     model, x, y = trained(seed)
     for r in (0, 3):
-        clarke, plain = (vg.unlearn(model, x, y, [r], step=step).certificate for step in ("clarke", "kkt"))
+        clarke, plain = (
+            vg.unlearn(model, x, y, [r], loss="logistic", step=step).certificate for step in ("clarke", "kkt")
+        )
         assert clarke.epsilon <= 0.03 and clarke.tau <= 0.005 and clarke.residual <= 0.005
         assert clarke.epsilon <= plain.epsilon + 1e-5
         assert clarke.provable and "Provable" in clarke.verdict
@@ -45,7 +48,7 @@ def test_the_linear_bound_holds_on_a_hundred_instances():
         n, d = int(torch.randint(4, 11, (1,), generator=generator)), 600
         x, y = torch.randn(n, d, generator=generator) / d**0.5, torch.randint(0, 2, (n,), generator=generator)
         net = hard_margin(x, y)
-        certificate = vg.unlearn(net, x, y, [0]).certificate
+        certificate = vg.unlearn(net, x, y, [0], loss="logistic").certificate
         (bound,) = [c for c in certificate.claims.claims if c.name == "delta"]
         assert certificate.epsilon <= 1e-6 and certificate.tau <= 1e-12
         assert bound.holds
@@ -56,7 +59,7 @@ def test_the_linear_bound_holds_on_a_hundred_instances():
 def test_the_stationarity_of_a_linear_model_is_exact_behind_the_step():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(10, 1000, generator=generator) / 1000**0.5, torch.arange(10) % 2
-    found = vg.unlearn(hard_margin(x, y), x, y, [0])
+    found = vg.unlearn(hard_margin(x, y), x, y, [0], loss="logistic")
     signed = ((2 * y - 1)[:, None] * x)[1:]
     lam = torch.linalg.lstsq(signed.T, found.model.weight[0]).solution
     assert (found.model.weight[0] - lam @ signed).norm() < 1e-10 and bool((lam > 0).all())
@@ -64,7 +67,7 @@ def test_the_stationarity_of_a_linear_model_is_exact_behind_the_step():
 
 def test_the_reference_point_is_what_it_says():
     model, x, y = trained(0)
-    found = vg.unlearn(model, x, y, [0])
+    found = vg.unlearn(model, x, y, [0], loss="logistic")
     kept, point = torch.arange(len(x)) != 0, found.certificate.reference
     margins = vg.core.margin(point(x[kept]), y[kept])
     assert math.isclose(margins.min().item(), 1, rel_tol=1e-9)
@@ -82,15 +85,12 @@ def test_the_reference_point_is_what_it_says():
 
 def test_nulls_fail():
     model, x, y = trained(0)
-    kept = torch.arange(len(x)) != 0
-    step = (vg.unlearn(model, x, y, [0], certify=False).model[1].weight - model[1].weight).detach()
+    step = (vg.unlearn(model, x, y, [0], loss="logistic", certify=False).model[1].weight - model[1].weight).detach()
     noise = torch.randn(step.shape, generator=torch.Generator().manual_seed(0))
     moved, untrained = copy.deepcopy(model), vg.nets.mlp([400, 100, 1], bias="none", dtype=torch.float64)
     moved[1].weight.data += noise * step.norm() / noise.norm()
     for null in (model, moved, untrained):
-        certificate = vg.unlearning.unlearning_certificate(
-            null, x[kept], y[kept], original=model, x_forget=x[:1], y_forget=y[:1], layers=["1"]
-        )
+        certificate = vg.unlearning.unlearning_certificate(null, x, y, [0], original=model, layers=["1"])
         assert not certificate.provable
         assert not certificate.epsilon <= 0.1
 
@@ -100,7 +100,7 @@ def test_a_model_off_its_margin_is_not_called_provable():
     off = copy.deepcopy(model)
     off[1].weight.data += 0.1 * off[1].weight.std() * torch.randn_like(off[1].weight)
     assert bool((vg.core.margin(off(x), y) > 0).all())
-    certificate = vg.unlearn(off, x, y, [0]).certificate
+    certificate = vg.unlearn(off, x, y, [0], loss="logistic").certificate
     assert certificate.residual > 0.05 and not certificate.provable
     assert "not provable" in certificate.verdict
     assert any("not at a margin" in note for note in certificate.warnings)
@@ -109,11 +109,11 @@ def test_a_model_off_its_margin_is_not_called_provable():
 def test_correlated_data_are_flagged_as_harm():
     """Three of five points of a tight cluster: the other two hold it, and retraining changes nothing."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(4, 200, generator=generator) / 200**0.5
-    x = centres.repeat_interleave(5, 0) + 0.02 * torch.randn(20, 200, generator=generator) / 200**0.5
+    centers = torch.randn(4, 200, generator=generator) / 200**0.5
+    x = centers.repeat_interleave(5, 0) + 0.02 * torch.randn(20, 200, generator=generator) / 200**0.5
     y = torch.tensor([0, 1, 0, 1]).repeat_interleave(5)
     net, kept = hard_margin(x, y), torch.arange(20) >= 3
-    found, retrained = vg.unlearn(net, x, y, [0, 1, 2]), hard_margin(x[kept], y[kept])
+    found, retrained = vg.unlearn(net, x, y, [0, 1, 2], loss="logistic"), hard_margin(x[kept], y[kept])
 
     def angle(m):
         return torch.nn.functional.cosine_similarity(m.weight, retrained.weight).item()
@@ -121,6 +121,24 @@ def test_correlated_data_are_flagged_as_harm():
     assert angle(net) > angle(found.model)  # worse than doing nothing
     assert found.certificate.harmful and not found.certificate.provable
     assert "did harm" in found.certificate.verdict
+    smaller = vg.unlearn(net, x, y, [0, 1, 2], loss="logistic", fraction=0.3).certificate
+    assert smaller.smallest_margin > 0 and smaller.untouched[1] < smaller.delta and smaller.harmful
+
+
+@pytest.mark.parametrize(
+    ("untouched", "found", "harm"),
+    [
+        ((0.01, 0.1), (0.02, 0.2), True),  # doing nothing is better in both
+        ((0.01, 0.1), (0.02, 0.1), True),  # and where one is equal
+        ((0.01, 0.3), (0.02, 0.2), False),  # its delta is worse: the step gained something
+        ((0.3, 0.1), (0.02, 0.2), False),  # its epsilon is: the retained samples do not explain the untouched weights
+        ((0.04, 0.1), (0.02, 0.2), True),  # both epsilons are below the stated limit
+        ((0.2, 0.1), (math.nan, math.nan), True),  # a margin was there and is gone
+        ((math.nan, math.nan), (math.nan, math.nan), False),  # none was there
+    ],
+)
+def test_a_step_does_harm_where_doing_nothing_is_as_good(untouched, found, harm):
+    assert is_harm(*(Distance(*pair, torch.zeros(1)) for pair in (untouched, found))) is harm
 
 
 def test_mixtures_classify_as_the_retrained_model_does():
@@ -137,7 +155,10 @@ def test_mixtures_classify_as_the_retrained_model_does():
         x, y = torch.randn(n, d, generator=generator) / d**0.5, torch.arange(n) % 2
         x[:, 0] += mu * (2 * y - 1)
         original = hard_margin(x, y)
-        retrained, found = hard_margin(x[1:], y[1:]), vg.unlearn(original, x, y, [0], certify=False).model
+        retrained, found = (
+            hard_margin(x[1:], y[1:]),
+            vg.unlearn(original, x, y, [0], loss="logistic", certify=False).model,
+        )
         assert 0.9 < accuracy(original) < 0.99
         gaps.append(abs(accuracy(found) - accuracy(retrained)))
     assert max(gaps) <= 0.003
@@ -147,5 +168,5 @@ def test_an_original_of_another_width_is_refused():
     model, x, y = trained(0)
     with pytest.raises(ValueError, match="made from"):
         vg.unlearning.unlearning_certificate(
-            model, x, y, original=vg.nets.mlp([400, 7, 1], bias="none", dtype=torch.float64), layers=["1"]
+            model, x, y, [0], original=vg.nets.mlp([400, 7, 1], bias="none", dtype=torch.float64), layers=["1"]
         )

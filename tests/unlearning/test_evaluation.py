@@ -22,10 +22,8 @@ X, Y = torch.tensor([[1.0], [2.0], [-1.0], [-3.0]]), torch.tensor([1, 1, 0, 1])
 TEST = (torch.tensor([[0.5], [-0.5]]), torch.tensor([1, 1]))
 
 
-def report(unlearned, retrained, **options):
-    return vg.unlearning.evaluate_unlearning(
-        unlearned, retrained, X, Y, forget=[3], x_test=TEST[0], y_test=TEST[1], **options
-    )
+def report(unlearned, retrained, held_out=TEST, **options):
+    return vg.unlearning.evaluate_unlearning(unlearned, X, Y, [3], retrained=retrained, held_out=held_out, **options)
 
 
 def test_the_retrained_network_itself_is_perfect():
@@ -37,7 +35,7 @@ def test_the_retrained_network_itself_is_perfect():
 
 
 def test_the_opposite_network_is_as_far_as_can_be():
-    found = report(line(-2), line(2), untouched=line(1))
+    found = report(line(-2), line(2), original=line(1))
     assert found.retain_accuracy.unlearned == 0 and found.retain_accuracy.retrained == 1
     assert found.tug_of_war == 0 and found.agreement == 0 and math.isclose(found.weight_cosine, -1)
     assert found.retain_accuracy.untouched == 1
@@ -48,7 +46,7 @@ def test_membership_is_the_area_under_the_curve():
     model, x, y = trained(0)
     unseen = torch.randn(30, 400, generator=torch.Generator().manual_seed(9)) / 20
     labels = torch.arange(30) % 2
-    found = vg.unlearning.evaluate_unlearning(model, model, x, y, forget=[0, 1, 2], x_test=unseen, y_test=labels)
+    found = vg.unlearning.evaluate_unlearning(model, x, y, [0, 1, 2], retrained=model, held_out=(unseen, labels))
     with torch.no_grad():
         scores = torch.cat([vg.core.margin(model(x[:3]), y[:3]), vg.core.margin(model(unseen), labels)])
     members = [1] * 3 + [0] * 30
@@ -64,8 +62,12 @@ def test_unlearning_comes_nearer_to_retraining_than_nothing_and_than_noise():
     noise = copy.deepcopy(model)
     noise[1].weight.data += torch.randn(model[1].weight.shape) * model[1].weight.std()
     cosines = {
-        name: vg.unlearning.evaluate_unlearning(m, retrained, x, y, forget=[3], x_test=unseen, y_test=labels)
-        for name, m in {"ours": vg.unlearn(model, x, y, [3]).model, "nothing": model, "noise": noise}.items()
+        name: vg.unlearning.evaluate_unlearning(m, x, y, [3], retrained=retrained, held_out=(unseen, labels))
+        for name, m in {
+            "ours": vg.unlearn(model, x, y, [3], loss="logistic").model,
+            "nothing": model,
+            "noise": noise,
+        }.items()
     }
     ours = cosines.pop("ours")
     for null in cosines.values():
@@ -81,7 +83,7 @@ def start(model):
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(ValueError, match="test samples"):
-        vg.unlearning.evaluate_unlearning(line(1), line(1), X, Y, forget=[3], x_test=X[:0], y_test=Y[:0])
+    with pytest.raises(ValueError, match="held-out samples"):
+        report(line(1), line(1), held_out=(X[:0], Y[:0]))
     with pytest.raises(ValueError, match="different shapes"):
         report(line(1), nn.Sequential(nn.Linear(1, 1)))

@@ -187,13 +187,12 @@ def _report(
         return None
     return evaluate_unlearning(
         model,
-        again,
         inputs(target, truth.train.x),
         truth.train.y,
-        forget=index,
-        x_test=inputs(target, truth.held_out.x),
-        y_test=truth.held_out.y,
-        untouched=target.model,
+        index,
+        retrained=again,
+        held_out=(inputs(target, truth.held_out.x), truth.held_out.y),
+        original=target.model,
         seconds=seconds,
     )
 

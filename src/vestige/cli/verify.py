@@ -16,25 +16,18 @@ def verify(
     file: Annotated[Path, typer.Argument(help="What `vestige construct` wrote.")],
     points: Annotated[int | None, typer.Option(min=1, help="Look at so many points at most; default: all.")] = None,
     target: Annotated[
-        Path | None, typer.Option(help="The model that a file of masks was pruned to: its error is certified again.")
+        Path | None, typer.Option(help="The model that a pruned network stands for: its error is certified again.")
     ] = None,
     arch: options.Arch = None,
 ) -> None:
     """Derive every claim of a constructed network again, exactly, from its file alone; status 1 where one fails."""
     from vestige.cli.progress import progress_bar
-    from vestige.construct.file.check import verify_construction
-    from vestige.construct.prune.saved import is_pruned_file, verify_pruned
+    from vestige.construct.file.saved import verify as verify_file
     from vestige.nets.checkpoint import load_model
 
-    masks = is_pruned_file(file)
-    if target is not None and not masks:
-        raise ValueError(f"--target {target} given; {file} is no file of masks, it holds all that its claims need.")
+    model = None if target is None else load_model(target, architecture=arch).model
     with progress_bar("verifying") as bar:
-        if masks:
-            model = None if target is None else load_model(target, architecture=arch).model
-            certificate = verify_pruned(file, model)
-        else:
-            certificate = verify_construction(file, points=points, on_step=bar)
+        certificate = verify_file(file, target=model, points=points, on_step=bar)
     say(certificate)
     if not certificate.holds:
         raise typer.Exit(FAILED)

@@ -60,8 +60,12 @@ class Descent:
                 start = f"optimizer.{i}."
                 part = {k.removeprefix(start): t for k, t in state.items() if k.startswith(start)}
                 self.optimizer.state[v] = {k: t if k == "step" else t.to(v) for k, t in part.items()}
-        for group, rate in zip(self.optimizer.param_groups, state["rates"].tolist(), strict=True):
+        for group, rate, betas in zip(
+            self.optimizer.param_groups, state["rates"].tolist(), state["betas"].tolist(), strict=True
+        ):
             group["lr"] = rate
+            if "betas" in group:  # a cycle of the step size may move them too
+                group["betas"] = tuple(betas)
         done = int(state["done"])
         if self.schedule is not None:
             self.schedule.last_epoch = done
@@ -75,6 +79,9 @@ class Descent:
             return
         state = {"done": torch.tensor(done)}
         state["rates"] = torch.tensor([group["lr"] for group in self.optimizer.param_groups], dtype=torch.float64)
+        state["betas"] = torch.tensor(
+            [group.get("betas", (0.0, 0.0)) for group in self.optimizer.param_groups], dtype=torch.float64
+        )
         for i, v in enumerate(self.variables):
             state[f"variable.{i}"] = v.detach().contiguous()
             state |= {f"optimizer.{i}.{k}": t.contiguous() for k, t in self.optimizer.state[v].items()}

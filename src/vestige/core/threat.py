@@ -1,7 +1,7 @@
 """The threat model of adversarial examples: an l_p ball around each sample, cut with the box of valid inputs."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.space import InputSpace
@@ -35,7 +35,25 @@ class Norm(ChoiceEnum):
         return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: math.inf}[self]
 
 
-@dataclass(frozen=True)
+def read_norm(norm: Norm | str | float | int) -> float:
+    """The exponent p of an l_p norm: a `Norm`, a name such as "linf" or "l2", or any number from 1 on.
+
+    Raises:
+        ValueError: less than 1, or not a number.
+
+    >>> read_norm("linf"), read_norm(Norm.L2), read_norm(3)
+    (inf, 2.0, 3.0)
+    """
+    try:
+        p = float(str(norm).lower().removeprefix("l"))
+    except ValueError:
+        p = math.nan
+    if not p >= 1:
+        raise ValueError(f"norm={norm!r} given; allowed are exponents from 1 to inf, such as 1, 2 or inf.")
+    return p
+
+
+@dataclass(frozen=True, init=False)
 class Threat:
     """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.
 
@@ -52,12 +70,15 @@ class Threat:
     """
 
     eps: float
-    norm: Norm = Norm.LINF
-    space: InputSpace = field(default_factory=InputSpace)
+    norm: Norm
+    space: InputSpace
 
-    def __post_init__(self):
-        object.__setattr__(self, "norm", Norm(self.norm))
-        object.__setattr__(self, "space", self.space or InputSpace())
+    def __init__(
+        self, eps: float | int, norm: Norm | str | float | int = Norm.LINF, space: InputSpace | None = None
+    ) -> None:
+        object.__setattr__(self, "eps", float(eps))
+        object.__setattr__(self, "norm", Norm(norm))
+        object.__setattr__(self, "space", space or InputSpace())
         if not 0 < self.eps < math.inf:
             raise ValueError(
                 f"eps={self.eps} given; eps must be positive and finite, in units of the data, such as 8/255."

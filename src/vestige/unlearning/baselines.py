@@ -1,14 +1,15 @@
-"""What else takes samples out: retraining, and the approximate methods that people compare with.
+"""Other ways to take samples out: retraining, and the approximate methods that people compare with.
 
 Each has the form `method(model, x, y, forget, *, options) -> Baseline`. They are the ideas in their plainest form, full
-batch and with one optimiser, and not the published code with its schedules.
+batch and with one optimizer, and not the published code with its schedules.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -16,10 +17,9 @@ from vestige.core.margins import Loss, as_rows, loss_value, predict, signs
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.nets.training import train_to_margin
-from vestige.unlearning.request import forget_index
+from vestige.unlearning.request import Forget, forgotten_and_retained
 
-Forget = Sequence[int] | Shaped[Tensor, " given"]
-TINY = 1e-30  # eps of Adam: gradients at memorised samples are far below its usual 1e-8
+TINY = 1e-30  # eps of Adam: gradients at memorized samples are far below its usual 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +47,23 @@ def retrain(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Baseline:
-    """Train from the beginning on the retained samples: what every other method is measured by.
+    """Train from scratch on the retained samples: the reference for every other method.
 
     Args:
-        model: the architecture.
+        model: the architecture; its weights are not used.
         x: all training samples, model space.
         y: their labels.
-        forget: positions, or a mask, of those to leave out.
+        forget: positions, or a mask.
         loss: of the training.
         weight_decay: of the training.
         start: untrained network; None for one with weights drawn uniformly from +-1/sqrt(inputs of the neuron).
-        tol_loss: where training without decay stops.
+        tol_loss: training without weight decay stops at this loss.
         steps: see `train_to_margin`.
-        generator: of the start.
+        generator: draws the weights of the start.
         on_step: progress.
     """
     fresh = _fresh(model, generator) if start is None else start
-    return on_the_rest(fresh, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
+    return train_on_retained(fresh, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
 
 
 def fine_tune(
@@ -78,8 +78,20 @@ def fine_tune(
     steps: int = 300,
     on_step: OnStep | None = None,
 ) -> Baseline:
-    """Go on training on the retained samples; see `retrain` for the arguments."""
-    return on_the_rest(model, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
+    """Continue training on the retained samples.
+
+    Args:
+        model: the trained network.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask.
+        loss: of the training.
+        weight_decay: of the training.
+        tol_loss: training without weight decay stops at this loss.
+        steps: at most this many.
+        on_step: progress.
+    """
+    return train_on_retained(model, x, y, forget, loss, weight_decay, tol_loss, steps, on_step)
 
 
 def neggrad_plus(
@@ -102,12 +114,12 @@ def neggrad_plus(
         y: their labels.
         forget: positions, or a mask.
         loss: of the training.
-        weight: of the ascent on forgotten samples, whose loss has no upper limit: too many steps forget everything.
+        weight: of the ascent on forgotten samples; their loss is unbounded, so too many steps forget everything.
         steps: of Adam.
         learning_rate: of Adam.
         on_step: progress.
     """
-    index, kept = split(forget, len(x))
+    index, kept = forgotten_and_retained(forget, len(x))
 
     def objective(net: nn.Module, _k: int) -> Tensor:
         return loss_value(net(x[kept]), y[kept], loss) - weight * loss_value(net(x[index]), y[index], loss)
@@ -124,7 +136,6 @@ def random_labels(
     loss: Loss | str,
     steps: int = 50,
     learning_rate: float = 1e-3,
-    share: float = 1.0,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Baseline:
@@ -138,19 +149,21 @@ def random_labels(
         loss: of the training.
         steps: of Adam.
         learning_rate: of Adam.
-        share: of the weights that may move, those with the largest gradient of the forgotten samples' loss; see
-            `salun`.
-        generator: of the labels.
+        generator: draws the labels.
         on_step: progress.
     """
-    index, _ = split(forget, len(x))
-    wrong = _wrong_labels(model, x, y, index, generator)
-
-    def objective(net: nn.Module, _k: int) -> Tensor:
-        return loss_value(net(x), wrong, loss)
-
-    masks = None if share >= 1 else _salient(model, x[index], y[index], loss, share)
-    return _descended(model, x, index, objective, steps, learning_rate, on_step, masks)
+    return salun(
+        model,
+        x,
+        y,
+        forget,
+        loss=loss,
+        steps=steps,
+        learning_rate=learning_rate,
+        share=1.0,
+        generator=generator,
+        on_step=on_step,
+    )
 
 
 def salun(
@@ -166,19 +179,33 @@ def salun(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Baseline:
-    """`random_labels` on the weights that matter most to the forgotten samples (the idea of SalUn)."""
-    return random_labels(
-        model,
-        x,
-        y,
-        forget,
-        loss=loss,
-        steps=steps,
-        learning_rate=learning_rate,
-        share=share,
-        generator=generator,
-        on_step=on_step,
-    )
+    """`random_labels` on the weights that matter most to the forgotten samples (the idea of SalUn).
+
+    Args:
+        model: the trained network.
+        x: all training samples, model space.
+        y: their labels.
+        forget: positions, or a mask.
+        loss: of the training.
+        steps: of Adam.
+        learning_rate: of Adam.
+        share: of the weights that may move, those with the largest gradient of the forgotten samples' loss; in (0, 1].
+        generator: draws the labels.
+        on_step: progress.
+
+    Raises:
+        ValueError: a share that is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share} given; the share of the weights that may move must be in (0, 1].")
+    index, _ = forgotten_and_retained(forget, len(x))
+    wrong = _wrong_labels(model, x, y, index, generator)
+
+    def objective(net: nn.Module, _k: int) -> Tensor:
+        return loss_value(net(x), wrong, loss)
+
+    masks = None if share == 1 else _salient(model, x[index], y[index], loss, share)
+    return _descended(model, x, index, objective, steps, learning_rate, on_step, masks)
 
 
 def scrub(
@@ -193,7 +220,7 @@ def scrub(
     learning_rate: float = 1e-3,
     on_step: OnStep | None = None,
 ) -> Baseline:
-    """A student leaves its teacher on the forgotten samples and follows it on the retained ones (the idea of SCRUB).
+    """A student departs from its teacher on the forgotten samples and follows it on the others (the idea of SCRUB).
 
     Args:
         model: the trained network, teacher and start of the student.
@@ -202,14 +229,13 @@ def scrub(
         forget: positions, or a mask.
         loss: of the training; added on the retained samples.
         steps: of Adam.
-        ascent_steps: every other one of the first 2 * this many goes away from what the teacher predicts for the
-            forgotten samples (the divergence itself has no slope where both agree).
+        ascent_steps: every other one of the first 2 * this many moves away from the teacher's predictions for the
+            forgotten samples (the divergence itself has gradient zero where both agree).
         learning_rate: of Adam.
         on_step: progress.
     """
-    index, kept = split(forget, len(x))
-    with torch.no_grad():
-        teacher = as_rows(model(x))
+    index, kept = forgotten_and_retained(forget, len(x))
+    teacher = _outputs(model, x)
     predicted = predict(teacher[index])
 
     def objective(net: nn.Module, k: int) -> Tensor:
@@ -221,13 +247,7 @@ def scrub(
     return _descended(model, x, index, objective, steps, learning_rate, on_step)
 
 
-def split(forget: Forget, n: int) -> tuple[Int[Tensor, " k"], Int[Tensor, " r"]]:
-    """Positions of the forgotten and of the retained samples."""
-    index = forget_index(forget, n)
-    return index, torch.ones(n, dtype=torch.bool).index_fill(0, index, False).nonzero().flatten()
-
-
-def on_the_rest(
+def train_on_retained(
     start: nn.Module,
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, " n"],
@@ -238,8 +258,8 @@ def on_the_rest(
     steps: int | None,
     on_step: OnStep | None,
 ) -> Baseline:
-    """Train `start` on what is retained."""
-    index, kept = split(forget, len(x))
+    """Train `start` on the retained samples."""
+    index, kept = forgotten_and_retained(forget, len(x))
     found = train_to_margin(
         start,
         x[kept],
@@ -281,8 +301,14 @@ def _descended(
     return Baseline(net, index, steps, Outcome.BUDGET_SPENT)
 
 
+@torch.no_grad()
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+    """In evaluation mode, and with the user's buffers left alone."""
+    return as_rows(copy.deepcopy(model).eval()(x))
+
+
 def _wrong_labels(model: nn.Module, x: Tensor, y: Tensor, index: Tensor, generator: torch.Generator | None) -> Tensor:
-    wrong, classes = y.clone(), as_rows(model(x[:1]).detach()).shape[1]
+    wrong, classes = y.clone(), _outputs(model, x[:1]).shape[1]
     if classes == 1:
         wrong[index] = torch.where(signs(y[index]) > 0, y.min(), y.max()).to(y)
         return wrong
@@ -293,8 +319,6 @@ def _wrong_labels(model: nn.Module, x: Tensor, y: Tensor, index: Tensor, generat
 
 def _salient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss | str, share: float) -> list[Tensor]:
     """Of the trainable weights, 1 for this share with the largest gradient and 0 for the others."""
-    if not 0 < share < 1:
-        raise ValueError(f"share={share} given; the part of the weights that may move lies in (0, 1].")
     net = copy.deepcopy(model)
     params = [p for p in net.parameters() if p.requires_grad]
     grads = torch.autograd.grad(loss_value(net(x), y, loss), params, materialize_grads=True)
@@ -304,11 +328,10 @@ def _salient(model: nn.Module, x: Tensor, y: Tensor, loss: Loss | str, share: fl
 
 
 def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """Mean KL(teacher | student) of the predicted distributions."""
+    """Mean KL(teacher | student) of the predicted distributions; a single output is the first of two logits."""
     if teacher.shape[1] == 1:
         teacher, student = (torch.cat([z, torch.zeros_like(z)], 1) for z in (teacher, student))
-    target = teacher.log_softmax(1)
-    return (target.exp() * (target - student.log_softmax(1))).sum(1).mean()
+    return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 def _fresh(model: nn.Module, generator: torch.Generator | None) -> nn.Module:

@@ -9,43 +9,39 @@ The unlearned weights theta' are (epsilon, delta, tau)-successful when cos(theta
 builds theta~ and measures all three, over the layers that were changed and with the others held.
 """
 
-import copy
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.kkt import working_copy
-from vestige.core.margins import Loss, as_rows, margin, margin_directions
-from vestige.core.stationarity import Rule, Stationarity, Subgradient, stationarity
-from vestige.unlearning.gates import first_layer, is_chain, linear_layers, stacked
+from vestige.core.margins import as_rows
+from vestige.unlearning.gates import first_layer, is_chain, linear_layers
+from vestige.unlearning.measures import (
+    STATED,
+    Assumptions,
+    Distance,
+    assumptions,
+    is_harm,
+    kkt_distance,
+    linear_bound,
+    one_minus_cosine,
+    size,
+    smallest_margin,
+    to_unit_margin,
+)
 from vestige.unlearning.reference_point import ReferencePoint, reference_point
+from vestige.unlearning.request import Forget, forgotten_and_retained
 
-STATED = 0.05  # relative residual above which nothing is called provable
 TAU = 0.01
 EXACT = 1e-7  # kinks of a reference point are exact: rounding only
 
 
-@dataclass(frozen=True)
-class Assumptions:
-    """What the theorems assume of the data, measured: |x|^2 in [1 - psi, 1 + psi] and |<x_i, x_j>| <= phi, i != j.
-
-    Inner products count the constant input of a bias. `forget_phi` is the largest between a forgotten and a retained
-    sample; `interference` = sum_r lambda_r * forget_phi, which the linear theorem needs below 1.
-    """
-
-    norm_sq: tuple[float, float]
-    phi: float
-    forget_phi: float
-    interference: float
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class UnlearningCertificate:
     """What was measured of an unlearned network, in float64; NaN where there is no margin to measure by.
 
@@ -58,13 +54,13 @@ class UnlearningCertificate:
         multipliers: lambda of each retained sample (of each pair of classes, for several).
         smallest_margin: of the unlearned network over that of the original; retained samples only.
         repaired: share of (sample, neuron) pairs whose sign the step had turned; theta~ has them at the kink.
-        residual: relative residual of the original network on all its samples; None without it.
+        residual: relative residual of the original network on all its samples; None without the original.
         untouched: epsilon and delta of the original network with respect to the retained samples: doing nothing.
-        assumptions: of the theorems, measured; None without the forgotten samples.
+        assumptions: of the theorems, measured; None without the original.
         claims: each number beside its bound. Where one exists, the linear theorem's: delta at most
             (delta_1 + 2 lambda_max s) / (1 - s)^2 with s the interference and delta_1 the original's own delta.
         covered: whether the network is of a kind that the theorems are about.
-        harmful: whether doing nothing is at least as near to the retained samples.
+        harmful: whether doing nothing is at least as near to a KKT point of the retained samples.
         warnings: what the reader should know.
         source: the paper.
     """
@@ -109,12 +105,11 @@ class UnlearningCertificate:
 
 def unlearning_certificate(
     model: nn.Module,
-    x_retain: Float[Tensor, "n ..."],
-    y_retain: Shaped[Tensor, " n"],
+    x: Float[Tensor, "n ..."],
+    y: Shaped[Tensor, " n"],
+    forget: Forget,
     *,
     original: nn.Module | None = None,
-    x_forget: Float[Tensor, "k ..."] | None = None,
-    y_forget: Shaped[Tensor, " k"] | None = None,
     layers: Iterable[str] | None = None,
     kink_tolerance: float = 1e-2,
 ) -> UnlearningCertificate:
@@ -122,105 +117,77 @@ def unlearning_certificate(
 
     Args:
         model: the unlearned network.
-        x_retain: retained samples, model space.
-        y_retain: their labels.
-        original: the network before the step; its activation pattern is the reference point's. None: the model's own.
-        x_forget: the forgotten samples; with them and `original` the theorem's assumptions and bound are measured.
-        y_forget: their labels.
+        x: all training samples of the original network, model space.
+        y: their labels.
+        forget: positions of the forgotten samples, or a mask.
+        original: the network before the step; its activation pattern is the reference point's, and with it the
+            theorem's assumptions and bound are measured. None: the model's own pattern.
         layers: names of the layers that were changed; None for the first trained one. The others are held.
         kink_tolerance: a pair is at a kink when |pre-activation| is at most this times its layer's largest.
 
     Raises:
         ValueError: values that are not finite, labels that do not fit, an original of another shape.
 
+    >>> import torch
     >>> linear = nn.Linear(2, 1, bias=False, dtype=torch.float64)
     >>> _ = linear.weight.data.copy_(torch.tensor([[0.0, 1.0]]))
-    >>> found = unlearning_certificate(linear, torch.tensor([[0.0, 1.0]]).double(), torch.tensor([1]))
+    >>> found = unlearning_certificate(linear, torch.eye(2).double(), torch.tensor([1, 1]), [0])
     >>> found.epsilon, found.delta, found.tau
     (0.0, 0.0, 0.0)
     """
-    net, x = working_copy(model), x_retain.detach().double()
+    net, x = working_copy(model), x.detach().double()
+    _, kept = forgotten_and_retained(forget, len(x))
     before = None if original is None else working_copy(original)
-    chosen = first_layer(net, layers)
-    covered = _covered(net, x, chosen)
-    point = _reference(net, before or net, x, kink_tolerance) if covered and chosen == linear_layers(net)[:1] else None
+    chosen, retained = first_layer(net, layers), (x[kept], y[kept])
+    covered = _covered(net, chosen)
+    point = _reference(net, before or net, x[kept], kink_tolerance) if covered else None
     reference = ReferencePoint(net, 0.0, 0.0) if point is None else point
-    tolerance = kink_tolerance if point is None else EXACT
-    gamma = _smallest_margin(reference.model, x, y_retain)
-    scaled = _scaled(reference.model, chosen, gamma)
-    found = _measure(scaled, x, y_retain, chosen, tolerance)
-    tau = _turned(net, scaled, chosen)
-    residual, untouched, assumptions, bound = None, None, None, None
-    if before is not None:
-        untouched = _untouched(before, x, y_retain, chosen, kink_tolerance)
-        if x_forget is not None and y_forget is not None:
-            everything = (torch.cat([x, x_forget.detach().double()]), torch.cat([y_retain, y_forget]))
-            whole = _measure(
-                _scaled(before, chosen, _smallest_margin(before, *everything)), *everything, chosen, kink_tolerance
-            )
-            residual = whole.epsilon
-            assumptions = _assumptions(net, *everything, len(x), whole)
-            if len(linear_layers(net)) == 1:
-                bound = _linear_bound(whole, assumptions.interference)
-    harmful = untouched is not None and _harm(untouched, found)
-    claims = Certificate(tuple(_claims(found, tau, residual, reference, assumptions, bound)))
+    gamma = smallest_margin(reference.model, *retained)
+    scaled = to_unit_margin(reference.model, chosen, gamma)
+    found = kkt_distance(reference.model, *retained, chosen, kink_tolerance if point is None else EXACT)
+    old = None if before is None else _before(before, x, y, kept, chosen, kink_tolerance)
+    harmful = old is not None and is_harm(old.untouched, found)
+    tau = one_minus_cosine(net, scaled, chosen)
     return UnlearningCertificate(
         epsilon=found.epsilon,
-        epsilon_absolute=found.epsilon * float(_size(scaled, chosen)),
+        epsilon_absolute=found.epsilon * size(scaled, chosen),
         delta=found.delta,
         tau=tau,
         reference=scaled,
         multipliers=found.multipliers,
-        smallest_margin=gamma if before is None else gamma / max(_smallest_margin(before, x, y_retain), 1e-300),
+        smallest_margin=gamma if old is None else gamma / max(old.smallest_margin, 1e-300),
         repaired=reference.repaired,
-        residual=residual,
-        untouched=untouched,
-        assumptions=assumptions,
-        claims=claims,
+        residual=None if old is None else old.whole.epsilon,
+        untouched=None if old is None else (old.untouched.epsilon, old.untouched.delta),
+        assumptions=None if old is None else old.assumptions,
+        claims=Certificate(tuple(_claims(found, tau, reference, old, len(linear_layers(net)) == 1))),
         covered=covered and as_rows(net(x[:1]).detach()).shape[1] == 1,
         harmful=harmful,
-        warnings=tuple(_warnings(gamma, residual, assumptions, harmful, point is not None)),
+        warnings=tuple(_warnings(gamma, old, harmful, point is not None)),
     )
 
 
-@dataclass(frozen=True)
-class _Measured:
-    epsilon: float
-    delta: float
-    multipliers: Tensor
+@dataclass(frozen=True, eq=False)
+class _Before:
+    """The original network: on all samples, on the retained ones (doing nothing), and the theorem's assumptions."""
+
+    whole: Distance
+    untouched: Distance
+    smallest_margin: float
+    assumptions: Assumptions
 
 
-def _measure(scaled: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolerance: float) -> _Measured:
-    """Relative epsilon, delta and multipliers of a network whose smallest margin is 1; NaN where it has none."""
-    with torch.no_grad():
-        outputs = as_rows(scaled(x))
-    rows, index = margin_directions(outputs, y, "all")
-    margins = (rows * outputs[index]).sum(1)
-    if not bool(margins.min() > 0):
-        return _Measured(math.nan, math.nan, torch.full_like(margins, math.nan))
-    point = _stationarity(scaled, x, y, layers, tolerance)
-    return _Measured(
-        point.residual**0.5, float((point.multipliers * (margins - 1)).max().clamp(min=0)), point.multipliers
+def _before(net: nn.Module, x: Tensor, y: Tensor, kept: Tensor, layers: list[str], tolerance: float) -> _Before:
+    whole = kkt_distance(net, x, y, layers, tolerance)
+    return _Before(
+        whole,
+        kkt_distance(net, x[kept], y[kept], layers, tolerance),
+        smallest_margin(net, x[kept], y[kept]),
+        assumptions(net, x, kept, whole.multipliers),
     )
 
 
-def _stationarity(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolerance: float) -> Stationarity:
-    single = as_rows(net(x[:1]).detach()).shape[1] == 1
-    clarke = is_chain(net) and len(linear_layers(net)) > 1
-    return stationarity(
-        net,
-        x,
-        y,
-        loss=Loss.LOGISTIC if single else Loss.CROSS_ENTROPY,
-        multipliers=Rule.NONNEGATIVE,
-        competitors="all",
-        subgradient=Subgradient.CLARKE if clarke else Subgradient.AUTOGRAD,
-        layers=layers,
-        kink_tolerance=tolerance,
-    )
-
-
-def _covered(net: nn.Module, x: Tensor, layers: list[str]) -> bool:
+def _covered(net: nn.Module, layers: list[str]) -> bool:
     """Linear, or two layers with a ReLU and no late bias, changed in the first layer only."""
     names = linear_layers(net)
     late = [net.get_submodule(name) for name in names[1:]]
@@ -228,7 +195,7 @@ def _covered(net: nn.Module, x: Tensor, layers: list[str]) -> bool:
     return chain and 1 <= len(names) <= 2 and layers == names[:1] and all(m.bias is None for m in late)
 
 
-def _reference(net: nn.Module, pattern: nn.Module, x: Tensor, tolerance: float) -> ReferencePoint | None:
+def _reference(net: nn.Module, pattern: nn.Module, x: Tensor, tolerance: float) -> ReferencePoint:
     names = linear_layers(net)
     if len(names) == 1:
         return ReferencePoint(net, 0.0, 0.0)
@@ -242,99 +209,38 @@ def _reference(net: nn.Module, pattern: nn.Module, x: Tensor, tolerance: float) 
     return reference_point(net, mine, theirs, x.flatten(1), tolerance)
 
 
-@torch.no_grad()
-def _smallest_margin(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    return float(margin(as_rows(net(x)), y).min())
-
-
-@torch.no_grad()
-def _scaled(net: nn.Module, layers: list[str], gamma: float) -> nn.Module:
-    """With a smallest margin of 1: outputs are homogeneous of degree 1 in one layer, and of degree L in L of them."""
-    new = copy.deepcopy(net)
-    if gamma > 0:
-        for name in layers:
-            for parameter in new.get_submodule(name).parameters(recurse=False):
-                parameter *= gamma ** (-1 / len(layers))
-    return new
-
-
-def _size(net: nn.Module, layers: list[str]) -> Tensor:
-    return stacked(dict(net.named_parameters()), layers).norm()
-
-
-def _turned(net: nn.Module, other: nn.Module, layers: list[str]) -> float:
-    a, b = (stacked(dict(m.named_parameters()), layers) for m in (net, other))
-    return max(0.0, 1 - float(a @ b / (a.norm() * b.norm())))
-
-
-def _untouched(before: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolerance: float) -> tuple[float, float]:
-    found = _measure(_scaled(before, layers, _smallest_margin(before, x, y)), x, y, layers, tolerance)
-    return found.epsilon, found.delta
-
-
-def _assumptions(net: nn.Module, x: Tensor, y: Tensor, retained: int, whole: _Measured) -> Assumptions:
-    names = linear_layers(net)
-    bias = bool(names) and net.get_submodule(names[0]).bias is not None
-    gram = x.flatten(1) @ x.flatten(1).T + float(bias)
-    between = gram[retained:, :retained].abs()
-    off = (gram - torch.diag(gram.diagonal())).abs()
-    share = whole.multipliers.reshape(len(x), -1).sum(1)[retained:]
-    norms, worst = gram.diagonal(), float(between.max())
-    return Assumptions((float(norms.min()), float(norms.max())), float(off.max()), worst, float(share.sum()) * worst)
-
-
-def _linear_bound(whole: _Measured, interference: float) -> float:
-    """(delta_1 + 2 lambda_max s) / (1 - s)^2, derived from margins that move by at most s; infinite from s = 1 on."""
-    if not interference < 1:
-        return math.inf
-    return (whole.delta + 2 * float(whole.multipliers.max()) * interference) / (1 - interference) ** 2
-
-
-def _harm(untouched: tuple[float, float], found: _Measured) -> bool:
-    """Doing nothing already satisfies the retained samples' equation as well."""
-    if math.isnan(found.epsilon):  # no margin is left: harm, where there was one before
-        return not math.isnan(untouched[0])
-    return untouched[0] <= max(STATED, found.epsilon) and untouched[1] <= found.delta
-
-
 def _claims(
-    found: _Measured,
-    tau: float,
-    residual: float | None,
-    point: ReferencePoint,
-    assumptions: Assumptions | None,
-    bound: float | None,
+    found: Distance, tau: float, point: ReferencePoint, before: _Before | None, linear: bool
 ) -> Iterator[Claim]:
     stated, theorem = "stated limit", "arXiv 2510.14844, linear models, constant derived here"
-    if residual is not None:
-        yield Claim("residual of the original", STATED, residual, stated)
+    if before is not None:
+        yield Claim("residual of the original", STATED, before.whole.epsilon, stated)
     yield Claim("epsilon", STATED, found.epsilon, stated)
     yield Claim("tau", TAU, tau, stated)
     yield Claim("pairs of the wrong sign", 0.0, point.wrong, "arXiv 2510.14844, activation pattern of the reference")
-    if bound is not None and assumptions is not None:
-        yield Claim("sum lambda_r * phi", math.nextafter(1.0, 0.0), assumptions.interference, theorem)
-        yield Claim("delta", bound, found.delta, theorem)
+    if linear and before is not None:
+        interference = before.assumptions.interference
+        yield Claim("sum lambda_r * phi", math.nextafter(1.0, 0.0), interference, theorem)
+        yield Claim("delta", linear_bound(before.whole, interference), found.delta, theorem)
 
 
-def _warnings(
-    gamma: float, residual: float | None, assumptions: Assumptions | None, harmful: bool, has_point: bool
-) -> Iterator[str]:
+def _warnings(gamma: float, before: _Before | None, harmful: bool, has_point: bool) -> Iterator[str]:
     if not gamma > 0:
         yield "A retained sample is misclassified: there is no margin, and no certificate."
-    if residual is not None and not residual <= STATED:
+    if before is not None and not before.whole.epsilon <= STATED:
         yield (
-            f"The original network is not at a margin: relative residual {residual:.2g}, the stated limit is "
-            f"{STATED:g}. Nothing here is called provable."
+            f"The original network is not at a margin: relative residual {before.whole.epsilon:.2g}, above the stated "
+            f"limit {STATED:g}. Nothing here is called provable."
         )
     if harmful and gamma > 0:
         yield (
-            "Doing nothing is as near to the retained samples: they are correlated with the forgotten ones and hold "
-            "them up. The step moves away from what retraining gives."
+            "Doing nothing is as near to the retained samples: they are correlated with the forgotten ones, and "
+            "training on them keeps what the forgotten ones taught. The step moves away from what retraining gives."
         )
-    if assumptions is not None and not assumptions.interference < 1:
+    if before is not None and not before.assumptions.interference < 1:
         yield (
-            f"Forgotten and retained samples are correlated: sum lambda_r * phi = {assumptions.interference:.2g}; the "
-            "linear theorem needs less than 1 and promises nothing here."
+            "Forgotten and retained samples are correlated: sum lambda_r * phi = "
+            f"{before.assumptions.interference:.2g}; the linear theorem needs less than 1 and promises nothing here."
         )
     if not has_point:
         yield "No reference point can be built for this network: epsilon is taken at the unlearned weights themselves."

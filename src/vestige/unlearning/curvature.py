@@ -14,7 +14,8 @@ from vestige.core.kkt import gram_system, weighted_gradient
 from vestige.core.margins import Loss, as_rows, loss_value
 from vestige.core.multipliers import ridge
 from vestige.core.outcome import Outcome
-from vestige.unlearning.baselines import Baseline, Forget, on_the_rest, split
+from vestige.unlearning.baselines import Baseline, train_on_retained
+from vestige.unlearning.request import Forget, forgotten_and_retained
 
 
 def newton_step(
@@ -26,7 +27,7 @@ def newton_step(
     loss: Loss | str,
     weight_decay: float = 0.0,
     damping: float = 1e-3,
-    iterations: int = 50,
+    steps: int = 50,
 ) -> Baseline:
     """theta + (H + (wd + damping) I)^-1 sum_{r in F} grad l_r / n, with H the Hessian of the retained loss (influence).
 
@@ -38,9 +39,9 @@ def newton_step(
         loss: of the training.
         weight_decay: of the training.
         damping: keeps the system definite where the network is not convex.
-        iterations: of conjugate gradients, one product with H each.
+        steps: of conjugate gradients, one product with H each.
     """
-    index, kept = split(forget, len(x))
+    index, kept = forgotten_and_retained(forget, len(x))
     net = copy.deepcopy(model)
     params = [p for p in net.parameters() if p.requires_grad]
     retained = loss_value(net(x[kept]), y[kept], loss) * (len(kept) / len(x))
@@ -52,11 +53,11 @@ def newton_step(
         curved = torch.autograd.grad(slope, params, v, retain_graph=True, materialize_grads=True)
         return [h + (weight_decay + damping) * a for h, a in zip(curved, v, strict=True)]
 
-    step = _conjugate_gradients(product, right, iterations)
+    step = _conjugate_gradients(product, right, steps)
     with torch.no_grad():
         for p, s in zip(params, step, strict=True):
             p += s
-    return Baseline(net, index, iterations + 2, Outcome.BUDGET_SPENT)
+    return Baseline(net, index, steps + 2, Outcome.BUDGET_SPENT)
 
 
 def minimum_norm(
@@ -67,12 +68,12 @@ def minimum_norm(
     *,
     loss: Loss | str,
     rounds: int = 10,
-    rate: float = 0.3,
-    restore: int = 20,
+    fraction: float = 0.3,
+    steps: int = 20,
 ) -> Baseline:
-    """Shrink the weights where the retained outputs do not feel it, and restore those by training (idea of MinNorm-OG).
+    """Shrink the weights where the retained outputs do not change, and train on them again (the idea of MinNorm-OG).
 
-    Each round takes off `rate` times the part of theta that is orthogonal to all gradients of retained outputs.
+    Each round takes off `fraction` times the part of theta that is orthogonal to all gradients of retained outputs.
 
     Args:
         model: the trained network.
@@ -81,10 +82,15 @@ def minimum_norm(
         forget: positions, or a mask.
         loss: of the training.
         rounds: how many.
-        rate: in (0, 1].
-        restore: steps of training on the retained samples behind each round.
+        fraction: of that part, taken off in each round; in (0, 1].
+        steps: of training on the retained samples after each round.
+
+    Raises:
+        ValueError: a fraction that is not in (0, 1].
     """
-    index, kept = split(forget, len(x))
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction} given; it must be in (0, 1].")
+    index, kept = forgotten_and_retained(forget, len(x))
     net, used = copy.deepcopy(model), 0
     out = as_rows(net(x[:1]).detach()).shape[1]
     samples = x[kept].repeat_interleave(out, 0)
@@ -96,21 +102,21 @@ def minimum_norm(
         with torch.no_grad():
             for name, p in net.named_parameters():
                 if name in kept_part:
-                    p -= rate * (p - kept_part[name])
-        found = on_the_rest(net, x, y, index, loss, 0.0, 0.0, restore, None)
+                    p -= fraction * (p - kept_part[name])
+        found = train_on_retained(net, x, y, index, loss, 0.0, 0.0, steps, None)
         net, used = found.model, used + 1 + found.gradient_evaluations
     return Baseline(net, index, used, Outcome.BUDGET_SPENT)
 
 
 def _conjugate_gradients(
-    product: Callable[[list[Tensor]], list[Tensor]], right: list[Tensor], iterations: int
+    product: Callable[[list[Tensor]], list[Tensor]], right: list[Tensor], steps: int
 ) -> list[Tensor]:
     def dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
         return torch.stack([(u * v).sum() for u, v in zip(a, b, strict=True)]).sum()
 
     found, rest = [torch.zeros_like(b) for b in right], [b.clone() for b in right]
     way, size = [r.clone() for r in rest], dot(rest, rest)
-    for _ in range(iterations):
+    for _ in range(steps):
         image = product(way)
         bend = dot(way, image)
         if not bool(bend > 0) or not bool(size > 0):  # flat or concave: what was found so far is the step

@@ -1,21 +1,24 @@
-"""How near an unlearned network is to one trained without the forgotten samples; retraining is the ruler everywhere.
+"""How near an unlearned network is to one trained without the forgotten samples; retraining is always the reference.
 
 Low accuracy on the forgotten samples is no goal in itself, and neither is a membership attack at chance: the network
 that was never trained on them has some accuracy and some membership score there, and those are the values to reach.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
+from vestige.core.kkt import working_copy
 from vestige.core.margins import as_rows, check_labels, margin, predict, signs
-from vestige.unlearning.request import forget_index
+from vestige.unlearning.request import Forget, forgotten_and_retained
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,18 @@ class Against:
         return abs(self.unlearned - self.retrained)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnlearningReport:
     """An unlearned network against a retrained one.
 
     Attributes:
         forget_accuracy: on the forgotten samples; its gap is best at 0.
         retain_accuracy: on the retained samples; likewise.
-        test_accuracy: on samples that neither network saw; likewise.
-        membership: AUC of the attack that calls a sample a member where its loss is low, forgotten against test
-            samples; the value to reach is the retrained network's, not 1/2.
+        test_accuracy: on the held-out samples; likewise.
+        membership: AUC of the attack that calls a sample a member where its loss is low, forgotten against
+            held-out samples; the value to reach is the retrained network's, not 1/2.
         tug_of_war: product of 1 - gap over forget, retain and test accuracy; 1 is ideal.
-        agreement: share of test samples on which both networks predict the same; 1 is ideal.
+        agreement: share of held-out samples on which both networks predict the same; 1 is ideal.
         forget_agreement: the same on the forgotten samples.
         weight_cosine: between all weights of the two; 1 for equal directions. Networks of several layers have many
             stationary points, and there it is no pass or fail.
@@ -69,63 +72,63 @@ class UnlearningReport:
 
 @torch.no_grad()
 def evaluate_unlearning(
-    unlearned: nn.Module,
-    retrained: nn.Module,
+    model: nn.Module,
     x: Float[Tensor, "n ..."],
     y: Shaped[Tensor, " n"],
+    forget: Forget,
     *,
-    forget: Int[Tensor, " k"] | list[int],
-    x_test: Float[Tensor, "t ..."],
-    y_test: Shaped[Tensor, " t"],
-    untouched: nn.Module | None = None,
+    retrained: nn.Module,
+    held_out: tuple[Float[Tensor, "t ..."], Shaped[Tensor, " t"]],
+    original: nn.Module | None = None,
     seconds: tuple[float, float] | None = None,
 ) -> UnlearningReport:
     """Compare an unlearned network with one retrained from scratch on the retained samples.
 
     Args:
-        unlearned: the network to judge.
-        retrained: trained the same way on the retained samples only.
+        model: the unlearned network.
         x: all training samples, model space.
         y: their labels.
-        forget: positions of the forgotten samples.
-        x_test: samples that no network saw.
-        y_test: their labels.
-        untouched: the network before unlearning, for comparison.
+        forget: positions of the forgotten samples, or a mask.
+        retrained: trained the same way on the retained samples only.
+        held_out: samples that no network saw, and their labels.
+        original: the network before unlearning; with it each number has the value of doing nothing.
         seconds: of unlearning and of retraining.
 
     Raises:
-        ValueError: an empty test set, labels that do not fit, weights of different shapes.
+        ValueError: no held-out samples, labels that do not fit, weights of different shapes.
     """
-    index = forget_index(forget, len(x))
-    if len(x_test) == 0 or len(x_test) != len(y_test):
-        raise ValueError(f"{len(x_test)} test samples with {len(y_test)} labels given; one label a sample is needed.")
-    kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
-    parts = ((x[index], y[index]), (x[kept], y[kept]), (x_test, y_test))
-    ours, theirs = ([_outputs(m, part) for part, _ in parts] for m in (unlearned, retrained))
-    old = None if untouched is None else [_outputs(untouched, part) for part, _ in parts]
+    index, kept = forgotten_and_retained(forget, len(x))
+    unseen, labels = held_out
+    if len(unseen) == 0 or len(unseen) != len(labels):
+        raise ValueError(f"{len(unseen)} held-out samples with {len(labels)} labels given; each sample needs a label.")
+    parts = ((x[index], y[index]), (x[kept], y[kept]), held_out)
+    ours, theirs = (_outputs(m, [part for part, _ in parts]) for m in (model, retrained))
+    old = None if original is None else _outputs(original, [part for part, _ in parts])
 
     def judged(score: Callable[[list[Tensor]], float]) -> Against:
         return Against(score(ours), score(theirs), None if old is None else score(old))
 
-    accuracies = [judged(partial(_part_accuracy, i, parts[i][1])) for i in range(3)]
-    tug_of_war = 1.0
-    for accuracy in accuracies:
-        tug_of_war *= 1 - accuracy.gap
+    forget_accuracy, retain_accuracy, test_accuracy = (
+        judged(partial(_part_accuracy, i, parts[i][1])) for i in range(3)
+    )
     return UnlearningReport(
-        *accuracies,
-        membership=judged(lambda o: _auc(-_losses(o[0], y[index]), -_losses(o[2], y_test))),
-        tug_of_war=tug_of_war,
+        forget_accuracy=forget_accuracy,
+        retain_accuracy=retain_accuracy,
+        test_accuracy=test_accuracy,
+        membership=judged(lambda o: _auc(-_losses(o[0], y[index]), -_losses(o[2], labels))),
+        tug_of_war=math.prod(1 - accuracy.gap for accuracy in (forget_accuracy, retain_accuracy, test_accuracy)),
         agreement=_agreement(ours[2], theirs[2]),
         forget_agreement=_agreement(ours[0], theirs[0]),
-        weight_cosine=_weight_cosine(unlearned, retrained),
+        weight_cosine=_weight_cosine(model, retrained),
         forget_margin=judged(lambda o: _relative_margin(o, y[index], y[kept])),
         cost=None if seconds is None else seconds[0] / seconds[1],
         warnings=tuple(_notes(len(index))),
     )
 
 
-def _outputs(model: nn.Module, x: Tensor) -> Tensor:
-    return as_rows(model(x.to(next(model.parameters())))).double()
+def _outputs(model: nn.Module, parts: list[Tensor]) -> list[Tensor]:
+    net = working_copy(model)
+    return [as_rows(net(x.to(next(net.parameters())))) for x in parts]
 
 
 def _part_accuracy(part: int, y: Tensor, outputs: list[Tensor]) -> float:
@@ -147,8 +150,8 @@ def _losses(outputs: Tensor, y: Tensor) -> Tensor:
 
 def _auc(members: Tensor, others: Tensor) -> float:
     """P(a member's score is above another's), ties counting half."""
-    gap = members[:, None] - others[None]
-    return ((gap > 0).double() + (gap == 0).double() / 2).mean().item()
+    truth = torch.cat([torch.ones_like(members), torch.zeros_like(others)])
+    return float(roc_auc_score(truth.numpy(force=True), torch.cat([members, others]).numpy(force=True)))
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> float:

@@ -17,7 +17,7 @@ def model(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [["--exact"], ["--box", "1", "--epsilon", "0.1"], ["--box", "1", "--width", "d+2", "--delta", "0.1"]],
+    [["--exact"], ["--radius", "1", "--tolerance", "0.1"], ["--radius", "1", "--width", "d+2", "--delta", "0.1"]],
     ids=" ".join,
 )
 def test_what_is_written_verifies(model, options, tmp_path, capsys):
@@ -33,7 +33,7 @@ def test_what_is_written_verifies(model, options, tmp_path, capsys):
 def test_mistakes_are_one_line(model, tmp_path, capsys):
     path = str(tmp_path / "narrow.safetensors")
     assert run(["construct", "narrow", model, "--out", path]) == 2
-    assert "no box given" in capsys.readouterr().err
+    assert "no radius given" in capsys.readouterr().err
     assert run(["construct", "narrow", model, "--exact", "--max-depth", "5", "--out", path]) == 2
     assert "12 layers of weights" in capsys.readouterr().err
     assert not (tmp_path / "narrow.safetensors").exists()

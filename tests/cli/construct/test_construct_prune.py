@@ -30,10 +30,10 @@ def test_masks_come_out_with_a_certificate(model, capsys):
     assert "holds  error anywhere in the ball" in printed and "masks and a seed" in printed
     assert "accuracy on 30 samples" in printed and "before" in printed
     target = vg.load_model(model / "m.safetensors").model
-    assert vg.construct.verify_pruned(out, target).holds
+    assert vg.construct.verify(out, target).holds
     x = torch.from_numpy(np.load(model / "data.npz")["x"])
     with torch.no_grad():
-        assert float((vg.construct.load_pruned(out).module(x) - target(x)).norm(dim=1).max()) <= 0.02
+        assert float((vg.construct.load(out).module(x) - target(x)).norm(dim=1).max()) <= 0.02
 
 
 def test_equal_seeds_write_equal_files(model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vestige.cli import run
-from vestige.construct.file.saved import load_construction
+from vestige.construct.file.saved import load
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_a_network_is_written_and_verified(points, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "6 samples keep their label within l_inf radius" in said and "Width 5" in said
     assert "holds  radius" in said and "FAILS" not in said
-    assert load_construction(out).verify().holds
+    assert load(out).verify().holds
     assert run(["verify", out]) == 0
 
 

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vestige.construct.file.ball_blueprint import layers_that_differ, read_blueprint
-from vestige.construct.file.check import verify_construction
 from vestige.construct.file.check_balls import DIFFER
-from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.saved import load, save, verify
 from vestige.construct.file.stored import TEXT, digest_of
 from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.nets.checkpoint import write_tensors
@@ -46,7 +45,7 @@ def made(request):
 
 
 def failed(path):
-    return {claim.name for claim in verify_construction(path).claims if not claim.holds}
+    return {claim.name for claim in verify(path).claims if not claim.holds}
 
 
 def forge(path, change):
@@ -60,20 +59,20 @@ def forge(path, change):
 
 
 def test_every_certificate_is_reproduced(made, tmp_path):
-    save_construction(made, tmp_path / "net.safetensors")
-    found = verify_construction(tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
+    found = verify(tmp_path / "net.safetensors")
     assert found.holds, found.table()
     again = {claim.name: claim for claim in found.claims}
     for claim in made.certificate.claims:
         assert again[claim.name].measured == pytest.approx(claim.measured, rel=1e-9)
         assert again[claim.name].bound == pytest.approx(claim.bound, rel=1e-6)
-    back = load_construction(tmp_path / "net.safetensors")
+    back = load(tmp_path / "net.safetensors")
     assert back.network == made.network and dict(back.numbers) == made.numbers and back.verify().holds
 
 
 def test_a_radius_two_percent_beyond_the_largest_fails(made, tmp_path):
     path = tmp_path / "net.safetensors"
-    save_construction(made, path)
+    save(made, path)
 
     def widen(document, tensors):
         radius = 1.02 * made.numbers["radius_max"]
@@ -85,9 +84,9 @@ def test_a_radius_two_percent_beyond_the_largest_fails(made, tmp_path):
 
 def test_left_out_claims_are_made_all_the_same(made, tmp_path):
     path = tmp_path / "net.safetensors"
-    save_construction(made, path)
+    save(made, path)
     forge(path, lambda document, tensors: document["claims"].clear())
-    names = {claim.name for claim in verify_construction(path).claims}
+    names = {claim.name for claim in verify(path).claims}
     assert {"points off target", "radius", "limit + 1 / slope", DIFFER} <= names and not failed(path)
 
 
@@ -95,7 +94,7 @@ def test_left_out_claims_are_made_all_the_same(made, tmp_path):
 @given(data=st.data())
 def test_the_last_bit_of_any_weight_is_caught_even_with_a_new_digest(made, tmp_path, data):
     path = tmp_path / "net.safetensors"
-    save_construction(made, path)
+    save(made, path)
     depth = data.draw(st.integers(0, made.network.depth - 1))
     row = data.draw(st.integers(0, made.network.layers[depth].outputs - 1))
     place = data.draw(st.integers(0, len(made.network.layers[depth].neurons[row].weights)))
@@ -111,7 +110,7 @@ def test_the_last_bit_of_any_weight_is_caught_even_with_a_new_digest(made, tmp_p
 @pytest.mark.parametrize("tensor", ["specification.points", "specification.targets"])
 def test_a_moved_point_or_another_label_is_caught(made, tmp_path, tensor):
     path = tmp_path / "net.safetensors"
-    save_construction(made, path)
+    save(made, path)
     forge(path, lambda document, tensors: tensors[tensor][0, 0].add_(1))
     assert failed(path)
 
@@ -119,23 +118,23 @@ def test_a_moved_point_or_another_label_is_caught(made, tmp_path, tensor):
 @pytest.mark.parametrize("layers", [[[[0, "0"]]], [[[0, "0", 0, "1"]], [[0, "0", 0, "1"]]]])
 def test_networks_that_do_nothing_fail(made, tmp_path, layers):
     path = tmp_path / "net.safetensors"
-    save_construction(made, path)
+    save(made, path)
     forge(path, lambda document, tensors: document["network"].update(layers=layers))
     assert "points off target" in failed(path)
 
 
 def test_a_constant_is_checked_too(tmp_path):
     made = memorize_robustly(torch.randn(3, 2), torch.full((3,), 4))
-    save_construction(made, tmp_path / "net.safetensors")
-    found = verify_construction(tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
+    found = verify(tmp_path / "net.safetensors")
     assert found.holds and math.isinf(next(c.measured for c in found.claims if c.name == "radius"))
     forge(tmp_path / "net.safetensors", lambda document, tensors: tensors["specification.targets"][0, 0].add_(1))
     assert {"points off target", "radius"} <= failed(tmp_path / "net.safetensors")
 
 
 def test_a_sample_of_the_points_still_proves_all_balls(made, tmp_path):
-    save_construction(made, tmp_path / "net.safetensors")
-    found = verify_construction(tmp_path / "net.safetensors", points=2)
+    save(made, tmp_path / "net.safetensors")
+    found = verify(tmp_path / "net.safetensors", points=2)
     assert found.holds and "2 of 4" in found.claims[0].source
 
 
@@ -167,7 +166,7 @@ def test_the_numbers_are_read_off_the_layers(made):
 )
 def test_specifications_that_are_none_are_refused(tmp_path, change):
     x, y = gaussian()
-    save_construction(memorize_robustly(x, y, width=4), tmp_path / "net.safetensors")
+    save(memorize_robustly(x, y, width=4), tmp_path / "net.safetensors")
     forge(tmp_path / "net.safetensors", change)
     with pytest.raises(ValueError, match="not one of 'balls'"):
-        verify_construction(tmp_path / "net.safetensors")
+        verify(tmp_path / "net.safetensors")

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vestige import construct
+from vestige.construct.exact.exact_construction import ExactConstruction
+from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.layers import Layer, Neuron, layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.check import verify_construction
 from vestige.construct.file.recompute import sizes_of, values_at
-from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.saved import load, save, verify
 from vestige.construct.file.stored import FORMAT, TEXT, digest_of, read_stored
-from vestige.construct.result import Construction, Interpolation
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
@@ -43,16 +43,22 @@ def construction(network=None, **changes):
     targets = np.array([[Fraction(1)], [Fraction(1, 4)], [Fraction(1, 2)], [Fraction(1)]], dtype=object)
     specification = Interpolation(points, targets, "a tent")
     claims = (*specification.check(network), Claim("width", 4, network.width, "a tent"))
-    made = Construction(
-        network, specification, Certificate(claims), Outcome.CONVERGED, ("mind",), (paper("2110.03187"),), {"bits": 301}
+    made = ExactConstruction(
+        network=network,
+        specification=specification,
+        certificate=Certificate(claims),
+        outcome=Outcome.CONVERGED,
+        warnings=("mind",),
+        source=(paper("2110.03187"),),
+        numbers={"bits": 301},
     )
     return replace(made, **changes)
 
 
 def test_what_goes_in_comes_out(tmp_path):
     made = construction()
-    save_construction(made, tmp_path / "net.safetensors")
-    back = load_construction(tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
+    back = load(tmp_path / "net.safetensors")
     assert back.network == made.network
     assert isinstance(back.specification, Interpolation) and isinstance(made.specification, Interpolation)
     assert (back.specification.points == made.specification.points).all()
@@ -64,14 +70,14 @@ def test_what_goes_in_comes_out(tmp_path):
 
 def test_equal_constructions_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        save_construction(construction(), tmp_path / f"{name}.safetensors")
+        save(construction(), tmp_path / f"{name}.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    save_construction(construction(), tmp_path / "a.safetensors")
+    save(construction(), tmp_path / "a.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]  # nothing temporary stays
 
 
 def test_the_integers_are_legible(tmp_path):
-    save_construction(construction(), tmp_path / "net.safetensors")
+    save(construction(), tmp_path / "net.safetensors")
     text = bytes(read_weights(tmp_path / "net.safetensors").tensors[TEXT].numpy()).decode()
     assert f'[0,"{BIG:x}",0,"1",1,"1",2,"-1",3,"-1"]' in text
     assert text.encode() in (tmp_path / "net.safetensors").read_bytes()
@@ -89,15 +95,15 @@ def test_the_integers_are_legible(tmp_path):
 )
 def test_targets_of_every_type_survive(tmp_path, targets):
     specification = Interpolation(np.zeros((2, 1)), targets, "", Fraction(1, 3))
-    save_construction(construction(specification=specification), tmp_path / "net.safetensors")
-    back = load_construction(tmp_path / "net.safetensors").specification
+    save(construction(specification=specification), tmp_path / "net.safetensors")
+    back = load(tmp_path / "net.safetensors").specification
     assert isinstance(back, Interpolation)
     assert (back.targets == targets).all() and back.tolerance == Fraction(1, 3)
 
 
 def test_every_claim_is_derived_again(tmp_path):
-    save_construction(construction(), tmp_path / "net.safetensors")
-    found = verify_construction(tmp_path / "net.safetensors")
+    save(construction(), tmp_path / "net.safetensors")
+    found = verify(tmp_path / "net.safetensors")
     assert found.holds
     names = [claim.name for claim in found.claims]
     assert names[:3] == ["points off target", "largest error", "width"] and len(names) == 5
@@ -124,15 +130,15 @@ def last_bit(document):
 @pytest.mark.parametrize("honest", [True, False])
 def test_the_last_bit_of_one_weight_is_caught(tmp_path, honest):
     path = tmp_path / "net.safetensors"
-    save_construction(construction(), path)
+    save(construction(), path)
     weights = read_weights(path)
     rewritten(path, last_bit)
     if not honest:  # the old digest on the new content
         document = bytes(read_weights(path).tensors[TEXT].numpy())
         store(path, document, {k: v for k, v in weights.tensors.items() if k != TEXT}, weights.metadata)
         with pytest.raises(CheckpointError, match="changed after it was written"):
-            load_construction(path)
-    failed = {claim.name for claim in verify_construction(path).claims if not claim.holds}
+            load(path)
+    failed = {claim.name for claim in verify(path).claims if not claim.holds}
     assert {"points off target", "largest error"} <= failed
     assert ("digests that differ" in failed) == (not honest)
 
@@ -148,9 +154,9 @@ def test_the_last_bit_of_one_weight_is_caught(tmp_path, honest):
 )
 def test_false_claims_fail_and_left_out_ones_are_made(tmp_path, change, failed):
     path = tmp_path / "net.safetensors"
-    save_construction(construction(), path)
+    save(construction(), path)
     rewritten(path, change)
-    found = verify_construction(path)
+    found = verify(path)
     assert found.holds == (failed is None)
     assert failed is None or failed in {c.name for c in found.claims if not c.holds}
     assert {"points off target", "largest error"} <= {c.name for c in found.claims}
@@ -158,16 +164,16 @@ def test_false_claims_fail_and_left_out_ones_are_made(tmp_path, change, failed):
 
 def test_networks_that_do_nothing_fail(tmp_path):
     for k, null in enumerate([layer(1, [({}, 0)]), layer(1, [({0: 1}, 0)])]):
-        save_construction(construction(ExactNetwork((null,))), tmp_path / f"{k}.safetensors")
-        assert not verify_construction(tmp_path / f"{k}.safetensors").holds
+        save(construction(ExactNetwork((null,))), tmp_path / f"{k}.safetensors")
+        assert not verify(tmp_path / f"{k}.safetensors").holds
 
 
 def test_a_sample_of_the_points_says_so(tmp_path):
-    save_construction(construction(), tmp_path / "net.safetensors")
-    found = verify_construction(tmp_path / "net.safetensors", points=2)
+    save(construction(), tmp_path / "net.safetensors")
+    found = verify(tmp_path / "net.safetensors", points=2)
     assert found.holds and found.claims[0].source.endswith("2 of 4 points")
     with pytest.raises(ValueError, match="at least one"):
-        verify_construction(tmp_path / "net.safetensors", points=0)
+        verify(tmp_path / "net.safetensors", points=0)
 
 
 def imported(module):
@@ -250,7 +256,7 @@ def test_hostile_text_is_refused(tmp_path, name):
     document = valid_document()
     HOSTILE[name](document)
     store(tmp_path / "net.safetensors", json.dumps(document).encode(), {})
-    for read in (read_stored, load_construction, verify_construction):
+    for read in (read_stored, load, verify):
         with pytest.raises(CheckpointError):
             read(tmp_path / "net.safetensors")
 
@@ -283,19 +289,19 @@ def test_text_that_is_no_document_is_refused(tmp_path, text):
 def test_other_safetensors_are_no_constructions(tmp_path):
     write_tensors(tmp_path / "model.safetensors", {"weight": torch.ones(2)}, {})
     with pytest.raises(CheckpointError, match="holds no construction"):
-        verify_construction(tmp_path / "model.safetensors")
+        verify(tmp_path / "model.safetensors")
 
 
 def test_an_unknown_kind_and_missing_fields_are_refused(tmp_path):
     document = valid_document()
     store(tmp_path / "net.safetensors", json.dumps(document).encode(), {})
     with pytest.raises(CheckpointError, match="not one of 'interpolation'"):
-        verify_construction(tmp_path / "net.safetensors")
+        verify(tmp_path / "net.safetensors")
     with pytest.raises(CheckpointError, match="points"):
-        load_construction(tmp_path / "net.safetensors")
+        load(tmp_path / "net.safetensors")
     document["specification"]["kind"] = "magic"
     store(tmp_path / "net.safetensors", json.dumps(document).encode(), {})
-    for read in (verify_construction, load_construction):
+    for read in (verify, load):
         with pytest.raises(CheckpointError, match="'magic'"):
             read(tmp_path / "net.safetensors")
 
@@ -304,13 +310,13 @@ def test_an_unknown_kind_and_missing_fields_are_refused(tmp_path):
 @given(data=st.data())
 def test_any_damage_ends_in_a_named_error_or_a_failed_claim(tmp_path, data):
     path = tmp_path / "net.safetensors"
-    save_construction(construction(), path)
+    save(construction(), path)
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(bytes(content))
     try:
-        found = verify_construction(path)
+        found = verify(path)
     except CheckpointError:
         return
     assert not found.holds
@@ -319,6 +325,6 @@ def test_any_damage_ends_in_a_named_error_or_a_failed_claim(tmp_path, data):
 def test_the_layers_of_a_specification_come_back_as_a_network(tmp_path):
     made = construction()
     object.__setattr__(made.specification, "target", tent())  # as a specification of another kind would have it
-    save_construction(made, tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
     stored = read_stored(tmp_path / "net.safetensors").fields["target"]
     assert all(isinstance(item, Layer) for item in stored) and stored == tent().layers

@@ -31,7 +31,7 @@ def keys_for(points):
         np.array([[1.7e308, 0.0], [0.0, 5e-324], [0.0, 0.0]]),
         np.zeros((1, 4)),
     ],
-    ids=["gaussian", "long integers", "grid", "neighbouring floats", "ends of the range", "one point"],
+    ids=["gaussian", "long integers", "grid", "neighboring floats", "ends of the range", "one point"],
 )
 def test_keys_are_the_nearest_integers_of_an_exact_projection(points):
     keys = keys_for(points)

@@ -1,4 +1,4 @@
-"""Memorisers give every point its label exactly, in the sizes that were promised; null networks do not."""
+"""Memorizers give every point its label exactly, in the sizes that were promised; null networks do not."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from vestige.construct.exact.layers import Layer, Neuron
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.check import verify_construction
-from vestige.construct.file.saved import save_construction
+from vestige.construct.file.saved import save, verify
 from vestige.construct.memorization import memorizer as module_of_memorize
 from vestige.construct.memorization.layout import Layout
 from vestige.construct.memorization.memorizer import memorize
@@ -150,7 +149,7 @@ def points_with_keys_of(bits):
 
 @pytest.fixture
 def with_slots(monkeypatch):
-    """Memorise with code words of so many slots, whatever is cheapest."""
+    """Memorize with code words of so many slots, whatever is cheapest."""
 
     def memorize_with(slots, x, y):
         def choose(points, key_bits, label_bits, **_):
@@ -327,8 +326,8 @@ def test_null_networks_fail():
 def test_the_independent_checker_derives_every_claim_from_the_file(n, d, classes, options, tmp_path):
     x, y = drawn(n, d, classes)
     made = memorize(x, y, **options)
-    save_construction(made, tmp_path / "net.safetensors")
-    checked = verify_construction(tmp_path / "net.safetensors")
+    save(made, tmp_path / "net.safetensors")
+    checked = verify(tmp_path / "net.safetensors")
     assert checked.holds, checked.table()
     assert {c.name: c.measured for c in made.certificate.claims}.items() <= {
         c.name: c.measured for c in checked.claims
@@ -339,8 +338,8 @@ def test_the_independent_checker_catches_a_last_bit(tmp_path):
     x, y = drawn(64, 2, 8)
     made = memorize(x, y)
     wrong = replace(made, network=moved(made.network, *longest_weight(made.network)))
-    save_construction(wrong, tmp_path / "net.safetensors")
-    failed = {claim.name for claim in verify_construction(tmp_path / "net.safetensors").claims if not claim.holds}
+    save(wrong, tmp_path / "net.safetensors")
+    failed = {claim.name for claim in verify(tmp_path / "net.safetensors").claims if not claim.holds}
     assert "points off target" in failed
 
 

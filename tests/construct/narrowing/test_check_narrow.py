@@ -9,20 +9,20 @@ from narrow_reference import random_net
 
 from vestige.construct.exact.layers import Layer, Neuron, layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.check import CHANGED, DIGEST, verify_construction
-from vestige.construct.file.saved import load_construction, save_construction
+from vestige.construct.file.check import CHANGED, DIGEST
+from vestige.construct.file.saved import load, save, verify
 from vestige.construct.narrowing.narrower import narrow
 from vestige.core.claims import Certificate
 from vestige.nets.weights_file import CheckpointError
 
-NEAR = {"exact": False, "box": 1.3, "epsilon": 0.1}
+NEAR = {"exact": False, "radius": 1.3, "tolerance": 0.1}
 OPTIONS = [
     {},
     {"width": "2d+3"},
     NEAR,
     {**NEAR, "width": "d+2", "delta": 0.3},
     {**NEAR, "weight_bound": 2},
-    {**NEAR, "density": 3.0, "box": 0.3},
+    {**NEAR, "density": 3.0, "radius": 0.3},
 ]
 
 
@@ -31,8 +31,8 @@ def failed(certificate):
 
 
 def verified(construction, tmp_path):
-    save_construction(construction, tmp_path / "net.safetensors")
-    return verify_construction(tmp_path / "net.safetensors")
+    save(construction, tmp_path / "net.safetensors")
+    return verify(tmp_path / "net.safetensors")
 
 
 def with_neuron(network, place, k, **changes):
@@ -52,7 +52,7 @@ def test_every_claim_is_derived_again(options, widths, tmp_path):
     certificate = verified(built, tmp_path)
     assert certificate.holds, certificate.table()
     assert {c.name for c in certificate.claims} == {c.name for c in built.certificate.claims} | {CHANGED, DIGEST}
-    back = load_construction(tmp_path / "net.safetensors")
+    back = load(tmp_path / "net.safetensors")
     assert back.network == built.network and back.verify().holds
     x = np.linspace(-0.29, 0.29, 40).reshape(-1, 1).repeat(widths[0], 1)
     assert back.specification.is_safe(x).tolist() == built.specification.is_safe(x).tolist()
@@ -76,7 +76,7 @@ def test_a_looser_promise_than_the_bits_allow_is_seen(tmp_path):
     assert "error on safe inputs, proved" in failed(verified(tight, tmp_path))
     rare = replace(built, specification=replace(built.specification, delta=1e-6))
     assert "probability of unsafe inputs, proved" in failed(verified(rare, tmp_path))
-    outside = replace(built, specification=replace(built.specification, box=0.5))
+    outside = replace(built, specification=replace(built.specification, radius=0.5))
     assert "error on safe inputs, proved" in failed(verified(outside, tmp_path))
 
 
@@ -89,8 +89,8 @@ def test_a_false_claim_is_named(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"box": 0.0},
-        {"box": -1.0},
+        {"radius": 0.0},
+        {"radius": -1.0},
         {"bits": 10**9},
         {"bits": None},
         {"ramp": Fraction(0)},
@@ -109,7 +109,7 @@ def test_a_specification_that_makes_no_sense_is_refused(changes, tmp_path):
 
 
 def test_fewer_points_say_so(tmp_path):
-    save_construction(narrow(random_net([2, 4, 1]), **NEAR), tmp_path / "net.safetensors")
-    certificate = verify_construction(tmp_path / "net.safetensors", points=10)
+    save(narrow(random_net([2, 4, 1]), **NEAR), tmp_path / "net.safetensors")
+    certificate = verify(tmp_path / "net.safetensors", points=10)
     named = {c.name: c.source for c in certificate.claims}
     assert "10 of 64 inputs" in named["inputs where it is off"]

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrow_reference import dense_rows, points, random_net, true_value, value
 
-from vestige.construct.narrowing.equal_layers import BaseCase, exact_depth, exact_rows, exact_width
+from vestige.construct.narrowing.equal_layers import ExactWidth, exact_depth, exact_rows, exact_width
 from vestige.core.relu_chain import read_relu_chain
 
 SIZES = [[2, 5, 1], [3, 4, 4, 1], [2, 3, 3, 3, 1], [1, 4, 1], [2, 6, 3, 1], [2, 4, 3, 2], [3, 7, 4]]
 
 
-@pytest.mark.parametrize("base", BaseCase)
+@pytest.mark.parametrize("base", ExactWidth)
 @pytest.mark.parametrize("widths", SIZES, ids=str)
 def test_equal_in_fractions_at_the_promised_size(widths, base):
     model = random_net(widths)
@@ -24,7 +24,7 @@ def test_equal_in_fractions_at_the_promised_size(widths, base):
         for x in points(3, widths[0], scale=scale):
             assert value(rows, x) == true_value(model, x)
     d, n, depth = widths[0], max(widths[1:-1]), len(widths) - 1
-    promised = 2 * (d + depth - 1) + (base is BaseCase.PIPELINED) + 2 * (widths[-1] - 1)
+    promised = 2 * (d + depth - 1) + (base is ExactWidth.PIPELINED) + 2 * (widths[-1] - 1)
     assert {len(layer) for layer in rows[:-1]} == {promised} == {exact_width(chain, base)}
     assert len(rows) == exact_depth(chain) <= (2 * n) ** (depth - 1) + 2
 
@@ -35,7 +35,7 @@ def test_equal_with_dead_rows_and_small_integers(d, hidden, seed, rotating):
     model = random_net([d, *hidden, 1], seed, scale=1.6)
     for parameter in model.parameters():
         parameter.data.round_()
-    rows = exact_rows(read_relu_chain(model), BaseCase.ROTATING if rotating else BaseCase.PIPELINED)
+    rows = exact_rows(read_relu_chain(model), ExactWidth.ROTATING if rotating else ExactWidth.PIPELINED)
     for x in [*points(2, d, seed, 3.0), [0] * d, [1] * d]:
         assert value(rows, x) == true_value(model, x)
     assert len(rows) == exact_depth(read_relu_chain(model))
@@ -46,7 +46,7 @@ def test_pipelined_weights_are_the_floats_that_they_were():
     stored = {abs(v) for layer in dense_rows(model) for row, b in layer for v in (*row.values(), b)}
     written = {
         abs(Fraction(v))
-        for layer in exact_rows(read_relu_chain(model), BaseCase.PIPELINED)
+        for layer in exact_rows(read_relu_chain(model), ExactWidth.PIPELINED)
         for r, b in layer
         for v in (*r.values(), b)
     }
@@ -56,7 +56,7 @@ def test_pipelined_weights_are_the_floats_that_they_were():
 def test_weights_of_any_size_are_brought_to_one():
     model = random_net([2, 4, 1])
     model[0].weight.data *= torch.tensor([1e-200, 1e-3, 1.0, 1e200])[:, None]
-    rows = exact_rows(read_relu_chain(model), BaseCase.ROTATING)
+    rows = exact_rows(read_relu_chain(model), ExactWidth.ROTATING)
     entries = [abs(v) for layer in rows[:-1] for j, (row, _) in enumerate(layer) if j > 1 for v in row.values()]
     assert max(entries) <= 2
     assert value(rows, [0.3, -0.7]) == true_value(model, [0.3, -0.7])
@@ -85,14 +85,14 @@ def test_the_printed_lemma_is_another_function(with_factor):
     assert len(wrong) == 7 + 2 and {len(layer) for layer in wrong[:-1]} == {2 * 3 + 2}
     error = [abs(float(value(wrong, x)[0] - true_value(model, x)[0])) for x in xs]
     assert max(error) > 1 and sum(e > 0.1 for e in error) > 25
-    for base in BaseCase:
+    for base in ExactWidth:
         fixed = exact_rows(read_relu_chain(model), base)
         assert all(value(fixed, x) == true_value(model, x) for x in xs)
 
 
 def test_one_bit_of_one_weight_shows():
     model = random_net([2, 5, 1])
-    rows = exact_rows(read_relu_chain(model), BaseCase.PIPELINED)
+    rows = exact_rows(read_relu_chain(model), ExactWidth.PIPELINED)
     row, _ = next(r for r in rows[1] if any(w not in (0, 1) for w in r[0].values()))
     row[list(row)[-1]] *= 1 + Fraction(1, 2**52)
     assert any(value(rows, x) != true_value(model, x) for x in points(20, 2))

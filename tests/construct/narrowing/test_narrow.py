@@ -22,7 +22,7 @@ from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 from vestige.nets.mlp import mlp
 
-NEAR = {"exact": False, "box": 1.0, "epsilon": 0.1, "delta": 0.02}
+NEAR = {"exact": False, "radius": 1.0, "tolerance": 0.1, "delta": 0.02}
 
 
 def uniform(n, d, seed=1):
@@ -99,7 +99,7 @@ def test_unsafe_inputs_are_as_rare_as_promised():
     model = random_net([2, 4, 1])
     ramps = []
     for delta in (0.3, 0.03, 0.003):
-        built = narrow(model, exact=False, box=1.0, epsilon=0.1, delta=delta)
+        built = narrow(model, exact=False, radius=1.0, tolerance=0.1, delta=delta)
         share = 1 - float(built.specification.is_safe(uniform(20_000, 2)).double().mean())
         assert delta / 4 < share <= delta + 5 * math.sqrt(delta / 20_000)
         ramps.append(1 / built.specification.ramp)
@@ -155,8 +155,8 @@ def test_no_field_overflows_on_ten_thousand_inputs():
 def test_given_inputs_are_what_is_checked():
     model = random_net([2, 4, 1])
     x = uniform(30, 2).reshape(30, 1, 2) * 0.7
-    built = narrow(model, x, exact=False, epsilon=0.1)
-    assert built.numbers["box"] == float(x.abs().max())
+    built = narrow(model, x, exact=False, tolerance=0.1)
+    assert built.numbers["radius"] == float(x.abs().max())
     kept = x.flatten(1)[built.specification.is_safe(x)]
     np.testing.assert_array_equal(built.specification.points, kept.numpy())
     assert len(narrow(model, x).specification.points) > 0
@@ -174,8 +174,8 @@ def test_leaves_model_and_random_state_alone():
 
 
 def test_a_wide_box_in_many_dimensions_is_not_out_of_range():
-    """(2 box)^-d underflows to 0 as a float."""
-    options = {"epsilon": None, "delta": None, "box": 10.0, "weight_bound": None}
+    """(2 radius)^-d underflows to 0 as a float."""
+    options = {"tolerance": None, "delta": None, "radius": 10.0, "weight_bound": None}
     assert read_promise(400, None, density=None, **options).density is None
     assert SafeRegion(10.0, 8, Fraction(1, 2)).unsafe_probability(400, None) == 200 * (1 + Fraction(1, 256 * 20))
     with pytest.raises(ValueError, match="density=1e-300 given"):
@@ -208,23 +208,23 @@ def test_model_as_vestige_makes_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.1}, "epsilon given with exact=True"),
-        ({"box": 1.0, "delta": 0.1}, "delta, box given with exact=True"),
+        ({"tolerance": 0.1}, "tolerance given with exact=True"),
+        ({"radius": 1.0, "delta": 0.1}, "delta, radius given with exact=True"),
         ({"width": "5d"}, r"width='5d' given; allowed are '2d\+2' and '2d\+3'"),
         ({**NEAR, "width": "2d+2"}, r"allowed are '5d' and 'd\+2' with exact=False"),
-        ({**NEAR, "epsilon": 0}, "epsilon=0 given"),
-        ({**NEAR, "epsilon": 1e-320}, "a larger epsilon would work"),
+        ({**NEAR, "tolerance": 0}, "tolerance=0 given"),
+        ({**NEAR, "tolerance": 1e-320}, "a larger tolerance would work"),
         ({**NEAR, "delta": 1.0}, "delta=1.0 given"),
-        ({"exact": False}, "no box given"),
-        ({**NEAR, "box": math.inf}, "box=inf given"),
+        ({"exact": False}, "no radius given"),
+        ({**NEAR, "radius": math.inf}, "radius=inf given"),
         ({**NEAR, "density": 0.1}, r"density=0.1 given; no distribution on \[-1, 1\]\^2 is below 0.25 everywhere"),
         ({**NEAR, "weight_bound": 3}, "weight_bound=3 given; a power of two from 2 on"),
         ({"max_depth": 5}, "would have 6 layers of weights, max_depth=5 are allowed. exact=False"),
-        ({**NEAR, "max_depth": 50}, "would have 1[0-9][0-9] layers of weights.*A larger epsilon"),
-        ({**NEAR, "weight_bound": 2, "max_depth": 500}, "layers of weights.*A larger weight_bound or epsilon"),
+        ({**NEAR, "max_depth": 50}, "would have 1[0-9][0-9] layers of weights.*A larger tolerance"),
+        ({**NEAR, "weight_bound": 2, "max_depth": 500}, "layers of weights.*A larger weight_bound or tolerance"),
         ({"x": torch.ones(3, 5)}, r"inputs of shape \[3, 5\] given; the network reads \(n, 2\)"),
         ({"x": torch.full((1, 2), torch.nan)}, "x holds 2 NaN or infinite"),
-        ({**NEAR, "x": torch.full((1, 2), 1.5)}, "x reaches 1.5, box=1 was given; box=1.5 would work"),
+        ({**NEAR, "x": torch.full((1, 2), 1.5)}, "x reaches 1.5, radius=1 was given; radius=1.5 would work"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )

@@ -23,12 +23,12 @@ def test_two_moons_keep_every_prediction(width):
     ).model
     said = model(x[300:]).argmax(1)
     assert float((said == labels[300:]).double().mean()) > 0.93
-    built = narrow(model, x[300:], exact=False, epsilon=1e-3, delta=1e-3, width=width)
+    built = narrow(model, x[300:], exact=False, tolerance=1e-3, delta=1e-3, width=width)
     safe = built.specification.is_safe(x[300:])
     assert built.certificate.holds and int(safe.sum()) >= 297
     narrow_said = torch.tensor([int(np.argmax(row)) for row in built.network(x[300:][safe])])
     assert torch.equal(narrow_said, said[safe])
-    untrained = narrow(start, x[300:], exact=False, epsilon=1e-3, delta=1e-3, width=width)
+    untrained = narrow(start, x[300:], exact=False, tolerance=1e-3, delta=1e-3, width=width)
     null = torch.tensor([int(np.argmax(row)) for row in untrained.network(x[300:][safe])])
     assert float((null != said[safe]).double().mean()) > 0.1
 
@@ -37,7 +37,7 @@ def test_two_moons_keep_every_prediction(width):
 def test_a_larger_target_at_the_papers_precision():
     """d = 3, n = 8, L = 3 and an error of 1e-12, which takes 43 bits behind the point."""
     model = mlp([3, 8, 8, 1], bias="all", generator=child(0, "init"))
-    built = narrow(model, exact=False, box=1.0, epsilon=1e-12, generator=child(1, "x"))
+    built = narrow(model, exact=False, radius=1.0, tolerance=1e-12, generator=child(1, "x"))
     assert built.certificate.holds and built.numbers["measured error"] <= 1e-12
     x = 2 * torch.rand((2000, 3), generator=child(2, "x")) - 1
     x = x[built.specification.is_safe(x)]

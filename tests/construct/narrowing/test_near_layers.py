@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from narrow_reference import points, random_net, true_value, value
 
 from vestige.construct.narrowing.fixed_point import error_bound, fewest_bits, fixed_point, paper_bits, shift_exponent
-from vestige.construct.narrowing.near_layers import NarrowWidth, bit_depth, bit_rows, bit_width
+from vestige.construct.narrowing.near_layers import NearWidth, bit_depth, bit_rows, bit_width
 from vestige.core.relu_chain import read_relu_chain
 
 SIZES = [[2, 4, 1], [1, 3, 1], [3, 5, 2], [2, 3, 3, 1], [7, 8, 1]]
@@ -34,12 +34,12 @@ def is_safe(fixed, ramp, x):
     return all(math.floor(v) == v or math.ceil(v) - v >= ramp for v in scaled)
 
 
-@pytest.mark.parametrize("width", NarrowWidth)
+@pytest.mark.parametrize("width", NearWidth)
 @pytest.mark.parametrize("widths", SIZES, ids=str)
 def test_equal_to_the_integers_and_near_the_target(widths, width):
-    model, epsilon, ramp = random_net(widths), 0.1, Fraction(1, 64)
+    model, tolerance, ramp = random_net(widths), 0.1, Fraction(1, 64)
     chain = read_relu_chain(model)
-    fixed = fixed_point(chain, 1.0, fewest_bits(chain, 1.0, epsilon))
+    fixed = fixed_point(chain, 1.0, fewest_bits(chain, 1.0, tolerance))
     rows = bit_rows(fixed, width, ramp)
     corners = [[1.0] * widths[0], [-1.0] * widths[0], [0.0] * widths[0], [0.5] * widths[0]]
     safe = [x for x in [*points(12, widths[0]), *corners] if is_safe(fixed, ramp, x)]
@@ -47,7 +47,7 @@ def test_equal_to_the_integers_and_near_the_target(widths, width):
     for x in safe:
         found = value(rows, x)
         assert found == integers(fixed, x)[0]
-        assert max(abs(a - b) for a, b in zip(found, true_value(model, x), strict=True)) <= fixed.error <= epsilon
+        assert max(abs(a - b) for a, b in zip(found, true_value(model, x), strict=True)) <= fixed.error <= tolerance
     d, promised = widths[0], {"5d": 5 * widths[0], "d+2": widths[0] + 2}[width]
     assert max(map(len, rows[:-1])) <= max(promised, 10, 4 + widths[-1]) == bit_width(d, widths[-1], width)
     assert len(rows) == bit_depth(fixed, width)
@@ -74,13 +74,13 @@ def test_fields_are_no_longer_than_the_largest_value():
 
 
 @given(st.integers(0, 999), st.integers(1, 12), st.sampled_from([0.3, 1.0, 5.0]))
-def test_the_error_bound_holds(seed, bits, box):
+def test_the_error_bound_holds(seed, bits, radius):
     model = random_net([2, 3, 3, 1], seed, scale=2.0)
     chain = read_relu_chain(model)
-    bits = max(bits, -shift_exponent(box))
-    fixed = fixed_point(chain, box, bits)
-    for x in points(4, 2, seed, box):
-        assert abs(integers(fixed, x)[0][0] - true_value(model, x)[0]) <= error_bound(chain, box, bits)
+    bits = max(bits, -shift_exponent(radius))
+    fixed = fixed_point(chain, radius, bits)
+    for x in points(4, 2, seed, radius):
+        assert abs(integers(fixed, x)[0][0] - true_value(model, x)[0]) <= error_bound(chain, radius, bits)
 
 
 def test_fewest_bits_are_fewer_than_the_papers_and_no_fewer_would_do():
@@ -90,7 +90,7 @@ def test_fewest_bits_are_fewer_than_the_papers_and_no_fewer_would_do():
     c0, c = paper_bits(chain, 1.0, 0.1)
     assert c0 == pytest.approx(4 * math.log2(5 * 4 * 2 / 0.1)) and bits <= c0
     assert c == pytest.approx(2 * c0 + 2 + 2 * math.log2(5)) and fixed_point(chain, 1.0, bits).field <= c
-    with pytest.raises(ValueError, match="a larger epsilon would work"):
+    with pytest.raises(ValueError, match="a larger tolerance would work"):
         fewest_bits(chain, 1.0, 1e-320)
 
 
@@ -99,7 +99,7 @@ def test_unsafe_inputs_are_wrong_by_more_than_epsilon():
     model = random_net([2, 4, 1])
     chain = read_relu_chain(model)
     fixed = fixed_point(chain, 1.0, fewest_bits(chain, 1.0, 0.1))
-    rows = bit_rows(fixed, NarrowWidth.SIDE_BY_SIDE, Fraction(1, 64))
+    rows = bit_rows(fixed, NearWidth.SIDE_BY_SIDE, Fraction(1, 64))
     off = [k / 8 - 2.0 ** -(fixed.bits + 7) for k in range(-7, 9)]
     errors = [abs(value(rows, [t, 0.25])[0] - true_value(model, [t, 0.25])[0]) for t in off]
     assert not any(is_safe(fixed, Fraction(1, 64), [t, 0.25]) for t in off) and max(errors) > 0.1
@@ -109,7 +109,7 @@ def slope(x, y):
     return math.log(y[-1] / y[0]) / math.log(x[-1] / x[0])
 
 
-@pytest.mark.parametrize("width", NarrowWidth)
+@pytest.mark.parametrize("width", NearWidth)
 def test_layers_grow_with_the_square_of_the_width_and_linearly_in_the_depth(width):
     """Theorem 2: n^2 L^2 log(...), of which one L comes from bits that these networks do not need."""
 

@@ -1,4 +1,4 @@
-"""Projections that keep points apart: what random ones keep, and what optimising gains."""
+"""Projections that keep points apart: what random ones keep, and what optimizing gains."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_separation_falls_with_the_promised_slope(m):
 
 
 @pytest.mark.parametrize("p", [2.0, 1.0])
-def test_optimising_keeps_twice_as_much(p):
+def test_optimizing_keeps_twice_as_much(p):
     x, y = gaussian(64, 200, 1)
     best = kept_share(random_projection(x, y, 8, p), x, y, p)
     assert kept_share(optimized_projection(x, y, 8, p), x, y, p) >= 2 * best

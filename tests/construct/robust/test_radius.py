@@ -1,4 +1,4 @@
-"""The radius that no function exceeds, and the widths between which robust memorisation is possible."""
+"""The radius that no function exceeds, and the widths between which robust memorization is possible."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Robust memorisation: the label at every point of every ball, at the width and depth that were promised."""
+"""Robust memorization: the label at every point of every ball, at the width and depth that were promised."""
 
 import math
 from dataclasses import replace
@@ -359,7 +359,7 @@ def test_a_trained_network_of_the_same_width_is_right_at_the_points_and_wrong_in
     def wrong(network, points, targets):
         return sum(abs(v - t) >= 0.5 for v, t in zip(labels_at(network, points), targets, strict=True))
 
-    assert wrong(null, x, y.tolist()) == 0  # it memorised
+    assert wrong(null, x, y.tolist()) == 0  # it memorized
     assert wrong(null, probes, y[owners].tolist()) > 0
     assert wrong(made.network, probes, y[owners].tolist()) == 0
     assert not any(claim.holds for claim in made.specification.check(null)[2:])

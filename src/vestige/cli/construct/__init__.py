@@ -9,7 +9,7 @@ from vestige.cli.construct.robust import robust
 from vestige.cli.construct.separate import separate
 
 construct = typer.Typer(
-    help="Compute the weights of a network: memorise, memorise robustly, make narrow, prune.", no_args_is_help=True
+    help="Compute the weights of a network: memorize, memorize robustly, make narrow, prune.", no_args_is_help=True
 )
 construct.command()(memorize)
 construct.command()(robust)

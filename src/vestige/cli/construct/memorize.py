@@ -29,7 +29,7 @@ def memorize(
 
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.file.saved import save_construction
+    from vestige.construct.file.saved import save
     from vestige.construct.memorization.memorizer import memorize as memorize_points
     from vestige.core.rng import child
     from vestige.data.dataset import sample
@@ -52,7 +52,7 @@ def memorize(
             generator=child(seed, "construct memorize"),
             on_step=bar,
         )
-    save_construction(made, out)
+    save(made, out)
     network, sizes = made.network, made.numbers
     console.print(
         f"{sizes['points']:,} points: {network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} "

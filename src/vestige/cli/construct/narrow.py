@@ -15,10 +15,10 @@ def narrow(
     out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
     exact: Annotated[bool, typer.Option("--exact", help="Equal at every input, at far more depth.")] = False,
     width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
     delta: Annotated[float | None, typer.Option(help="Probability of the other inputs; default 0.01.")] = None,
-    box: Annotated[
-        float | None, typer.Option(help="Inputs lie in [-box, box]; default: the largest of --data.")
+    radius: Annotated[
+        float | None, typer.Option(help="Inputs lie in [-radius, radius]; default: the largest of --data.")
     ] = None,
     density: Annotated[
         float | None, typer.Option(help="Largest density of inputs; default: uniform in the box.")
@@ -33,7 +33,7 @@ def narrow(
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.file.saved import save_construction
+    from vestige.construct.file.saved import save
     from vestige.construct.narrowing.narrower import narrow as narrow_network
     from vestige.core.rng import child
     from vestige.data.load import load_data
@@ -46,16 +46,16 @@ def narrow(
             None if data is None else load_data(data).x,
             exact=exact,
             width=width,
-            epsilon=epsilon,
+            tolerance=tolerance,
             delta=delta,
-            box=box,
+            radius=radius,
             density=density,
             weight_bound=weight_bound,
             max_depth=max_depth,
             generator=child(seed, "construct narrow"),
             on_step=bar,
         )
-    save_construction(built, out)
+    save(built, out)
     sizes = built.numbers
     console.print(
         f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "

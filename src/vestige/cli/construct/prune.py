@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def prune(
     model: options.Model,
-    epsilon: Annotated[float, typer.Option(help="Largest error of the outputs, l_2, anywhere in the ball.")] = 0.01,
+    tolerance: Annotated[float, typer.Option(help="Largest error of the outputs, l_2, anywhere in the ball.")] = 0.01,
     data: Annotated[str | None, typer.Option(help="Inputs that set the ball, and whose accuracy is compared.")] = None,
     radius: Annotated[
         float | None, typer.Option(help="Of the ball; default: the largest input of --data, or 1.")
@@ -35,7 +35,7 @@ def prune(
         raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
-    from vestige.construct.prune.saved import save_pruned
+    from vestige.construct.file.saved import save
     from vestige.construct.prune.to_target import prune_to_target
     from vestige.core.rng import child
     from vestige.data.load import load_data
@@ -49,16 +49,16 @@ def prune(
     with progress_bar("pruning") as bar:
         found = prune_to_target(
             loaded.model,
-            epsilon=epsilon,
+            inputs,
+            tolerance=tolerance,
             method=method,
             radius=size if radius is None else radius,
             nonnegative=inputs is not None and bool((inputs >= 0).all()),
             rows=rows,
-            points=inputs,
             generator=child(seed, "construct", "prune"),
             on_step=bar,
         )
-    save_pruned(found, out)
+    save(found, out)
     _show(found)
     if samples is not None and inputs is not None:
         _compare(found, loaded, samples, inputs)
@@ -87,9 +87,11 @@ def _show(found: "Pruned") -> None:
         )
     console.print(table)
     console.print(found.certificate.table(), markup=False, soft_wrap=True)
+    sizes = found.numbers
     console.print(
-        f"{found.random_weights:,} random weights for {found.target_weights:,} of the target; {found.kept:,} are kept, "
-        f"in {2 * len(found.layers)} layers instead of {len(found.layers)}; |x| <= {found.ball.radius:.4g}",
+        f"{sizes['random_weights']:,} random weights for {sizes['target_weights']:,} of the target; "
+        f"{sizes['kept']:,} are kept, in {2 * len(found.layers)} layers instead of {len(found.layers)}; "
+        f"|x| <= {found.specification.radius:.4g}",
         markup=False,
         soft_wrap=True,
     )
@@ -102,7 +104,9 @@ def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet", inputs)
     from vestige.core.margins import margin
 
     with torch.no_grad():
-        shares = [float((margin(net(inputs), samples.y) > 0).double().mean()) for net in (loaded.model, found.module)]
+        shares = [
+            float((margin(net(inputs), samples.y) > 0).double().mean()) for net in (loaded.model, found.to_torch())
+        ]
     console.print(
         f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after",
         markup=False,

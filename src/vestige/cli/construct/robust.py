@@ -16,7 +16,7 @@ def robust(
     n: Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")] = None,
     width: Annotated[int | None, typer.Option(help="m + 3 for a projection to m dimensions; default: by n.")] = None,
     norm: Annotated[str, typer.Option(help="Exponent of the balls' norm: 1, 2, inf, ...")] = "2",
-    radius: Annotated[str, typer.Option(help="Of the balls, or max for what the width allows.")] = "max",
+    eps: Annotated[str, typer.Option(help="Radius of the balls, or max for what the width allows.")] = "max",
     projection: Annotated[str, typer.Option(help="random, optimized or identity.")] = "random",
     layout: Annotated[str, typer.Option(help="narrow, or parallel: the same function in few wide layers.")] = "narrow",
     seed: options.Seed = 0,
@@ -24,7 +24,7 @@ def robust(
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
     from vestige.cli.progress import progress_bar
     from vestige.cli.verify import say
-    from vestige.construct.file.saved import save_construction
+    from vestige.construct.file.saved import save
     from vestige.construct.robust.memorizer import memorize_robustly
     from vestige.core.rng import child
     from vestige.data.dataset import sample
@@ -39,16 +39,16 @@ def robust(
             dataset.y,
             width=width,
             norm=norm,
-            radius=radius if radius == "max" else _number(radius),
+            eps=eps if eps == "max" else _number(eps),
             projection=projection,
             layout=layout,
             generator=child(seed, "construct robust"),
             on_step=bar,
         )
-    save_construction(made, out)
+    save(made, out)
     found, network = made.numbers, made.network
     console.print(
-        f"{found['samples']:,} samples keep their label within l_{norm} radius {found['radius']:.4g}; any function has "
+        f"{found['samples']:,} samples keep their label within l_{norm} radius {found['eps']:.4g}; any function has "
         f"less than {found['ceiling']:.4g}. Width {network.width:,}, {network.depth - 1:,} hidden layers, "
         f"{network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} bits",
         style="bold",
@@ -66,4 +66,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--radius {text!r} given; a positive number or max is allowed.") from None
+        raise ValueError(f"--eps {text!r} given; a positive number or max is allowed.") from None

@@ -26,7 +26,7 @@ FLOATS = {
 class BitAudit:
     """What exact evaluation in floats takes.
 
-    Args:
+    Attributes:
         bits: of the mantissa, for every weight, product and partial sum, in whatever order a sum is taken.
         layer: the first layer that needs as many, counted from 0; an input itself counts for layer 0.
         finest: the smallest unit of any of these numbers is 2**finest.

@@ -22,7 +22,7 @@ from vestige.core.outcome import OnStep
 class ExactNetwork:
     """Layers of exact neurons with a ReLU behind all but the last; frozen, and compared by value.
 
-    Args:
+    Attributes:
         layers: each reads what the one before it gives; at least one.
 
     Raises:

@@ -17,11 +17,11 @@ ONE, NOUGHT = Fraction(1), Fraction(0)
 
 @dataclass(frozen=True)
 class Blueprint:
-    """P, B, centres c_i, levels v_i, tau, the number of knots, U, K, the base; whether narrow; the norm of the test."""
+    """P, B, centers c_i, levels v_i, tau, the number of knots, U, K, the base; whether narrow; the norm of the test."""
 
     rows: list[dict[int, Fraction]]
     shift: Fraction
-    centres: list[list[Fraction]]
+    centers: list[list[Fraction]]
     levels: list[Fraction]
     tau: Fraction
     knots: int
@@ -114,9 +114,9 @@ def _nonzero(weights: dict[int, Fraction]) -> dict[int, Fraction]:
     return {c: w for c, w in weights.items() if w}
 
 
-def _hinges(plan: Blueprint, centre: list[Fraction]) -> Iterator[tuple[int, int, Fraction, Fraction]]:
+def _hinges(plan: Blueprint, center: list[Fraction]) -> Iterator[tuple[int, int, Fraction, Fraction]]:
     """(coordinate, sign, bias, weight in the sum)."""
-    for j, c in enumerate(centre):
+    for j, c in enumerate(center):
         for s in range(plan.knots):
             for sign in (1, -1):
                 yield j, sign, -sign * (c + plan.shift) - s * plan.tau, plan.tau * (1 if s == 0 else 2)
@@ -131,9 +131,9 @@ def _narrow(plan: Blueprint) -> Iterator[list[Row]]:
     keep: list[Row] = [({j: ONE}, NOUGHT) for j in range(m)]
     yield _first(plan)
     top: Row = ({}, NOUGHT)
-    for centre, level in zip(plan.centres, plan.levels, strict=True):
+    for center, level in zip(plan.centers, plan.levels, strict=True):
         added: dict[int, Fraction] = {}
-        for j, sign, bias, weight in _hinges(plan, centre):
+        for j, sign, bias, weight in _hinges(plan, center):
             hinge = {j: Fraction(sign)}
             if plan.norm == math.inf:
                 hinge |= {c: -w for c, w in added.items()}
@@ -148,9 +148,9 @@ def _narrow(plan: Blueprint) -> Iterator[list[Row]]:
 def _parallel(plan: Blueprint) -> Iterator[list[Row]]:
     yield _first(plan)
     rows, sums = [], []
-    for centre in plan.centres:
+    for center in plan.centers:
         sums.append([])
-        for j, sign, bias, weight in _hinges(plan, centre):
+        for j, sign, bias, weight in _hinges(plan, center):
             sums[-1].append({len(rows): weight})
             rows.append(({j: Fraction(sign)}, bias))
     yield rows

@@ -12,7 +12,8 @@ from fractions import Fraction
 import numpy as np
 
 from vestige.construct.file.ball_blueprint import Blueprint, exact, layers_that_differ, read_blueprint
-from vestige.construct.file.recompute import values_at
+from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.recompute import sizes_of, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
@@ -22,17 +23,21 @@ FINE = 80  # bits behind the point of a root, relative to it
 Vector = list[Fraction]
 
 
-def ball_claims_again(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
-    """Every claim of a file that specifies balls; NaN in what the network's form does not let derive."""
+def derive_balls(stored: Stored, question: Question) -> Derived:
+    """Every claim of a file that specifies balls, as far as the network's form lets one derive it."""
+    return Derived(_claims(stored, question.points, question.on_step), sizes_of(stored.layers))
+
+
+def _claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
     fields = stored.fields
     x, y = _exact_rows(fields["points"]), [Fraction(v) for (v,) in fields["targets"].tolist()]
-    radius, p, source = fields["radius"], float(fields["norm"]), fields["source"]
-    if len(x) != len(y) or not radius > 0 or not p >= 1:
-        raise ValueError("as many targets as points, a positive radius and a norm from 1 on are needed")
-    claims = list(_measured(stored, x, y, radius, p, points, on_step))
+    eps, p, source = fields["eps"], float(fields["norm"]), fields["source"]
+    if len(x) != len(y) or not eps > 0 or not p >= 1:
+        raise ValueError("as many targets as points, a positive eps and a norm from 1 on are needed")
+    claims = list(_measured(stored, x, y, eps, p, points, on_step))
     if len(stored.layers) == 1 and not any(exact(row)[0] for row in stored.layers[0].neurons):
-        return (*claims, Claim("radius", math.inf if len(set(y)) == 1 else 0.0, radius, source))
-    return (*claims, *_proved(stored, x, y, Fraction(radius), p))
+        return (*claims, Claim("radius", math.inf if len(set(y)) == 1 else 0.0, eps, source))
+    return (*claims, *_proved(stored, x, y, Fraction(eps), p))
 
 
 def _exact_rows(points: np.ndarray) -> list[Vector]:
@@ -43,7 +48,7 @@ def _measured(
     stored: Stored,
     x: list[Vector],
     y: Vector,
-    radius: float,
+    eps: float,
     p: float,
     wanted: int | None,
     on_step: OnStep | None,
@@ -52,8 +57,8 @@ def _measured(
     index = range(len(x)) if wanted is None else sorted({k * len(x) // wanted for k in range(wanted)})
     owners = [*index]
     points, floats = [x[i] for i in index], np.array([[float(v) for v in row] for row in x])
-    for i in index if math.isfinite(radius) else ():
-        edges = _edges(x, floats, y, i, radius, p)
+    for i in index if math.isfinite(eps) else ():
+        edges = _edges(x, floats, y, i, eps, p)
         points.extend(edges)
         owners.extend(i for _ in edges)
     array = np.array([*(v for row in points for v in row), None], dtype=object)[:-1].reshape(len(points), -1)
@@ -68,13 +73,13 @@ def _measured(
             yield Claim(f"largest error{where}", 0, int(worst) if worst.denominator == 1 else _up(worst), source)
 
 
-def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, radius: float, p: float) -> list[Vector]:
+def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, eps: float, p: float) -> list[Vector]:
     others = [j for j in range(len(x)) if y[j] != y[i]]
     if not others:
         return []
     apart = np.linalg.norm(floats[others] - floats[i], ord=p, axis=1)
     to = x[others[int(apart.argmin())]]
-    share = Fraction(math.floor(radius / float(apart.min()) * (1 - 1e-9) * 2**24), 2**24)
+    share = Fraction(math.floor(eps / float(apart.min()) * (1 - 1e-9) * 2**24), 2**24)
     return [[a + sign * (b - a) for a, b in zip(x[i], to, strict=True)] for sign in (share, -share)]
 
 
@@ -87,7 +92,7 @@ def _down(value: Fraction) -> float:
     return -_up(-value)
 
 
-def _proved(stored: Stored, x: list[Vector], y: Vector, radius: Fraction, p: float) -> Iterator[Claim]:
+def _proved(stored: Stored, x: list[Vector], y: Vector, eps: Fraction, p: float) -> Iterator[Claim]:
     source = stored.fields["source"]
     different = {tuple(row): target for row, target in zip(reversed(x), reversed(y), strict=True)}
     samples = list(dict.fromkeys(map(tuple, x)))
@@ -102,13 +107,13 @@ def _proved(stored: Stored, x: list[Vector], y: Vector, radius: Fraction, p: flo
     images = _images(found.rows, samples)
     away = max(
         _size([a - b for a, b in zip(image, c, strict=True)], found.norm)
-        for image, c in zip(images, found.centres, strict=True)
+        for image, c in zip(images, found.centers, strict=True)
     )
     offset = _root(away, up=True) if found.norm == 2 else away
-    apart = _least_apart(found.centres, labels, found.norm)
-    inside = gain * radius + offset
+    apart = _least_apart(found.centers, labels, found.norm)
+    inside = gain * eps + offset
     yield from _inequalities(found, inside, apart - inside, source)
-    yield Claim("radius", _down((apart / 2 - offset) / gain), _up(radius), source)
+    yield Claim("radius", _down((apart / 2 - offset) / gain), _up(eps), source)
 
 
 def _images(rows: list[dict[int, Fraction]], samples: list[tuple[Fraction, ...]]) -> list[Vector]:
@@ -132,7 +137,7 @@ def _inequalities(found: Blueprint, inside: Fraction, outside: Fraction, source:
         other = Fraction(0)  # more than one knot does not measure a norm, and nothing follows
     yield Claim("largest test on the own ball", _down(found.limit), _up(own), source)
     yield Claim("limit + 1 / slope", _down(other), _up(found.limit + 1 / found.slope), source)
-    lowest = inside - min(v for centre in found.centres for v in centre)
+    lowest = inside - min(v for center in found.centers for v in center)
     yield Claim("shift of the first layer", _down(found.shift), _up(lowest), source)
 
 
@@ -191,10 +196,10 @@ def _size(vector: Sequence[Fraction], norm: float) -> Fraction:
     return max(map(abs, vector)) if norm == math.inf else sum(map(abs, vector), Fraction(0))
 
 
-def _least_apart(centres: list[list[Fraction]], labels: Vector, norm: float) -> Fraction:
-    """At most the least distance between centres of different labels."""
-    below = math.lcm(*(v.denominator for centre in centres for v in centre))
-    whole = [[int(v * below) for v in centre] for centre in centres]
+def _least_apart(centers: list[list[Fraction]], labels: Vector, norm: float) -> Fraction:
+    """At most the least distance between centers of different labels."""
+    below = math.lcm(*(v.denominator for center in centers for v in center))
+    whole = [[int(v * below) for v in center] for center in centers]
     least = None
     for i, a in enumerate(whole):
         for b, label in zip(whole[:i], labels, strict=False):

@@ -9,17 +9,23 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from vestige.construct.file.recompute import upwards, values_at
+from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
 LARGEST = 1000  # bits
+MOST_NUMBERS = 1 << 24  # of a dense layer: a file must not make this fill the memory
 Dense = list[tuple[list[list[Fraction]], list[Fraction]]]
 
 
-def narrow_claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
+def derive_narrow(stored: Stored, question: Question) -> Derived:
     """What a specification of kind "narrow" demands, and the proofs of one that is not promised everywhere."""
+    return Derived(_claims(stored, question.points, question.on_step), sizes_of(stored.layers))
+
+
+def _claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
     fields = stored.fields
     count = len(fields["points"])
     chosen = list(range(0, count, 1 if points is None else -(-count // points)))
@@ -46,38 +52,40 @@ def narrow_claims(stored: Stored, points: int | None, on_step: OnStep | None) ->
     )
     bounds = [c for c in stored.certificate.claims if c.name == "largest weight"]
     claims.extend(Claim(c.name, c.bound, upwards(max(weights)), c.source) for c in bounds)
-    if fields["box"] is not None:
+    if fields["radius"] is not None:
         claims.extend(_proofs(fields, promise))
     return tuple(claims)
 
 
 def _proofs(fields: Any, promise: str) -> list[Claim]:
     """Error and failure probability at every input of the box, and how many bits that takes beside the paper's."""
-    box, bits, ramp = Fraction(fields["box"]), int(fields["bits"]), Fraction(fields["ramp"])
-    epsilon = float(fields["tolerance"])
-    if not (0 < box < 2**LARGEST and 0 < bits < LARGEST and 0 < ramp < 1 and epsilon > 0):
-        raise ValueError(f"box={float(box):g}, bits={bits}, ramp={ramp}, tolerance={epsilon:g} bound no region")
+    radius, bits, ramp = Fraction(fields["radius"]), int(fields["bits"]), Fraction(fields["ramp"])
+    tolerance = float(fields["tolerance"])
+    if not (0 < radius < 2**LARGEST and 0 < bits < LARGEST and 0 < ramp < 1 and tolerance > 0):
+        raise ValueError(f"radius={float(radius):g}, bits={bits}, ramp={ramp}, tolerance={tolerance:g} bound no region")
     dense = [_dense(item) for item in fields["target"]]
     inputs, unit = len(dense[0][0][0]), Fraction(1, 1 << bits)
-    unsafe = (2 * box + unit) / (2 * box) * ramp * inputs
+    unsafe = (2 * radius + unit) / (2 * radius) * ramp * inputs
     if fields["density"] is not None:
-        unsafe *= (2 * box) ** inputs * Fraction(fields["density"])
-    error, longest = _error_and_field(dense, box, bits)
+        unsafe *= (2 * radius) ** inputs * Fraction(fields["density"])
+    error, longest = _error_and_field(dense, radius, bits)
     largest = max(abs(v) for rows, constants in dense for row in (*rows, constants) for v in row)
-    whole = [max(1, math.ceil(v)) for v in (box, largest)]
+    whole = [max(1, math.ceil(v)) for v in (radius, largest)]
     width, depth = max(len(rows) for rows, _ in dense[:-1]), len(dense)
-    c0 = 2 * depth * math.log2(5 * whole[0] * whole[1] * width * inputs / epsilon)
+    c0 = 2 * depth * math.log2(5 * whole[0] * whole[1] * width * inputs / tolerance)
     c = 2 * c0 + math.log2(2 * whole[0] * inputs) + depth * math.log2((width + 1) * whole[1])
-    in_the_box = all(abs(Fraction(v)) <= box for v in fields["points"].ravel().tolist())
+    in_the_box = all(abs(Fraction(v)) <= radius for v in fields["points"].ravel().tolist())
     return [
         Claim("bits behind the point, c0", c0, bits, "arXiv 2202.03841, Theorem 13"),
         Claim("bits a field, c", c, longest, "arXiv 2202.03841, Theorem 13"),
-        Claim("error on safe inputs, proved", epsilon, upwards(error) if in_the_box else math.nan, promise),
+        Claim("error on safe inputs, proved", tolerance, upwards(error) if in_the_box else math.nan, promise),
         Claim("probability of unsafe inputs, proved", float(fields["delta"]), upwards(unsafe), promise),
     ]
 
 
 def _dense(item: Any) -> tuple[list[list[Fraction]], list[Fraction]]:
+    if len(item.neurons) * item.inputs > MOST_NUMBERS:
+        raise ValueError(f"a layer of {len(item.neurons):,} x {item.inputs:,} weights; up to {MOST_NUMBERS:,} are read")
     rows = [[Fraction(0)] * item.inputs for _ in item.neurons]
     for row, neuron in zip(rows, item.neurons, strict=True):
         for column, weight in zip(neuron.columns, neuron.weights, strict=True):
@@ -85,17 +93,17 @@ def _dense(item: Any) -> tuple[list[list[Fraction]], list[Fraction]]:
     return rows, [Fraction(neuron.bias, 1 << neuron.shift) for neuron in item.neurons]
 
 
-def _error_and_field(dense: Dense, box: Fraction, bits: int) -> tuple[Fraction, int]:
+def _error_and_field(dense: Dense, radius: Fraction, bits: int) -> tuple[Fraction, int]:
     """Largest error of the target in integers, and the length of its longest field of bits."""
     unit, step = Fraction(1, 1 << bits), 1 << bits
     power = 0
-    while Fraction(2) ** power <= box:
+    while Fraction(2) ** power <= radius:
         power += 1
-    while Fraction(2) ** (power - 1) > box:
+    while Fraction(2) ** (power - 1) > radius:
         power -= 1
     middle = int(Fraction(2) ** power * step)
-    values = [(-box, box, Fraction(0))] * len(dense[0][0][0])  # least, greatest, error
-    words = [(middle - math.floor(box * step) - 1, middle + math.floor(box * step))] * len(values)
+    values = [(-radius, radius, Fraction(0))] * len(dense[0][0][0])  # least, greatest, error
+    words = [(middle - math.floor(radius * step) - 1, middle + math.floor(radius * step))] * len(values)
     longest = bits + power + 1
     for place, (rows, constants) in enumerate(dense):
         whole = [[round(w * step) for w in row] for row in rows]

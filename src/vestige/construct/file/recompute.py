@@ -1,7 +1,7 @@
 """Values and sizes of a stored network, computed a second way: by whoever does not believe the first.
 
 This shares no code with the evaluator of `ExactNetwork`. A column of Python integers stands for a neuron over all
-points, with one power of two below the line: after each layer it is cancelled against the values as far as it goes.
+points, with one power of two below the line: after each layer it is canceled against the values as far as it goes.
 """
 
 import math
@@ -55,7 +55,7 @@ def _objects(values: list[int]) -> NDArray[np.object_]:
 
 
 def _neuron(row, columns: list[Column], depth: int) -> Column:
-    """(sum_k w_k x_k + b) / 2**shift as integers over a power of two that is cancelled against them."""
+    """(sum_k w_k x_k + b) / 2**shift as integers over a power of two that is canceled against them."""
     if depth and row.weights == (1,) and not row.bias and not row.shift:
         return columns[row.columns[0]]
     common = max([columns[c][1] for c in row.columns], default=0)

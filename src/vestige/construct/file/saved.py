@@ -1,43 +1,55 @@
-"""Constructions in and out of files; `vestige.construct.file.stored` says how they look."""
+"""Save, load and verify constructions of every kind; `vestige.construct.file.stored` says how a file looks."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vestige.construct.construction import Construction
 from vestige.construct.exact.layers import Layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.file.stored import FORMAT, TEXT, digest_of, read_stored
-from vestige.construct.narrowing.agreement import Agreement
-from vestige.construct.result import Construction, Interpolation, Specification
-from vestige.construct.robust.balls import Balls
+from vestige.construct.file.check import Question, TargetError, compare
+from vestige.construct.file.network_format import write_exact
+from vestige.construct.file.stored import FORMAT, NETWORK, SPECIFICATION, TEXT, digest_of, read_stored
+from vestige.construct.file.table import KINDS, Kind
 from vestige.core.cite import paper
-from vestige.core.outcome import Outcome
+from vestige.core.claims import Certificate
+from vestige.core.outcome import OnStep, Outcome
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.weights_file import CheckpointError
 
-KINDS: tuple[type[Specification], ...] = (Interpolation, Balls, Agreement)
+MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError)
 
 
-def save_construction(construction: Construction, path: Path | str) -> None:
+def save(construction: Construction, path: Path | str, *, kinds: Mapping[str, Kind] = KINDS) -> None:
     """Write a construction, whole or not at all; equal ones give equal bytes.
 
     Args:
         construction: of any method of this room.
         path: replaced if it exists.
+        kinds: the kinds that can be written, by name; `vestige.construct.file.table` says how one is added.
 
     Raises:
-        ValueError: no such folder, or an array that holds NaN or infinite values.
+        ValueError: an unknown kind, no such folder, or an array that holds NaN or infinite values.
     """
-    tensors: dict[str, Tensor] = {}
     specification = construction.specification
-    stored = {name: _encoded(value, name, tensors) for name, value in vars(specification).items()}
+    if specification.kind not in kinds:
+        raise ValueError(f"a construction of kind {specification.kind!r} given; allowed are {', '.join(kinds)}.")
+    content, weights = kinds[specification.kind].network.write(construction.network)
+    tensors = {NETWORK + name: t.detach().cpu().clone().contiguous() for name, t in weights.items()}
+    stored = {
+        name: _encoded(value, name, tensors)
+        for name, value in vars(specification).items()
+        if _is_stored(specification, name)
+    }
     document = {
-        "network": _encoded(construction.network, "network", tensors)["network"],
+        "network": content,
         "specification": {"kind": specification.kind, "fields": stored},
         "claims": [
             _encoded((c.name, c.bound, c.measured, c.source), "", tensors) for c in construction.certificate.claims
@@ -52,8 +64,12 @@ def save_construction(construction: Construction, path: Path | str) -> None:
     write_tensors(Path(path), tensors, {"format": FORMAT, "sha256": digest_of(tensors)})
 
 
-def load_construction(path: Path | str) -> Construction:
-    """Read a construction that `save_construction` wrote; `verify_construction` says whether it does what it claims.
+def load(path: Path | str, *, kinds: Mapping[str, Kind] = KINDS) -> Construction:
+    """Read a construction that `save` wrote; `verify` says whether it does what it claims.
+
+    Args:
+        path: the file.
+        kinds: as for `save`.
 
     Raises:
         CheckpointError: a damaged or changed file, or one of another kind.
@@ -64,24 +80,74 @@ def load_construction(path: Path | str) -> Construction:
             f"{path} was changed after it was written: its digest is another. `vestige verify` says which of its "
             "claims still hold; construct it again for a file that agrees with itself."
         )
-    known = {kind.kind: kind for kind in KINDS}
-    if stored.kind not in known:
-        raise CheckpointError(
-            f"{path} specifies {stored.kind[:80]!r}; known are {', '.join(known)}. Was it written by a newer vestige?"
+    kind = _known(stored.kind, kinds, path)
+    try:
+        return kind.construction(
+            network=kind.network.build(stored.network, stored.tensors),
+            specification=kind.specification(**{name: _restored(v) for name, v in stored.fields.items()}),
+            certificate=stored.certificate,
+            outcome=Outcome(stored.outcome),
+            warnings=stored.warnings,
+            source=tuple(paper(number) for number in stored.source),
+            numbers=stored.numbers,
+        )
+    except MALFORMED as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def verify(
+    path: Path | str,
+    *,
+    target: nn.Module | None = None,
+    points: int | None = None,
+    on_step: OnStep | None = None,
+    kinds: Mapping[str, Kind] = KINDS,
+) -> Certificate:
+    """Derive every claim of a construction's file again, by code that shares nothing with what made it.
+
+    Args:
+        path: a file that `save` wrote.
+        target: the network that a pruned one stands for, which its file does not hold: without it the error is looked
+            at in the stored inputs only.
+        points: look at so many points at most, spread evenly; None for all. The claims say how many.
+        on_step: told the number of points done.
+        kinds: as for `save`.
+
+    Returns:
+        What the specification demands, the file's own claims measured anew (NaN where this cannot derive one, so that
+        it fails), and that the file is as it was written.
+
+    Raises:
+        CheckpointError: the file is damaged, or of an unknown kind.
+        ValueError: a target of another shape, or for a kind that needs none.
+    """
+    if points is not None and points < 1:
+        raise ValueError(f"points={points} given; points must be at least 1. None looks at all.")
+    stored = read_stored(path)
+    kind = _known(stored.kind, kinds, path)
+    if target is not None and not kind.takes_target:
+        raise ValueError(
+            f"a target given for {path}, a construction of kind {stored.kind!r}; its file holds all that its claims need."
         )
     try:
-        specification: Specification = known[stored.kind](**{name: _restored(v) for name, v in stored.fields.items()})
-        return Construction(
-            ExactNetwork(stored.layers),
-            specification,
-            stored.certificate,
-            Outcome(stored.outcome),
-            stored.warnings,
-            tuple(paper(number) for number in stored.source),
-            stored.numbers,
+        derived = kind.check(stored, Question(points, target, on_step))
+    except TargetError:
+        raise
+    except MALFORMED as error:
+        raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
+    return compare(stored, derived)
+
+
+def _known(name: str, kinds: Mapping[str, Kind], path: Path | str) -> Kind:
+    if name not in kinds:
+        raise CheckpointError(
+            f"{path} specifies {name[:80]!r}; known kinds are {', '.join(kinds)}. Was it written by a newer vestige?"
         )
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return kinds[name]
+
+
+def _is_stored(specification: Any, name: str) -> bool:
+    return all(f.metadata.get("stored", True) for f in fields(specification) if f.name == name)
 
 
 def _encoded(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -97,10 +163,10 @@ def _encoded(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, tuple | list):
         return [_encoded(item, f"{name}.{k}", tensors) for k, item in enumerate(value)]
     if isinstance(value, ExactNetwork):
-        return {"network": {"inputs": value.inputs, "layers": [_rows(item) for item in value.layers]}}
+        return {"network": write_exact(value)[0]}
     array = value.detach().cpu() if isinstance(value, Tensor) else _as_tensor(np.asarray(value))
     if isinstance(array, Tensor):
-        place = f"specification.{name}"
+        place = SPECIFICATION + name
         tensors[place] = array.contiguous()
         return {"array": place}
     flat = [_encoded(item, name, tensors) for item in array.ravel().tolist()]
@@ -117,17 +183,6 @@ def _as_tensor(array: np.ndarray) -> Tensor | np.ndarray:
     if all(abs(v) < 2**1000 and Fraction(float(v)) == v for v in values):
         return torch.from_numpy(array.astype(np.float64))
     return array
-
-
-def _rows(item: Layer) -> list[list[int | str]]:
-    return [
-        [
-            row.shift,
-            f"{int(row.bias):x}",
-            *(part for c, w in zip(row.columns, row.weights, strict=True) for part in (c, f"{int(w):x}")),
-        ]
-        for row in item.neurons
-    ]
 
 
 def _restored(value: Any) -> Any:

@@ -1,13 +1,16 @@
-"""Constructions as one file that anybody can check: exact integers in hexadecimal, points, targets and claims.
+"""Constructions as one file that anybody can check: the network, the specification, the claims.
 
 The file is a safetensors file, so that reading it runs nothing. Its tensor `construction` is JSON text as bytes,
 
-    {"network": {"inputs": 2, "layers": [[[shift, "bias", column, "weight", ...], ...], ...]},
-     "specification": {"kind": "interpolation", "fields": {...}}, "claims": [...], ...}
+    {"network": ..., "specification": {"kind": "interpolation", "fields": {...}}, "claims": [...], ...}
+
+Arrays of the specification are tensors named `specification.`..., tensors of the network `network.`... The metadata
+holds the SHA-256 of all of it. What stands under "network" is up to the kind. Exact networks are written as
+
+    {"inputs": 2, "layers": [[[shift, "bias", column, "weight", ...], ...], ...]}
 
 with one list a neuron, which computes (sum_k weight_k x[column_k] + bias) / 2**shift before its ReLU; biases and
-weights are hexadecimal integers of any length. Arrays such as the points stand beside it as tensors of their own. The
-metadata holds the SHA-256 of all of it.
+weights are hexadecimal integers of any length.
 """
 
 import hashlib
@@ -15,6 +18,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +30,21 @@ from vestige.construct.exact.layers import Layer, Neuron
 from vestige.core.claims import Certificate, Claim
 from vestige.nets.weights_file import CheckpointError, read_weights
 
-FORMAT = "vestige construction 1"
-TEXT = "construction"
+FORMAT = "vestige construction 2"
+TEXT, NETWORK, SPECIFICATION = "construction", "network.", "specification."
 LARGEST_SHIFT = 1 << 17
 PARTS = ("network", "specification", "claims", "outcome", "warnings", "source", "numbers")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stored:
     """What a file says, checked for form only.
 
-    Args:
-        layers: of the network.
+    Attributes:
+        network: JSON, as its kind writes it; form and sizes are unchecked.
+        tensors: of the network, by name.
         kind: of the specification.
-        fields: of the specification: numbers, text, arrays and networks (as layers) by name.
+        fields: of the specification: numbers, text, arrays and exact networks (as layers) by name.
         certificate: the claims as written.
         outcome: how the construction ended.
         warnings: its warnings.
@@ -48,7 +53,8 @@ class Stored:
         intact: the digest is the one of the content.
     """
 
-    layers: tuple[Layer, ...]
+    network: Any
+    tensors: Mapping[str, Tensor]
     kind: str
     fields: Mapping[str, Any]
     certificate: Certificate
@@ -57,6 +63,11 @@ class Stored:
     source: tuple[str, ...]
     numbers: Mapping[str, float | int]
     intact: bool
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Of an exact network; ValueError where the file holds another one."""
+        return layers_of(self.network)
 
 
 def read_stored(path: Path | str) -> Stored:
@@ -69,7 +80,8 @@ def read_stored(path: Path | str) -> Stored:
     text = weights.tensors.get(TEXT)
     if weights.metadata.get("format") != FORMAT or text is None or text.dtype != torch.uint8:
         raise CheckpointError(
-            f"{path} holds no construction (no {FORMAT!r} in its metadata); `vestige construct` writes such files."
+            f"{path} holds no construction (no {FORMAT!r} in its metadata); `vestige construct` writes such files. Was "
+            "it written by an older vestige? Construct it again."
         )
     arrays = {name: t for name, t in weights.tensors.items() if name != TEXT}
     try:
@@ -86,15 +98,16 @@ def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -
         isinstance(specification, dict) and set(specification) == {"kind", "fields"}, "specification: kind and fields"
     )
     return Stored(
-        _layers(document["network"]),
-        _text(specification["kind"]),
-        {_text(k): _decoded(v, arrays) for k, v in specification["fields"].items()},
-        Certificate(tuple(_claim(item, arrays) for item in document["claims"])),
-        _text(document["outcome"]),
-        tuple(_text(item) for item in document["warnings"]),
-        tuple(_text(item) for item in document["source"]),
-        {_text(k): _number(v, arrays) for k, v in document["numbers"].items()},
-        intact,
+        network=document["network"],
+        tensors={name.removeprefix(NETWORK): t for name, t in arrays.items() if name.startswith(NETWORK)},
+        kind=_text(specification["kind"]),
+        fields={_text(k): _decoded(v, arrays) for k, v in specification["fields"].items()},
+        certificate=Certificate(tuple(_claim(item, arrays) for item in document["claims"])),
+        outcome=_text(document["outcome"]),
+        warnings=tuple(_text(item) for item in document["warnings"]),
+        source=tuple(_text(item) for item in document["source"]),
+        numbers={_text(k): _number(v, arrays) for k, v in document["numbers"].items()},
+        intact=intact,
     )
 
 
@@ -118,7 +131,7 @@ def _decoded(value: Any, arrays: dict[str, Tensor]) -> Any:
     if kind == "array":
         return arrays[_text(content)].numpy()
     if kind == "network":
-        return _layers(content)
+        return layers_of(content)
     return _plain(kind, _text(content))
 
 
@@ -139,7 +152,12 @@ def _number(value: Any, arrays: dict[str, Tensor]) -> Any:
     return number
 
 
-def _layers(network: Any) -> tuple[Layer, ...]:
+def layers_of(network: Any) -> tuple[Layer, ...]:
+    """The layers of an exact network from their JSON.
+
+    Raises:
+        ValueError: another form.
+    """
     _need(isinstance(network, dict) and set(network) == {"inputs", "layers"}, "network: inputs and layers")
     size = _whole(network["inputs"], 10**9)
     _need(

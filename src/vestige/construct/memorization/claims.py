@@ -1,4 +1,4 @@
-"""What a memoriser of a given layout promises: its sizes, and how much its projection may round."""
+"""What a memorizer of a given layout promises: its sizes, and how much its projection may round."""
 
 import math
 from fractions import Fraction

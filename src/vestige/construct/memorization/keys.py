@@ -22,7 +22,7 @@ MOST_BITS = 4096
 class Keys:
     """z = <weights, x> + bias, and the nearest integer to it at each point.
 
-    Args:
+    Attributes:
         weights: one dyadic rational a coordinate.
         bias: an integer; the least z is in [2, 3).
         values: keys in the order of the points, Python integers.

@@ -1,4 +1,4 @@
-"""How a memoriser is cut up: lanes side by side, groups of points in a lane, slots in a group's code word."""
+"""How a memorizer is cut up: lanes side by side, groups of points in a lane, slots in a group's code word."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ TAIL = 5  # layers besides one a group and one a bit
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of a memoriser that are known before it is built.
+    """Sizes of a memorizer that are known before it is built.
 
-    Args:
+    Attributes:
         lanes: sub-networks side by side.
         groups: groups of points in a lane.
         slots: points in a group.

@@ -1,4 +1,4 @@
-"""What counting demands of every network that can memorise (arXiv 2110.03187, section 6)."""
+"""What counting demands of every network that can memorize (arXiv 2110.03187, section 6)."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ def memorization_lower_bound(n: int, weights: int | None = None, bits: int | Non
 
     A network is the list of its weights and biases that are not 0: where each leads from (a neuron, one of the inputs,
     or the constant) and to, its sign, its digits and where its binary point stands. With W of them of B digits there
-    are at most ((W + inputs + 1) (W + 1) 2**(B + 1) (B + 1))**W networks, and 2**n labellings.
+    are at most ((W + inputs + 1) (W + 1) 2**(B + 1) (B + 1))**W networks, and 2**n labelings.
 
     Args:
         n: points.
@@ -41,7 +41,7 @@ def memorization_lower_bound(n: int, weights: int | None = None, bits: int | Non
 
 
 def _enough(n: int, weights: int, bits: int, inputs: int) -> bool:
-    """There are at least as many networks as labellings; in integers, since n may be large."""
+    """There are at least as many networks as labelings; in integers, since n may be large."""
     choices = (weights + inputs + 1) * (weights + 1) * (bits + 1) << (bits + 1)
     # choices**weights >= 2**n, without the power where the number of digits decides.
     length = choices.bit_length()

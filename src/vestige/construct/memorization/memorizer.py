@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Shaped
 from torch import nn
 
+from vestige.construct.exact.exact_construction import ExactConstruction
+from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.layers import Layer, layer
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.exact.points import distinct, integer_points, rows_of
@@ -23,7 +25,6 @@ from vestige.construct.memorization.layout import Layout, choose_layout
 from vestige.construct.memorization.lower_bound import memorization_lower_bound
 from vestige.construct.memorization.targets import Codes, codes_of, targets_of
 from vestige.construct.memorization.wide import wide_layers
-from vestige.construct.result import Construction, Interpolation
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
@@ -34,7 +35,7 @@ FLOAT64_CODE_BITS = 51
 
 
 class Strategy(ChoiceEnum):
-    """What a memoriser is short in."""
+    """What a memorizer is short in."""
 
     SQRT = "sqrt"
     DEPTH = "depth"
@@ -42,11 +43,11 @@ class Strategy(ChoiceEnum):
     WIDE = "wide"
 
 
-@dataclass(frozen=True, eq=False)
-class Memorization(Construction):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Memorization(ExactConstruction):
     """A construction whose first layer gives every point a key.
 
-    Args:
+    Attributes:
         keys: of the distinct points, in rising order.
         layout: how the code words are cut up; None for the wide one.
     """
@@ -63,7 +64,7 @@ class Memorization(Construction):
 
         Args:
             dtype: of the parameters; points are rounded to it as well.
-            at: points at which no operation at all may round; None for the above, at the memorised points.
+            at: points at which no operation at all may round; None for the above, at the memorized points.
             exact: False skips the check.
 
         Raises:
@@ -93,7 +94,7 @@ def memorize(
 
     Points become keys on a line (one layer), the key selects a group of points (one layer a group), and the keys and
     labels of the group are read off two weights (one layer a bit). Far from every point f is 0, or the least target
-    where that is negative or the targets are rounded; "wide" gives a neighbour's label there.
+    where that is negative or the targets are rounded; "wide" gives a neighbor's label there.
 
     Args:
         x: points, taken exactly; equal ones are merged where their targets agree.
@@ -136,34 +137,39 @@ def memorize(
     keys = keys_of(integers[kept], exponent, generator)
     order = np.argsort(keys.values, kind="stable")
     pairs = list(zip(keys.values[order].tolist(), codes.values[kept][order].tolist(), strict=True))
-    layout = None
-    if strategy is Strategy.WIDE:
-        layers = wide_layers(pairs, step=codes.step, offset=codes.offset)
-    else:
-        layout = choose_layout(len(pairs), keys.bits, codes.bits, depth=depth, bits=_code_limit(strategy, bits))
-        layers = memorizer_layers(_lanes(pairs, layout), layout, step=codes.step, offset=codes.offset)
+    layout, layers = _written(pairs, keys, codes, strategy, depth, bits)
     network = ExactNetwork((_projection(keys), *layers))
     specification = Interpolation(points, targets[:, None], f"arXiv {PAPER}, Theorem 3.1", codes.tolerance)
     claims = (
         *specification.check(network, on_step=on_step),
         *size_claims(network, len(pairs), layout, codes.output_bits),
     )
+    certificate = Certificate(claims)
     return Memorization(
-        network,
-        specification,
-        Certificate(claims),
-        Outcome.CONVERGED if all(claim.holds for claim in claims) else Outcome.STAGNATED,
-        _warnings(len(points) - len(kept), codes, claims),
-        (paper(PAPER),),
-        _numbers(layout, keys, codes, len(pairs), claims) | _counted(network, len(pairs)),
+        network=network,
+        specification=specification,
+        certificate=certificate,
+        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
+        warnings=_warnings(len(points) - len(kept), codes, claims),
+        source=(paper(PAPER),),
+        numbers=_numbers(layout, keys, codes, len(pairs), claims) | _counted(network, len(pairs)),
         keys=keys.values[order],
         layout=layout,
     )
 
 
+def _written(
+    pairs: list[tuple[int, int]], keys: Keys, codes: Codes, strategy: Strategy, depth: int | None, bits: int | None
+) -> tuple[Layout | None, list[Layer]]:
+    """The layout, and the layers behind the projection; "wide" has none to choose."""
+    if strategy is Strategy.WIDE:
+        return None, wide_layers(pairs, step=codes.step, offset=codes.offset)
+    limit = FLOAT64_CODE_BITS if strategy is Strategy.BITS and bits is None else bits
+    layout = choose_layout(len(pairs), keys.bits, codes.bits, depth=depth, bits=limit)
+    return layout, memorizer_layers(_lanes(pairs, layout), layout, step=codes.step, offset=codes.offset)
+
+
 def _checked(strategy: Strategy | str, depth: int | None, bits: int | None) -> Strategy:
-    if strategy not in list(Strategy):
-        raise ValueError(f"strategy={strategy!r} given; allowed are {', '.join(Strategy)}.")
     strategy = Strategy(strategy)
     if (depth is None) == (strategy is Strategy.DEPTH):
         raise ValueError(
@@ -173,10 +179,6 @@ def _checked(strategy: Strategy | str, depth: int | None, bits: int | None) -> S
     if bits is not None and strategy not in (Strategy.BITS, Strategy.DEPTH):
         raise ValueError(f"strategy={strategy.value!r} with bits={bits} given; bits go with 'bits' or 'depth'.")
     return strategy
-
-
-def _code_limit(strategy: Strategy, bits: int | None) -> int | None:
-    return FLOAT64_CODE_BITS if strategy is Strategy.BITS and bits is None else bits
 
 
 def _projection(keys: Keys) -> Layer:

@@ -16,11 +16,11 @@ REAL_BITS = 16
 class Codes:
     """target = offset + step * code, up to `tolerance`.
 
-    Args:
+    Attributes:
         values: one code a point, integers from 0.
         bits: of the largest code, at least 1.
         offset: what the network gives far from every point.
-        step: distance between neighbouring values.
+        step: distance between neighboring values.
         tolerance: half a step for rounded targets, 0 for integers.
     """
 

@@ -1,4 +1,4 @@
-"""The classical memoriser: one wide hidden layer behind the projection, two neurons for each change of the label."""
+"""The classical memorizer: one wide hidden layer behind the projection, two neurons for each change of the label."""
 
 import itertools
 from fractions import Fraction

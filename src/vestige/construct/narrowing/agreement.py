@@ -20,15 +20,15 @@ from vestige.core.relu_chain import ReluChain
 
 @dataclass(frozen=True)
 class SafeRegion:
-    """Inputs whose bits a network reads rightly: |x_j| <= box, and x_j 2**bits not closer than `ramp` below an integer.
+    """Inputs whose bits a network reads rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
 
-    Args:
-        box: largest coordinate.
+    Attributes:
+        radius: largest coordinate.
         bits: behind the point that are read.
         ramp: a power of two below 1.
     """
 
-    box: float
+    radius: float
     bits: int
     ramp: Fraction
 
@@ -36,14 +36,14 @@ class SafeRegion:
         """One answer an input, without rounding: below an integer the distance to it is exact in floats."""
         scaled = np.ldexp(x, self.bits)
         below = np.ceil(scaled) - scaled
-        return ((abs(x) <= self.box) & ((below == 0) | (below >= float(self.ramp)))).all(1)
+        return ((abs(x) <= self.radius) & ((below == 0) | (below >= float(self.ramp)))).all(1)
 
     def unsafe_probability(self, inputs: int, density: float | None) -> Fraction:
         """Upper bound for inputs in the box whose density is nowhere larger: one strip a step and coordinate.
 
         None stands for the uniform distribution.
         """
-        side = 2 * Fraction(self.box)
+        side = 2 * Fraction(self.radius)
         uniform = inputs * self.ramp * (1 + Fraction(1, 1 << self.bits) / side)
         return uniform if density is None else uniform * Fraction(density) * side**inputs
 
@@ -52,14 +52,14 @@ class SafeRegion:
 class Agreement:
     """The network's outputs are the target's, up to a tolerance times a size.
 
-    Args:
+    Attributes:
         target: the network to agree with, exactly as its weights are stored.
         points: (n, inputs) float64, safe.
         sizes: n positive floats; an error counts in units of them. Ones for an absolute tolerance.
         tolerance: largest error allowed; 0 for equality to the last bit.
         values: (n, outputs) Fractions that the network must give exactly, computed without it; None if not known.
         source: the theorem that promises it.
-        box: where else it is promised, as in `SafeRegion`; None for everywhere.
+        radius: where else it is promised, as in `SafeRegion`; None for everywhere.
         bits: likewise.
         ramp: likewise.
         density: inputs elsewhere have at most probability delta under any distribution on the box that is nowhere
@@ -73,7 +73,7 @@ class Agreement:
     tolerance: Fraction
     values: Shaped[np.ndarray, "n outputs"] | None
     source: str
-    box: float | None = None
+    radius: float | None = None
     bits: int | None = None
     ramp: Fraction | None = None
     density: float | None = None
@@ -83,9 +83,9 @@ class Agreement:
     @property
     def region(self) -> SafeRegion | None:
         """Where the promise holds; None for everywhere."""
-        if self.box is None or self.bits is None or self.ramp is None:
+        if self.radius is None or self.bits is None or self.ramp is None:
             return None
-        return SafeRegion(self.box, self.bits, self.ramp)
+        return SafeRegion(self.radius, self.bits, self.ramp)
 
     def is_safe(self, x: Float[Tensor, "n ..."] | Float[np.ndarray, "n ..."]) -> Bool[Tensor, " n"]:
         """Which inputs the promise covers; at others the output may be anything.

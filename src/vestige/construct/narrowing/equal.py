@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.narrowing.agreement import Agreement, exact_chain
-from vestige.construct.narrowing.equal_layers import BaseCase, exact_depth, exact_rows, exact_width
+from vestige.construct.narrowing.equal_layers import ExactWidth, exact_depth, exact_rows, exact_width
 from vestige.construct.narrowing.registers import Row, to_network
 from vestige.construct.narrowing.sizes import narrowed, refuse_depth
-from vestige.construct.result import Construction
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
@@ -26,17 +26,17 @@ GIVEN = 64  # of the inputs that are given, checked exactly
 def narrow_equal(
     chain: ReluChain,
     points: NDArray[np.float64] | None,
-    base: BaseCase,
+    base: ExactWidth,
     max_depth: int,
     generator: torch.Generator | None,
     on_step: OnStep | None,
-) -> Construction:
+) -> ExactConstruction:
     """See `narrow`: the exact representation, its weights rounded to float64, checked exactly and in float64."""
     refuse_depth(exact_depth(chain), max_depth, "exact=False")
     network = to_network(_in_floats(exact_rows(chain, base)), chain.inputs)
     groups = [points] if points is not None else _drawn(chain.inputs, generator)
     exactly = [group[: EXACTLY if points is None else GIVEN] for group in groups]
-    pipelined = base is BaseCase.PIPELINED
+    pipelined = base is ExactWidth.PIPELINED
     specification = _agreement(chain, exactly, 0.0 if pipelined else RELATIVE)
     rounding = _error_in_floats(chain, network, groups)
     most = (2 * max(chain.hidden)) ** (chain.depth - 1) + 2

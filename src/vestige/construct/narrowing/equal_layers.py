@@ -22,16 +22,16 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.relu_chain import ReluChain
 
 
-class BaseCase(ChoiceEnum):
+class ExactWidth(ChoiceEnum):
     """How the first layer of the target is visited."""
 
     ROTATING = "2d+2"
     PIPELINED = "2d+3"
 
 
-def exact_width(chain: ReluChain, base: BaseCase) -> int:
+def exact_width(chain: ReluChain, base: ExactWidth) -> int:
     """2 (d + L - 1) for one output, two more for each further one and one more if pipelined."""
-    return 2 * (chain.inputs + chain.depth - 2 + chain.outputs) + (base is BaseCase.PIPELINED)
+    return 2 * (chain.inputs + chain.depth - 2 + chain.outputs) + (base is ExactWidth.PIPELINED)
 
 
 def exact_depth(chain: ReluChain) -> int:
@@ -42,7 +42,7 @@ def exact_depth(chain: ReluChain) -> int:
     return visits
 
 
-def exact_rows(chain: ReluChain, base: BaseCase) -> list[list[Row]]:
+def exact_rows(chain: ReluChain, base: ExactWidth) -> list[list[Row]]:
     """The narrow network, in exact numbers: layers of rows {column: weight} with a bias."""
     return _Visit(chain, base).rows()
 
@@ -52,7 +52,7 @@ class _Visit:
     """The registers, and the basis that x stands in: row `pivot` is scale * (<w, .> + b) of neuron `current`."""
 
     chain: ReluChain
-    base: BaseCase
+    base: ExactWidth
     registers: Registers = field(init=False)
     basis: tuple[int, list[Fraction], Fraction] | None = None
 
@@ -93,7 +93,7 @@ class _Visit:
         row = [Fraction(w) for w in self.chain.weights[0][i]]
         if not any(row):
             return {ONE: max(bias, Fraction(0))}
-        if self.base is BaseCase.PIPELINED:
+        if self.base is ExactWidth.PIPELINED:
             self.registers.forms["t"] = total((1, {ONE: bias}), *zip(row, self.z, strict=True))
             self._tick()
             return {"t": 1}
@@ -118,7 +118,7 @@ class _Visit:
         """End the layer; both parts of every coordinate go along."""
         for j, z in enumerate(self.z):
             self.registers.forms[f"+{j}"], self.registers.forms[f"-{j}"] = z, total((-1, z))
-        if self.base is BaseCase.PIPELINED:
+        if self.base is ExactWidth.PIPELINED:
             self.registers.forms.setdefault("t", {})
         self.registers.tick()
         self.z = [{f"+{j}": 1, f"-{j}": -1} for j in range(self.chain.inputs)]

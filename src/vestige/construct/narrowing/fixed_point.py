@@ -1,6 +1,6 @@
 """A ReLU chain in integers: weights times 2**c0 rounded, activations in fields of bits, and how far that is off.
 
-With q = 2**-c0 and inputs in [-box, box], shifted by A = 2**a > box so that they are positive:
+With q = 2**-c0 and inputs in [-radius, radius], shifted by A = 2**a > radius so that they are positive:
 
     u    =  floor((x + A) / q)                                       m = c0 + a + 1 bits
     H_k  =  relu(sum_j V_kj u_j + C_k),   V = round(W / q),          C_k = round(b_k / q^2) - A / q sum_j V_kj (first)
@@ -25,7 +25,7 @@ from vestige.core.relu_chain import ReluChain
 class FixedLayer:
     """One layer in integers.
 
-    Args:
+    Attributes:
         weights: V, one row a neuron.
         biases: C.
         fields: bits of each of its inputs' fields.
@@ -60,42 +60,44 @@ class FixedPoint:
         return max(layer.fields for layer in self.layers)
 
 
-def shift_exponent(box: float) -> int:
-    """The a with box < 2**a <= 2 box.
+def shift_exponent(radius: float) -> int:
+    """The a with radius < 2**a <= 2 radius.
 
     >>> shift_exponent(1.0), shift_exponent(0.7), shift_exponent(3.0)
     (1, 0, 2)
     """
-    return math.frexp(box)[1]
+    return math.frexp(radius)[1]
 
 
-def fewest_bits(chain: ReluChain, box: float, epsilon: float) -> int:
-    """The smallest c0 at which the error is certified to be at most epsilon.
+def fewest_bits(chain: ReluChain, radius: float, tolerance: float) -> int:
+    """The smallest c0 at which the error is certified to be at most tolerance.
 
     Raises:
         ValueError: none up to 900 bits.
     """
-    least = max(1, -shift_exponent(box))
+    least = max(1, -shift_exponent(radius))
     for bits in range(least, 901):
-        if error_bound(chain, box, bits, float) <= epsilon and error_bound(chain, box, bits) <= Fraction(epsilon):
+        if error_bound(chain, radius, bits, float) <= tolerance and error_bound(chain, radius, bits) <= Fraction(
+            tolerance
+        ):
             return bits
     raise ValueError(
-        f"epsilon={epsilon:g} given; 900 bits behind the point are not enough for it. Their certified error is "
-        f"{float(error_bound(chain, box, 900)):.3g}: a larger epsilon would work."
+        f"tolerance={tolerance:g} given; 900 bits behind the point are not enough for it. Their certified error is "
+        f"{float(error_bound(chain, radius, 900)):.3g}: a larger tolerance would work."
     )
 
 
-def error_bound(chain: ReluChain, box: float, bits: int, number: type[Fraction] | type[float] = Fraction) -> Any:
+def error_bound(chain: ReluChain, radius: float, bits: int, number: type[Fraction] | type[float] = Fraction) -> Any:
     """Largest possible |output in integers - output| over safe inputs in the box.
 
     Args:
         chain: the target.
-        box: largest coordinate.
+        radius: largest coordinate.
         bits: c0.
         number: Fraction for the bound, float for a first look at it.
     """
     to: Any = np.asarray if number is float else np.frompyfunc(number, 1, 1)
-    unit, side = number(Fraction(1, 1 << bits)), number(Fraction(box))
+    unit, side = number(Fraction(1, 1 << bits)), number(Fraction(radius))
     low: Any = np.full(chain.inputs, -side)
     high: Any = np.full(chain.inputs, side)
     error: Any = np.full(chain.inputs, 0 * side)
@@ -115,10 +117,10 @@ def _rounded(weight: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64
     return np.ldexp(abs(whole), -bits), np.ldexp(abs(scaled - whole), -bits)
 
 
-def fixed_point(chain: ReluChain, box: float, bits: int) -> FixedPoint:
+def fixed_point(chain: ReluChain, radius: float, bits: int) -> FixedPoint:
     """The chain in integers with `bits` bits behind the point; fields are as long as the largest value needs."""
-    a = shift_exponent(box)
-    middle, reach = 1 << (bits + a), math.floor(Fraction(box) * (1 << bits))
+    a = shift_exponent(radius)
+    middle, reach = 1 << (bits + a), math.floor(Fraction(radius) * (1 << bits))
     low, high = [middle - reach - 1] * chain.inputs, [middle + reach] * chain.inputs
     fields, dropped, layers = bits + a + 1, 0, []
     for place, (weight, bias) in enumerate(zip(chain.weights, chain.biases, strict=True)):
@@ -130,7 +132,7 @@ def fixed_point(chain: ReluChain, box: float, bits: int) -> FixedPoint:
         least, most = _range(rows, constants, low, high)
         fields, dropped = max(1, *(value.bit_length() for value in most)), bits
         low, high = [value >> bits for value in least], [value >> bits for value in most]
-    return FixedPoint(tuple(layers), bits, a, error_bound(chain, box, bits))
+    return FixedPoint(tuple(layers), bits, a, error_bound(chain, radius, bits))
 
 
 def _range(
@@ -167,9 +169,9 @@ def integer_outputs(fixed: FixedPoint, points: NDArray[np.float64]) -> NDArray[n
     return outputs
 
 
-def paper_bits(chain: ReluChain, box: float, epsilon: float) -> tuple[float, float]:
-    """c0 and c of theorem 13: 2 L log2(5 A B n d / epsilon), and 2 c0 + log2(2 A d) + L log2((n + 1) B)."""
+def paper_bits(chain: ReluChain, radius: float, tolerance: float) -> tuple[float, float]:
+    """c0 and c of theorem 13: 2 L log2(5 A B n d / tolerance), and 2 c0 + log2(2 A d) + L log2((n + 1) B)."""
     largest = max(float(abs(values).max(initial=0)) for values in (*chain.weights, *chain.biases))
-    a, b, n = max(1, math.ceil(box)), max(1, math.ceil(largest)), max(chain.hidden)
-    c0 = 2 * chain.depth * math.log2(5 * a * b * n * chain.inputs / epsilon)
+    a, b, n = max(1, math.ceil(radius)), max(1, math.ceil(largest)), max(chain.hidden)
+    c0 = 2 * chain.depth * math.log2(5 * a * b * n * chain.inputs / tolerance)
     return c0, 2 * c0 + math.log2(2 * a * chain.inputs) + chain.depth * math.log2((n + 1) * b)

@@ -1,25 +1,20 @@
 """Any ReLU network as a narrow deep one: equal everywhere, or near it at far less depth (arXiv 2202.03841)."""
 
-from typing import TypeVar
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.narrowing.agreement import flat_points
 from vestige.construct.narrowing.equal import narrow_equal
-from vestige.construct.narrowing.equal_layers import BaseCase
+from vestige.construct.narrowing.equal_layers import ExactWidth
 from vestige.construct.narrowing.near import narrow_near
-from vestige.construct.narrowing.near_layers import NarrowWidth
+from vestige.construct.narrowing.near_layers import NearWidth
 from vestige.construct.narrowing.promise import read_promise
-from vestige.construct.result import Construction
-from vestige.core.choices import ChoiceEnum
 from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import read_relu_chain
-
-Choice = TypeVar("Choice", bound=ChoiceEnum)
 
 
 def narrow(
@@ -27,21 +22,21 @@ def narrow(
     x: Float[Tensor, "n ..."] | None = None,
     *,
     exact: bool = True,
-    width: BaseCase | NarrowWidth | str | None = None,
-    epsilon: float | int | None = None,
+    width: ExactWidth | NearWidth | str | None = None,
+    tolerance: float | int | None = None,
     delta: float | int | None = None,
-    box: float | int | None = None,
+    radius: float | int | None = None,
     density: float | int | None = None,
     weight_bound: int | None = None,
     max_depth: int = 20_000,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
-) -> Construction:
+) -> ExactConstruction:
     """Rewrite a chain of linear layers and ReLUs, of d inputs, L layers and hidden width n >= d, as a narrow one.
 
     exact=True gives the same function on all of R^d, of width 2 (d + L - 1) and depth 1 + n (1 + n (... (1 + n))), less
-    than (2n)^(L-1) + 2. exact=False gives one within epsilon, except on inputs of probability delta, of width
-    max(5d, 10) or max(d + 2, 10) and a depth that grows with n^2 L log(1 / epsilon) in place of n^(L-1).
+    than (2n)^(L-1) + 2. exact=False gives one within tolerance, except on inputs of probability delta, of width
+    max(5d, 10) or max(d + 2, 10) and a depth that grows with n^2 L log(1 / tolerance) in place of n^(L-1).
 
     Args:
         model: nn.Sequential of nn.Linear and nn.ReLU; left as it is.
@@ -50,9 +45,9 @@ def narrow(
         exact: equal everywhere, or near.
         width: "2d+2" (default) or "2d+3" if exact: the second is one wider and divides nowhere, so that its weights are
             the model's and not one is rounded. Else "5d" (default) or "d+2".
-        epsilon: largest error on safe inputs, > 0; default 0.01. Only for exact=False, as are the next four.
+        tolerance: largest error on safe inputs, > 0; default 0.01. Only for exact=False, as are the next four.
         delta: probability of inputs that are not safe, in (0, 1); default 0.01.
-        box: inputs have coordinates in [-box, box]; default: the largest in x.
+        radius: inputs have coordinates in [-radius, radius]; default: the largest in x.
         density: the inputs' density is nowhere larger; default: that of the uniform distribution on the box.
         weight_bound: no weight exceeds it, a power of two from 2 on; the outputs stay the same, bit for bit.
         max_depth: refuse a network with more layers of weights.
@@ -80,26 +75,15 @@ def narrow(
             f"allowed, since it is narrow already. A hidden width of {chain.inputs} would work."
         )
     points = None if x is None else _checked(x, chain.inputs)
-    given = {"epsilon": epsilon, "delta": delta, "box": box, "density": density, "weight_bound": weight_bound}
+    given = {"tolerance": tolerance, "delta": delta, "radius": radius, "density": density, "weight_bound": weight_bound}
     if exact:
         named = ", ".join(name for name, value in given.items() if value is not None)
         if named:
             raise ValueError(f"{named} given with exact=True, which needs none of it; did you mean exact=False?")
-        return narrow_equal(chain, points, _choice(BaseCase.ROTATING, width), max_depth, generator, on_step)
+        return narrow_equal(chain, points, ExactWidth(width or ExactWidth.ROTATING), max_depth, generator, on_step)
     wanted = read_promise(chain.inputs, points, **given)
-    return narrow_near(chain, points, wanted, _choice(NarrowWidth.SIDE_BY_SIDE, width), max_depth, generator, on_step)
-
-
-def _choice(default: Choice, width: ChoiceEnum | str | None) -> Choice:
-    kind = type(default)
-    if width is None:
-        return default
-    if width not in set(kind):
-        raise ValueError(
-            f"width={str(width)!r} given; allowed are {' and '.join(repr(str(w)) for w in kind)} with "
-            f"exact={kind is BaseCase}."
-        )
-    return kind(width)
+    kind = NearWidth(width or NearWidth.SIDE_BY_SIDE)
+    return narrow_near(chain, points, wanted, kind, max_depth, generator, on_step)
 
 
 def _checked(x: Tensor, inputs: int) -> NDArray[np.float64]:

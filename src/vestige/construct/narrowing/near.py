@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.narrowing.agreement import Agreement, SafeRegion, exact_chain, upwards
 from vestige.construct.narrowing.bounded import bounded_depth, bounded_rows, largest_weight
 from vestige.construct.narrowing.fixed_point import FixedPoint, fewest_bits, fixed_point, integer_outputs, paper_bits
-from vestige.construct.narrowing.near_layers import NarrowWidth, bit_depth, bit_rows, bit_width
+from vestige.construct.narrowing.near_layers import NearWidth, bit_depth, bit_rows, bit_width
 from vestige.construct.narrowing.promise import Promise
 from vestige.construct.narrowing.registers import Row, to_network
 from vestige.construct.narrowing.sizes import narrowed, refuse_depth
-from vestige.construct.result import Construction
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
@@ -23,8 +23,8 @@ from vestige.core.rng import spawn
 
 SAMPLES, DRAWS = 64, 10_000
 THEOREM = {
-    NarrowWidth.SIDE_BY_SIDE: "arXiv 2202.03841, Theorem 2",
-    NarrowWidth.ONE_BY_ONE: "arXiv 2202.03841, Theorem 5",
+    NearWidth.SIDE_BY_SIDE: "arXiv 2202.03841, Theorem 2",
+    NearWidth.ONE_BY_ONE: "arXiv 2202.03841, Theorem 5",
 }
 
 
@@ -32,24 +32,24 @@ def narrow_near(
     chain: ReluChain,
     points: NDArray[np.float64] | None,
     wanted: Promise,
-    width: NarrowWidth,
+    width: NearWidth,
     max_depth: int,
     generator: torch.Generator | None,
     on_step: OnStep | None,
-) -> Construction:
-    """See `narrow`: fewest bits for epsilon, the widest ramp for delta, the network, and its error exactly."""
-    bits = fewest_bits(chain, wanted.box, wanted.epsilon)
-    fixed, region = fixed_point(chain, wanted.box, bits), _region(chain.inputs, bits, wanted)
+) -> ExactConstruction:
+    """See `narrow`: fewest bits for tolerance, the widest ramp for delta, the network, and its error exactly."""
+    bits = fewest_bits(chain, wanted.radius, wanted.tolerance)
+    fixed, region = fixed_point(chain, wanted.radius, bits), _region(chain.inputs, bits, wanted)
     network = to_network(_rows(fixed, width, region, wanted, max_depth), chain.inputs)
     kept, share = _safe_points(chain.inputs, points, region, generator)
     specification = Agreement(
         target=exact_chain(chain),
         points=kept,
         sizes=np.ones(len(kept)),
-        tolerance=Fraction(wanted.epsilon),
+        tolerance=Fraction(wanted.tolerance),
         values=integer_outputs(fixed, kept),
         source=THEOREM[width],
-        box=region.box,
+        radius=region.radius,
         bits=region.bits,
         ramp=region.ramp,
         density=wanted.density,
@@ -57,15 +57,15 @@ def narrow_near(
     )
     checked = specification.check(network, on_step=on_step)
     claims = (*_proved(chain, fixed, region, wanted, network, width), *checked)
-    c0, c = paper_bits(chain, wanted.box, wanted.epsilon)
+    c0, c = paper_bits(chain, wanted.radius, wanted.tolerance)
     numbers = {
         "c0": bits,
         "c": fixed.field,
         "paper c0": c0,
         "paper c": c,
-        "epsilon": wanted.epsilon,
+        "tolerance": wanted.tolerance,
         "delta": wanted.delta,
-        "box": wanted.box,
+        "radius": wanted.radius,
         "predicted error": upwards(fixed.error),
         "measured error": checked[1].measured,
         "share of unsafe inputs": share,
@@ -76,15 +76,13 @@ def narrow_near(
     return narrowed(chain, network, specification, claims, notes, numbers)
 
 
-def _rows(
-    fixed: FixedPoint, width: NarrowWidth, region: SafeRegion, wanted: Promise, max_depth: int
-) -> list[list[Row]]:
+def _rows(fixed: FixedPoint, width: NearWidth, region: SafeRegion, wanted: Promise, max_depth: int) -> list[list[Row]]:
     """The network's rows, unless they are too many."""
-    refuse_depth(bit_depth(fixed, width), max_depth, "A larger epsilon")
+    refuse_depth(bit_depth(fixed, width), max_depth, "A larger tolerance")
     rows = bit_rows(fixed, width, region.ramp)
     if wanted.weight_bound is None:
         return rows
-    refuse_depth(bounded_depth(rows, wanted.weight_bound), max_depth, "A larger weight_bound or epsilon")
+    refuse_depth(bounded_depth(rows, wanted.weight_bound), max_depth, "A larger weight_bound or tolerance")
     return bounded_rows(rows, wanted.weight_bound)
 
 
@@ -94,16 +92,16 @@ def _proved(
     region: SafeRegion,
     wanted: Promise,
     network: ExactNetwork,
-    width: NarrowWidth,
+    width: NearWidth,
 ) -> Iterator[Claim]:
     """Claims that no measurement is needed for."""
-    theorem, (c0, c) = THEOREM[width], paper_bits(chain, wanted.box, wanted.epsilon)
+    theorem, (c0, c) = THEOREM[width], paper_bits(chain, wanted.radius, wanted.tolerance)
     unsafe = region.unsafe_probability(chain.inputs, wanted.density)
     promised, doubled = bit_width(chain.inputs, chain.outputs, width), 2 * chain.outputs
     yield Claim("width", promised if wanted.weight_bound is None else max(promised, doubled), network.width, theorem)
     yield Claim("bits behind the point, c0", c0, fixed.bits, "arXiv 2202.03841, Theorem 13")
     yield Claim("bits a field, c", c, fixed.field, "arXiv 2202.03841, Theorem 13")
-    yield Claim("error on safe inputs, proved", wanted.epsilon, upwards(fixed.error), theorem)
+    yield Claim("error on safe inputs, proved", wanted.tolerance, upwards(fixed.error), theorem)
     yield Claim("probability of unsafe inputs, proved", wanted.delta, upwards(unsafe), theorem)
     if wanted.weight_bound is not None:
         yield Claim(
@@ -114,10 +112,10 @@ def _proved(
 def _region(inputs: int, bits: int, wanted: Promise) -> SafeRegion:
     """The widest ramp, a power of two, whose unsafe inputs have a probability of at most delta."""
     delta, halvings = Fraction(wanted.delta), 1
-    whole = SafeRegion(wanted.box, bits, Fraction(1)).unsafe_probability(inputs, wanted.density)
+    whole = SafeRegion(wanted.radius, bits, Fraction(1)).unsafe_probability(inputs, wanted.density)
     while whole > delta * (1 << halvings):
         halvings += 1
-    return SafeRegion(wanted.box, bits, Fraction(1, 1 << halvings))
+    return SafeRegion(wanted.radius, bits, Fraction(1, 1 << halvings))
 
 
 def _safe_points(
@@ -127,7 +125,7 @@ def _safe_points(
     drawn = points
     if drawn is None:
         draw = spawn(generator, "narrow", "inputs")
-        drawn = region.box * (2 * torch.rand((DRAWS, inputs), generator=draw, dtype=torch.float64).numpy() - 1)
+        drawn = region.radius * (2 * torch.rand((DRAWS, inputs), generator=draw, dtype=torch.float64).numpy() - 1)
     safe = region.holds(drawn)
     if not safe.any():
         raise ValueError(f"none of the {len(drawn)} inputs is safe at this delta; a smaller delta spares more.")

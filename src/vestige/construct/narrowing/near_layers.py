@@ -23,24 +23,24 @@ from vestige.core.choices import ChoiceEnum
 BESIDE = 6  # registers of a pass beside its accumulators: both words, what is left of one, two for the bit, the field
 
 
-class NarrowWidth(ChoiceEnum):
+class NearWidth(ChoiceEnum):
     """Width of the approximate construction: the input's bits are read side by side, or one coordinate at a time."""
 
     SIDE_BY_SIDE = "5d"
     ONE_BY_ONE = "d+2"
 
 
-def bit_width(inputs: int, outputs: int, width: NarrowWidth) -> int:
+def bit_width(inputs: int, outputs: int, width: NearWidth) -> int:
     """max(5d, 10) or max(d+2, 10), and room for an accumulator an output."""
-    return max(5 * inputs if width is NarrowWidth.SIDE_BY_SIDE else inputs + 2, 10, outputs + BESIDE - 2)
+    return max(5 * inputs if width is NearWidth.SIDE_BY_SIDE else inputs + 2, 10, outputs + BESIDE - 2)
 
 
-def bit_depth(fixed: FixedPoint, width: NarrowWidth) -> int:
+def bit_depth(fixed: FixedPoint, width: NearWidth) -> int:
     """Layers of weights that `bit_rows` will have."""
     first = fixed.layers[0]
     d, m = len(first.most), first.fields
     room = bit_width(d, len(fixed.layers[-1].biases), width) - BESIDE
-    encoding = m if width is NarrowWidth.SIDE_BY_SIDE else 2 * m * d
+    encoding = m if width is NearWidth.SIDE_BY_SIDE else 2 * m * d
     passes = sum(-(-len(layer.biases) // room) * (_reads(layer) + 1) for layer in fixed.layers[:-1])
     return encoding + passes + _reads(fixed.layers[-1]) + 1
 
@@ -49,7 +49,7 @@ def _reads(layer: FixedLayer) -> int:
     return layer.code - layer.dropped if layer.fields > layer.dropped else 0
 
 
-def bit_rows(fixed: FixedPoint, width: NarrowWidth, ramp: Fraction) -> list[list[Row]]:
+def bit_rows(fixed: FixedPoint, width: NearWidth, ramp: Fraction) -> list[list[Row]]:
     """The network, exactly: layers of rows {column: weight} with a bias.
 
     Args:
@@ -59,7 +59,7 @@ def bit_rows(fixed: FixedPoint, width: NarrowWidth, ramp: Fraction) -> list[list
     """
     d, outputs = len(fixed.layers[0].most), len(fixed.layers[-1].biases)
     registers = start(f"x{j}" for j in range(d))
-    word = (_side_by_side if width is NarrowWidth.SIDE_BY_SIDE else _one_by_one)(registers, fixed, ramp)
+    word = (_side_by_side if width is NearWidth.SIDE_BY_SIDE else _one_by_one)(registers, fixed, ramp)
     room = bit_width(d, outputs, width) - BESIDE
     for layer, after in itertools.pairwise(fixed.layers):
         word = _hidden(registers, layer, word, after.fields, room)

@@ -7,24 +7,24 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-EPSILON = DELTA = 0.01
+TOLERANCE = DELTA = 0.01
 
 
 @dataclass(frozen=True)
 class Promise:
     """Options in range.
 
-    Args:
-        epsilon: largest error on safe inputs.
+    Attributes:
+        tolerance: largest error on safe inputs.
         delta: largest probability of the others.
-        box: largest coordinate.
+        radius: largest coordinate.
         density: largest density of the inputs on the box; None for the uniform distribution.
         weight_bound: no weight exceeds it; None for any size.
     """
 
-    epsilon: float
+    tolerance: float
     delta: float
-    box: float
+    radius: float
     density: float | None
     weight_bound: int | None
 
@@ -33,9 +33,9 @@ def read_promise(
     inputs: int,
     points: NDArray[np.float64] | None,
     *,
-    epsilon: float | int | None,
+    tolerance: float | int | None,
     delta: float | int | None,
-    box: float | int | None,
+    radius: float | int | None,
     density: float | int | None,
     weight_bound: int | None,
 ) -> Promise:
@@ -44,34 +44,36 @@ def read_promise(
     Raises:
         ValueError: one is out of its range.
     """
-    error, share = float(EPSILON if epsilon is None else epsilon), float(DELTA if delta is None else delta)
+    error, share = float(TOLERANCE if tolerance is None else tolerance), float(DELTA if delta is None else delta)
     if not 0 < error < math.inf:
-        raise ValueError(f"epsilon={epsilon} given; the largest error allowed is a positive number, such as 0.01.")
+        raise ValueError(f"tolerance={tolerance} given; the largest error allowed is a positive number, such as 0.01.")
     if not 0 < share < 1:
         raise ValueError(f"delta={delta} given; a probability strictly between 0 and 1 is needed, such as 0.01.")
     if weight_bound is not None and (weight_bound < 2 or weight_bound & (weight_bound - 1)):
         raise ValueError(f"weight_bound={weight_bound} given; a power of two from 2 on is needed: 2 would work.")
-    side = _box(points, box)
+    side = _box(points, radius)
     if density is not None:
         _check_density(float(density), side, inputs)
     return Promise(error, share, side, None if density is None else float(density), weight_bound)
 
 
-def _box(points: NDArray[np.float64] | None, box: float | int | None) -> float:
+def _box(points: NDArray[np.float64] | None, radius: float | int | None) -> float:
     reach = 0.0 if points is None else float(abs(points).max())
-    if box is None and not reach:
-        raise ValueError("no box given, and no inputs to read it off; give box=A for inputs in [-A, A], or x.")
-    side = reach if box is None else float(box)
+    if radius is None and not reach:
+        raise ValueError("no radius given, and no inputs to read it off; give radius=A for inputs in [-A, A], or x.")
+    side = reach if radius is None else float(radius)
     if not 2.0**-100 < side < 2.0**100:
-        raise ValueError(f"box={box} given; inputs have coordinates in [-box, box], a positive number such as 1.0.")
+        raise ValueError(
+            f"radius={radius} given; inputs have coordinates in [-radius, radius], a positive number such as 1.0."
+        )
     if not reach <= side:
-        raise ValueError(f"x reaches {reach:g}, box={side:g} was given; box={reach!r} would work.")
+        raise ValueError(f"x reaches {reach:g}, radius={side:g} was given; radius={reach!r} would work.")
     return side
 
 
-def _check_density(density: float, box: float, inputs: int) -> None:
-    if not (0 < density < math.inf and Fraction(density) * (2 * Fraction(box)) ** inputs >= 1):
+def _check_density(density: float, radius: float, inputs: int) -> None:
+    if not (0 < density < math.inf and Fraction(density) * (2 * Fraction(radius)) ** inputs >= 1):
         raise ValueError(
-            f"density={density} given; no distribution on [-{box:g}, {box:g}]^{inputs} is below "
-            f"{(2 * box) ** -inputs:g} everywhere. That is the uniform one's, which density=None stands for."
+            f"density={density} given; no distribution on [-{radius:g}, {radius:g}]^{inputs} is below "
+            f"{(2 * radius) ** -inputs:g} everywhere. That is the uniform one's, which density=None stands for."
         )

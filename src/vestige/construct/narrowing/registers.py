@@ -1,4 +1,4 @@
-"""Writing a ReLU network down as a programme on named registers.
+"""Writing a ReLU network down as a program on named registers.
 
 A register's next value is an affine form in the current ones; `tick` ends a layer, after which every register holds the
 positive part of its form. Forms that need no ReLU are never given a layer of their own, so steps fuse by themselves.
@@ -34,7 +34,7 @@ def total(*terms: tuple[Number, Mapping[str, Number]]) -> Form:
 class Registers:
     """A network under construction.
 
-    Args:
+    Attributes:
         forms: what each register will hold after the next tick; a register that is left out is gone.
         layers: finished layers, each with the names that it reads and its forms.
     """

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.narrowing.agreement import Agreement
-from vestige.construct.result import Construction
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
@@ -18,7 +18,7 @@ def narrowed(
     claims: Sequence[Claim],
     warnings: Sequence[str],
     numbers: Mapping[str, float | int],
-) -> Construction:
+) -> ExactConstruction:
     """The construction, with a warning where the target was as narrow."""
     widest, parameters = max(chain.hidden), sum(w.size + len(w) for w in chain.weights)
     notes = list(warnings)
@@ -36,8 +36,14 @@ def narrowed(
     }
     certificate = Certificate(tuple(claims))
     outcome = Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED
-    return Construction(
-        network, specification, certificate, outcome, tuple(notes), (paper("2202.03841"),), {**sizes, **numbers}
+    return ExactConstruction(
+        network=network,
+        specification=specification,
+        certificate=certificate,
+        outcome=outcome,
+        warnings=tuple(notes),
+        source=(paper("2202.03841"),),
+        numbers={**sizes, **numbers},
     )
 
 

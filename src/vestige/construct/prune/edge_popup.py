@@ -30,7 +30,7 @@ MASKED = (nn.Linear, nn.Conv2d)
 class MaskTraining:
     """A random network, the masks that were trained for it, and what they are worth.
 
-    Args:
+    Attributes:
         model: a copy of the given network with every weight that its mask drops set to zero.
         masks: for the weight of each linear and convolutional layer, by name.
         keep_fraction: the share that is kept, of each layer.

@@ -115,7 +115,7 @@ def grow(gadget: Gadget, need: NDArray[np.int64]) -> None:
         if hidden * (columns + out) > MOST_RANDOM_WEIGHTS:
             raise ValueError(
                 f"layer {gadget.draw.index + 1} needs more than {MOST_RANDOM_WEIGHTS:,} random weights by "
-                f"method={str(gadget.method)!r}; method='subset_sum' needs fewest, a larger epsilon fewer"
+                f"method={str(gadget.method)!r}; method='subset_sum' needs fewest, a larger tolerance fewer"
             )
         gadget.first, gadget.second = gadget.draw.first(hidden, columns), gadget.draw.second(hidden, out)
         column = _owners(gadget.first[start:].numpy(), need)

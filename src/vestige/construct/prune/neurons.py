@@ -1,7 +1,7 @@
 """Deleting whole neurons of a random network with one hidden layer: enough to fit points, not to follow a network.
 
 With hidden layer relu(M1 x + c) and output weights M2 a mask z over neurons gives sum_q z_q M2_q relu(...)_q, which
-is linear in z. A basic solution of the linear programme 0 <= z <= 1, outputs = targets, has at most as many
+is linear in z. A basic solution of the linear program 0 <= z <= 1, outputs = targets, has at most as many
 fractional entries as there are numbers to fit (one for each equation), and rounding those is all that goes wrong.
 Away from the points such a network is a random-feature model (arXiv 2002.00585 and 1904.00687), and nothing is
 promised there.
@@ -17,12 +17,14 @@ from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from vestige.construct.prune.affine_chain import Affine
+from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.compare import run_both
 from vestige.construct.prune.gadget import Draw
-from vestige.construct.prune.pruned import Plan, Pruned, PrunedLayer, linears, masked, random_network
+from vestige.construct.prune.masked_network import MaskedNetwork, Plan
+from vestige.construct.prune.pruned import SOURCE, Pruned, PrunedLayer
 from vestige.construct.prune.random_layers import Distribution
 from vestige.construct.prune.sup_error import Ball
-from vestige.core.claims import Certificate, Claim
+from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import Outcome
 
@@ -35,7 +37,7 @@ def prune_neurons(
     layers: tuple[Affine, ...],
     *,
     ball: Ball,
-    points: Float[Tensor, "n features"] | None,
+    x: Float[Tensor, "n features"] | None,
     neurons: int | None,
     seed: int,
 ) -> Pruned:
@@ -44,26 +46,36 @@ def prune_neurons(
     Raises:
         ValueError: no points, or fewer neurons than numbers to fit.
     """
-    if points is None:
-        raise ValueError("granularity='neurons' given without points; pass the inputs at which to fit the target")
+    if x is None:
+        raise ValueError("granularity='neurons' given without x; pass the inputs at which to fit the target.")
     with torch.no_grad():
-        wanted = working_copy(target).cpu()(points)
+        wanted = working_copy(target).cpu()(x)
     hidden = NEURONS_PER_NUMBER * wanted.numel() if neurons is None else neurons
     if hidden < wanted.numel():
         raise ValueError(
-            f"{hidden} random neurons for {wanted.numel()} numbers ({len(points)} points, {wanted.shape[1]} outputs); "
-            f"rows={NEURONS_PER_NUMBER * wanted.numel()} would do"
+            f"{hidden} random neurons for {wanted.numel()} numbers ({len(x)} inputs, {wanted.shape[1]} outputs); "
+            f"rows={NEURONS_PER_NUMBER * wanted.numel()} would do."
         )
     bias = any(layer.bias is not None for layer in layers)
-    share, scale = _programme(Draw(seed, 0, Distribution.UNIFORM, 1.0), points, wanted, hidden, bias)
-    plan = Plan(seed, Distribution.UNIFORM, points.shape[1], (hidden,), (wanted.shape[1],), (bias,), (scale,))
-    network = random_network(plan)
-    alive = torch.from_numpy(share >= 0.5)
-    masks = _over_neurons(network, alive)
-    return _result(target, plan, network, masks, (share, points, wanted, ball))
+    share, scale = _linear_program(Draw(seed, 0, Distribution.UNIFORM, 1.0), x, wanted, hidden, bias)
+    plan = Plan(
+        seed=seed,
+        distribution=Distribution.UNIFORM,
+        features=x.shape[1],
+        hidden=(hidden,),
+        out=(wanted.shape[1],),
+        bias=(bias,),
+        scale=(scale,),
+    )
+    network = MaskedNetwork(plan, _over_neurons(plan, torch.from_numpy(share >= 0.5)))
+    wish = Approximation(
+        points=x.numpy(), values=wanted.numpy(), tolerance=ball.tolerance, source="measured in float64"
+    )
+    fractional = int(((share > FRACTIONAL) & (share < 1 - FRACTIONAL)).sum())
+    return _result(target, network, wish, (ball, x), fractional)
 
 
-def _programme(
+def _linear_program(
     draw: Draw, points: Tensor, wanted: Tensor, hidden: int, bias: bool
 ) -> tuple[NDArray[np.float64], float]:
     """Shares in [0, 1] that meet every equation, and the least power of two on M2 for which there are some.
@@ -93,49 +105,53 @@ def _programme(
     )
 
 
-def _over_neurons(network: nn.Sequential, alive: Tensor) -> dict[str, Tensor]:
+def _over_neurons(plan: Plan, alive: Tensor) -> dict[str, Tensor]:
     """Every weight into and out of a neuron stays or goes with it."""
-    ((first_name, first, second_name, second),) = linears(network)
-    masks = {f"{first_name}.weight": alive[:, None].expand(first.weight.shape).clone()}
-    if first.bias is not None:
-        masks[f"{first_name}.bias"] = alive.clone()
-    return {**masks, f"{second_name}.weight": alive.expand(second.weight.shape).clone()}
+    into = {"1.weight": alive[:, None].expand(-1, plan.features).clone()}
+    if plan.bias[0]:
+        into["1.bias"] = alive.clone()
+    return {**into, "3.weight": alive.expand(plan.out[0], -1).clone()}
 
 
 def _result(
-    target: nn.Module,
-    plan: Plan,
-    network: nn.Sequential,
-    masks: dict[str, Tensor],
-    fit: tuple[NDArray[np.float64], Tensor, Tensor, Ball],
+    target: nn.Module, network: MaskedNetwork, wish: Approximation, where: tuple[Ball, Tensor], fractional: int
 ) -> Pruned:
-    share, points, wanted, ball = fit
-    module = masked(network, masks)
-    with torch.no_grad():
-        error = float((working_copy(module)(points) - wanted).norm(dim=1).max())
-    fractional = int(((share > FRACTIONAL) & (share < 1 - FRACTIONAL)).sum())
-    claims = (
-        Claim("fractional shares, which rounding changes", wanted.numel(), fractional, "basic solutions"),
-        Claim("error at the points, l_2", ball.epsilon, error, "measured in float64"),
-    )
-    certificate = Certificate(claims)
+    certificate, plan = Certificate(wish.check(network)), network.plan
     warnings = ["Nothing is certified away from the points; sampled_error is what was found there."]
     if not certificate.holds:
         warnings.append(
-            f"At the points the error is {error:.3g}; rows={16 * plan.hidden[0]} may bring a quarter of it."
+            f"At the points the error is {certificate.claims[0].measured:.3g}; rows={16 * plan.hidden[0]} may bring a "
+            "quarter of it."
         )
-    random, kept = sum(p.numel() for p in network.parameters()), sum(int(mask.sum()) for mask in masks.values())
-    sizes = (plan.features, plan.out[0], sum(p.numel() for p in target.parameters()), plan.hidden[0], random, kept)
+    sizes = {
+        "target_weights": sum(p.numel() for p in target.parameters()),
+        "random_weights": network.random_weights,
+        "kept": network.kept,
+    }
+    report = PrunedLayer(
+        features=plan.features,
+        out=plan.out[0],
+        **sizes,
+        hidden=plan.hidden[0],
+        scale=plan.scale[0],
+        worst_weight=math.nan,
+        operator_error=math.nan,
+        bound=math.nan,
+        retried=0,
+    )
     return Pruned(
-        network,
-        masks,
-        plan,
-        ball,
-        math.nan,
-        run_both(target, module, ball, points),
-        (PrunedLayer(*sizes, plan.scale[0], math.nan, math.nan, math.nan, fractional),),
-        None,
-        certificate,
-        Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        tuple(warnings),
+        network=network,
+        specification=wish,
+        certificate=certificate,
+        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
+        warnings=tuple(warnings),
+        source=SOURCE,
+        numbers={
+            **sizes,
+            "fractional_shares": fractional,
+            "certified_error": math.nan,
+            "sampled_error": run_both(target, network.to_torch(), *where),
+        },
+        layers=(report,),
+        required=None,
     )

@@ -28,7 +28,7 @@ ROUNDING = 1 + 1e-9  # float64 norms of these sizes are wrong by less than 1e-12
 class Ball:
     """The inputs |x| <= radius, x >= 0 if `nonnegative`, and the error that the outputs may have there."""
 
-    epsilon: float
+    tolerance: float
     radius: float
     nonnegative: bool
 
@@ -51,14 +51,18 @@ class LayerError:
     bound: float
 
 
-def checked_ball(epsilon: float | int, radius: float | int, nonnegative: bool) -> Ball:
-    """Refuse an error or a ball of no size."""
-    for name, value in (("epsilon", epsilon), ("radius", radius)):
+def checked_ball(tolerance: float | int, radius: float | int, nonnegative: bool) -> Ball:
+    """A ball and a tolerance, both positive and finite.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, value in (("tolerance", tolerance), ("radius", radius)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(
-                f"{name}={value} given; it is a positive finite number, such as 0.01 on a ball of radius 1"
+                f"{name}={value} given; {name} must be positive and finite, such as 0.01 on a ball of radius 1."
             )
-    return Ball(float(epsilon), float(radius), nonnegative)
+    return Ball(float(tolerance), float(radius), nonnegative)
 
 
 def stand_in(
@@ -78,7 +82,7 @@ def stand_in(
         row = int(entries.argmax())
         raise ValueError(
             f"hidden neuron {row} keeps {int(entries[row])} weights of its inputs; the certificate needs one at most. "
-            "These are no masks of prune_to_target, or they were changed"
+            "The masks were changed, or prune_to_target did not make them."
         )
     first, constant, second = first.double(), constant.double(), second.double()
     column = first.abs().argmax(1)

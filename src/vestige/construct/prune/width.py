@@ -43,25 +43,25 @@ class RequiredWidth:
 
 def required_width(
     target: nn.Module,
-    epsilon: float | int,
+    tolerance: float | int,
     *,
     method: str = "subset_sum",
     radius: float | int = 1.0,
     nonnegative: bool = False,
     failure: float = FAILURE,
 ) -> RequiredWidth:
-    """What a random network needs so that pruning it gives the target up to epsilon on a ball: estimates, no proof.
+    """What a random network needs so that pruning it gives the target up to a tolerance on a ball: estimates, no proof.
 
     Args:
         target: Linear layers with ReLU between them.
-        epsilon: of the outputs in l_2, anywhere in the ball.
+        tolerance: largest error of the outputs in l_2, anywhere in the ball.
         method: subset_sum, greedy, random or close.
         radius: of the ball of inputs.
         nonnegative: inputs are >= 0, which halves the first layer.
         failure: chance that a weight is missed, for the methods that search without trying again.
 
     Raises:
-        ValueError: a layer other than Linear and ReLU, an epsilon or radius that is not positive, an unknown method.
+        ValueError: a layer other than Linear and ReLU, a tolerance or radius that is not positive, an unknown method.
 
     >>> net = nn.Sequential(nn.Linear(10, 5, bias=False))
     >>> few, many = (required_width(net, 0.01, method=m).random_weights for m in ("subset_sum", "close"))
@@ -69,18 +69,18 @@ def required_width(
     True
     """
     layers, rule = affine_chain(target), PruneMethod(method)
-    tolerances = weight_tolerances(layers, checked_ball(epsilon, radius, nonnegative))
+    tolerances = weight_tolerances(layers, checked_ball(tolerance, radius, nonnegative))
     count = sum(numbers(layer) for layer in layers)
     rows, hidden, total, bits = [], [], 0, 0.0
-    for index, (layer, tolerance) in enumerate(zip(layers, tolerances, strict=True)):
+    for index, (layer, allowed) in enumerate(zip(layers, tolerances, strict=True)):
         scale = scale_of(layer, rule)
-        rows.append(rows_for(rule, tolerance / scale, count, failure))
+        rows.append(rows_for(rule, allowed / scale, count, failure))
         out, features = layer.weight.shape
         signs = 1 if nonnegative or index else 2
         columns = features + (layer.bias is not None)
         hidden.append(rows[-1] * (features * signs + columns - features))
         total += hidden[-1] * (columns + out)
-        bits += numbers(layer) * max(0.0, math.log2(scale / tolerance))
+        bits += numbers(layer) * max(0.0, math.log2(scale / allowed))
     return RequiredWidth(tuple(tolerances), tuple(rows), tuple(hidden), total, math.ceil(bits))
 
 
@@ -100,7 +100,7 @@ def rows_for(method: PruneMethod, tolerance: float, count: int, failure: float =
 
 
 def weight_tolerances(layers: tuple[Affine, ...], ball: Ball) -> list[float]:
-    """Errors of single weights that add up to epsilon at most, if they are as independent as the random weights are.
+    """Errors of single weights that add up to the tolerance at most, if they are as independent as the random weights are.
 
     An out x k matrix of independent errors of size t has norm t (sqrt(out) + sqrt(k)); every layer gets an equal share.
     """
@@ -110,7 +110,7 @@ def weight_tolerances(layers: tuple[Affine, ...], ball: Ball) -> list[float]:
         out, features = layer.weight.shape
         columns = features * (1 if ball.nonnegative or index else 2)
         lost = reach * (math.sqrt(out) + math.sqrt(columns)) + (layer.bias is not None) * math.sqrt(out)
-        found.append(ball.epsilon / len(layers) / max(math.prod(norms[index + 1 :]) * lost, 1e-300))
+        found.append(ball.tolerance / len(layers) / max(math.prod(norms[index + 1 :]) * lost, 1e-300))
         reach = norms[index] * reach + (0.0 if layer.bias is None else float(layer.bias.norm()))
     return found
 

@@ -1,4 +1,4 @@
-"""What robust memorisation asks for: the label at every point of a ball around each sample."""
+"""What robust memorization asks for: the label at every point of a ball around each sample."""
 
 import math
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Shaped
 
+from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.exact.points import integer_points
 from vestige.construct.exact.rounding import above
-from vestige.construct.result import Interpolation
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
@@ -21,23 +21,23 @@ STEPS = 1 << 20  # parts of the way to another point: how close to the edge of i
 
 @dataclass(frozen=True, eq=False)
 class Balls:
-    """Within `radius` of each point, in l_norm, the network gives the target.
+    """Within `eps` of each point, in l_norm, the network gives the target.
 
     A check at finitely many points proves nothing about balls; the claims of a construction's certificate do. What
     `check` measures is where other networks fail first: at the points, and at the edge of each ball towards the nearest
     point of another target and away from it.
 
-    Args:
+    Attributes:
         points: (n, inputs) floats or integers, taken exactly.
         targets: (n, 1) integers, floats or Fractions, taken exactly.
-        radius: of the balls; inf where all targets agree.
+        eps: radius of the balls; inf where all targets agree.
         norm: exponent p of the balls.
         source: the theorem that promises it.
     """
 
     points: Shaped[np.ndarray, "n inputs"]
     targets: Shaped[np.ndarray, "n outputs"]
-    radius: float
+    eps: float
     norm: float
     source: str
     kind: ClassVar[str] = "balls"
@@ -45,8 +45,8 @@ class Balls:
     def check(self, network: ExactNetwork, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
         """Errors at the points, and at the probes."""
         probes, owners = self.probes()
-        centres = np.array([*(Fraction(v) for v in self.points.ravel().tolist()), None], dtype=object)[:-1]
-        everything = np.concatenate([centres.reshape(self.points.shape), probes])
+        centers = np.array([*(Fraction(v) for v in self.points.ravel().tolist()), None], dtype=object)[:-1]
+        everything = np.concatenate([centers.reshape(self.points.shape), probes])
         targets = np.concatenate([self.targets, self.targets[owners]])
         errors = Interpolation(everything, targets, self.source).errors(network, on_step=on_step)
         n = len(self.points)
@@ -64,13 +64,13 @@ class Balls:
         floats = np.asarray(self.points, dtype=np.float64)
         labels = self.targets[:, 0]
         found, owners = [], []
-        for i in range(len(floats)) if math.isfinite(self.radius) else ():
+        for i in range(len(floats)) if math.isfinite(self.eps) else ():
             others = np.flatnonzero(labels != labels[i])
             if not len(others):
                 continue
             apart = np.linalg.norm(floats[others] - floats[i], ord=self.norm, axis=1)
             nearest = int(others[apart.argmin()])
-            share = math.floor(self.radius / float(apart.min()) * (1 - 1e-12) * STEPS)
+            share = math.floor(self.eps / float(apart.min()) * (1 - 1e-12) * STEPS)
             start, way = integers[i].astype(object), integers[nearest].astype(object) - integers[i].astype(object)
             found.extend([start * STEPS + share * way, start * STEPS - share * way])
             owners.extend([i, i])

@@ -6,15 +6,15 @@ from fractions import Fraction
 
 from vestige.construct.exact.rounding import above, below, root_above
 from vestige.construct.robust.layers import Layout, Plan
-from vestige.construct.robust.thresholds import PROMISE, Centres, lowest_shift, sides
+from vestige.construct.robust.thresholds import PROMISE, Centers, lowest_shift, sides
 from vestige.core.claims import Claim
 
 MOST_BITS = 400
 
 
-def ball_claims(plan: Plan, centres: Centres, layout: Layout, width: int, hidden: int) -> Iterator[Claim]:
+def ball_claims(plan: Plan, centers: Centers, layout: Layout, width: int, hidden: int) -> Iterator[Claim]:
     """Sizes, and the inequalities from which the labels on the balls follow; floats are rounded to the safe side."""
-    m, n, numbers = len(plan.rows), len(plan.centres), plan.numbers
+    m, n, numbers = len(plan.rows), len(plan.centers), plan.numbers
     hinges = 2 * m * numbers.knots
     if layout is Layout.NARROW:
         yield Claim("width", m + 3, width, PROMISE)
@@ -28,7 +28,7 @@ def ball_claims(plan: Plan, centres: Centres, layout: Layout, width: int, hidden
     yield Claim("limit + 1 / slope", below(other), above(numbers.limit + 1 / numbers.slope), PROMISE)
     if plan.norm == 2:
         yield Claim("reach of the knots", below(numbers.knots * numbers.tau), above(numbers.outside), PROMISE)
-    yield Claim("shift of the first layer", below(numbers.shift), above(lowest_shift(centres, numbers.inside)), PROMISE)
+    yield Claim("shift of the first layer", below(numbers.shift), above(lowest_shift(centers, numbers.inside)), PROMISE)
 
 
 def _rounds(n: int) -> int:
@@ -50,7 +50,7 @@ def mantissa_bits(plan: Plan, largest: float, radius: float) -> int:
     numbers, m = plan.numbers, len(plan.rows)
     reach = Fraction(largest) + Fraction(radius)
     row = max(sum((abs(Fraction(w)) for w in form.values()), Fraction(0)) for form in plan.rows)
-    bias = max(abs(v) for centre in plan.centres for v in centre) + numbers.shift + numbers.knots * numbers.tau
+    bias = max(abs(v) for center in plan.centers for v in center) + numbers.shift + numbers.knots * numbers.tau
     size = row * reach + bias
     spread = {2.0: root_above(Fraction(m)), 1.0: Fraction(m)}.get(plan.norm, Fraction(1))
     for bits in range(8, MOST_BITS + 1):

@@ -23,7 +23,7 @@ FINEST = 16  # norms are rounded up to multiples of 1 / FINEST, which makes the 
 class FirstLayer:
     """P = integers / 2**exponent, with |P u|_test <= gain |u|_p.
 
-    Args:
+    Attributes:
         integers: (m, d).
         exponent: of their unit; 0 for the identity.
         gain: proved.

@@ -1,6 +1,6 @@
 """The layers of a network that is right on balls, deep and narrow or shallow and wide (arXiv 2502.11162).
 
-With h = P x + B >= 0 on the balls, both layouts compute, over centres c_i with levels v_i > 0,
+With h = P x + B >= 0 on the balls, both layouts compute, over centers c_i with levels v_i > 0,
 
     F(x) = base + max_i v_i (1 - K (q_i(h) - U)_+)_+ ,      q_i from hinges (+-(h_j - B - c_ij) - s tau)_+
 
@@ -33,10 +33,10 @@ class Layout(ChoiceEnum):
 class Plan:
     """All numbers of the network.
 
-    Args:
+    Attributes:
         rows: of P, sparse.
         inputs: columns of P.
-        centres: c_i.
+        centers: c_i.
         levels: v_i > 0.
         base: what is added to the largest level.
         numbers: tau, S + 1, U, K and B.
@@ -45,7 +45,7 @@ class Plan:
 
     rows: list[Form]
     inputs: int
-    centres: list[list[Fraction]]
+    centers: list[list[Fraction]]
     levels: list[Fraction]
     base: Fraction
     numbers: Thresholds
@@ -55,10 +55,10 @@ class Plan:
         """x -> P x + B."""
         return Layer(self.inputs, tuple(neuron(row, self.numbers.shift) for row in self.rows))
 
-    def hinges(self, centre: list[Fraction]) -> Iterator[tuple[Form, Fraction, Fraction]]:
+    def hinges(self, center: list[Fraction]) -> Iterator[tuple[Form, Fraction, Fraction]]:
         """(form in h, bias, weight in q) of each hinge, coordinate by coordinate."""
         tau = self.numbers.tau
-        for j, place in enumerate(centre):
+        for j, place in enumerate(center):
             for knot in range(self.numbers.knots):
                 weight = tau if knot == 0 else 2 * tau
                 for side in (1, -1):
@@ -71,9 +71,9 @@ def narrow_layers(plan: Plan, on_step: OnStep | None = None) -> tuple[Layer, ...
     carried = tuple(neuron({j: 1}) for j in range(m))
     highest, total, spare = m, m + 1, m + 2
     layers, size, best = [plan.first()], m, Form()
-    for index, (centre, level) in enumerate(zip(plan.centres, plan.levels, strict=True)):
+    for index, (center, level) in enumerate(zip(plan.centers, plan.levels, strict=True)):
         q = Form()
-        for form, bias, weight in plan.hinges(centre):
+        for form, bias, weight in plan.hinges(center):
             hinge = {**form, **{c: -w for c, w in q.items()}} if plan.norm == math.inf else form
             layers.append(Layer(size, (*carried, neuron(best), neuron(q), neuron(hinge, bias))))
             size, best, q = m + 3, {highest: 1}, {total: 1, spare: weight}
@@ -83,7 +83,7 @@ def narrow_layers(plan: Plan, on_step: OnStep | None = None) -> tuple[Layer, ...
         layers.append(Layer(m + 2, (*carried, neuron({highest: 1, total: 1}))))
         size = m + 1
         if on_step is not None:
-            on_step(Step(index + 1, len(plan.centres), float(len(layers)), "layers"))
+            on_step(Step(index + 1, len(plan.centers), float(len(layers)), "layers"))
     return (*layers, Layer(size, (neuron(best, plan.base),)))
 
 
@@ -91,8 +91,8 @@ def parallel_layers(plan: Plan) -> tuple[Layer, ...]:
     """Every hinge of every sample at once, then the tests, then the maximum of the levels by pairs."""
     m, numbers = len(plan.rows), plan.numbers
     hinges, forms = [], []
-    for centre in plan.centres:
-        units = list(plan.hinges(centre))
+    for center in plan.centers:
+        units = list(plan.hinges(center))
         start = len(hinges)
         hinges.extend(neuron(form, bias) for form, bias, _ in units)
         forms.append([{start + k: weight} for k, (_, _, weight) in enumerate(units)])

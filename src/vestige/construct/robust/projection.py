@@ -1,11 +1,11 @@
-"""Projections to a few dimensions that keep differently labelled points apart (arXiv 2502.11162).
+"""Projections to a few dimensions that keep differently labeled points apart (arXiv 2502.11162).
 
 A random projection P from R^d to R^m keeps e^(-1/2) sqrt(m / d) N^(-2/m) of the smallest distance with positive
-probability, whatever the N points. That proves existence; maximising
+probability, whatever the N points. That proves existence; maximizing
 
     log min_ij |P x_i - P x_j|_2  -  log max_{|u|_p = 1} |P u|_2,        P P^T = 1,
 
-with a soft minimum over the differently labelled pairs finds projections that keep several times more.
+with a soft minimum over the differently labeled pairs finds projections that keep several times more.
 """
 
 import math
@@ -18,7 +18,7 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 
-DRAWS = 100  # random projections tried; the best of them is what "random" means, and where the optimisation starts
+DRAWS = 100  # random projections tried; the best of them is what "random" means, and where the optimization starts
 STARTS = 2
 STEPS = 400
 RATE = 0.01
@@ -131,7 +131,7 @@ def _better(best: Tensor, most: float, basis: Tensor, rows: Tensor, y: Tensor, p
 
 
 def _closest_pairs(image: Tensor, y: Tensor) -> Tensor:
-    """(2, k): the k closest of the differently labelled pairs."""
+    """(2, k): the k closest of the differently labeled pairs."""
     once = torch.ones(len(y), len(y), dtype=torch.bool).triu(1)
     apart = torch.cdist(image, image).masked_fill(~once | (y[:, None] == y[None]), math.inf)
     count = min(CLOSEST, int(torch.isfinite(apart).sum()))

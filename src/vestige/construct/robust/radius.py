@@ -1,7 +1,7 @@
 """How far labels can be kept around points, by any network and by one of a given width (arXiv 2502.11162).
 
 A function that is right on the l_p ball of radius r around every point exists exactly where balls of different labels
-do not meet: r below half the smallest l_p distance between differently labelled points. A network of width k < d sees
+do not meet: r below half the smallest l_p distance between differently labeled points. A network of width k < d sees
 its input through a first layer of rank k, so that it also needs those points apart after a projection. For N points in
 R^d, delta apart in l_2, and rho = r / delta, with a_p = d^max(0, 1/2 - 1/p), the worst case allows
 
@@ -21,6 +21,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from vestige.core.cite import Paper, paper
+from vestige.core.threat import read_norm
 
 PAPER = paper("2502.11162")
 FORCED = 4832.0  # the constant of the paper's lower bound
@@ -32,11 +33,11 @@ BLOCK = 2**24  # numbers a block of differences may hold
 class WidthBounds:
     """Between which widths the narrowest network lies that keeps labels around the worst of all such point sets.
 
-    Args:
+    Attributes:
         lower: no network that is narrower does it; the larger of the two bounds above. The paper's is for large N.
         upper: width of the network of `memorize_robustly`.
         published: width that the paper's theorem gives; None where it gives none.
-        ceiling: rho from which on no function does it, whatever its width: 1 / (2 a_p).
+        ceiling: relative_eps from which on no function does it, whatever its width: 1 / (2 a_p).
         source: the paper.
     """
 
@@ -45,21 +46,6 @@ class WidthBounds:
     published: int | None
     ceiling: float
     source: tuple[Paper, ...] = (PAPER,)
-
-
-def read_norm(norm: float | int | str) -> float:
-    """The exponent p of the ball's norm.
-
-    Raises:
-        ValueError: less than 1, or no number.
-    """
-    try:
-        p = float(str(norm).lower().removeprefix("l"))
-    except ValueError:
-        p = math.nan
-    if not p >= 1:
-        raise ValueError(f"norm={norm!r} given; allowed are exponents from 1 to inf, such as 1, 2 or inf.")
-    return p
 
 
 def check_points(x: Tensor, y: Tensor) -> Tensor:
@@ -86,7 +72,7 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
 
 
 def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
-    """Smallest l_p distance between differently labelled points, and where it is; inf and (0, 0) for one label.
+    """Smallest l_p distance between differently labeled points, and where it is; inf and (0, 0) for one label.
 
     Distances are measured in units of the largest coordinate, so that their squares neither overflow nor vanish.
     """
@@ -108,7 +94,7 @@ def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
 def max_robust_radius(
     x: Shaped[Tensor, " n *feature"], y: Shaped[Tensor, " labels"], *, norm: float | int | str = 2
 ) -> float:
-    """The radius that no function exceeds: half the smallest l_p distance between differently labelled points.
+    """The radius that no function exceeds: half the smallest l_p distance between differently labeled points.
 
     Any radius below it is reached by `memorize_robustly(..., projection="identity")` for p in {1, 2, inf}.
 
@@ -172,17 +158,17 @@ def promised_separation(n: int, d: int, m: int) -> float:
     return 1.0 if m >= d else math.exp(-0.5) * math.sqrt(m / d) * n ** (-2 / m)
 
 
-def width_bounds(n: int, d: int, rho: float, *, norm: float | int | str = 2) -> WidthBounds:
-    """The width that robust memorisation needs and suffices with, in the worst case over point sets.
+def width_bounds(n: int, d: int, relative_eps: float, *, norm: float | int | str = 2) -> WidthBounds:
+    """The width that robust memorization needs and suffices with, in the worst case over point sets.
 
     Args:
         n: number of points.
         d: their dimension.
-        rho: radius over l_2 separation.
+        relative_eps: radius of the balls over the l_2 separation of the points: rho of the docstring above.
         norm: exponent p of the balls, 1 to inf.
 
     Raises:
-        ValueError: sizes that are not positive, or rho from 1 / (2 a_p) on, which no function reaches.
+        ValueError: sizes that are not positive, or a relative_eps from 1 / (2 a_p) on, which no function reaches.
 
     >>> width_bounds(64, 200, 0.1).upper
     38
@@ -190,15 +176,17 @@ def width_bounds(n: int, d: int, rho: float, *, norm: float | int | str = 2) -> 
     203
     """
     p = read_norm(norm)
-    if n < 1 or d < 1 or not rho > 0:
-        raise ValueError(f"n={n}, d={d}, rho={rho} given; n and d from 1 on and rho > 0 are allowed.")
-    ceiling = 1 / (2 * stretch(d, p))
-    if not rho < ceiling:
+    if n < 1 or d < 1 or not relative_eps > 0:
         raise ValueError(
-            f"rho={rho:g} given; below {ceiling:g} is allowed in dimension {d} with norm {p:g}: balls of radius "
-            "rho * separation around two points would meet."
+            f"n={n}, d={d}, relative_eps={relative_eps} given; n and d must be at least 1 and relative_eps positive."
         )
-    wanted, narrow = rho * stretch(d, p), rho / d ** max(0.0, 1 / p - 0.5)
+    ceiling = 1 / (2 * stretch(d, p))
+    if not relative_eps < ceiling:
+        raise ValueError(
+            f"relative_eps={relative_eps:g} given; below {ceiling:g} is allowed in dimension {d} with norm {p:g}: balls of radius "
+            "relative_eps * separation around two points would meet."
+        )
+    wanted, narrow = relative_eps * stretch(d, p), relative_eps / d ** max(0.0, 1 / p - 0.5)
     ours = next((m for m in range(1, d) if promised_separation(n, d, m) / 2 > wanted), d) + 3
     theirs = (k for k in range(7, d + 6) if math.exp(-0.5) / 4 * math.sqrt((k - 6) / d) * n ** (-2 / (k - 6)) >= wanted)
     forced = 2 * math.log(n) / math.log(FORCED / narrow)

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from vestige.construct.exact.rounding import ROOT_BITS, root_above, root_below, short_between, unit_of
 
 PROMISE = "2502.11162, constants derived here"
-GRID = 20  # centres are rounded to 2**-GRID of their least distance
+GRID = 20  # centers are rounded to 2**-GRID of their least distance
 KNOT_SHARE = Fraction(3, 4)  # of the gap that the chords may fill: more makes fewer knots and steeper slopes
 
 
 @dataclass(frozen=True, eq=False)
-class Centres:
-    """Short centres: integers / 2**exponent, how far they are from the points, and how far from each other.
+class Centers:
+    """Short centers: integers / 2**exponent, how far they are from the points, and how far from each other.
 
     `offset` and `apart` are proved bounds in the norm of the test.
     """
@@ -54,7 +54,7 @@ class Thresholds:
     outside: Fraction
 
 
-def centres_of(images: NDArray[np.object_], exponent: int, labels: list, p: float) -> Centres:
+def centers_of(images: NDArray[np.object_], exponent: int, labels: list, p: float) -> Centers:
     """Round images (integers / 2**exponent) to a grid that is fine against the least distance between labels.
 
     Args:
@@ -66,7 +66,7 @@ def centres_of(images: NDArray[np.object_], exponent: int, labels: list, p: floa
     apart, pair = least_apart(images, labels, p)
     if not apart:
         raise ValueError(
-            f"the projection brings the differently labelled points {pair[0]} and {pair[1]} together; give a larger "
+            f"the projection brings the differently labeled points {pair[0]} and {pair[1]} together; give a larger "
             "width, another generator, or projection='identity'."
         )
     drop = max(0, int(apart).bit_length() // (2 if p == 2 else 1) - 1 - GRID - images.shape[1].bit_length())
@@ -75,7 +75,7 @@ def centres_of(images: NDArray[np.object_], exponent: int, labels: list, p: floa
     away = [_size(row, p) for row in images - short * (1 << drop)]
     least, pair = least_apart(short, labels, p)
     unit, coarse = Fraction(1, 1 << exponent), exponent - drop
-    return Centres(
+    return Centers(
         short, coarse, _length(max(away), unit, p, root_above), _length(least, unit_of(coarse), p, root_below), pair
     )
 
@@ -111,15 +111,15 @@ def least_apart(points: NDArray[np.object_], labels: list, p: float) -> tuple[in
     return best, pair
 
 
-def choose_thresholds(centres: Centres, inside: Fraction, p: float) -> Thresholds:
-    """All numbers for balls whose images reach `inside` = a r + e from the centres.
+def choose_thresholds(centers: Centers, inside: Fraction, p: float) -> Thresholds:
+    """All numbers for balls whose images reach `inside` = a r + e from the centers.
 
     Args:
-        centres: short centres.
-        inside: less than half of `centres.apart`.
+        centers: short centers.
+        inside: less than half of `centers.apart`.
         p: of the norm of the test.
     """
-    m, outside = centres.integers.shape[1], centres.apart - inside
+    m, outside = centers.integers.shape[1], centers.apart - inside
     tau, knots = Fraction(1), 1
     if p == 2:
         gap = outside * outside - inside * inside
@@ -130,7 +130,7 @@ def choose_thresholds(centres: Centres, inside: Fraction, p: float) -> Threshold
     limit = short_between(own + (other - own) / 4, own + (other - own) / 2)
     steep = 1 / (other - limit)
     slope = short_between(steep * Fraction(17, 16), steep * Fraction(9, 8))
-    needed = lowest_shift(centres, inside)
+    needed = lowest_shift(centers, inside)
     shift = short_between(needed * Fraction(65, 64), needed * Fraction(9, 8)) if needed > 0 else Fraction(0)
     return Thresholds(tau, knots, limit, slope, shift, inside, outside)
 
@@ -142,6 +142,6 @@ def sides(inside: Fraction, outside: Fraction, tau: Fraction, m: int, p: float) 
     return inside, outside
 
 
-def lowest_shift(centres: Centres, inside: Fraction) -> Fraction:
+def lowest_shift(centers: Centers, inside: Fraction) -> Fraction:
     """The shift from which on no carried number is negative on a ball."""
-    return inside - min(int(v) for v in centres.integers.flat) * unit_of(centres.exponent)
+    return inside - min(int(v) for v in centers.integers.flat) * unit_of(centers.exponent)

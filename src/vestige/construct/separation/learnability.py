@@ -46,7 +46,7 @@ class LearnabilityVerdict(ChoiceEnum):
 class WeakLearnability:
     """What shows of a target before training.
 
-    Args:
+    Attributes:
         target: its name.
         trivial_loss: its variance, the loss of the best constant.
         gradient_signal: the largest |E f grad N|^2 / (E f^2 E |grad N|^2) over the starts, f without its mean.
@@ -101,7 +101,7 @@ def weak_learnability_report(
     Args:
         target: see `vestige.construct.separation.targets`.
         hidden: widths of the network whose start is judged; ReLU, with biases, U(+-1/sqrt(fan_in)).
-        starts: random initialisations.
+        starts: random initializations.
         samples: of the target; the noise falls as 1 / samples.
         shallow_steps: of training a network with one hidden layer; 0 for none.
         family: the class that the target is one of, for the bounds on it; on the same inputs.

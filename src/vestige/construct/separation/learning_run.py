@@ -20,7 +20,7 @@ RECORDS = 200
 class LearningRun:
     """A trained copy, and how far it is from the target on samples that it has not seen.
 
-    Args:
+    Attributes:
         model: after the last finite step.
         relative_loss: E (f - N)^2 / Var f; 1 is a constant, 0 the target.
         correlation: of N with the target, both without their means.

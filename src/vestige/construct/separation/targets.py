@@ -23,7 +23,7 @@ LARGEST_PARITY = 64  # bits of a hand-set network: one unit each
 class SeparatedTarget:
     """A function with its distribution.
 
-    Args:
+    Attributes:
         name: with its parameters, such as "sawtooth 8".
         dimension: of an input.
         draw: that many inputs from a generator, in float64.

@@ -45,7 +45,7 @@ def projection_advantage(gram: Float[Tensor, "r r"], moments: Float[Tensor, " r"
 class KernelAdvantage:
     """Correlation with the target of kernel ridge regression on samples that it has not seen, and the alignment.
 
-    Args:
+    Attributes:
         correlation: E[f h] / sqrt(E f^2 E h^2) on held-out samples.
         standard_error: of it under no correlation.
         alignment: E f(x) K(x, x') f(x') / E K(x, x), over pairs of different samples: unbiased.
@@ -166,7 +166,7 @@ def sq_dimension_lower_bound(values: Float[Tensor, "m n"]) -> Int[Tensor, " k"]:
     Greedy, so that k is a lower bound on the statistical-query dimension of the class.
 
     Args:
-        values: of each function at points that are equally likely; correlations are normalised.
+        values: of each function at points that are equally likely; correlations are normalized.
 
     Returns:
         Indices of the k functions.

@@ -15,14 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vestige.core.cite import paper
+from vestige.core.descent import Checkpoint, Within
 from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.stored import from_tensors, to_tensors
 from vestige.reconstruct.weights.assemble import CUT
 from vestige.reconstruct.weights.clusters import cluster_candidates, is_collapse
-from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
+from vestige.reconstruct.weights.from_weights import known_loss, reconstruct_from_weights
 
 SAME = 0.95  # cosine from which a candidate counts as a verified embedding again
 SOURCE = (paper("2407.15845"), paper("2307.01827"))
@@ -50,6 +53,7 @@ def reconstruct_from_embeddings(
     steps: int | None = None,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; e_i) for the embeddings e_i of a head f.
 
@@ -75,6 +79,7 @@ def reconstruct_from_embeddings(
         steps: as there.
         generator: source of the starts.
         on_step: called with a Step at every step of every run.
+        checkpoint: as there; finished runs are saved whole.
 
     Returns:
         Embeddings in the head's input space, likeliest first, with all candidates behind them.
@@ -94,24 +99,37 @@ def reconstruct_from_embeddings(
     linear = _only_linear(head)
     if linear is not None:
         return _linear(linear)
-    found = [
-        reconstruct_from_weights(
-            head,
-            (width,),
-            n_candidates=n_candidates,
-            loss=loss,
-            weight_decay=weight_decay,
-            space=space,
-            reference_params=reference_params,
-            restarts=restarts,
-            steps=steps,
-            generator=spawn(generator, "embeddings", str(run)),
-            on_step=on_step,
+    options = {
+        "n_candidates": n_candidates, "loss": known_loss(loss), "weight_decay": weight_decay, "space": space,
+        "reference_params": reference_params, "restarts": restarts, "steps": steps,
+    }  # fmt: skip
+    own = owned(checkpoint, head=head, generator=generator, **options)
+    found, done = _finished(own, runs, next(head.parameters()))
+    for run in range(len(found), runs):
+        part = None if own is None else Within(own, f"run {run}", done)
+        source = spawn(generator, "embeddings", str(run))
+        found.append(
+            reconstruct_from_weights(head, (width,), **options, generator=source, on_step=on_step, checkpoint=part)
         )
-        for run in range(runs)
-    ]
+        if own is not None:
+            done |= {f"finished {run}/{name}": value for name, value in to_tensors(found[-1]).items()}
+            own.save(done)
     pooled = pool_runs(found) if runs > 1 else found[0]
     return replace(_honest(pooled), source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
+
+
+def _finished(own: Checkpoint | None, runs: int, like: Tensor) -> tuple[list[Reconstruction], dict[str, Tensor]]:
+    """The runs that an earlier attack finished, and the tensors that hold them."""
+    state = (None if own is None else own.load()) or {}
+    done = {name: value for name, value in state.items() if name.startswith("finished ")}
+    found = []
+    for run in range(runs):
+        start = f"finished {run}/"
+        whole = {name.removeprefix(start): value for name, value in done.items() if name.startswith(start)}
+        if not whole:
+            break
+        found.append(from_tensors(whole, like))
+    return found, done
 
 
 def head_width(head: nn.Module) -> int:

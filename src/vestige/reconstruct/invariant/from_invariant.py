@@ -15,13 +15,16 @@ import torch
 from torch import nn
 
 from vestige.core.cite import paper
+from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
+from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.nets.groups import Group, Permutations
 from vestige.nets.invariant import InvariantNetwork
 from vestige.nets.orbits import align_orbits, check_invariant
+from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.invariant.sets import sets_of
 from vestige.reconstruct.invariant.views import lift_of
@@ -61,6 +64,7 @@ class _Task:
     steps: int | None
     generator: torch.Generator
     recorder: Recorder
+    checkpoint: Checkpoint | None
 
 
 def reconstruct_invariant(
@@ -80,6 +84,7 @@ def reconstruct_invariant(
     rest_rate: float | int = 1.0,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta F(theta; x_i) for the orbits of the x_i.
 
@@ -100,6 +105,7 @@ def reconstruct_invariant(
         rest_rate: of the same: step size of x - P_G x in units of that of P_G x.
         generator: source of the starts.
         on_step: called with a Step at every step.
+        checkpoint: as in `reconstruct_from_weights`: a killed run goes on to the same end.
 
     Returns:
         Samples ranked by confidence, one of each orbit, with all candidates behind them, aligned modulo the group.
@@ -117,14 +123,17 @@ def reconstruct_invariant(
         if value is not None and value < 1:
             raise ValueError(f"{name}={value} given; it must be at least 1.")
     outputs = check_model(model, shape)
-    was_training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
+    with evaluating(model):
         check_invariant(model, shape, group)
         decay = None if weight_decay is None else float(weight_decay)
         known, source, recorder = known_loss(loss), spawn(generator, "invariant"), Recorder(on_step)
+        own = owned(
+            checkpoint, model=model, input_shape=shape, group=group, n_candidates=n_candidates, loss=known,
+            weight_decay=decay, space=space, restarts=restarts, steps=steps, conventional=conventional,
+            start=float(start), most_symmetric=float(most_symmetric), rest_rate=float(rest_rate), generator=generator,
+        )  # fmt: skip
         task = _Task(
-            shape, outputs, known, decay, space, n_candidates, restarts, steps, source, recorder
+            shape, outputs, known, decay, space, n_candidates, restarts, steps, source, recorder, own
         )  # fmt: skip
         chain = None
         if isinstance(model, InvariantNetwork) and not conventional:
@@ -135,9 +144,6 @@ def reconstruct_invariant(
             found = _by_elements(model.base, model.group, task)
         else:
             found = _by_views(model, chain, group, task)
-    finally:
-        for module in was_training:
-            module.training = True
     notes = (*found.warnings, UP_TO.format(group))
     return replace(found, warnings=notes, source=tuple(dict.fromkeys((*SOURCE, *found.source))))
 
@@ -163,6 +169,7 @@ def _by_views(net: InvariantNetwork, chain: Chain, group: Group, task: _Task) ->
         generator=spawn(task.generator, "views"),
         on_step=task.recorder,
         note="candidates and their orbits",
+        checkpoint=task.checkpoint,
     )
     x, names = (joint.z @ lift.inputs.T).flatten(0, 1), [f"layer {k + 1}" for k in range(len(chain.weights))]
     restart = torch.arange(len(joint.z), device=x.device).repeat_interleave(joint.z.shape[1])
@@ -195,6 +202,7 @@ def _in_input_space(model: nn.Module, task: _Task, start: float, symmetry: Symme
         box=None if box is None else (box[0].reshape(task.shape), box[1].reshape(task.shape)),
         generator=spawn(task.generator, "input space"),
         on_step=task.recorder,
+        checkpoint=task.checkpoint,
         start=start,
         symmetry=symmetry,
     )
@@ -240,5 +248,6 @@ def _by_elements(base: nn.Module, group: Permutations, task: _Task) -> Reconstru
         steps=task.steps,
         generator=spawn(task.generator, "elements"),
         on_step=task.recorder,
+        checkpoint=task.checkpoint,
     )
     return sets_of(found, group.count)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vestige.core.descent import Checkpoint, Descent
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.reconstruct.kernels.black_box import BlackBox
 from vestige.reconstruct.kernels.functions import Kernel, Polynomial, ReLUTangent
@@ -64,6 +65,7 @@ def fit(
     pace: Pace | None = None,
     draw: torch.Generator,
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Descend from random points.
 
@@ -78,6 +80,7 @@ def fit(
         pace: step sizes; None for the published ones.
         draw: random numbers.
         on_step: progress of the descent.
+        checkpoint: where the state is saved, and read from if there is one.
     """
     pace = pace or published_pace(kernel)
     points = pace.start_points * torch.randn(n, z.shape[1], generator=draw, dtype=torch.float64)
@@ -88,8 +91,13 @@ def fit(
     adam = torch.optim.Adam(groups, betas=BETAS, eps=EPS)
     cycle = torch.optim.lr_scheduler.OneCycleLR(adam, rates, total_steps=steps + 1, **CYCLE)
     size = float(scores.square().mean().clamp(min=1e-300))
-    best, kept, outcome = math.inf, [p.detach().clone() for p in both], Outcome.BUDGET_SPENT
-    for k in range(1, steps + 1):
+    best, kept, outcome = (
+        torch.tensor(math.inf, dtype=torch.float64),
+        [p.detach().clone() for p in both],
+        Outcome.BUDGET_SPENT,
+    )
+    descent = Descent((*both, *kept, best), adam, checkpoint, cycle, draw)
+    for k in range(descent.resume() + 1, steps + 1):
         pick = slice(None) if len(z) <= batch else torch.randint(len(z), (batch,), generator=draw)
         loss = (kernel(z[pick], points) @ weights - scores[pick]).square().mean()
         value = float(loss.detach()) / size
@@ -97,16 +105,19 @@ def fit(
             outcome = Outcome.NOT_FINITE
             break
         if value < best:
-            best, kept = value, [p.detach().clone() for p in both]
+            best.fill_(value)
+            for old, p in zip(kept, both, strict=True):
+                old.copy_(p.detach())
         total = loss if bounds is None else loss + PENALTY * n * _excess(points, bounds)
         grads = torch.autograd.grad(total, both)
         for p, grad in zip(both, grads, strict=True):
             p.grad = grad
         adam.step()
         cycle.step()
+        descent.keep(k)
         if on_step is not None and (k % REPORT_EVERY == 0 or k == steps):
             on_step(Step(k, steps, value, "fit"))
-    return Fit(kept[0], kept[1], best, outcome)
+    return Fit(kept[0], kept[1], float(best), outcome)
 
 
 def _excess(points: Tensor, bounds: tuple[float, float]) -> Tensor:

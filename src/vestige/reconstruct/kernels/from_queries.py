@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.core.cite import paper
+from vestige.core.descent import Checkpoint
 from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
+from vestige.reconstruct.fingerprint import fingerprint
 from vestige.reconstruct.kernels.bandwidth import find_bandwidth
 from vestige.reconstruct.kernels.black_box import (
     BlackBox,
@@ -31,6 +33,7 @@ from vestige.reconstruct.kernels.cubic import solve_cubic
 from vestige.reconstruct.kernels.deflation import HELD_OUT, Found, keep, misfit, nothing, search
 from vestige.reconstruct.kernels.descent import fit, local_misfit
 from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, Laplace, Polynomial, parse_kernel
+from vestige.reconstruct.kernels.journal import Journal
 from vestige.reconstruct.kernels.result import QueryReconstruction
 
 PROBES = 16
@@ -60,6 +63,7 @@ def reconstruct_from_queries(
     steps: int = 20_000,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> QueryReconstruction:
     """Recover the training points of a kernel machine that only answers queries.
 
@@ -86,6 +90,9 @@ def reconstruct_from_queries(
         steps: of the fit.
         generator: the queries are drawn from it.
         on_step: progress; `index` counts queries, `total` those that are planned.
+        checkpoint: an object with save(tensors) and load() that keeps the answers. An attack that was killed, ran out
+            of queries or met an error of `predict` goes on to the same end, and the model is asked again only what was
+            not saved, and one query that shows whether it is the same model.
 
     Returns:
         The points, with an estimated error each.
@@ -108,7 +115,45 @@ def reconstruct_from_queries(
     middle = _centre(centre, n_features)
     draw = spawn(generator, "queries")
     _check_reach(reach, chosen, solver)
-    box, notes = _open(predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step, reach)
+    journal = Journal.load(checkpoint)
+    try:
+        box, notes = _open(
+            predict, chosen, middle, Scores(scores), max_queries or math.inf, draw, on_step, reach, journal
+        )
+        return _solve(
+            box,
+            chosen,
+            middle,
+            draw,
+            n,
+            max_points,
+            rounds if reach is None else 1,
+            tolerance,
+            notes,
+            solver,
+            pool,
+            steps,
+            bounds,
+        )
+    finally:  # answers were paid for
+        journal.save()
+
+
+def _solve(
+    box: BlackBox,
+    chosen: Kernel,
+    middle: Tensor,
+    draw: torch.Generator,
+    n: int | None,
+    max_points: int,
+    rounds: int,
+    tolerance: float,
+    notes: list[str],
+    solver: str,
+    pool: Tensor | None,
+    steps: int,
+    bounds: tuple[float, float] | None,
+) -> QueryReconstruction:
     outputs = len(box.offset) if box.offset is not None else 1
     if solver == "default" and isinstance(chosen, Polynomial) and chosen.degree == 3 and chosen.coef0:
         found = _cubic(box, chosen, middle, draw, outputs, n, max_points, tolerance)
@@ -126,7 +171,7 @@ def reconstruct_from_queries(
         outputs=outputs,
         n=n,
         tolerance=tolerance,
-        rounds=rounds if reach is None else 1,
+        rounds=rounds,
         most=most,
     )
     return _result(found, box, chosen, middle, tolerance, notes)
@@ -173,12 +218,13 @@ def _open(
     draw: torch.Generator,
     on_step: OnStep | None,
     reach: float | None,
+    journal: Journal,
 ) -> tuple[BlackBox, list[str]]:
     """The model after its first answers: their precision and their constant part are known."""
     d = len(centre)
     unit = torch.randn(PROBES, d, generator=draw, dtype=torch.float64)
     probes = centre + min(_reach(kernel, centre), (reach or math.inf) / (2 * d**0.5)) * unit
-    box, answers = open_box(predict, d, scores, most, probes, on_step)
+    box, answers = open_box(predict, d, scores, most, probes, on_step, journal)
     box.reach, box.centre = reach or math.inf, centre
     warning = precision_warning(answers)
     if bool((answers == answers.float().double()).all()):
@@ -270,7 +316,10 @@ def _fitted(
     every = centre + unit if pool is None else pool.detach().cpu().double()
     box.phase = "queries of the fit"
     z, unseen = every[:count], every[-HELD_OUT:]
-    found = fit(kernel, z, box(z), n, steps=steps, bounds=bounds, draw=draw, on_step=box.on_step)
+    scores = box(z)
+    box.journal.save()
+    part = box.journal.part(f"fit {fingerprint([kernel, z, scores, n, steps, bounds])}")
+    found = fit(kernel, z, scores, n, steps=steps, bounds=bounds, draw=draw, on_step=box.on_step, checkpoint=part)
     error = local_misfit(box, kernel, found, draw, tries=CHECKS)
     right = box(unseen)
     rest = right - kernel(unseen, found.points) @ found.coefficients

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
+from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
+from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
@@ -72,7 +74,7 @@ def reconstruct_from_weights(
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
         checkpoint: an object with save(tensors) and load(); a killed run goes on from a few seconds before, to the
-            same end.
+            same end. A state of another model or other options is not used.
 
     Returns:
         Samples ranked by confidence, in model space, with all candidates behind them.
@@ -85,9 +87,12 @@ def reconstruct_from_weights(
     loss = known_loss(loss)
     outputs = check_model(model, shape)
     _check_options(model, n_candidates, restarts, steps, weight_decay, solver, reference_params)
-    was_training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
+    checkpoint = owned(
+        checkpoint, model=model, input_shape=shape, n_candidates=n_candidates, loss=loss, weight_decay=weight_decay,
+        space=space, reference_params=reference_params, restarts=restarts, steps=steps, solver=solver,
+        generator=generator,
+    )  # fmt: skip
+    with evaluating(model):
         recorder = Recorder(on_step)
         if solver == "published":
             return _published(
@@ -128,9 +133,6 @@ def reconstruct_from_weights(
             )
             pool = _chain(chain, settings, n_candidates, restarts, checkpoint)
         return assemble(pool, shape, outputs, chain, tuple(recorder.kept))
-    finally:
-        for module in was_training:
-            module.training = True
 
 
 class Recorder:
@@ -323,9 +325,8 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
     try:
         with torch.no_grad():
             twin = torch.zeros(2, *shape, dtype=params[0].dtype, device=params[0].device)
-            mode = model.training
-            out = model.eval()(twin)
-            model.train(mode)
+            with evaluating(model):
+                out = model(twin)
     except RuntimeError as error:
         raise ValueError(f"the model refuses an input of shape {shape}: {error}. Is input_shape right?") from error
     if not isinstance(out, Tensor) or out.ndim > 2 or len(out) != 2:

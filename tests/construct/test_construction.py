@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from vestige.construct.exact.compose import pass_through
+from vestige.construct.exact.exact_construction import ExactConstruction
+from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.result import Construction, Interpolation
 from vestige.core.claims import Certificate
 from vestige.core.outcome import Outcome
 
@@ -19,7 +20,14 @@ IDENTITY = Interpolation(POINTS, POINTS, "by definition")
 
 def construction(network):
     claims = IDENTITY.check(network)
-    return Construction(network, IDENTITY, Certificate(claims), Outcome.CONVERGED, (), (), {})
+    return ExactConstruction(
+        network=network,
+        specification=IDENTITY,
+        certificate=Certificate(claims),
+        outcome=Outcome.CONVERGED,
+        source=(),
+        numbers={},
+    )
 
 
 def test_the_identity_holds_and_the_zero_network_does_not():
