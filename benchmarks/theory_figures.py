@@ -31,7 +31,7 @@ def margins(out: Path, seeds: int, most: int) -> None:
     rows = {"trained": [], "sqrt(d / n)": [], "constructed": []}
     for d, n in dict.fromkeys((*SIZES[:most], *FIXED_D[:most])):
         gaps = [
-            vg.attack.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
+            vg.papers.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
         ]
         trained = sum(gap.trained.radius for gap in gaps) / seeds
         built = sum(gap.constructed.radius for gap in gaps) / seeds

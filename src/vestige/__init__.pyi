@@ -3,6 +3,7 @@ from . import construct as construct
 from . import core as core
 from . import data as data
 from . import nets as nets
+from . import papers as papers
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness

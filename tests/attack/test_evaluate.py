@@ -45,7 +45,7 @@ def test_report_agrees_with_an_evaluation_of_what_it_returns(make_net, classes):
 
 
 def test_killed_and_resumed_is_the_same_as_never_killed(one_net, monkeypatch):
-    monkeypatch.setattr(evaluate, "CHUNK", 15)
+    monkeypatch.setattr(evaluate, "CHUNK_SIZE", 15)
     model, x, y = one_net
     plain = evaluate_robustness(model, x, y, eps=0.05, generator=child(2))
     memory = Memory()
@@ -106,7 +106,7 @@ def test_hopeless_targets_are_skipped_and_counted():
 
 def test_autoattack_passes_only_survivors_on(one_net):
     model, x, y = one_net
-    found = autoattack(model, x, y, eps=0.05, stages=["apgd-ce", "apgd-t", "fab-t"])
+    found = autoattack(model, x, y, eps=0.05, attacks=["apgd-ce", "apgd-t", "fab-t"])
     report = evaluate_robustness(model, x, y, eps=0.05, attacks=["apgd-ce", "apgd-t", "fab-t"])
     assert found.robust_accuracy == report.robust_accuracy
     assert [s.before for s in report.stages][1:] == [s.after for s in report.stages][:-1]
@@ -117,9 +117,9 @@ def test_autoattack_passes_only_survivors_on(one_net):
     ("build", "word"),
     [
         (lambda m: nn.Sequential(m, nn.Softmax(1)), "Softmax outputs"),
-        (lambda m: nn.Sequential(Noise(), m), "Randomised model"),
+        (lambda m: nn.Sequential(Noise(), m), "Randomized model"),
         (lambda m: nn.Sequential(m, Scale(1e4)), "Zero gradients"),
-        (lambda m: Optimises(m), "Inference-time optimisation"),
+        (lambda m: Optimises(m), "Inference-time optimization"),
     ],
 )
 def test_signs_of_unreliability_are_named(one_net, build, word):

@@ -9,7 +9,9 @@ from vestige.attack.methods._apgd import apgd
 from vestige.attack.methods._fab import fab
 from vestige.attack.methods._malt import malt
 from vestige.attack.methods._square import square
+from vestige.attack.problem import open_case
 from vestige.attack.suite import autoattack
+from vestige.core.threat import Threat
 
 ATTACKS = [apgd, fab, square, malt, autoattack, evaluate_robustness]
 
@@ -24,11 +26,11 @@ class Always(nn.Module):
 
 
 BAD = {
-    "eps <= 0": ({"eps": 0.0}, "positive finite radius"),
-    "eps NaN": ({"eps": float("nan")}, "positive finite radius"),
+    "eps <= 0": ({"eps": 0.0}, "positive and finite"),
+    "eps NaN": ({"eps": float("nan")}, "positive and finite"),
     "eps in 0-255": ({"eps": 8}, "units of 0-255"),
     "norm": ({"norm": "l3"}, "allowed are 'linf'"),
-    "normalised": ({"x": torch.linspace(-1.7, 2.4, 6).reshape(2, 3)}, "already normalised"),
+    "normalised": ({"x": torch.linspace(-1.7, 2.4, 6).reshape(2, 3)}, "already normal"),
     "0-255 inputs": ({"x": torch.full((2, 3), 200.0)}, "divide by 255"),
     "NaN inputs": ({"x": torch.full((2, 3), torch.nan)}, "NaN"),
     "labels out of range": ({"y": torch.tensor([0, 9])}, "labels run from 0 to 9"),
@@ -69,14 +71,5 @@ def test_targets_are_checked(attack, wrong):
 
 
 def test_integer_inputs_are_refused():
-    from vestige.attack.problem import open_case
-
     with pytest.raises(ValueError, match="uint8 images"):
-        open_case(
-            nn.Linear(3, 4).eval(),
-            torch.zeros((2, 3), dtype=torch.uint8),
-            torch.tensor([0, 1]),
-            eps=0.1,
-            norm="linf",
-            space=None,
-        )
+        open_case(nn.Linear(3, 4).eval(), torch.zeros((2, 3), dtype=torch.uint8), torch.tensor([0, 1]), Threat(0.1))

@@ -35,7 +35,7 @@ ATTACKS = {
     "malt": (malt, False, {"linf": 1.03, "l2": 1.03, "l1": 1.03}),
     "malt-fast": (lambda *a, **k: malt(*a, preset="fast", **k), False, {"linf": 1.05, "l2": 1.05, "l1": 1.1}),
     "autoattack": (
-        lambda *a, **k: autoattack(*a, stages=("apgd-ce", "apgd-t", "fab-t"), **k),
+        lambda *a, **k: autoattack(*a, attacks=("apgd-ce", "apgd-t", "fab-t"), **k),
         False,
         {"linf": 1.03, "l2": 1.03, "l1": 1.03},
     ),

@@ -13,9 +13,6 @@ from .result import SkipRule as SkipRule
 from .result import TargetRanking as TargetRanking
 from .suite import Stage as Stage
 from .suite import autoattack as autoattack
-from .theory.gap import RobustnessGap as RobustnessGap
-from .theory.gap import robustness_gap as robustness_gap
-from .theory.gap import sphere_robustness_gap as sphere_robustness_gap
 from .theory.linearity import LinearityProfile as LinearityProfile
 from .theory.linearity import linearity_profile as linearity_profile
 from .theory.span import DataSpan as DataSpan

@@ -1,4 +1,4 @@
-"""How robust is it? Attacks on survivors only, in pieces that are saved, with intervals and warnings."""
+"""How robust is the model? Attacks on survivors only, in chunks that are saved, with intervals and warnings."""
 
 import io
 import time
@@ -13,45 +13,45 @@ from safetensors.torch import save
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from vestige.attack.chunks import FIELDS, Piece, joined, piece_of, stored_piece
-from vestige.attack.problem import check_eps, open_case, read_labels
-from vestige.attack.reliability import LogProbabilities, after, reliability
-from vestige.attack.suite import Stage, StageRecord, read_stage, run_stages, sources_of
+from vestige.attack.chunks import FIELDS, Chunk, concatenated, pack, saved_chunk
+from vestige.attack.problem import check_counts, check_mode, open_case, read_inputs, read_labels
+from vestige.attack.reliability import LogProbabilities, black_box_wins, reliability
+from vestige.attack.suite import Stage, StageRecord, run_stages, sources_of
 from vestige.core.cite import Paper
 from vestige.core.descent import Checkpoint
 from vestige.core.files import write_atomically
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
-CHUNK = 500  # samples between two saves; they also share the fast preset's calibration
+CHUNK_SIZE = 500  # samples between two saves; they also share the fast preset's calibration
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RobustnessReport:
-    """Robust accuracy and all that stands behind it.
+    """Robust accuracy and what it was computed from.
 
-    Args:
+    Attributes:
         clean_accuracy: on the clean samples.
-        robust_accuracy: share that stands against every stage: the pointwise worst case.
+        robust_accuracy: share of samples that are right under every stage: the pointwise worst case.
         clean_interval: 95 % Wilson interval.
-        robust_interval: 95 % Wilson interval over the drawing of samples, for these attacks.
+        robust_interval: 95 % Wilson interval over the sampling of the data, for these attacks.
         adv: adversarial examples in data space and in the order of x; the clean sample where none was found.
         success: the model fails on `adv`.
-        clean_correct: the model was right on the clean sample.
+        clean_correct: the model is right on the clean sample.
         predicted: class of `adv`.
-        stage: place of the stage that broke the sample; -1 for none.
-        target: whose search succeeded; -1 for none.
+        stage: place of the stage that fooled the model on the sample; -1 for none.
+        target: class whose search succeeded; -1 for none.
         rank: place of that target in its order; -1 for none.
         distance: norm of adv - x.
         stages: what each stage did and cost.
-        gradient_evaluations: of all stages, one for each sample in each backward pass.
-        forward_evaluations: without gradient, likewise.
+        gradient_evaluations: of all stages, one a sample and backward pass.
+        forward_evaluations: likewise, of passes without a gradient.
         seconds: of the stages in this process.
         eps: radius.
         norm: "linf", "l2" or "l1".
-        warnings: reliability, and what the attacks say.
+        warnings: on reliability, and those of the attacks.
         source: the papers.
     """
 
@@ -107,25 +107,23 @@ def evaluate_robustness(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> RobustnessReport:
-    """Robust accuracy under one attack or several, each on what the ones before it left.
+    """Robust accuracy under one attack or several, each on the samples that the ones before it left.
 
     Args:
         model: in evaluation mode; returns logits (n, classes). Probabilities are turned into logits, with a warning.
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
         attacks: in order: "fast", "standard" (MALT), "apgd-ce", "apgd-t", "fab-t", "square";
             `vestige.attack.suite.AUTOATTACK` is the last four.
         batch_size: samples that are evaluated together.
         generator: of all random choices; None for seed 0.
-        on_step: told how many samples are finished; its value is the robust accuracy so far.
+        on_step: told how many samples are done; its value is the robust accuracy so far.
         checkpoint: where to save after every 500 samples and to go on from. It must belong to the same model, data and
-            options, which `vestige.runs.RunFolder` sees to.
+            options, which `vestige.runs.RunFolder` checks.
 
     Raises:
-        ValueError: see `vestige.attack.problem`, or an unknown attack.
+        ValueError: as for `apgd`, or an unknown attack.
 
     >>> linear = nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -134,80 +132,67 @@ def evaluate_robustness(
     >>> found.clean_accuracy, found.robust_accuracy
     (1.0, 0.5)
     """
-    space, norm = space or InputSpace(), Norm(norm)
-    stages = [read_stage(attack) for attack in attacks]
+    threat, stages = Threat(eps, norm, space), [Stage(attack) for attack in attacks]
     if not stages:
         raise ValueError(f"no attack given; allowed are {', '.join(Stage)}.")
-    check_eps(eps, norm, space)
-    space.check(x)
-    like = next((p for p in model.parameters() if p.is_floating_point()), x)
-    x = x.detach().to(like)
+    check_counts(batch_size=batch_size)
+    check_mode(model)
+    x = read_inputs(model, x, threat)
     y = read_labels(y, x)
-    signs = reliability(model, x, y, eps=eps, norm=norm, space=space)
-    attacked = LogProbabilities(model).eval() if signs.probabilities else model
-    open_case(attacked, x, y, eps=eps, norm=norm, space=space)  # refuses what is wrong before any work
-    attack = partial(run_stages, stages, attacked, eps=eps, norm=norm, space=space, batch_size=batch_size)
-    pieces, saved = [], (checkpoint.load() if checkpoint is not None else None) or {}
-    for start in range(0, len(x), CHUNK):
-        piece = stored_piece(saved, start)
-        if piece is None:
-            rows, begun = slice(start, start + CHUNK), time.perf_counter()
-            found = attack(
-                x=x[rows],
-                y=y[rows],
-                generator=spawn(generator, "evaluate", str(start)),
-                on_step=_shifted(on_step, start, len(x)),
-            )
-            piece = piece_of(*found, len(stages), time.perf_counter() - begun)
-            saved |= {f"{start}.{name}": value for name, value in piece.tensors.items()}
+    signs = reliability(model, x, y, threat)
+    attacked = LogProbabilities(model) if signs.probabilities else model
+    open_case(attacked, x, y, threat)  # refuses what is wrong before any work
+    attack = partial(run_stages, stages, attacked, threat=threat, batch_size=batch_size)
+    chunks, saved = [], (checkpoint.load() if checkpoint is not None else None) or {}
+    for start in range(0, len(x), CHUNK_SIZE):
+        chunk = saved_chunk(saved, start)
+        if chunk is None:
+            rows, begun = slice(start, start + CHUNK_SIZE), time.perf_counter()
+            draw, told = spawn(generator, "evaluate", str(start)), _shifted(on_step, start, len(x))
+            found = attack(x=x[rows], y=y[rows], generator=draw, on_step=told)
+            chunk = pack(*found, len(stages), seconds=time.perf_counter() - begun)
+            saved |= {f"{start}.{name}": value for name, value in chunk.tensors.items()}
             if checkpoint is not None:
                 checkpoint.save(saved)
-        pieces.append(piece)
-    return _report(pieces, stages, signs.warnings, eps=float(eps), norm=norm, device=x.device)
+        chunks.append(chunk)
+    return _report(chunks, stages, signs.warnings, threat, x.device)
 
 
 def _shifted(on_step: OnStep | None, start: int, total: int) -> OnStep | None:
-    """Steps of one piece as steps of the whole."""
+    """Steps of one chunk as steps of the whole."""
     if on_step is None:
         return None
 
     def shifted(step: Step) -> None:
-        size = min(CHUNK, total - start)
+        size = min(CHUNK_SIZE, total - start)
         on_step(Step(start + round(size * step.index / max(1, step.total)), total, step.value, step.note))
 
     return shifted
 
 
 def _report(
-    pieces: Sequence[Piece],
-    stages: Sequence[Stage],
-    signs: tuple[str, ...],
-    *,
-    eps: float,
-    norm: Norm,
-    device: torch.device,
+    chunks: Sequence[Chunk], stages: Sequence[Stage], signs: tuple[str, ...], threat: Threat, device: torch.device
 ) -> RobustnessReport:
-    fields = {name: joined(pieces, name, device) for name in (*FIELDS, "stage")}
-    costs = torch.stack([piece.costs for piece in pieces]).sum(0).tolist()
-    records = tuple(StageRecord(str(stage), *row) for stage, row in zip(stages, costs, strict=True))
-    n, right = len(fields["success"]), int(fields["clean_correct"].sum())
-    standing = n - int(fields["success"].sum())
-    said = [sentence for piece in pieces for sentence in piece.warnings]
+    fields = {name: concatenated(chunks, name, device) for name in (*FIELDS, "stage")}
+    costs = torch.stack([chunk.costs for chunk in chunks]).sum(0).tolist()
     names = tuple(str(stage) for stage in stages)
-    gradients, forwards = torch.stack([piece.tensors["total"] for piece in pieces]).sum(0).tolist()
+    n, right = len(fields["success"]), int(fields["clean_correct"].sum())
+    robust = n - int(fields["success"].sum())
+    warnings = [*signs, *black_box_wins(names, fields["stage"]), *(w for chunk in chunks for w in chunk.warnings)]
+    gradients, forwards = torch.stack([chunk.tensors["total"] for chunk in chunks]).sum(0).tolist()
     return RobustnessReport(
         clean_accuracy=right / n,
-        robust_accuracy=standing / n,
+        robust_accuracy=robust / n,
         clean_interval=_interval(right, n),
-        robust_interval=_interval(standing, n),
+        robust_interval=_interval(robust, n),
         **fields,
-        stages=records,
+        stages=tuple(StageRecord(name, *row) for name, row in zip(names, costs, strict=True)),
         gradient_evaluations=gradients,
         forward_evaluations=forwards,
-        seconds=sum(float(piece.tensors["seconds"]) for piece in pieces),
-        eps=eps,
-        norm=str(norm),
-        warnings=tuple(dict.fromkeys((*signs, *after(names, fields["stage"]), *said))),
+        seconds=sum(float(chunk.tensors["seconds"]) for chunk in chunks),
+        eps=threat.eps,
+        norm=str(threat.norm),
+        warnings=tuple(dict.fromkeys(warnings)),
         source=sources_of(stages),
     )
 

@@ -1,4 +1,4 @@
-"""Signs that a robust accuracy means less than it says, before and after the attack."""
+"""Signs that a robust accuracy means less than it says, looked for before and after the attack."""
 
 from dataclasses import dataclass
 
@@ -8,58 +8,61 @@ from torch import Tensor, nn
 from vestige.attack.methods.losses import AttackLoss, objective
 from vestige.attack.methods.oracle import Oracle
 from vestige.attack.problem import are_probabilities
-from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
 LOOKED_AT = 64  # samples that are evaluated for the checks
 NOISE = 1e-4  # relative difference of two evaluations of the same inputs
 
 
 class LogProbabilities(nn.Module):
-    """A model of probabilities as one of logits: their logarithm is one up to a constant, which no attack sees."""
+    """A model of probabilities as one of logits: logarithms of probabilities are logits up to a constant."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.model = model
+        self.model, self.training = model, model.training  # not .eval(), which would set every submodule's mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logarithms of the probabilities, from below at 1e-30."""
+        """Logarithms of the probabilities, at least log(1e-30)."""
         return self.model(x).clamp(min=1e-30).log()
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Whether the outputs are probabilities, and what to warn of."""
+    """What the checks found.
+
+    Attributes:
+        probabilities: the outputs are probabilities.
+        warnings: what a reader must know.
+    """
 
     probabilities: bool
     warnings: tuple[str, ...]
 
 
-def reliability(
-    model: nn.Module, x: Tensor, y: Tensor, *, eps: float | int, norm: Norm, space: InputSpace
-) -> Reliability:
-    """Look for random answers, probabilities, zero gradients, optimisation at inference, a radius in other units."""
-    x, y, notes = x[:LOOKED_AT], y[:LOOKED_AT], []
+def reliability(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Reliability:
+    """Look for random outputs, probabilities, zero gradients, optimization at inference, a radius in other units."""
+    x, y, space, notes = x[:LOOKED_AT], y[:LOOKED_AT], threat.space, []
     oracle = Oracle(model, space)
     first, second = oracle.logits(x), oracle.logits(x)
     scale = first.abs().amax().clamp(min=1e-12)
     if float((first - second).abs().amax() / scale) > NOISE:
         notes.append(
-            "Randomised model: two evaluations of the same inputs differ, and the attack follows noise. Average its "
-            "answers inside the model, or fix its randomness."
+            "Randomized model: two evaluations of the same inputs differ, so the attack follows noise. Average the "
+            "outputs inside the model, or fix its randomness."
         )
     soft = bool(torch.isfinite(first).all()) and first.ndim == 2 and are_probabilities(first)
     if soft:
         notes.append(
-            "Softmax outputs: the model returns probabilities, whose gradients vanish; their logarithms were attacked. "
-            "Return logits."
+            "Softmax outputs: the model returns probabilities, whose gradients vanish; their logarithms were attacked "
+            "instead. Return logits."
         )
     if first.ndim == 2 and int(y.max()) < first.shape[1]:
         notes += _gradients(Oracle(LogProbabilities(model) if soft else model, space), x, y)
-    notes += _inference(model, x, space)
-    if norm is Norm.LINF and eps > (space.high - space.low) / 2:
+    notes += _inference(oracle, x)
+    if threat.norm is Norm.LINF and threat.eps > (space.high - space.low) / 2:
         notes.append(
-            f"eps = {eps:g} is more than half of the data's range: any input can be made grey. Is it 0-255 units?"
+            f"eps = {threat.eps:g} is more than half of the data's range: any input can be made gray. Is it in "
+            "units of 0-255?"
         )
     return Reliability(soft, tuple(notes))
 
@@ -70,30 +73,34 @@ def _gradients(oracle: Oracle, x: Tensor, y: Tensor) -> list[str]:
     if not bool(dead.any()):
         return []
     return [
-        f"Zero gradients: for {int(dead.sum())} of {len(x)} samples looked at, the cross-entropy's gradient is exactly "
-        "0 (saturated or masked); attacks by gradients see nothing there. Add the stage 'square', which needs none."
+        f"Zero gradients: for {int(dead.sum())} of {len(x)} samples checked, the gradient of the cross-entropy is "
+        "exactly 0 (saturated or masked); gradient attacks cannot move there. Add 'square', which needs none."
     ]
 
 
-def _inference(model: nn.Module, x: Tensor, space: InputSpace) -> list[str]:
+def _inference(oracle: Oracle, x: Tensor) -> list[str]:
     try:
-        with torch.inference_mode():
-            model(space.to_model(x.clone()))
+        oracle.in_inference_mode(x)
     except RuntimeError:
         return [
-            "Inference-time optimisation: the model uses gradients to answer. Gradients through it are unreliable; "
-            "attack it in a way that knows its defence."
+            "Inference-time optimization: the model uses gradients to answer. Gradients through it are unreliable; "
+            "use an attack that is made for this defense."
         ]
     return []
 
 
-def after(stages: tuple[str, ...], broken: Tensor) -> tuple[str, ...]:
-    """What the order of successes tells: a black box that breaks what gradients did not."""
+def black_box_wins(stages: tuple[str, ...], stage: Tensor) -> tuple[str, ...]:
+    """A warning where Square fooled the model on samples that gradient attacks left.
+
+    Args:
+        stages: names, in order.
+        stage: place of the stage that fooled the model on each sample; -1 for none.
+    """
     place = stages.index("square") if "square" in stages else 0
-    late = int((broken == place).sum()) if place else 0
+    late = int((stage == place).sum()) if place else 0
     if not late:
         return ()
     return (
-        f"Black box beats white box: Square, which uses no gradient, broke {late} samples that gradients did not. "
-        "The gradients may be masked.",
+        f"Black box beats white box: Square, which uses no gradient, fooled the model on {late} samples that gradient "
+        "attacks left. The gradients may be masked.",
     )

@@ -13,13 +13,13 @@ from vestige.core.outcome import Outcome
 class SkipRule:
     """Targets left out because their first-order distance was out of reach.
 
-    Args:
+    Attributes:
         limit: largest score / eps that was still tried.
         skipped: pairs of a sample and a target that were left out.
-        tried: pairs outside the slice that were not.
-        calibrated_on: successes in the slice of samples on which nothing was left out.
-        wrong: how many of them the limit would have missed.
-        bound: upper end of the 95 % Wilson interval of that share; None without a success in the slice.
+        tried: pairs outside the calibration samples that were tried.
+        calibrated_on: successes among the calibration samples, on which nothing was left out.
+        wrong: how many of those the limit would have missed.
+        bound: upper end of the 95 % Wilson interval of that share; None without a success among them.
     """
 
     limit: float
@@ -30,22 +30,22 @@ class SkipRule:
     bound: float | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AttackResult:
     """Adversarial examples and what they cost.
 
-    Args:
+    Attributes:
         adv: in data space, inside the ball and the box; the clean sample where none was found.
         success: the model fails on `adv`: in any class other than y, or in the target where only that counts.
-        clean_correct: whether the model was right on the clean sample; a sample that it got wrong is not attacked and
-            counts as a success at distance 0 unless a target must be reached.
+        clean_correct: the model is right on the clean sample; an already misclassified sample is not attacked and
+            counts as a success at distance 0, unless a target must be reached.
         predicted: class of `adv`.
         target: the target whose search succeeded; -1 for none.
         rank: its place in the order in which targets were tried, from 0; -1 for none.
         distance: norm of adv - x.
         gradient_evaluations: samples differentiated, one for each backward pass of one sample.
         forward_evaluations: samples evaluated without a gradient.
-        outcome: BUDGET_SPENT where some samples stand, CONVERGED where all fell.
+        outcome: BUDGET_SPENT where some samples remain robust, CONVERGED where the model is fooled on all.
         warnings: what a reader must know.
         source: the papers.
         skip: what the fast preset of `malt` left out.
@@ -75,7 +75,7 @@ class AttackResult:
 class TargetRanking:
     """Classes in the order in which to try them.
 
-    Args:
+    Attributes:
         classes: best first; never the label.
         scores: first-order estimate of the distance to the boundary with each class, inf where its gradient is zero;
             for the logit order z_y - z_c.

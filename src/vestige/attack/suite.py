@@ -1,4 +1,4 @@
-"""The attacks by name, and AutoAttack assembled from them (arXiv 2003.01690): each stage sees only what stands."""
+"""The attacks by name, and AutoAttack assembled from them (arXiv 2003.01690): each stage attacks only the survivors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from vestige.core.cite import Paper, paper
 from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
 TARGETS, TARGETS_L1, RESTARTS_L1 = 9, 5, 5
 
@@ -42,7 +42,7 @@ AUTOATTACK = (Stage.APGD_CE, Stage.APGD_T, Stage.FAB_T, Stage.SQUARE)
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What one stage did: how many samples stood before it and after it, and what it cost."""
+    """What one stage did: how many samples were robust before it and after it, and what it cost."""
 
     name: str
     before: int
@@ -64,33 +64,32 @@ def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
 
 
 def run_stage(
-    stage: Stage | str,
+    stage: Stage,
     model: nn.Module,
     x: Tensor,
     y: Tensor,
+    threat: Threat,
     *,
-    eps: float | int,
-    norm: Norm | str | float | int,
-    space: InputSpace | None,
     batch_size: int,
     generator: torch.Generator | None,
     on_step: OnStep | None,
 ) -> AttackResult:
     """One attack at the settings that AutoAttack, or MALT's preset, gives it."""
-    stage, norm = Stage(stage), Norm(norm)
-    common = {"eps": eps, "norm": norm, "space": space, "generator": generator, "on_step": on_step}
-    begin = partial(_call, model, x, y, {**common, "batch_size": batch_size})
-    sparse = norm is Norm.L1
-    if stage in (Stage.FAST, Stage.STANDARD):
-        return begin(malt, preset=str(stage))
-    if stage is Stage.APGD_CE:
-        return begin(apgd, loss="ce", restarts=RESTARTS_L1 if sparse else 1)
-    if stage is Stage.SQUARE:
-        return begin(square)
-    if stage is Stage.APGD_T:
-        return begin(malt, order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
-    ranked = rank_targets(model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS)
-    return begin(fab, targets=ranked.classes)
+    norm, space, sparse = threat.norm, threat.space, threat.norm is Norm.L1
+    common = {"eps": threat.eps, "norm": norm, "space": space, "batch_size": batch_size}
+    begin = partial(_call, model, x, y, {**common, "generator": generator, "on_step": on_step})
+    match stage:
+        case Stage.FAST | Stage.STANDARD:
+            return begin(malt, preset=str(stage))
+        case Stage.APGD_CE:
+            return begin(apgd, loss="ce", restarts=RESTARTS_L1 if sparse else 1)
+        case Stage.SQUARE:
+            return begin(square)
+        case Stage.APGD_T:
+            return begin(malt, order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
+        case Stage.FAB_T:
+            ranked = rank_targets(model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS)
+            return begin(fab, targets=ranked.classes)
 
 
 def _call(
@@ -107,104 +106,68 @@ def autoattack(
     eps: float | int,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
-    stages: Sequence[Stage | str] = AUTOATTACK,
+    attacks: Sequence[Stage | str] = AUTOATTACK,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> AttackResult:
     """The standard suite: APGD on the cross-entropy, targeted APGD, targeted FAB, Square; each on the survivors.
 
-    Every stage starts at the clean samples, and a sample counts as robust only if it stands against all of them.
+    Every attack starts at the clean samples; a sample counts as robust only if the model withstands all of them.
 
     Args:
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
-        stages: in order; see `Stage`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        attacks: in order; see `Stage`.
         batch_size: samples that are evaluated together.
         generator: of all random choices; None for seed 0.
-        on_step: told how many samples of the present search are finished.
+        on_step: told how many samples of the current search are done.
 
     Returns:
-        Adversarial examples; `target` and `rank` are those of the stage that found them.
+        Adversarial examples; `target` and `rank` are those of the attack that found them.
 
     Raises:
-        ValueError: see `vestige.attack.problem`, or an unknown stage.
+        ValueError: as for `apgd`, or an unknown attack.
     """
-    return run_stages(
-        stages,
-        model,
-        x,
-        y,
-        eps=eps,
-        norm=norm,
-        space=space,
-        batch_size=batch_size,
-        generator=generator,
-        on_step=on_step,
-    )[0]
+    threat, stages = Threat(eps, norm, space), [Stage(attack) for attack in attacks]
+    common = {"batch_size": batch_size, "generator": generator, "on_step": on_step}
+    return run_stages(stages, model, x, y, threat, **common)[0]
 
 
 def run_stages(
-    stages: Sequence[Stage | str],
+    stages: Sequence[Stage],
     model: nn.Module,
     x: Tensor,
     y: Tensor,
+    threat: Threat,
     *,
-    eps: float | int,
-    norm: Norm | str | float | int,
-    space: InputSpace | None,
     batch_size: int,
     generator: torch.Generator | None,
     on_step: OnStep | None,
 ) -> tuple[AttackResult, tuple[StageRecord, ...], Tensor]:
-    """The stages one after the other; returns the result, a record of each and which stage broke each sample."""
-    total = open_case(model, x, y, eps=eps, norm=norm, space=space).result()
-    first = torch.full_like(total.target, -1)
-    records = []
-    for number, stage in enumerate(map(read_stage, stages)):
+    """The stages in order; returns the result, a record of each and which stage fooled the model on each sample."""
+    total = open_case(model, x, y, threat).result()
+    first, records = torch.full_like(total.target, -1), []
+    for number, stage in enumerate(stages):
         rows = (~total.success).nonzero().flatten()
         if not len(rows):
             break
-        rows_x = rows.to(x.device)
-        found = run_stage(
-            stage,
-            model,
-            x[rows_x],
-            y[rows_x],
-            eps=eps,
-            norm=norm,
-            space=space,
-            batch_size=batch_size,
-            generator=spawn(generator, str(stage)),
-            on_step=on_step,
-        )
+        rows_x, draw = rows.to(x.device), spawn(generator, str(stage))
+        common = {"batch_size": batch_size, "generator": draw, "on_step": on_step}
+        found = run_stage(stage, model, x[rows_x], y[rows_x], threat, **common)
         first[rows[found.success]] = number
         total = _merged(total, rows, found)
-        standing = len(rows) - int(found.success.sum())
+        survivors = len(rows) - int(found.success.sum())
         cost = found.gradient_evaluations, found.forward_evaluations
-        records.append(StageRecord(str(stage), len(rows), standing, *cost))
+        records.append(StageRecord(str(stage), len(rows), survivors, *cost))
     outcome = Outcome.CONVERGED if bool(total.success.all()) else Outcome.BUDGET_SPENT
     return replace(total, outcome=outcome), tuple(records), first
 
 
-def read_stage(given: Stage | str) -> Stage:
-    """The stage of this name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        return Stage(given)
-    except ValueError:
-        raise ValueError(f"attack {given!r} given; allowed are {', '.join(Stage)}.") from None
-
-
 def _merged(total: AttackResult, rows: Tensor, found: AttackResult) -> AttackResult:
-    """The result with what a stage found at `rows`."""
+    """The result so far with what one stage found at `rows`."""
     values = {}
     for name in ("adv", "success", "predicted", "target", "rank", "distance"):
         values[name] = getattr(total, name).clone()

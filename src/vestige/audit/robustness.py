@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.suite import AUTOATTACK, Stage, read_stage
+from vestige.attack.suite import AUTOATTACK, Stage
 from vestige.audit.comparison import inputs
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Target
@@ -65,7 +65,7 @@ class Attack:
         """The attacks in order."""
         if self.preset == "autoattack":
             return AUTOATTACK
-        return tuple(read_stage(name.strip()) for name in self.preset.split(","))
+        return tuple(Stage(name.strip()) for name in self.preset.split(","))
 
 
 def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, Any]:

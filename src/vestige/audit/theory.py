@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.theory.gap import robustness_gap
 from vestige.attack.theory.linearity import linearity_profile
 from vestige.attack.theory.span import DataSpan, data_span
 from vestige.attack.theory.subspace import off_subspace_robustness
 from vestige.attack.theory.universal import LARGEST_CHECK, UniversalPerturbation, universal_margin_perturbation
 from vestige.audit.comparison import inputs
+from vestige.audit.gap import robustness_gap
 from vestige.audit.summary import number, numbers
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth

@@ -82,14 +82,19 @@ def leave_span(view: SpanView, small: nn.Module, model: nn.Module, outside_facto
     return trained
 
 
-def first_linear(model: nn.Module) -> int | None:
-    """Position of the linear layer that reads the flattened input directly, if there is one that is used once."""
+def first_linear(model: nn.Module, *, trainable: bool = True) -> int | None:
+    """Position of the linear layer that reads the flattened input directly, if there is one that is used once.
+
+    Args:
+        model: a plain nn.Sequential; any other has none.
+        trainable: whether a frozen layer does not count.
+    """
     if type(model) is not nn.Sequential:
         return None
     for position, layer in enumerate(model):
         if type(layer) is nn.Linear:
             uses = sum(p is layer.weight for _, p in model.named_parameters(remove_duplicate=False))
-            return position if uses == 1 and layer.weight.requires_grad else None
+            return position if uses == 1 and (layer.weight.requires_grad or not trainable) else None
         if not (type(layer) is nn.Identity or (type(layer) is nn.Flatten and layer.start_dim == 1)):
             return None
     return None

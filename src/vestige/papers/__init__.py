@@ -1,6 +1,5 @@
-"""One record a paper: what it is, what it gives a user, and whether that works yet."""
+"""One record a paper: what it is, what it gives a user, and whether that works yet; and experiments of the papers."""
 
-from vestige.papers.catalogue import RECORDS
-from vestige.papers.record import Record
+import lazy_loader
 
-__all__ = ["RECORDS", "Record"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

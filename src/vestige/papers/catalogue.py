@@ -56,7 +56,7 @@ ATTACK_AND_ERASE = (
     ),
     Record(
         paper("2202.04347"),
-        ("attack.universal_margin_perturbation", "construct.robust_two_layer", "attack.robustness_gap"),
+        ("attack.universal_margin_perturbation", "construct.robust_two_layer", "papers.robustness_gap"),
         "works: the direction that flips every margin point, the robust network, both against d and n; no width sweep",
     ),
     Record(

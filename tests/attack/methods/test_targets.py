@@ -75,6 +75,6 @@ def test_targets_are_clipped_to_the_classes_there_are():
 
 def test_fewer_candidates_than_targets_never_invent_a_class():
     model, x, y = linear(10, 5)
-    ranked = rank_targets(model, x, y, space=WIDE, candidates=3, n_targets=9)
+    ranked = rank_targets(model, x, y, space=WIDE, top_k=3, n_targets=9)
     top = model(x).scatter(1, y[:, None], -torch.inf).topk(3, 1).indices
     assert ranked.classes.shape == (200, 3) and torch.equal(ranked.classes.sort(1).values, top.sort(1).values)

@@ -77,10 +77,10 @@ X = torch.rand((2, 3), generator=child(0, "bad"))
     [
         ({}, "give either adv"),
         ({"eps": 0.1, "adv": X + 1}, "give either adv"),
-        ({"eps": -1.0}, "positive finite radius"),
+        ({"eps": -1.0}, "positive and finite"),
         ({"adv": X}, "no sample moves"),
         ({"adv": X * torch.nan}, "finite values"),
-        ({"eps": 0.1, "fractions": ()}, "positive numbers"),
+        ({"eps": 0.1, "fractions": ()}, "must be positive"),
         ({"eps": 0.1, "norm": "l3"}, "allowed are 'linf'"),
         ({"eps": 0.1, "pair": (0, 0)}, "two different classes"),
     ],

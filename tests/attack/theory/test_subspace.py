@@ -55,7 +55,7 @@ def test_adam_breaks_the_law_and_is_named():
         nn.functional.softplus(-(2 * y - 1) * net(x)[:, 0]).mean().backward()
         optimizer.step()
     found = off_subspace_robustness(net, x, initial=start)
-    assert not found.certificate.holds and "adaptive optimiser" in found.warnings[-1]
+    assert not found.certificate.holds and "adaptive optimizer" in found.warnings[-1]
 
 
 def test_the_gradient_off_the_span_has_the_predicted_size():
@@ -192,7 +192,7 @@ FULL = torch.eye(3)
         ({"x": torch.full((2, 3), torch.nan)}, "NaN"),
         ({"span": data_span(torch.zeros(1, 5) + 1)}, "of other data"),
         ({"pair": (0, 1)}, "one output"),
-        ({"initial": nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1))}, "another start"),
+        ({"initial": nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1))}, "give one network before and after"),
         ({"initial": nn.Conv1d(1, 1, 1)}, "does not begin with a linear layer"),
     ],
 )
@@ -206,7 +206,7 @@ def test_bad_input_is_refused_with_its_repair(change, message):
 def test_bad_radii_bases_and_shares_are_refused():
     net = mlp([3, 4, 1], generator=child(0, "bad"))
     for eps in (0, -1.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match="positive finite l_2 radius"):
+        with pytest.raises(ValueError, match="eps must be positive and finite"):
             subspace_attack(net, FULL[:2], eps=eps)
     with pytest.raises(ValueError, match=r"share in \(0, 1\]"):
         data_span(FULL, variance=0.0)
@@ -222,4 +222,4 @@ def test_doubtful_ranks_and_means_are_told():
     nearly = data_span(torch.diag(torch.tensor([1.0, -1.0, 0.03])), variance=0.99)
     assert nearly.codimension == 1 and "training moves weights there" in nearly.warnings[0]
     off_centre = torch.tensor([[5.0, 1.0, 0.0], [5.0, -1.0, 0.0]])
-    assert any("not centred" in w for w in data_span(off_centre).warnings)
+    assert any("not centered" in w for w in data_span(off_centre).warnings)

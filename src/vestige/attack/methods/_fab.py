@@ -1,22 +1,22 @@
 """FAB: walk along the decision boundary towards the clean sample (arXiv 1907.02044).
 
-The boundary with class t is replaced by the tangent plane of z_t - z_y at the present point. The next point lies a
-little behind the projections of the present point and of the clean one onto it; a success is followed by a step back.
-The result is a small perturbation rather than a large loss; whether it lies within eps is asked at the end.
+The boundary with class t is replaced by the tangent plane of z_t - z_y at the iterate. The next iterate lies a little
+beyond the projections of the iterate and of the clean point onto that plane, mixed; a success is followed by a step
+back towards the clean point. The result is a small perturbation rather than a large loss; whether it lies within eps is
+checked at the end.
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.methods._apgd import check_counts, read_targets
 from vestige.attack.methods.balls import project
 from vestige.attack.methods.halfspace import nearest
-from vestige.attack.problem import FAB, Case, open_case
+from vestige.attack.problem import FAB, Case, check_counts, open_case, read_targets
 from vestige.attack.result import AttackResult
 from vestige.core.outcome import OnStep, Step
-from vestige.core.space import InputSpace, lp_norm
-from vestige.core.threat import Norm
+from vestige.core.space import InputSpace, lp_norm, per_sample
+from vestige.core.threat import Norm, Threat
 
 BIAS, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9
 REFINEMENTS = 5  # bisections between the clean sample and what was found
@@ -37,25 +37,23 @@ def fab(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> AttackResult:
-    """Search a misclassified point near x, and keep it where it lies within eps.
+    """Search for a misclassified point near x, and keep it where it lies within eps.
 
     Args:
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
         targets: classes to move to, one or several a sample in the order to try them; None: whichever tangent plane is
             nearest at each step, which differentiates every class.
         must_reach: only the target counts as success; else any class but y.
         steps: of each search.
         batch_size: samples that are differentiated together.
-        generator: not used; FAB starts at the clean sample.
-        on_step: told how many samples are finished.
+        generator: not used: FAB starts at the clean sample.
+        on_step: told how many samples are done.
 
     Raises:
-        ValueError: see `vestige.attack.methods._apgd.apgd`.
+        ValueError: as for `apgd`.
 
     >>> linear = nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
@@ -64,10 +62,8 @@ def fab(
     [True, False]
     """
     check_counts(steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, eps=eps, norm=norm, space=space, must_reach=must_reach)
-    if must_reach and targets is None:
-        raise ValueError("must_reach=True without targets given; name the classes to reach, one or several a sample.")
-    found = None if targets is None else read_targets(targets, case.y, case.classes)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
+    found = read_targets(targets, case)
     done, total = 0, len(case.to_attack())
     for rows in case.to_attack().split(batch_size):
         for place in range(1 if found is None else found.shape[1]):
@@ -88,7 +84,7 @@ def _walk(case: Case, rows: Tensor, target: Tensor | None, place: int, steps: in
         logits, w, gap = _plane(case, at, rows, target)
         fooled = case.fooled(logits, rows, target)
         best, least = _kept(best, least, at, lp_norm(at - x, case.norm.p), fooled)
-        forward = torch.where(fooled.reshape(-1, *(1,) * (x.ndim - 1)), x + BACKWARD * (at - x), at)
+        forward = torch.where(per_sample(fooled, x), x + BACKWARD * (at - x), at)
         at = _onward(case, x, forward, at, w, gap)
     fooled = case.fooled(case.oracle.logits(at), rows, target)
     best, least = _kept(best, least, at, lp_norm(at - x, case.norm.p), fooled)
@@ -102,7 +98,7 @@ def _walk(case: Case, rows: Tensor, target: Tensor | None, place: int, steps: in
 
 def _kept(best: Tensor, least: Tensor, at: Tensor, size: Tensor, fooled: Tensor) -> tuple[Tensor, Tensor]:
     better = fooled & (size < least)
-    return torch.where(better.reshape(-1, *(1,) * (at.ndim - 1)), at, best), torch.where(better, size, least)
+    return torch.where(per_sample(better, at), at, best), torch.where(better, size, least)
 
 
 def _plane(case: Case, at: Tensor, rows: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,20 +121,20 @@ def _plane(case: Case, at: Tensor, rows: Tensor, target: Tensor | None) -> tuple
 
 
 def _onward(case: Case, x: Tensor, current: Tensor, seen: Tensor, w: Tensor, gap: Tensor) -> Tensor:
-    """A mixture of the projections of the present and of the clean point onto the plane tangent at `seen`."""
+    """A mixture of the projections of the iterate and of the clean point onto the plane tangent at `seen`."""
     low, high = case.oracle.box
     flat = w.flatten(1)
 
-    def stepped(point: Tensor) -> Tensor:
+    def onto_plane(point: Tensor) -> Tensor:
         missing = gap - (flat * (point - seen).flatten(1)).sum(1)
-        behind = missing < 0  # on the far side: come back to the plane from there
-        normal = torch.where(behind[:, None], -flat, flat)
+        beyond = missing < 0  # on the far side: come back to the plane from there
+        normal = torch.where(beyond[:, None], -flat, flat)
         room = (low - point).flatten(1), (high - point).flatten(1)
         return nearest(normal, missing.abs(), *room, case.norm).reshape(point.shape)
 
-    step, clean = stepped(current), stepped(x)
+    step, clean = onto_plane(current), onto_plane(x)
     sizes = lp_norm(step, case.norm.p), lp_norm(clean, case.norm.p)
-    share = (sizes[0] / (sizes[0] + sizes[1]).clamp(min=1e-30)).clamp(max=BIAS).reshape(-1, *(1,) * (x.ndim - 1))
+    share = per_sample((sizes[0] / (sizes[0] + sizes[1]).clamp(min=1e-30)).clamp(max=BIAS), x)
     mixed = (1 - share) * (current + OVERSHOOT * step) + share * (x + OVERSHOOT * clean)
     return torch.nan_to_num(mixed).clamp(low, high)
 
@@ -146,13 +142,12 @@ def _onward(case: Case, x: Tensor, current: Tensor, seen: Tensor, w: Tensor, gap
 def _refined(case: Case, rows: Tensor, target: Tensor | None, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     """Bisection on the segment between the clean sample and what was found."""
     x = case.x[rows]
-    shape = (-1, *(1,) * (x.ndim - 1))
     inner, outer = torch.zeros_like(least), torch.ones_like(least)
     for _ in range(REFINEMENTS):
         middle = (inner + outer) / 2
-        at = x + middle.reshape(shape) * (best - x)
+        at = x + per_sample(middle, x) * (best - x)
         fooled = case.fooled(case.oracle.logits(at), rows, target)
         inner, outer = torch.where(fooled, inner, middle), torch.where(fooled, middle, outer)
     found = torch.isfinite(least)
-    point = torch.where(found.reshape(shape), x + outer.reshape(shape) * (best - x), best)
+    point = torch.where(per_sample(found, x), x + per_sample(outer, x) * (best - x), best)
     return point, torch.where(found, lp_norm(point - x, case.norm.p), least)

@@ -2,10 +2,10 @@
 
 `standard` is the paper's procedure. `fast` spends gradients where they decide something:
 
-1. a short untargeted search of everybody drives up the margin of the probabilities;
-2. only what is left is ranked, and only few targets are tried;
-3. targets whose score says that they are out of reach are skipped. On how far the score may be trusted is learnt from a
-   slice of the samples on which nothing is skipped, and the result says how often the rule would have erred there.
+1. a short untargeted search of every sample increases the margin of the probabilities;
+2. only the samples that remain are ranked, and only few targets are tried;
+3. targets whose score says that they are out of reach are skipped. How far the score can be trusted is learned from
+   calibration samples, on which nothing is skipped; the result says how often the rule would have been wrong there.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from jaxtyping import Float, Int
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from vestige.attack.methods._apgd import check_counts
 from vestige.attack.methods.losses import AttackLoss, usable_loss
 from vestige.attack.methods.search import Plan, search
-from vestige.attack.methods.targets import Order, rank_rows
-from vestige.attack.problem import AUTOATTACK, MALT, Case, open_case
+from vestige.attack.methods.targets import Order, rank_classes
+from vestige.attack.problem import AUTOATTACK, MALT, Case, check_counts, open_case
 from vestige.attack.result import AttackResult, SkipRule
 from vestige.core.choices import ChoiceEnum
 from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
-MARGIN_OF_SAFETY = 1.5  # on the largest score / eps at which a target was reached in the slice
-LEAST_SLICE, SHARE_OF_SLICE = 50, 5
+MARGIN_OF_SAFETY = 1.5  # on the largest score / eps at which a calibration sample's target was reached
+LEAST_LIMIT = 2.0  # of score / eps: closer targets are never skipped
+LEAST_CALIBRATION, CALIBRATION_SHARE = 50, 5  # samples, and one in so many
 
 
 class Preset(ChoiceEnum):
@@ -39,9 +39,9 @@ class Preset(ChoiceEnum):
 
 @dataclass(frozen=True)
 class Effort:
-    """Candidates that are differentiated, targets tried, steps of each, and of the first search of everybody."""
+    """Classes that are differentiated, targets tried, steps of each, and of the first search of every sample."""
 
-    candidates: int
+    top_k: int
     n_targets: int
     steps: int
     first_steps: int
@@ -74,23 +74,21 @@ def malt(
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
-        preset: "standard" (100 candidates, 9 targets of 100 steps) or "fast".
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        preset: "standard" (9 targets out of 100 classes, 100 steps each) or "fast".
         order: "malt", or "logit" for naive targeting.
         n_targets: tried at most; None: the preset's.
         steps: of each targeted search; None: the preset's.
         loss: of the targeted searches.
         batch_size: samples that are differentiated together.
         generator: of the random starts; None for seed 0.
-        on_step: told how many samples of the present search are finished; its value is the robust accuracy so far.
+        on_step: told how many samples of the current search are done; its value is the robust accuracy so far.
 
     Returns:
         Adversarial examples; `skip` says what the fast preset left out.
 
     Raises:
-        ValueError: see `vestige.attack.problem`, or counts below 1.
+        ValueError: as for `apgd`.
 
     >>> linear = nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
@@ -101,12 +99,12 @@ def malt(
     effort = EFFORT[Preset(preset)]
     n_targets, steps = effort.n_targets if n_targets is None else n_targets, effort.steps if steps is None else steps
     check_counts(n_targets=n_targets, steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, eps=eps, norm=norm, space=space)
+    case = open_case(model, x, y, Threat(eps, norm, space))
     if effort.first_steps:
         plan = Plan(AttackLoss.PM, effort.first_steps, batch_size=batch_size)
         search(case, plan, name="first pass", generator=generator, on_step=on_step)
     rows = case.to_attack()
-    classes, scores, _ = rank_rows(case, rows, Order(order), effort.candidates, n_targets)
+    classes, scores, _ = rank_classes(case, rows, Order(order), effort.top_k, n_targets)
     picked, warning = usable_loss(loss, case.classes, targeted=True)
     case.warnings += [warning] if warning else []
     plan = Plan(picked, steps, batch_size=batch_size)
@@ -137,20 +135,26 @@ class Trial:
         search(self.case, plan, name="targets", generator=self.generator, on_step=self.on_step)
 
 
-def _skipping(trial: Trial) -> SkipRule | None:
-    """Learn from a slice up to which score targets fall, then skip the others that lie beyond it."""
-    size = min(len(trial.rows), max(LEAST_SLICE, len(trial.rows) // SHARE_OF_SLICE))
-    in_slice = (torch.arange(len(trial.rows), device=trial.rows.device) < size)[:, None]
+def _skipping(trial: Trial) -> SkipRule:
+    """Learn from calibration samples up to which score targets are reached, then skip those of the others beyond it."""
+    case, rows = trial.case, trial.rows
+    size = min(len(rows), max(LEAST_CALIBRATION, len(rows) // CALIBRATION_SHARE))
+    calibrating = (torch.arange(len(rows), device=rows.device) < size)[:, None]
     everything = torch.ones_like(trial.scores, dtype=torch.bool)
-    trial.run(everything & in_slice)
-    ratio = trial.scores / trial.case.eps[trial.rows, None]
-    won = trial.case.success[trial.rows] & in_slice[:, 0]
-    place = trial.case.rank[trial.rows].clamp(min=0)
+    trial.run(everything & calibrating)
+    ratio = trial.scores / case.eps[rows, None]
+    won = case.success[rows] & calibrating[:, 0]
+    place = case.rank[rows].clamp(min=0)
     reached = ratio.gather(1, place[:, None])[:, 0][won]
-    limit = max(2.0, MARGIN_OF_SAFETY * float(reached.max())) if len(reached) else 2.0
-    allowed = everything & ~in_slice & (ratio <= limit)
-    trial.run(allowed)
-    beyond = int((everything & ~in_slice & (ratio > limit)).sum())
+    limit = max(LEAST_LIMIT, MARGIN_OF_SAFETY * float(reached.max())) if len(reached) else LEAST_LIMIT
+    within = ratio <= limit
+    trial.run(~calibrating & within)
     wrong = int((reached > limit).sum())
-    bound = float(binomtest(wrong, len(reached)).proportion_ci(method="wilson").high) if len(reached) else None
-    return SkipRule(limit, beyond, int(allowed.sum()), len(reached), wrong, bound)
+    return SkipRule(
+        limit=limit,
+        skipped=int((~calibrating & ~within).sum()),
+        tried=int((~calibrating & within).sum()),
+        calibrated_on=len(reached),
+        wrong=wrong,
+        bound=float(binomtest(wrong, len(reached)).proportion_ci(method="wilson").high) if len(reached) else None,
+    )

@@ -1,8 +1,8 @@
 """Square: random search with square patches, without a gradient (arXiv 1912.00049).
 
-For l_inf the perturbation is +-eps everywhere, in vertical stripes at first; each query repaints one square of it and
-keeps what raises the margin. For l_2 and l_1 a square takes the mass of another one and gets a bump in its place. The
-side of the squares shrinks with the queries spent.
+For l_inf the perturbation is +-eps everywhere, in vertical stripes at first; each query repaints one square and keeps
+the change where it raises the margin. For l_2 and l_1 a square takes the mass of another one and gets a bump in its
+place. The side of the squares shrinks with the queries spent.
 """
 
 import math
@@ -11,15 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.methods._apgd import check_counts, read_targets
 from vestige.attack.methods.balls import project
 from vestige.attack.methods.losses import AttackLoss, objective
-from vestige.attack.problem import SQUARE, Case, open_case
+from vestige.attack.problem import SQUARE, Case, check_counts, open_case, read_targets
 from vestige.attack.result import AttackResult
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace, per_sample
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
 FIRST_SHARE = 0.8  # of the features that the first squares cover
@@ -40,7 +39,7 @@ def square(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> AttackResult:
-    """Search the ball by queries alone; a sample takes part until its first success.
+    """Search the ball without gradients; each sample takes part until its first success.
 
     Inputs other than images (channel first) are treated as one row of pixels.
 
@@ -48,24 +47,21 @@ def square(
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps: radius, in units of the data.
-        norm: "linf", "l2" or "l1".
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
         targets: class to move to, (n,) or (n, k), of which the first counts; None: away from y.
         must_reach: only the target counts as success; else any class but y.
         queries: of each sample.
         batch_size: samples that are evaluated together.
         generator: of the squares; None for seed 0.
-        on_step: told how many samples are finished.
+        on_step: told how many samples are done.
 
     Raises:
-        ValueError: see `vestige.attack.methods._apgd.apgd`.
+        ValueError: as for `apgd`.
     """
     check_counts(queries=queries, batch_size=batch_size)
-    case = open_case(model, x, y, eps=eps, norm=norm, space=space, must_reach=must_reach)
-    if must_reach and targets is None:
-        raise ValueError("must_reach=True without targets given; name the class to reach.")
-    found = None if targets is None else read_targets(targets, case.y, case.classes)[:, 0]
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
+    every = read_targets(targets, case)
+    found = None if every is None else every[:, 0]
     total, done = len(case.to_attack()), 0
     for part in case.to_attack().split(batch_size):
         draw = spawn(generator, "square", str(int(part[0])))
@@ -123,7 +119,7 @@ def _first(case: Case, n: int, shape: torch.Size | tuple[int, ...], draw: torch.
 
 
 def _bump(height: int, width: int) -> Tensor:
-    """Rings that fall off from the centre as sum_{k >= r} 1 / (k + 1)^2, r being the distance to the centre."""
+    """Rings that fall off from the center as sum_{k >= r} 1 / (k + 1)^2, r being the distance to the center."""
     i, j = torch.arange(height)[:, None], torch.arange(width)[None]
     ring = torch.maximum((2 * i - (height - 1)).abs() // 2, (2 * j - (width - 1)).abs() // 2)
     levels = 1 / (torch.arange(int(ring.max()) + 1, dtype=torch.float64) + 1).square()
@@ -149,8 +145,8 @@ def _inside(window: tuple[Tensor, Tensor, int, int]) -> Tensor:
 
 def _repaint_signs(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch.Generator) -> Tensor:
     window = _inside(_windows(delta, share, draw))
-    colour = _signs((*delta.shape[:2], 1, 1), draw).to(delta) * per_sample(eps, delta)
-    return torch.where(window, colour, delta)
+    color = _signs((*delta.shape[:2], 1, 1), draw).to(delta) * per_sample(eps, delta)
+    return torch.where(window, color, delta)
 
 
 def _move_mass(case: Case, delta: Tensor, eps: Tensor, share: float, draw: torch.Generator) -> Tensor:

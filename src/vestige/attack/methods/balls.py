@@ -18,7 +18,7 @@ def project(moved: Tensor, x: Tensor, eps: Tensor, box: tuple[float, float], nor
 
     Args:
         moved: points to project.
-        x: centres, inside the box.
+        x: centers, inside the box.
         eps: radius of each sample.
         box: smallest and largest valid value.
         norm: of the ball.
@@ -70,7 +70,7 @@ def random_start(x: Tensor, eps: Tensor, box: tuple[float, float], norm: Norm, n
     """A point on the sphere of radius eps around x, brought into the box.
 
     Args:
-        x: centres.
+        x: centers.
         eps: radius of each sample.
         box: smallest and largest valid value.
         norm: of the sphere.

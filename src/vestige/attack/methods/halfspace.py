@@ -24,7 +24,7 @@ def nearest(w: Tensor, c: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tens
         c: what <w, d> must reach; rows with c <= 0 need no step and get 0.
         low: smallest step of each coordinate, not positive.
         high: largest, not negative.
-        norm: which is minimised.
+        norm: which is minimized.
     """
     end = torch.where(w > 0, high, low) * (w != 0)  # the corner that gains most
     if norm is Norm.L1:

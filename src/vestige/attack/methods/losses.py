@@ -1,4 +1,4 @@
-"""What an attack drives up: per-sample functions of the logits, positive or growing as the model is fooled.
+"""What an attack increases: per-sample functions of the logits that grow as the model is fooled.
 
     ce       cross-entropy of y; with a target t, minus that of t
     margin   max_{i != y} z_i - z_y;  z_t - z_y
@@ -50,7 +50,7 @@ def value_at(values: Tensor, label: Tensor) -> Tensor:
 
 
 def objective(loss: AttackLoss, y: Tensor, target: Tensor | None = None, *, reach: bool = False) -> Objective:
-    """The loss as a function of logits, to be maximised.
+    """The loss as a function of logits, to be maximized.
 
     Args:
         loss: which.

@@ -18,7 +18,9 @@ class Oracle:
     def __init__(self, model: nn.Module, space: InputSpace):
         self.space = space
         self._model = model
-        self._weights = {name: p.detach() for name, p in model.named_parameters()}
+        # Buffers are copied: a BatchNorm in training mode would write into the user's.
+        self._state = {name: p.detach() for name, p in model.named_parameters()}
+        self._state |= {name: b.detach().clone() for name, b in model.named_buffers()}
         self.forwards = self.gradients = 0
 
     @property
@@ -27,13 +29,18 @@ class Oracle:
         return self.space.low, self.space.high
 
     def _logits(self, x: Tensor) -> Tensor:
-        return functional_call(self._model, self._weights, (self.space.to_model(x),))
+        return functional_call(self._model, self._state, (self.space.to_model(x),))
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits, without a graph."""
         self.forwards += len(x)
         with torch.no_grad():
             return self._logits(x)
+
+    def in_inference_mode(self, x: Tensor) -> Tensor:
+        """Logits where no graph can be made at all; a model that differentiates to answer raises RuntimeError."""
+        with torch.inference_mode():
+            return self._logits(x.clone())
 
     def gradient(self, x: Tensor, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
         """Objective of each sample, logits and the gradient of the objective with respect to the sample."""

@@ -1,7 +1,7 @@
-"""The loop under APGD: many searches with clocks of their own in one batch, so that the batch stays full.
+"""The loop under APGD: many searches in one batch, each with its own step counter, so that the batch stays full.
 
 A search is one sample with one target from one random start. A sample leaves at its first success, and the place is
-taken by the next search that waits: another sample, or the same one with its next target.
+taken by the next search in the queue: another sample, or the same one with its next target.
 """
 
 from collections import deque

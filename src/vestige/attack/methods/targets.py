@@ -12,14 +12,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.problem import MALT, Case, open_case
+from vestige.attack.problem import MALT, Case, check_counts, open_case
 from vestige.attack.result import TargetRanking
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import paper
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 
 MEMORY = 2**26  # values of gradients held at once
+ANY_RADIUS = 1e-9  # the order does not depend on it
 
 
 class Order(ChoiceEnum):
@@ -37,7 +38,7 @@ def rank_targets(
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     order: Order | str = Order.MALT,
-    candidates: int = 100,
+    top_k: int = 100,
     n_targets: int = 9,
 ) -> TargetRanking:
     """Rank the classes of each sample by the first-order distance to their boundary with its label.
@@ -46,11 +47,11 @@ def rank_targets(
         model: in evaluation mode; returns logits.
         x: clean inputs in data space.
         y: true classes.
-        norm: in which distances are measured; the gradient is measured in its dual.
-        space: box and normalisation of the inputs; None for [0, 1] and none.
+        norm: of distances; the gradient is measured in the dual norm.
+        space: box and normalization of the inputs; None for [0, 1] and none.
         order: "malt", or "logit" for the largest logits.
-        candidates: classes with the largest logits that are differentiated; at most all but y.
-        n_targets: classes returned; at most the candidates.
+        top_k: classes with the largest logits, which are differentiated; at most all but y.
+        n_targets: classes returned; at most top_k.
 
     Raises:
         ValueError: see `vestige.attack.problem`, or counts below 1.
@@ -62,17 +63,16 @@ def rank_targets(
     >>> found.classes.tolist(), found.scores.tolist()  # 2 / 8 before 1 / 2, though its logit is lower
     ([[2, 1]], [[0.25, 0.5]])
     """
-    if candidates < 1 or n_targets < 1:
-        raise ValueError(f"candidates={candidates}, n_targets={n_targets} given; both are at least 1.")
-    case = open_case(model, x, y, eps=1e-9, norm=norm, space=space)
+    check_counts(top_k=top_k, n_targets=n_targets)
+    case = open_case(model, x, y, Threat(ANY_RADIUS, norm, space))
     rows = torch.arange(len(case.x), device=case.x.device)
-    classes, scores, logits = rank_rows(case, rows, Order(order), candidates, n_targets)
+    classes, scores, logits = rank_classes(case, rows, Order(order), top_k, n_targets)
     return TargetRanking(classes, scores, logits, case.oracle.gradients, (paper(MALT),))
 
 
-def rank_rows(case: Case, rows: Tensor, order: Order, candidates: int, n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes, scores and logits of some samples of a case."""
-    width = min(candidates, case.classes - 1)
+def rank_classes(case: Case, rows: Tensor, order: Order, top_k: int, n_targets: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes, best first, their scores, and the logits of the samples at `rows`."""
+    width = min(top_k, case.classes - 1)
     kept = min(n_targets, width)
     per_chunk = max(1, MEMORY // max(1, case.x[0].numel() * width))
     chunks = [_rank_chunk(case, part, order, width, kept) for part in rows.split(per_chunk) if len(part)]

@@ -1,9 +1,10 @@
-"""One number a sample: by how much the model's answer leads, and how far one must go in a direction until it does not.
+"""The decision margin of each sample, and the smallest step in a direction at which it is gone.
 
-Binary theory speaks of one output. Here that is the output itself, signed; the difference of a stated pair of logits;
-or the largest logit minus the next. All in float64, on a copy of the model.
+Binary theory is about one output. Here that is the output itself, signed; the difference of a given pair of logits; or
+the largest logit minus the next. All in float64, on a copy of the model, in model space.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,67 +14,70 @@ from torch import Tensor, nn
 
 from vestige.core.kkt import working_copy
 from vestige.core.margins import as_rows, signs
+from vestige.core.rng import spawn
+from vestige.core.space import InputSpace
 
 GRID, FINEST, BISECTIONS = 120, 1e-4, 45  # radii tried from FINEST of the limit on, each 8 % longer than the last
 Pair = tuple[int, int]
+UNBOUNDED = InputSpace(-math.inf, math.inf)  # model space has no box
 
 
 @dataclass(frozen=True, eq=False)
-class Lead:
-    """The lead of each reference sample's answer: positive where that answer is given.
+class DecisionMargin:
+    """Margin of each reference sample's label: positive where the model predicts that label.
 
-    Args:
+    Attributes:
         net: float64 copy of the model.
         x: reference samples, in model space.
-        answer: +1 or -1 for one output or a pair; else the leading class.
-        pair: (a, b): the number is z_a - z_b; None for one output, and for the leading class against all others.
-        several: the model has several outputs.
+        label: +1 or -1 for one output or a pair; else the class.
+        pair: (a, b): the margin is +-(z_a - z_b); None for one output, and for a class against all others.
+        multiclass: the model has several outputs.
     """
 
     net: nn.Module
     x: Float[Tensor, "n ..."]
-    answer: Int[Tensor, " n"]
+    label: Int[Tensor, " n"]
     pair: Pair | None
-    several: bool
+    multiclass: bool
 
     def value(self, at: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Lead at other points; `rows` says whose answer counts at each."""
+        """Margin at other points; `rows` says whose label counts at each."""
         with torch.no_grad():
-            return self.of(self.net(at), rows)
+            return self.of_outputs(self.net(at), rows)
 
-    def slope(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Lead at one point for each reference sample, and its gradient."""
+    def gradient(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """Margin at one point for each reference sample, and its gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
-            value = self.of(self.net(at))
-            (slope,) = torch.autograd.grad(value.sum(), at)
-        return value.detach(), slope
+            value = self.of_outputs(self.net(at))
+            (gradient,) = torch.autograd.grad(value.sum(), at)
+        return value.detach(), gradient
 
-    def of(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Lead that outputs of the network give, differentiable."""
-        z, answer = as_rows(outputs), self.answer if rows is None else self.answer[rows]
-        if not self.several:
-            return answer * z[:, 0]
+    def of_outputs(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Margin that outputs of the network give, differentiable."""
+        z, label = as_rows(outputs), self.label if rows is None else self.label[rows]
+        if not self.multiclass:
+            return label * z[:, 0]
         if self.pair is not None:
-            return answer * (z[:, self.pair[0]] - z[:, self.pair[1]])
-        others = z.scatter(1, answer[:, None], -torch.inf).amax(1)
-        return z.gather(1, answer[:, None])[:, 0] - others
+            return label * (z[:, self.pair[0]] - z[:, self.pair[1]])
+        others = z.scatter(1, label[:, None], -torch.inf).amax(1)
+        return z.gather(1, label[:, None])[:, 0] - others
 
 
-def read_lead(
+def read_margin(
     model: nn.Module, x: Float[Tensor, "n ..."], *, pair: Pair | None = None, y: Int[Tensor, " labels"] | None = None
-) -> Lead:
-    """The lead of the labels y, or of the model's own answers.
+) -> DecisionMargin:
+    """The margin of the labels y, or of the model's own predictions.
 
     Args:
         model: one output, or several.
         x: reference samples, in model space.
-        pair: (a, b) of a model with several outputs; z_a > z_b is the answer +1.
+        pair: (a, b) of a model with several outputs; z_a > z_b is the label +1.
         y: labels: {0, 1} or {-1, 1} for one output, a or b for a pair.
 
     Raises:
-        ValueError: samples or outputs that are not finite, a pair that does not exist or is missing, labels that are no
-            two classes.
+        ValueError: samples or outputs that are not finite, a pair that does not exist or is missing, labels that are
+            not two classes.
     """
     if len(x) == 0 or not x.is_floating_point() or not bool(torch.isfinite(x).all()):
         raise ValueError(
@@ -88,17 +92,17 @@ def read_lead(
     _check_pair(pair, z.shape[1])
     if y is not None and pair is None and z.shape[1] > 2:
         raise ValueError(
-            f"the model has {z.shape[1]} outputs, and this tool compares two classes; name them as pair=(a, b) and "
-            "keep the samples of these two."
+            f"the model has {z.shape[1]} outputs and two classes are compared; name them as pair=(a, b) and keep the "
+            "samples of these two."
         )
     if pair is None and y is not None and z.shape[1] == 2:
         pair = (1, 0)
     number = z[:, 0] if z.shape[1] == 1 else z[:, pair[0]] - z[:, pair[1]] if pair else None
     if y is not None:
-        answer = _labels(y, len(x), pair)
+        label = _labels(y, len(x), pair)
     else:
-        answer = z.argmax(1) if number is None else torch.where(number > 0, 1, -1)
-    return Lead(net, x, answer.to(x.device), pair, z.shape[1] > 1)
+        label = z.argmax(1) if number is None else torch.where(number > 0, 1, -1)
+    return DecisionMargin(net, x, label.to(x.device), pair, z.shape[1] > 1)
 
 
 def _check_pair(pair: Pair | None, outputs: int) -> None:
@@ -120,21 +124,21 @@ def _labels(y: Tensor, n: int, pair: Pair | None) -> Tensor:
         )
     if len(values) < 2:
         raise ValueError(
-            f"every label is {values.pop()}; samples of two classes are needed: one class has no boundary."
+            f"every label is {values.pop()}; samples of two classes are needed, as one class has no boundary."
         )
     return signs(y) if pair is None else torch.where(y == pair[0], 1, -1)
 
 
-def first_radius(holds: Callable[[Tensor], Tensor], limit: Tensor) -> Tensor:
+def smallest_radius(holds: Callable[[Tensor], Tensor], limit: Tensor) -> Tensor:
     """Smallest radius up to `limit` at which a condition holds, for each entry; inf where it holds at none.
 
-    A grid from the left, then bisection: a condition that holds only between two neighbours of the grid is not seen.
+    A grid from the left, then bisection: a condition that holds only between two neighbors of the grid is missed.
 
     Args:
         holds: radii (k,) to booleans (k,).
         limit: (k,).
 
-    >>> round(first_radius(lambda r: r >= 0.25, torch.ones(1, dtype=torch.float64)).item(), 12)
+    >>> round(smallest_radius(lambda r: r >= 0.25, torch.ones(1, dtype=torch.float64)).item(), 12)
     0.25
     """
     low, high = torch.zeros_like(limit), torch.full_like(limit, torch.inf)
@@ -150,3 +154,29 @@ def first_radius(holds: Callable[[Tensor], Tensor], limit: Tensor) -> Tensor:
         hit = holds(middle)
         high, low = torch.where(found & hit, middle, high), torch.where(found & ~hit, middle, low)
     return high
+
+
+def random_flips(
+    margin: DecisionMargin,
+    radius: Tensor,
+    trials: int,
+    generator: torch.Generator | None,
+    projection: Callable[[Tensor], Tensor] = lambda directions: directions,
+) -> tuple[int, int]:
+    """The null baseline: samples that change class at a radius along random directions, and how many were tried.
+
+    Args:
+        margin: of the samples.
+        radius: of each sample; inf leaves the sample out.
+        trials: random directions a sample.
+        generator: None for seed 0.
+        projection: of directions (k, d) onto a subspace.
+    """
+    rows = torch.isfinite(radius).nonzero().flatten()
+    at, draw, flips = margin.x[rows], spawn(generator, "random directions"), 0
+    for _ in range(trials if len(rows) else 0):
+        noise = torch.randn((len(rows), at[0].numel()), generator=draw, dtype=torch.float64).to(at)
+        direction = projection(noise)
+        step = radius[rows, None] * direction / direction.norm(dim=1, keepdim=True)
+        flips += int((margin.value(at + step.reshape(at.shape), rows) <= 0).sum())
+    return flips, trials * len(rows)

@@ -1,4 +1,4 @@
-"""How far is the model linear along an attack? The reason why MALT's order works (arXiv 2407.02240).
+"""How far is the model linear along an attack? Why MALT's order works (arXiv 2407.02240).
 
 Networks are not linear on small scales, where the gradient keeps turning, and yet nearly so on the scale of an
 adversarial perturbation d: for every class c
@@ -6,7 +6,7 @@ adversarial perturbation d: for every class c
     z_c(x + t d) - z_y(x + t d)  is about  z_c(x) - z_y(x) + t <grad (z_c - z_y)(x), d>,     t in [0, 1].
 
 The profile measures both: the error of the values, relative to the change that the gradient predicts, and the turn of
-the gradient, |g(x + t d) - g(x)| / |g(x)|. It is the values that a first-order order of targets needs.
+the gradient, |g(x + t d) - g(x)| / |g(x)|. An order of targets by first-order distances needs only the values.
 """
 
 import math
@@ -18,27 +18,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.attack.methods.balls import steepest
-from vestige.attack.theory.decision_margin import Lead, Pair, read_lead
+from vestige.attack.theory.decision_margin import UNBOUNDED, DecisionMargin, Pair, read_margin
 from vestige.core.cite import Paper, paper
 from vestige.core.rng import spawn
-from vestige.core.space import per_sample
-from vestige.core.threat import Norm
+from vestige.core.space import lp_norm, per_sample
+from vestige.core.threat import Norm, Threat
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 CLOSE = 0.1  # relative error of the value up to which the model counts as linear
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LinearityProfile:
-    """Medians over the samples, one column for each fraction t of the perturbation.
+    """Medians over the samples, one entry for each fraction t of the perturbation.
 
-    Args:
+    Attributes:
         fractions: t.
-        value_error: |true change - predicted change| of the lead, over the predicted change.
+        value_error: |true change - predicted change| of the margin, over the predicted change.
         value_error_high: its 90 % quantile.
         gradient_error: |g(x + t d) - g(x)| / |g(x)|.
         predicted_change: |t <g(x), d>|.
-        random_change: |change| of the lead along random perturbations of the same size: how special d is.
+        random_change: |change| of the margin along random perturbations of the same size: how special d is.
         reach: largest fraction up to which the median value error stays at 10 % or below; 0 for none.
         size: norm of d, median.
         source: the paper.
@@ -66,15 +66,15 @@ def linearity_profile(
     pair: Pair | None = None,
     generator: torch.Generator | None = None,
 ) -> LinearityProfile:
-    """Measure how well the gradient at a sample foretells the model's answers on the way to its adversarial example.
+    """Measure how well the gradient at a sample predicts the model's outputs on the way to its adversarial example.
 
-    The number that is followed is the lead of the answer over the class that competes with it at the sample: the pair
-    is fixed there, so that a third class which overtakes does not count as a bend.
+    The margin is that of the predicted class over its closest competitor at the sample. The pair is fixed there, so
+    that a third class that overtakes does not count as curvature.
 
     Args:
         model: one output, or several; left as it is.
         x: samples, in model space.
-        adv: where an attack took them, in model space; None for one step of size eps down the gradient of the lead.
+        adv: their adversarial examples, in model space; None for one step of size eps down the gradient of the margin.
         eps: size of that step.
         norm: of that step, and of `size`.
         fractions: of the perturbation, positive; above 1 beyond its end.
@@ -82,7 +82,8 @@ def linearity_profile(
         generator: of the random perturbations; None for seed 0.
 
     Raises:
-        ValueError: neither adv nor eps, shapes that differ, no sample that moves, fractions that are not positive.
+        ValueError: neither adv nor eps or both, shapes that differ, no sample that moves, fractions that are not
+            positive.
 
     >>> profile = linearity_profile(nn.Linear(3, 1), torch.zeros(2, 3), eps=0.1)
     >>> profile.reach, bool((profile.value_error < 1e-9).all())
@@ -90,14 +91,12 @@ def linearity_profile(
     """
     p = Norm(norm)
     if not fractions or not all(0 < t < math.inf for t in fractions):
-        raise ValueError(f"fractions={tuple(fractions)} given; positive numbers are needed.")
-    lead = _rivals(read_lead(model, x, pair=pair))
-    value, slope = lead.slope(lead.x)
-    step, moves = _steps(lead.x, slope, adv, eps, p)
-    noise = torch.randn(step.shape, generator=spawn(generator, "random"), dtype=torch.float64).to(step)
-    random = steepest(noise, p) if p is Norm.LINF else noise
-    random = random * per_sample(_size(step, p) / _size(random, p), random)
-    along = (slope * step).flatten(1).sum(1)
+        raise ValueError(f"fractions={tuple(fractions)} given; they must be positive and finite.")
+    margin = _fix_competitor(read_margin(model, x, pair=pair))
+    value, gradient = margin.gradient(margin.x)
+    step, moves = _steps(margin.x, gradient, adv, eps, p)
+    random = _random_steps(step, p, generator)
+    along = (gradient * step).flatten(1).sum(1)
     keep = moves & (along != 0)
     if not bool(keep.any()):
         raise ValueError(
@@ -105,64 +104,71 @@ def linearity_profile(
         )
     rows = []
     for t in fractions:
-        there, turned = lead.slope(lead.x + t * step)
-        elsewhere = (lead.value(lead.x + t * random) - value).abs()[keep]
+        there, turned = margin.gradient(margin.x + t * step)
+        aside = (margin.value(margin.x + t * random) - value).abs()[keep]
         error = ((there - value - t * along) / (t * along)).abs()[keep]
-        turn = ((turned - slope).flatten(1).norm(dim=1) / slope.flatten(1).norm(dim=1).clamp(min=1e-300))[keep]
+        turn = _length(turned - gradient)[keep] / _length(gradient)[keep].clamp(min=1e-300)
         change = (t * along).abs()[keep]
-        rows.append([error.median(), error.quantile(0.9), turn.median(), change.median(), elsewhere.median()])
+        rows.append([error.median(), error.quantile(0.9), turn.median(), change.median(), aside.median()])
     errors, high, turns, changes, aside = torch.tensor(rows, dtype=torch.float64).T
     return LinearityProfile(
-        tuple(float(t) for t in fractions),
-        errors,
-        high,
-        turns,
-        changes,
-        aside,
-        _reach(fractions, errors),
-        float(_size(step, p)[keep].median()),
-        (paper("2407.02240"),),
+        fractions=tuple(float(t) for t in fractions),
+        value_error=errors,
+        value_error_high=high,
+        gradient_error=turns,
+        predicted_change=changes,
+        random_change=aside,
+        reach=_reach(fractions, errors),
+        size=float(lp_norm(step, p.p)[keep].median()),
+        source=(paper("2407.02240"),),
     )
 
 
-def _rivals(lead: Lead) -> Lead:
-    """The same lead with its competitor fixed: the second class of each sample instead of the best of all others."""
-    if not lead.several or lead.pair is not None:
-        return lead
+def _fix_competitor(margin: DecisionMargin) -> DecisionMargin:
+    """The margin over the second class of each sample instead of over the best of all others."""
+    if not margin.multiclass or margin.pair is not None:
+        return margin
     with torch.no_grad():
-        z = lead.net(lead.x)
-    rival = z.scatter(1, lead.answer[:, None], -torch.inf).argmax(1)
-    return FixedRivals(lead.net, lead.x, lead.answer, None, True, rival)
+        z = margin.net(margin.x)
+    competitor = z.scatter(1, margin.label[:, None], -torch.inf).argmax(1)
+    return FixedCompetitor(margin.net, margin.x, margin.label, None, True, competitor)
 
 
 @dataclass(frozen=True, eq=False)
-class FixedRivals(Lead):
-    """Lead over one class for each sample."""
+class FixedCompetitor(DecisionMargin):
+    """Margin over one class for each sample."""
 
-    rival: Tensor
+    competitor: Tensor
 
-    def of(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
-        """z_answer - z_rival."""
-        answer, rival = (each if rows is None else each[rows] for each in (self.answer, self.rival))
-        return (outputs.gather(1, answer[:, None]) - outputs.gather(1, rival[:, None]))[:, 0]
-
-
-def _size(step: Tensor, norm: Norm) -> Tensor:
-    return torch.linalg.vector_norm(step.flatten(1), ord=norm.p, dim=1)
+    def of_outputs(self, outputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """z_label - z_competitor."""
+        label, other = (each if rows is None else each[rows] for each in (self.label, self.competitor))
+        return (outputs.gather(1, label[:, None]) - outputs.gather(1, other[:, None]))[:, 0]
 
 
-def _steps(x: Tensor, slope: Tensor, adv: Tensor | None, eps: float | int | None, norm: Norm) -> tuple[Tensor, Tensor]:
+def _random_steps(step: Tensor, norm: Norm, generator: torch.Generator | None) -> Tensor:
+    """Random directions of the size of each step."""
+    noise = torch.randn(step.shape, generator=spawn(generator, "random"), dtype=torch.float64).to(step)
+    random = steepest(noise, norm) if norm is Norm.LINF else noise
+    return random * per_sample(lp_norm(step, norm.p) / lp_norm(random, norm.p), random)
+
+
+def _length(gradient: Tensor) -> Tensor:
+    return lp_norm(gradient, 2)
+
+
+def _steps(
+    x: Tensor, gradient: Tensor, adv: Tensor | None, eps: float | int | None, norm: Norm
+) -> tuple[Tensor, Tensor]:
     """The perturbation of each sample, and whether it moves."""
     if (adv is None) == (eps is None):
-        raise ValueError("give either adv, where an attack took the samples, or eps, the size of one step.")
+        raise ValueError("give either adv, the adversarial examples, or eps, the size of one step; not both.")
     if adv is not None:
         if adv.shape != x.shape or not bool(torch.isfinite(adv).all()):
             raise ValueError(f"adv has shape {tuple(adv.shape)}; finite values of shape {tuple(x.shape)} are needed.")
         step = adv.detach().to(x) - x
     else:
-        if not 0 < float(eps or 0) < math.inf:
-            raise ValueError(f"eps={eps} given; a positive finite radius is needed.")
-        step = -float(eps or 0) * steepest(slope, norm)
+        step = -Threat(eps or 0.0, norm, UNBOUNDED).eps * steepest(gradient, norm)
     return step, (step != 0).flatten(1).any(1)
 
 

@@ -1,4 +1,4 @@
-"""The span of the data, and the part of a first layer that training could not reach because it lies off it."""
+"""The span of the data, and the part of a first layer that training cannot change because it lies off the span."""
 
 import copy
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ CLEAR = 1e-2  # a ratio of neighbouring singular values below which the rank is 
 
 @dataclass(frozen=True, eq=False)
 class DataSpan:
-    """A subspace through 0 that holds the data, or nearly.
+    """A subspace through 0 that contains the data, or nearly.
 
-    Args:
+    Attributes:
         basis: orthonormal columns.
         singular_values: of the data, largest first; empty for a basis that was given.
         warnings: on the rank and the mean.
@@ -38,20 +38,18 @@ class DataSpan:
         return self.basis.shape[0] - self.basis.shape[1]
 
     def off(self, rows: Float[Tensor, "k d"]) -> Float[Tensor, "k d"]:
-        """The part of each row that is orthogonal to the span; exactly 0 where nothing but rounding is left."""
+        """The part of each row that is orthogonal to the span; exactly 0 where only rounding is left."""
         basis = self.basis.to(rows)
         rest = rows - (rows @ basis) @ basis.T
-        rest = (
-            rest - (rest @ basis) @ basis.T
-        )  # once more: what the first subtraction rounded is not noise of the start
+        rest = rest - (rest @ basis) @ basis.T  # once more: rounding of the first subtraction is not noise of the start
         eps = torch.finfo(rows.dtype).eps
         return torch.where(rest.norm(dim=1, keepdim=True) > ROUNDING * eps * rows.norm(dim=1, keepdim=True), rest, 0.0)
 
     def check(self, features: int) -> None:
-        """Refuse a span of another space.
+        """Refuse a span in a space of another dimension.
 
         Raises:
-            ValueError: it is one.
+            ValueError: it is.
         """
         if features != self.dimension:
             raise ValueError(
@@ -70,8 +68,8 @@ class DataSpan:
 
 
 def first_position(model: nn.Module) -> int | None:
-    """Where the linear layer that reads the input stands, trainable or not; None without one."""
-    return first_linear(copy.deepcopy(model).requires_grad_())
+    """Position of the linear layer that reads the input, trainable or not; None without one."""
+    return first_linear(model, trainable=False)
 
 
 def first_layer(model: nn.Module) -> nn.Linear:
@@ -83,8 +81,8 @@ def first_layer(model: nn.Module) -> nn.Linear:
     position = first_position(model)
     if position is None:
         raise ValueError(
-            f"{type(model).__name__} does not begin with a linear layer; the weights off the data's span are those of "
-            "an nn.Sequential of Flatten and Linear at its start."
+            f"{type(model).__name__} does not begin with a linear layer; give an nn.Sequential that begins with "
+            "nn.Linear, or with nn.Flatten and nn.Linear."
         )
     layer = model[position] if isinstance(model, nn.Sequential) else None
     assert isinstance(layer, nn.Linear)
@@ -96,8 +94,8 @@ def data_span(
 ) -> DataSpan:
     """The span of the data through 0, or the leading directions that hold a share of their squared norm.
 
-    Through 0, because that is where gradients of a first layer lie, with a bias or without: data in an affine plane
-    span one direction more than they vary in.
+    Through 0, because gradients of a first layer lie in that span, with a bias or without: data in an affine plane span
+    one direction more than they vary in.
 
     Args:
         x: data, flattened.
@@ -105,7 +103,7 @@ def data_span(
         basis: a known subspace instead, columns of any length.
 
     Raises:
-        ValueError: data of full rank, a share out of (0, 1], values that are not finite.
+        ValueError: data of full rank, a share outside (0, 1], values that are not finite.
 
     >>> data_span(torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]])).codimension
     1
@@ -113,7 +111,7 @@ def data_span(
     flat = x.detach().flatten(1).double()
     if not 0 < variance <= 1 or len(flat) == 0 or not bool(torch.isfinite(flat).all()):
         raise ValueError(
-            f"variance={variance}, {len(flat)} samples given; a share in (0, 1] and finite data are needed."
+            f"variance={variance} and {len(flat)} samples given; a share in (0, 1] and finite data are needed."
         )
     if basis is not None:
         q, r = torch.linalg.qr(basis.double())
@@ -146,7 +144,7 @@ def _doubts(flat: Tensor, singular: Tensor, rank: int, variance: float) -> list[
     if variance < 1:
         left = float(singular[rank:].square().sum() / singular.square().sum())
         notes.append(
-            f"The span leaves {left:.2%} of the data's squared norm out: training moves weights there a little."
+            f"The span leaves out {left:.2%} of the data's squared norm: training moves weights there a little."
         )
     elif rank < len(singular) and float(singular[rank] / singular[rank - 1]) > CLEAR:
         notes.append(
@@ -156,8 +154,8 @@ def _doubts(flat: Tensor, singular: Tensor, rank: int, variance: float) -> list[
     mean = flat.mean(0).norm() / flat.norm(dim=1).mean().clamp(min=1e-300)
     if len(flat) > 1 and float(mean) > 0.5:
         notes.append(
-            f"The data are not centred (their mean has {float(mean):.0%} of their norm), so that one direction of the "
-            "span is the mean's."
+            f"The data are not centered (their mean has {float(mean):.0%} of their norm), so one direction of the span "
+            "is that of the mean."
         )
     return notes
 
@@ -179,7 +177,8 @@ def invariance_drift(
     after, before = first_layer(model).weight.detach(), first_layer(initial).weight.detach()
     if after.shape != before.shape:
         raise ValueError(
-            f"first layers of shapes {tuple(after.shape)} and {tuple(before.shape)} given; is it another start?"
+            f"the first layers have shapes {tuple(after.shape)} and {tuple(before.shape)}; give one network before and "
+            "after training."
         )
     span.check(after.shape[1])
     off = span.off(before.double())

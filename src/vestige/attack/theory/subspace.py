@@ -1,17 +1,17 @@
 """Why a network trained on data of low dimension is fooled off their span (arXiv 2303.00783).
 
-The gradient of a first linear layer is a sum of outer products with the data, so that gradient descent never moves the
-part of the weights off the data's span. With step eta and weight decay lam, P being the projection off the span,
+The gradient of a first linear layer is a sum of outer products with the data, so gradient descent never moves the part
+of the weights off the data's span. With step size eta, weight decay lam and the projection P off the span,
 
     W_T P  =  (1 - eta lam)^T  W_0 P.
 
-What is left there is noise of the start, and the network's gradient follows it: for a two-layer network with outer
-weights +-1 / sqrt(m), W_0 ~ N(0, beta^2 / d), k active neurons and a span of dimension d - l,
+What is left there is noise of the initialization, and the network's gradient follows it: for a two-layer network with
+outer weights +-1 / sqrt(m), W_0 ~ N(0, beta^2 / d), k active neurons and a span of dimension d - l,
 
     |P grad N(x)|  is about  beta (1 - eta lam)^T sqrt(k l / (m d)),
 
-and a step of |N(x)| / |P grad N(x)| off the span changes the sign: far less than |x| where the start was not small. The
-remedies are a small start, weight decay, or `project_weights`, which takes the noise out of a finished network.
+and a step of |N(x)| / |P grad N(x)| off the span changes the sign: far less than |x| unless the start was small. The
+remedies are a small start, weight decay, or `project_weights`, which removes the noise from a trained network.
 """
 
 import math
@@ -21,12 +21,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vestige.attack.theory.decision_margin import Lead, Pair, first_radius, read_lead
+from vestige.attack.theory.decision_margin import (
+    UNBOUNDED,
+    DecisionMargin,
+    Pair,
+    random_flips,
+    read_margin,
+    smallest_radius,
+)
 from vestige.attack.theory.span import DataSpan, data_span, first_layer, first_position, invariance_drift
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
-from vestige.core.rng import spawn
+from vestige.core.threat import Norm, Threat
 
 PAPER = paper("2303.00783")
 FARTHEST = 100.0  # times the first-order radius: where the search for a flip ends
@@ -34,22 +41,22 @@ NULL_DIRECTIONS = 20
 DRIFT = 1e4  # machine epsilons that the invariance may lose to rounding, relative to the largest weight
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OffSubspace:
-    """How the network stands to perturbations that are orthogonal to every sample.
+    """Robustness to perturbations that are orthogonal to every sample.
 
-    Args:
+    Attributes:
         span: of the data.
-        value: lead of the answer at each sample.
+        value: margin of the predicted class at each sample.
         off_gradient: |P grad| at each sample.
-        energy_share: |P grad|^2 / |grad|^2; l / d for a gradient without a preference.
-        predicted_gradient: what noise of the size left in the first layer gives; None where that is not linear.
+        energy_share: |P grad|^2 / |grad|^2; l / d for a gradient of random direction.
+        predicted_gradient: |P grad| for noise of the size left in the first layer; None where that is not linear.
         linear_radius: value / off_gradient, the first-order radius; inf where the gradient is 0.
-        radius: where the answer really changes along -P grad; inf for nowhere up to 100 times the first-order radius.
-        null_flips: answers that change at that radius along random directions off the span, out of `null_trials`.
+        radius: where the prediction changes along -P grad; inf for nowhere up to 100 times the first-order radius.
+        null_flips: predictions that change at that radius along random directions off the span, out of `null_trials`.
         null_trials: random directions times samples with a radius.
-        certificate: the invariance law, where the start was given; else None.
-        outcome: CONVERGED where every answer was changed.
+        certificate: the invariance law, where the initial network was given; else None.
+        outcome: CONVERGED where every prediction was changed.
         warnings: what a reader must know.
         source: the paper.
     """
@@ -73,9 +80,9 @@ class OffSubspace:
 class SubspaceAttack:
     """Samples moved off the span of the data.
 
-    Args:
+    Attributes:
         adv: x + z with z orthogonal to every sample; x itself where no such z was found.
-        success: the model's answer changed.
+        success: the model's prediction changed.
         distance: |z|.
         source: the paper.
     """
@@ -96,20 +103,20 @@ def off_subspace_robustness(
     shrink: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> OffSubspace:
-    """Predicted and true radius at which the answer changes orthogonally to the data.
+    """Predicted and measured radius at which the prediction changes orthogonally to the data.
 
     Args:
-        model: one output; or several, of which the leading one counts against all others, or a pair. Any network.
+        model: any network of one output; or of several, where the predicted class counts against all others, or a pair.
         x: data, in model space.
-        span: default: `data_span(x)`; constant pixels of images are already one.
+        span: None for `data_span(x)`.
         pair: (a, b): the network is read as z_a - z_b.
         initial: the same network as it was before training, to check the invariance law.
         shrink: (1 - eta lam)^T of the training; 1 without weight decay.
         generator: of the random directions; None for seed 0.
 
     Raises:
-        ValueError: data of full rank, a span of another dimension, values that are not finite, a network at the start
-            that does not fit.
+        ValueError: data of full rank, a span of another dimension, values that are not finite, an initial network that
+            does not fit.
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> _ = net.weight.data.copy_(torch.tensor([[1.0, 0.5]]))
@@ -117,32 +124,31 @@ def off_subspace_robustness(
     >>> round(found.radius.item(), 6), round(found.linear_radius.item(), 6)
     (4.0, 4.0)
     """
-    lead, span, value, off, full = _read(model, x, span, pair)
+    margin, span, value, off, full = _read(model, x, span, pair)
     size = off.norm(dim=1)
-    radius, linear = _radius(lead, off, value)
-    found = torch.isfinite(radius)
-    flips, trials = _null(lead, span, radius, generator)
+    radius, linear = _radius(margin, off, value)
+    flips, trials = random_flips(margin, radius, NULL_DIRECTIONS, generator, span.off)
     certificate = None if initial is None else _certificate(model, initial, span, shrink)
     notes = [*span.warnings]
     if certificate is not None and not certificate.holds:
         notes.append(
-            "The weights off the span are not those of the start times `shrink`: was an adaptive optimiser used, which "
-            "scales each coordinate by itself, or do the samples not hold all the training data?"
+            "The weights off the span are not those of the initial network times `shrink`: was an adaptive optimizer "
+            "used, which scales each coordinate, or do the samples not include all the training data?"
         )
     return OffSubspace(
-        span,
-        value,
-        size,
-        (size / full.norm(dim=1).clamp(min=1e-300)).square(),
-        _predicted(lead, span),
-        linear,
-        radius,
-        flips,
-        trials,
-        certificate,
-        Outcome.CONVERGED if bool(found.all()) else Outcome.BUDGET_SPENT,
-        tuple(notes),
-        (PAPER,),
+        span=span,
+        value=value,
+        off_gradient=size,
+        energy_share=(size / full.norm(dim=1).clamp(min=1e-300)).square(),
+        predicted_gradient=_predicted(margin, span),
+        linear_radius=linear,
+        radius=radius,
+        null_flips=flips,
+        null_trials=trials,
+        certificate=certificate,
+        outcome=Outcome.CONVERGED if bool(torch.isfinite(radius).all()) else Outcome.BUDGET_SPENT,
+        warnings=tuple(notes),
+        source=(PAPER,),
     )
 
 
@@ -154,17 +160,17 @@ def subspace_attack(
     span: DataSpan | None = None,
     pair: Pair | None = None,
 ) -> SubspaceAttack:
-    """Change the model's answers with one step along -P grad, orthogonal to all data and no longer than eps.
+    """Change the model's predictions by one step along -P grad, orthogonal to all data and no longer than eps.
 
     Args:
         model: as in `off_subspace_robustness`.
         x: data, in model space.
-        eps: largest l_2 norm; the box of valid inputs is not looked at.
-        span: default: `data_span(x)`.
+        eps: largest l_2 norm; the box of valid inputs is ignored.
+        span: None for `data_span(x)`.
         pair: (a, b) of several outputs.
 
     Raises:
-        ValueError: as there, or an eps that is no radius.
+        ValueError: as there, or an eps that is not positive and finite.
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> _ = net.weight.data.copy_(torch.tensor([[1.0, 0.5]]))
@@ -172,18 +178,17 @@ def subspace_attack(
     >>> found.success.item(), round(found.distance.item(), 6)
     (True, 4.0)
     """
-    if not 0 < eps < math.inf:
-        raise ValueError(f"eps={eps} given; a positive finite l_2 radius is needed.")
-    lead, span, value, off, _ = _read(model, x, span, pair)
-    radius, _ = _radius(lead, off, value)
-    success = radius <= eps
+    threat = Threat(eps, Norm.L2, UNBOUNDED)
+    margin, span, value, off, _ = _read(model, x, span, pair)
+    radius, _ = _radius(margin, off, value)
+    success = radius <= threat.eps
     distance = torch.where(success, radius, 0.0)
     step = distance[:, None] * off / off.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    return SubspaceAttack(lead.x - step.reshape(lead.x.shape), success, distance, (PAPER,))
+    return SubspaceAttack(margin.x - step.reshape(margin.x.shape), success, distance, (PAPER,))
 
 
 def project_weights(model: nn.Module, span: DataSpan) -> nn.Module:
-    """A copy whose first layer is blind off the span, W <- W (1 - P): the same outputs on the data, and nothing off it.
+    """A copy whose first layer ignores what lies off the span, W <- W (1 - P); the outputs on the data stay the same.
 
     Args:
         model: an nn.Sequential that begins with a linear layer.
@@ -197,18 +202,18 @@ def project_weights(model: nn.Module, span: DataSpan) -> nn.Module:
 
 def _read(
     model: nn.Module, x: Tensor, span: DataSpan | None, pair: Pair | None
-) -> tuple[Lead, DataSpan, Tensor, Tensor, Tensor]:
-    """Lead, span, values, and the gradients (n, d) off the span and in full."""
-    lead = read_lead(model, x, pair=pair)
-    span = data_span(lead.x) if span is None else span
-    value, slope = lead.slope(lead.x)
+) -> tuple[DecisionMargin, DataSpan, Tensor, Tensor, Tensor]:
+    """Decision margins, span, their values, and their gradients (n, d) off the span and in full."""
+    margin = read_margin(model, x, pair=pair)
+    span = data_span(margin.x) if span is None else span
+    value, slope = margin.gradient(margin.x)
     slope = slope.flatten(1)
     span.check(slope.shape[1])
-    return lead, span, value, span.off(slope), slope
+    return margin, span, value, span.off(slope), slope
 
 
-def _radius(lead: Lead, off: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """True radius along -off, and the first-order one."""
+def _radius(margin: DecisionMargin, off: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Measured radius along -off, and the first-order one."""
     size = off.norm(dim=1)
     linear = torch.where(size > 0, value / size.clamp(min=1e-300), torch.inf)
     some = torch.isfinite(linear)
@@ -216,33 +221,21 @@ def _radius(lead: Lead, off: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     limit = torch.where(some, FARTHEST * linear, 1.0)
 
     def flipped(radius: Tensor) -> Tensor:
-        return lead.value(lead.x - (radius[:, None] * direction).reshape(lead.x.shape)) <= 0
+        return margin.value(margin.x - (radius[:, None] * direction).reshape(margin.x.shape)) <= 0
 
-    return torch.where(some, first_radius(flipped, limit), torch.inf), linear
-
-
-def _null(lead: Lead, span: DataSpan, radius: Tensor, generator: torch.Generator | None) -> tuple[int, int]:
-    """Answers that change when the direction off the span is random."""
-    rows = torch.isfinite(radius).nonzero().flatten()
-    draw, flips = spawn(generator, "random directions"), 0
-    for _ in range(NULL_DIRECTIONS if len(rows) else 0):
-        noise = torch.randn((len(rows), span.dimension), generator=draw, dtype=torch.float64).to(lead.x)
-        z = span.off(noise)
-        z = radius[rows, None] * z / z.norm(dim=1, keepdim=True)
-        flips += int((lead.value(lead.x[rows] + z.reshape(lead.x[rows].shape), rows) <= 0).sum())
-    return flips, NULL_DIRECTIONS * len(rows)
+    return torch.where(some, smallest_radius(flipped, limit), torch.inf), linear
 
 
-def _predicted(lead: Lead, span: DataSpan) -> Tensor | None:
+def _predicted(margin: DecisionMargin, span: DataSpan) -> Tensor | None:
     """sigma sqrt(l) |g|: sigma is the size of the noise off the span, g the gradient before the first activation."""
-    net, position = lead.net, first_position(lead.net)
+    net, position = margin.net, first_position(margin.net)
     if position is None or not isinstance(net, nn.Sequential):
         return None
     layer = first_layer(net)
     with torch.no_grad():
-        hidden = net[: position + 1](lead.x)
+        hidden = net[: position + 1](margin.x)
     hidden.requires_grad_()
-    (g,) = torch.autograd.grad(lead.of(net[position + 1 :](hidden)).sum(), hidden)
+    (g,) = torch.autograd.grad(margin.of_outputs(net[position + 1 :](hidden)).sum(), hidden)
     # One column of the noise has the variance |W P|^2 / (m l).
     sigma = span.off(layer.weight.detach()).norm() / math.sqrt(len(layer.weight) * span.codimension)
     return sigma * math.sqrt(span.codimension) * g.norm(dim=1)

@@ -7,7 +7,8 @@ w_j = v_j sum_i lambda_i y_i s_ij x_i, s_ij being the derivative at the ReLU. Al
 
 every unit that votes for +1 grows and every unit that votes for -1 shrinks, so that x_i - y_i c z / |z| changes class
 for all i at one small c. For orthogonal samples of norm R in equal classes, c = R / sqrt(n) up to the biases: that is
-sqrt(d / n) where R = sqrt(d). A network of the same width that is robust to R / 2 exists: `robust_two_layer`.
+sqrt(d / n) where R = sqrt(d). A network of the same width that is robust up to R / 2 exists, see
+`construct.robust_two_layer`.
 """
 
 import math
@@ -18,11 +19,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vestige.attack.theory.decision_margin import Lead, Pair, first_radius, read_lead
+from vestige.attack.theory.decision_margin import DecisionMargin, Pair, random_flips, read_margin, smallest_radius
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
-from vestige.core.rng import spawn
 from vestige.core.stationarity import Subgradient, stationarity
 from vestige.core.theory import check_theory
 
@@ -33,13 +33,13 @@ STATIONARY = 1e-2  # share of |theta|^2 that a network near a KKT point may leav
 LARGEST_CHECK = 500  # samples up to which the KKT residual is computed
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class UniversalPerturbation:
     """The direction, how far along it the samples change class, and what it is compared with.
 
-    Args:
+    Attributes:
         direction: u of unit l_2 norm; samples of class +1 move along -u, those of -1 along u.
-        radius: smallest common c at which every sample of the margin set has changed class; inf for none.
+        radius: smallest c at which all samples of the margin set have changed class; inf for none.
         sample_radius: the same for each sample alone.
         on_margin: samples that make up the direction.
         margins: y_i f(x_i), before any scaling.
@@ -49,7 +49,7 @@ class UniversalPerturbation:
         null_trials: random directions times samples of the margin set.
         coherence: n max |<x_i, x_j>| / R^2: the theory is about samples for which this is small.
         kkt_residual: share of |theta|^2 that the KKT conditions leave unexplained; None where they do not apply.
-        certificate: every flip, and the KKT residual, as claims.
+        certificate: that all flip, and the KKT residual, as claims.
         outcome: BUDGET_SPENT where no common radius was found.
         warnings: what a reader must know.
         source: the papers.
@@ -97,7 +97,7 @@ def universal_margin_perturbation(
         generator: of the random directions; None for seed 0.
 
     Raises:
-        ValueError: samples that the model gets wrong, one class only, labels that do not fit, a margin_tol below 0.
+        ValueError: misclassified samples, one class only, labels that do not fit, a negative margin_tol.
 
     >>> linear = nn.Linear(2, 1, bias=False)
     >>> _ = nn.init.constant_(linear.weight, 1.0)  # f = x_1 + x_2, at a KKT point of these two samples
@@ -106,37 +106,37 @@ def universal_margin_perturbation(
     (0.707107, 0.707107)
     """
     if not 0 <= margin_tol < math.inf:
-        raise ValueError(f"margin_tol={margin_tol} given; 0.1 is usual, and it is not below 0.")
-    lead = read_lead(model, x, pair=pair, y=y)
-    margins, slope = lead.slope(lead.x)
-    _refuse_unfitted(margins, lead)
+        raise ValueError(f"margin_tol={margin_tol} given; it must be at least 0 and finite; 0.1 is usual.")
+    margin = read_margin(model, x, pair=pair, y=y)
+    margins, gradients = margin.gradient(margin.x)
+    _refuse_misclassified(margins, margin)
     on_margin = margins <= (1 + margin_tol) * margins.min()
-    flat = lead.x.flatten(1)
+    flat = margin.x.flatten(1)
     norms, n = flat.norm(dim=1), len(flat)
-    direction = _unit((lead.answer[on_margin, None] * flat[on_margin]).sum(0))
-    gradient = _unit((lead.answer[:, None] * slope.flatten(1))[on_margin].mean(0))
+    sign = margin.label[:, None]
+    direction = _unit((sign * flat)[on_margin].sum(0))
+    mean_gradient = _unit((sign * gradients.flatten(1))[on_margin].mean(0))
     limit = FARTHEST * norms.max()
-    radius = _common(lead, direction, on_margin, limit)
-    flips, trials = _null(lead, on_margin, radius, generator)
-    reasons, residual = _kkt(model, lead)
+    radius = _common_radius(margin, direction, on_margin, limit)
+    flips, trials = random_flips(margin, torch.where(on_margin, radius, torch.inf), NULL_DIRECTIONS, generator)
+    reasons, residual = _kkt(model, margin)
     coherence = n * float((flat @ flat.T).fill_diagonal_(0).abs().max() / norms.min() ** 2)
-    notes = [*reasons, *_notes(norms, coherence, radius, residual)]
     return UniversalPerturbation(
-        direction.reshape(lead.x.shape[1:]),
-        radius,
-        first_radius(lambda r: _moved(lead, direction, r) < 0, limit.expand(n)),
-        on_margin,
-        margins,
-        float(norms.min()) / math.sqrt(n),
-        _common(lead, gradient, on_margin, limit),
-        flips,
-        trials,
-        coherence,
-        residual,
-        _certificate(lead, direction, radius, on_margin, residual),
-        Outcome.CONVERGED if radius < math.inf else Outcome.BUDGET_SPENT,
-        tuple(notes),
-        (PAPER, KKT),
+        direction=direction.reshape(margin.x.shape[1:]),
+        radius=radius,
+        sample_radius=smallest_radius(lambda r: _moved(margin, direction, r) < 0, limit.expand(n)),
+        on_margin=on_margin,
+        margins=margins,
+        scale=float(norms.min()) / math.sqrt(n),
+        gradient_radius=_common_radius(margin, mean_gradient, on_margin, limit),
+        null_flips=flips,
+        null_trials=trials,
+        coherence=coherence,
+        kkt_residual=residual,
+        certificate=_certificate(margin, direction, radius, on_margin, residual),
+        outcome=Outcome.CONVERGED if radius < math.inf else Outcome.BUDGET_SPENT,
+        warnings=(*reasons, *_notes(norms, coherence, radius, residual)),
+        source=(PAPER, KKT),
     )
 
 
@@ -145,93 +145,84 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.norm().clamp(min=1e-300)
 
 
-def _moved(lead: Lead, direction: Tensor, radius: Tensor) -> Tensor:
-    """Lead of every sample, moved against its own class by its radius."""
-    step = lead.answer[:, None] * radius[:, None] * direction
-    return lead.value(lead.x - step.reshape(lead.x.shape))
+def _moved(margin: DecisionMargin, direction: Tensor, radius: Tensor) -> Tensor:
+    """Margin of every sample after a step against its own class, of its own radius."""
+    step = margin.label[:, None] * radius[:, None] * direction
+    return margin.value(margin.x - step.reshape(margin.x.shape))
 
 
-def _common(lead: Lead, direction: Tensor, on_margin: Tensor, limit: Tensor) -> float:
-    """Smallest radius at which the whole margin set has changed class at once."""
+def _common_radius(margin: DecisionMargin, direction: Tensor, on_margin: Tensor, limit: Tensor) -> float:
+    """Smallest radius at which all samples of the margin set have changed class."""
 
     def all_flipped(radius: Tensor) -> Tensor:
-        return (_moved(lead, direction, radius.expand(len(lead.x)))[on_margin] < 0).all()[None]
+        return (_moved(margin, direction, radius.expand(len(margin.x)))[on_margin] < 0).all()[None]
 
-    return float(first_radius(all_flipped, limit[None]))
-
-
-def _null(lead: Lead, on_margin: Tensor, radius: float, generator: torch.Generator | None) -> tuple[int, int]:
-    """How many samples of the margin set change class when the direction is random; nothing to compare at infinity."""
-    if math.isinf(radius):
-        return 0, 0
-    draw, flat = spawn(generator, "random directions"), lead.x.flatten(1)
-    drawn = torch.randn((NULL_DIRECTIONS, flat.shape[1]), generator=draw, dtype=torch.float64).to(flat)
-    step = torch.full((len(flat),), radius).to(flat)
-    flips = sum(int((_moved(lead, _unit(u), step)[on_margin] < 0).sum()) for u in drawn)
-    return flips, NULL_DIRECTIONS * int(on_margin.sum())
+    return float(smallest_radius(all_flipped, limit[None]))
 
 
-def _refuse_unfitted(margins: Tensor, lead: Lead) -> None:
+def _refuse_misclassified(margins: Tensor, margin: DecisionMargin) -> None:
     wrong = int((margins <= 0).sum())
     if not wrong:
         return
-    flat, plus = lead.x.flatten(1), lead.answer > 0
+    flat, plus = margin.x.flatten(1), margin.label > 0
     twins = (torch.cdist(flat[plus], flat[~plus]) == 0).any()
     cause = (
         "equal samples have different labels, so that no network can separate them; remove them"
         if bool(twins)
-        else "is training not finished, or are these not its training samples? Keep those that it gets right"
+        else "is training not finished, or are these not its training samples? Keep the correctly classified ones"
     )
     raise ValueError(f"{wrong} of {len(margins)} samples are misclassified, and such samples have no margin: {cause}.")
 
 
-def _kkt(model: nn.Module, lead: Lead) -> tuple[tuple[str, ...], float | None]:
-    """Reasons why the theory is not about this network, and the KKT residual where it is."""
-    if lead.several:
+def _kkt(model: nn.Module, margin: DecisionMargin) -> tuple[tuple[str, ...], float | None]:
+    """Reasons why the theory does not cover this network, and the KKT residual where it does."""
+    if margin.multiclass:
         return (
-            "The KKT conditions are not checked for a pair of logits: they are about networks of one output.",
+            "The KKT conditions are not checked for a pair of logits: they are stated for networks of one output.",
         ), None
-    theory = check_theory(model, lead.x)
+    theory = check_theory(model, margin.x)
     if not theory.homogeneous:
         return theory.warnings, None
-    if len(lead.x) > LARGEST_CHECK:
+    if len(margin.x) > LARGEST_CHECK:
         return (f"The KKT residual was not computed: more than {LARGEST_CHECK} samples.",), None
-    y = (lead.answer > 0).long()
+    y = (margin.label > 0).long()
     try:
-        best = stationarity(model, lead.x, y, loss="logistic", subgradient=Subgradient.CLARKE)
-    except ValueError:  # no chain of linear layers and ReLUs
-        best = stationarity(model, lead.x, y, loss="logistic")
+        best = stationarity(model, margin.x, y, loss="logistic", subgradient=Subgradient.CLARKE)
+    except ValueError:  # not a chain of linear layers and ReLUs
+        best = stationarity(model, margin.x, y, loss="logistic")
     return (), best.residual
 
 
 def _certificate(
-    lead: Lead, direction: Tensor, radius: float, on_margin: Tensor, residual: float | None
+    margin: DecisionMargin, direction: Tensor, radius: float, on_margin: Tensor, residual: float | None
 ) -> Certificate:
     left = math.nan
     if radius < math.inf:
-        step = torch.full((len(lead.x),), radius).to(lead.x)
-        left = float(_moved(lead, direction, step)[on_margin].max())
+        step = torch.full((len(margin.x),), radius).to(margin.x)
+        left = float(_moved(margin, direction, step)[on_margin].max())
     claims = [Claim("largest margin left when all samples move by the common radius", 0.0, left, "measured")]
     if residual is not None:
-        claims.append(Claim("share of the weights outside the KKT conditions", STATIONARY, residual, KKT.arxiv))
+        claims.append(
+            Claim("share of the weights that the KKT conditions leave unexplained", STATIONARY, residual, KKT.arxiv)
+        )
     return Certificate(tuple(claims))
 
 
 def _notes(norms: Tensor, coherence: float, radius: float, residual: float | None) -> Iterator[str]:
     if float(norms.max()) > 1.05 * float(norms.min()):
         yield (
-            f"The samples' norms run from {float(norms.min()):.3g} to {float(norms.max()):.3g}; the theory is about "
-            "equal norms, and its scale was taken from the smallest."
+            f"The samples' norms range from {float(norms.min()):.3g} to {float(norms.max()):.3g}; the theory assumes "
+            "equal norms, and the scale was computed from the smallest."
         )
     if coherence > 1:
         yield (
-            f"n max |<x_i, x_j>| / R^2 is {coherence:.3g}: the samples are not nearly orthogonal, so that the theory "
-            "does not promise a short common perturbation. What was found is measured all the same."
+            f"n max |<x_i, x_j>| / R^2 is {coherence:.3g}: the samples are not nearly orthogonal, so the theory does "
+            "not guarantee a short common perturbation. The radius was measured all the same."
         )
     if math.isinf(radius):
         yield f"No common change of class within {FARTHEST} times the largest norm."
     if residual is not None and not residual <= STATIONARY:
         yield (
-            f"{residual:.1%} of the weights lie outside the KKT conditions: training has not come near a KKT point, so "
-            "the direction is a diagnostic here and no prediction."
+            f"{residual:.1%} of the weights are not explained by the KKT conditions: training is not near a KKT point, "
+            "so the direction is a diagnostic here, not a prediction."
         )
