@@ -1,0 +1,45 @@
+"""The claims of a file that specifies points and targets, derived again in exact arithmetic."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.recompute import sizes_of, upwards, values_at
+from vestige.construct.file.stored import Stored
+from vestige.core.claims import Claim
+from vestige.core.outcome import OnStep
+
+
+def derive_interpolation(stored: Stored, question: Question) -> Derived:
+    """The points that are off target, the largest error, and the network's sizes."""
+    fields: Mapping[str, Any] = stored.fields
+    index = chosen(len(fields["points"]), question.points)
+    errors = errors_at(stored, fields["points"][index], fields["targets"][index], question.on_step)
+    tolerance = Fraction(fields["tolerance"])
+    source = f"{fields['source']}; {len(index):,} of {len(fields['points']):,} points"
+    claims = (
+        Claim("points off target", 0, sum(error > tolerance for error in errors), source),
+        Claim("largest error", float(tolerance), upwards(max(errors)), source),
+    )
+    return Derived(claims, sizes_of(stored.layers))
+
+
+def chosen(count: int, wanted: int | None) -> np.ndarray:
+    """Positions of `wanted` of `count` points, spread evenly."""
+    if wanted is None or wanted >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, wanted).round().astype(int)
+
+
+def errors_at(stored: Stored, points: np.ndarray, targets: np.ndarray, on_step: OnStep | None = None) -> list[Fraction]:
+    """Largest |output - target| at each point."""
+    if targets.shape != (len(points), len(stored.layers[-1].neurons)):
+        raise ValueError(f"targets of shape {targets.shape} for {len(points)} points")
+    values = values_at(stored.layers, points, on_step)
+    return [
+        max(abs(v - Fraction(t)) for v, t in zip(row, wanted, strict=True))
+        for row, wanted in zip(values, targets.tolist(), strict=True)
+    ]
