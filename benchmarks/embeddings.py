@@ -146,7 +146,7 @@ def attacks(case: Case, args, seed: int):
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Between every two images of a and b, over pixels and colours."""
+    """Between every two images of a and b, over pixels and colors."""
     a, b = (F.normalize(t.flatten(1) - t.flatten(1).mean(1, keepdim=True), dim=1) for t in (a, b))
     return a @ b.T
 
