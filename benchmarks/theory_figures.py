@@ -34,7 +34,7 @@ def margins(out: Path, seeds: int, most: int) -> None:
             vg.papers.sphere_robustness_gap(((d, n),), generator=child(seed, "margins"))[0] for seed in range(seeds)
         ]
         trained = sum(gap.trained.radius for gap in gaps) / seeds
-        built = sum(gap.constructed.radius for gap in gaps) / seeds
+        built = sum(gap.constructed.numbers["eps"] for gap in gaps) / seeds
         residual = max(gap.trained.kkt_residual or math.nan for gap in gaps)
         flips = sum(gap.trained.null_flips for gap in gaps)
         print(

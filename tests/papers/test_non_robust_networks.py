@@ -12,7 +12,7 @@ def test_trained_nets_lose_robustness_with_samples_and_constructed_ones_do_not()
     share = [gap.trained.radius / math.sqrt(gap.dimension) for gap in (few, middle, many)]
     assert share[2] < 0.6 * share[0]
     assert all(0.9 <= gap.trained.ratio <= 2.5 for gap in (few, middle, many))
-    assert all(gap.constructed.radius >= 0.3 * math.sqrt(gap.dimension) for gap in (few, middle, many))
+    assert all(gap.constructed.numbers["eps"] >= 0.3 * math.sqrt(gap.dimension) for gap in (few, middle, many))
     assert many.gap > middle.gap > 1 and [gap.flipped for gap in (middle, many)] == [0, 0]
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from vestige.attack.theory.decision_margin import Pair
 from vestige.attack.theory.universal import UniversalPerturbation, universal_margin_perturbation
-from vestige.construct.robust.two_layer import RobustNetwork, robust_two_layer
+from vestige.construct.construction import Construction
+from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.core.cite import Paper
 from vestige.core.space import per_sample
 
@@ -26,7 +27,7 @@ class RobustnessGap:
         dimension: d.
         samples: n.
         trained: the common perturbation of the trained network.
-        constructed: the robust network and its certified radius.
+        constructed: the robust network; `numbers["eps"]` is its certified radius.
         flipped: samples on which the constructed network changes its prediction under that perturbation.
         warnings: of the perturbation.
         source: the paper.
@@ -35,7 +36,7 @@ class RobustnessGap:
     dimension: int
     samples: int
     trained: UniversalPerturbation
-    constructed: RobustNetwork
+    constructed: Construction
     flipped: int
     warnings: tuple[str, ...]
     source: tuple[Paper, ...]
@@ -43,7 +44,7 @@ class RobustnessGap:
     @property
     def gap(self) -> float:
         """Certified radius of the constructed network over the common radius of the trained one."""
-        return self.constructed.radius / self.trained.radius
+        return self.constructed.numbers["eps"] / self.trained.radius
 
 
 def robustness_gap(
@@ -71,7 +72,7 @@ def robustness_gap(
     >>> linear = nn.Linear(2, 1, bias=False)
     >>> _ = nn.init.constant_(linear.weight, 1.0)
     >>> both = robustness_gap(linear, torch.tensor([[2.0, 0.0], [0.0, -2.0]]), torch.tensor([1, 0]))
-    >>> round(both.trained.radius, 6), both.constructed.radius
+    >>> round(both.trained.radius, 6), both.constructed.numbers["eps"]
     (1.414214, 1.0)
     """
     found = universal_margin_perturbation(model, x, y, margin_tol=margin_tol, pair=pair, generator=generator)
@@ -81,7 +82,7 @@ def robustness_gap(
     if math.isfinite(found.radius):
         step = per_sample(sign, x) * found.radius * found.direction
         with torch.no_grad():
-            flipped = int((sign * built.module((x - step).to(x.dtype))[:, 0] <= 0).sum())
+            flipped = int((sign * built.network((x - step).to(x.dtype))[:, 0] <= 0).sum())
     return RobustnessGap(
         dimension=x[0].numel(),
         samples=len(x),
