@@ -52,7 +52,7 @@ def in_balls(made, x, count=3, seed=0):
     """Points of the balls and the positions of their samples: of the sphere, corners, axes, and in the span of P."""
     draw = torch.Generator().manual_seed(seed)
     n, d = x.shape
-    p, radius = made.specification.norm, made.numbers["radius"]
+    p, radius = made.specification.norm, made.numbers["eps"]
     sphere = unit(torch.randn(count * n, d, generator=draw), p)
     corners = unit(torch.randint(0, 2, (count * n, d), generator=draw) * 2.0 - 1, p)
     axes = unit(torch.eye(d)[torch.randint(0, d, (count * n,), generator=draw)] * sphere.sign(), p)
@@ -78,8 +78,8 @@ def labels_at(network, points):
 @pytest.mark.parametrize("options", KINDS, ids=str)
 def test_labels_are_exact_on_the_balls(options):
     x, y = gaussian()
-    largest = memorize_robustly(x, y, **options).numbers["radius_max"]
-    made = memorize_robustly(x, y, radius=0.95 * largest, **options)
+    largest = memorize_robustly(x, y, **options).numbers["eps_max"]
+    made = memorize_robustly(x, y, eps=0.95 * largest, **options)
     assert made.certificate.holds and made.outcome == "converged"
     points, owners = in_balls(made, x)
     assert labels_at(made.network, points) == y[owners].tolist()
@@ -129,8 +129,8 @@ def null_vector(a, b):
 def test_the_identity_reaches_the_ceiling_of_any_function(norm):
     x, y = gaussian()
     made = memorize_robustly(x, y, norm=norm, layout="parallel", **EXACT)
-    assert made.numbers["radius_max"] == pytest.approx(max_robust_radius(x, y, norm=norm), rel=1e-5)
-    assert made.numbers["radius"] >= 0.98 * max_robust_radius(x, y, norm=norm)
+    assert made.numbers["eps_max"] == pytest.approx(max_robust_radius(x, y, norm=norm), rel=1e-5)
+    assert made.numbers["eps"] >= 0.98 * max_robust_radius(x, y, norm=norm)
 
 
 @pytest.mark.parametrize("m", [2, 4])
@@ -138,7 +138,7 @@ def test_no_width_beats_the_simplex(m):
     x, y = torch.cat([torch.zeros(1, 16), torch.eye(16)]), torch.tensor([0] + [1] * 16)
     for projection in ("random", "optimized"):
         made = memorize_robustly(x, y, width=m + 3, projection=projection, layout="parallel")
-        assert made.numbers["radius_max"] <= 0.5 * math.sqrt(m / 16) * (1 + 1e-9)
+        assert made.numbers["eps_max"] <= 0.5 * math.sqrt(m / 16) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("options", [{"width": 5}, {"layout": "parallel", **EXACT}], ids=str)
@@ -150,7 +150,7 @@ def test_two_percent_beyond_the_largest_radius_a_ball_is_wrong(options):
     apart = torch.cdist(x @ rows.T, x @ rows.T).masked_fill(y[:, None] == y[None], math.inf)
     i, j = divmod(int(apart.argmin()), len(x))
     half = (x[j] - x[i]) @ rows.T @ torch.linalg.inv(rows @ rows.T) @ rows / 2
-    radius = 1.02 * made.numbers["radius_max"]
+    radius = 1.02 * made.numbers["eps_max"]
     assert half.norm() <= radius
     found = labels_at(made.network, torch.stack([x[i] + half, x[j] - half]))
     assert found != [int(y[i]), int(y[j])]
@@ -160,7 +160,7 @@ def test_two_percent_beyond_the_largest_radius_a_ball_is_wrong(options):
 
 def test_overlapping_balls_of_one_label_do_not_add_up():
     x = torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0], [3.0, 0.0]])
-    made = memorize_robustly(x, torch.tensor([5, 5, 5, 7]), norm="inf", radius=1.2, **EXACT)
+    made = memorize_robustly(x, torch.tensor([5, 5, 5, 7]), norm="inf", eps=1.2, **EXACT)
     assert labels_at(made.network, x) == [5, 5, 5, 7]
     assert labels_at(made.network, [[0.1, 1.0], [-1.0, -1.0], [2.0, 1.1]]) == [5, 5, 7]
 
@@ -178,7 +178,7 @@ def test_equal_points_are_one_and_single_labels_are_constants():
     assert memorize_robustly(x, torch.tensor([1, 1, 2])).numbers["samples"] == 2
     for points in (x[:1], x):
         made = memorize_robustly(points, torch.full((len(points),), 4))
-        assert made.certificate.holds and made.numbers["radius"] == math.inf
+        assert made.certificate.holds and made.numbers["eps"] == math.inf
         assert labels_at(made.network, torch.randn(5, 2)) == [4] * 5 and made.warnings
 
 
@@ -228,14 +228,14 @@ def test_images_with_random_labels(layout):
     digits = sample(load_data("digits"), 40)[0]
     y = torch.randint(0, 10, (40,), generator=torch.Generator().manual_seed(0))
     made = memorize_robustly(digits.x, y, width=12, projection="optimized", layout=layout)
-    assert made.certificate.holds and made.numbers["radius"] > 0.8 * made.numbers["ceiling"]
+    assert made.certificate.holds and made.numbers["eps"] > 0.8 * made.numbers["ceiling"]
     points, owners = in_balls(made, digits.x.flatten(1).double(), count=1)
     assert labels_at(made.network, points) == y[owners].tolist()
 
 
 def test_float32_is_enough_where_the_bits_say_so():
     x, y = gaussian(n=6, d=4)
-    made = memorize_robustly(x, y, norm="inf", radius=0.3 * max_robust_radius(x, y, norm="inf"), **EXACT)
+    made = memorize_robustly(x, y, norm="inf", eps=0.3 * max_robust_radius(x, y, norm="inf"), **EXACT)
     assert made.numbers["mantissa_bits"] <= 24
     points, owners = in_balls(made, x, count=20)
     floats = made.to_torch(torch.float32, exact=False)(points.float())[:, 0]
@@ -251,8 +251,8 @@ def test_points_that_floats_cannot_tell_apart_get_a_warning():
 
 def test_the_width_grows_until_the_radius_fits():
     x, y = gaussian(n=12, d=16)
-    wide = memorize_robustly(x, y, radius=0.9 * max_robust_radius(x, y), layout="parallel")
-    narrow = memorize_robustly(x, y, radius=0.05 * max_robust_radius(x, y), layout="parallel")
+    wide = memorize_robustly(x, y, eps=0.9 * max_robust_radius(x, y), layout="parallel")
+    narrow = memorize_robustly(x, y, eps=0.05 * max_robust_radius(x, y), layout="parallel")
     assert narrow.numbers["m"] == math.ceil(4 * math.log(12)) < wide.numbers["m"]
 
 
@@ -293,11 +293,11 @@ def test_any_small_set_is_kept(n, d, p, share, scale, layout, seed):
     draw = torch.Generator().manual_seed(seed)
     x = scale * torch.randn(n, d, generator=draw).round(decimals=1)
     y = (10 * x / scale).round().sum(1).long() % 2  # equal points get equal labels
-    largest = memorize_robustly(x, y, norm=p, layout=layout).numbers["radius_max"]
-    radius = "max" if math.isinf(largest) else share * largest
-    made = memorize_robustly(x, y, norm=p, radius=radius, layout=layout)
+    largest = memorize_robustly(x, y, norm=p, layout=layout).numbers["eps_max"]
+    eps = "max" if math.isinf(largest) else share * largest
+    made = memorize_robustly(x, y, norm=p, eps=eps, layout=layout)
     assert made.certificate.holds
-    if not math.isinf(made.numbers["radius"]):
+    if not math.isinf(made.numbers["eps"]):
         points, owners = in_balls(made, x, count=3, seed=seed)
         assert labels_at(made.network, points) == y[owners].tolist()
 
@@ -374,7 +374,7 @@ def test_networks_that_do_nothing_and_changed_ones_fail():
     changed = replace(last, bias=2 * last.bias + 1, weights=tuple(2 * w for w in last.weights), shift=last.shift + 1)
     network = ExactNetwork((*made.network.layers[:-1], Layer(made.network.layers[-1].inputs, (changed,))))
     assert not made.specification.check(network)[0].holds
-    shuffled = Balls(x.numpy(), y.numpy()[::-1, None].copy(), made.numbers["radius"], 2.0, "")
+    shuffled = Balls(x.numpy(), y.numpy()[::-1, None].copy(), made.numbers["eps"], 2.0, "")
     assert not shuffled.check(made.network)[0].holds
 
 
@@ -385,14 +385,14 @@ def test_networks_that_do_nothing_and_changed_ones_fail():
         ({"y": torch.tensor([0.0, math.inf])}, "y holds 1 NaN"),
         ({"x": torch.zeros(2, 1)}, "points 0 and 1 are equal, with labels 0 and 1"),
         ({"y": torch.tensor([0, 1, 2])}, "one number a point"),
-        ({"radius": 0.5}, r"below 0.5 is allowed for any function: points 0 and 1 have different labels"),
-        ({"radius": 0}, "a positive number or 'max'"),
-        ({"radius": math.nan}, "a positive number or 'max'"),
-        ({"radius": "large"}, "a positive number or 'max'"),
+        ({"eps": 0.5}, r"below 0.5 is allowed for any function: points 0 and 1 have different labels"),
+        ({"eps": 0}, "a positive number or 'max'"),
+        ({"eps": math.nan}, "a positive number or 'max'"),
+        ({"eps": "large"}, "a positive number or 'max'"),
         ({"width": 3}, "4 to 4 are allowed in dimension 1"),
         ({"norm": 0}, "from 1 to inf"),
-        ({"projection": "magic"}, "'magic' given; allowed are random, optimized, identity"),
-        ({"layout": "magic"}, "'magic' given; allowed are narrow, parallel"),
+        ({"projection": "magic"}, "'magic' given for Projection; allowed are 'random', 'optimized' and 'identity'"),
+        ({"layout": "magic"}, "'magic' given for Layout; allowed are 'narrow' and 'parallel'"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -404,7 +404,7 @@ def test_bad_input_is_named(change, message):
 def test_what_a_first_layer_does_not_allow_is_refused_with_what_would_work():
     x, y = gaussian()
     with pytest.raises(ValueError, match=r"below 1\.\d+ is allowed behind this first layer of 2 rows.*optimized"):
-        memorize_robustly(x, y, width=5, radius=0.95 * max_robust_radius(x, y))
+        memorize_robustly(x, y, width=5, eps=0.95 * max_robust_radius(x, y))
     with pytest.raises(ValueError, match="8 is needed"):
         memorize_robustly(x, y, width=6, projection="identity")
     with pytest.raises(ValueError, match="layout='parallel'"):

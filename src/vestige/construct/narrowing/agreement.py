@@ -20,7 +20,7 @@ from vestige.core.relu_chain import ReluChain
 
 @dataclass(frozen=True)
 class SafeRegion:
-    """Inputs whose bits a network reads rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
+    """Inputs whose bits are read rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
 
     Attributes:
         radius: largest coordinate.

@@ -29,7 +29,7 @@ class Approximation:
         values: the target's outputs there.
         tolerance: largest error allowed.
         source: what promises it.
-        radius: of the ball |x| <= radius in which the tolerance holds too; None where it is promised at the points only.
+        radius: of the ball |x| <= radius in which the tolerance holds too; None for at the points only.
         nonnegative: whether the ball is that of inputs >= 0.
         layers: the target's layers, from which the error in the ball follows; not stored, and None after loading.
     """

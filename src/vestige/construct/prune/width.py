@@ -100,7 +100,7 @@ def rows_for(method: PruneMethod, tolerance: float, count: int, failure: float =
 
 
 def weight_tolerances(layers: tuple[Affine, ...], ball: Ball) -> list[float]:
-    """Errors of single weights that add up to the tolerance at most, if they are as independent as the random weights are.
+    """Errors of single weights that add up to the tolerance at most, if they are as independent as random weights.
 
     An out x k matrix of independent errors of size t has norm t (sqrt(out) + sqrt(k)); every layer gets an equal share.
     """
