@@ -53,7 +53,7 @@ def mails(folder: Path, most: int) -> tuple[Tensor, Tensor]:
     texts, y = texts_of(folder, most)
     by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     z = torch.empty(len(texts), 384)
-    z[by_length] = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch=32)
+    z[by_length] = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch_size=32)
     left, kept = torch.ones(len(z), dtype=torch.bool), []
     for i in range(len(z)):
         if left[i]:

@@ -41,6 +41,11 @@ def test_ridge_shrinks():
     assert norms == sorted(norms, reverse=True)
 
 
+def test_ridge_is_relative_to_the_mean_of_the_diagonal():
+    gram, target = torch.diag(torch.tensor([1.0, 3.0])), torch.tensor([3.0, 5.0])
+    torch.testing.assert_close(ridge(gram, target, 0.5), target / torch.tensor([2.0, 4.0]))  # 0.5 * mean(1, 3) = 1
+
+
 def test_a_zero_system_has_zero_multipliers():
     assert nonnegative(torch.zeros(3, 3), torch.zeros(3)).tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="NaN"):

@@ -1,7 +1,7 @@
 """`--backbone`: data go through the frozen backbone before they meet the head that is audited."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 
 from vestige.audit.truth import Truth
 from vestige.cli.progress import progress_bar
-from vestige.core.outcome import Step
 from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.load import load_data
@@ -36,7 +35,7 @@ class Embedder:
             inputs, y, classes = images.x.float(), images.y, images.classes
         try:
             with progress_bar("embedding") as bar:
-                x = embed(self.backbone, inputs, on_batch=lambda k: bar(Step(k, len(inputs), math.nan, "embedding")))
+                x = embed(self.backbone, inputs, on_step=lambda step: bar(replace(step, note="embedding")))
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"the backbone {self.name!r} does not take the data {spec!r} ({type(error).__name__}: {error}); text "
