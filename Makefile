@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+# Everything that a test or a benchmark imports, so that none is skipped for want of a package.
+EXTRAS := test,bench,text,images,exact
+TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: help setup demo test test-slow lint types format bench docs wheel clean
+.PHONY: help setup lock demo test test-slow lint types format bench bench-smoke docs wheel clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the virtual environment only
 
@@ -20,10 +23,22 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-demo: $(READY) ## train on 20 digits, delete them, read them back from the weights
+# TORCH=VERSION moves torch; without it torch stays and everything else becomes the newest that goes with it.
+lock: ## write constraints.txt again: one version of every package that is installed here and in CI
+	"$(PYTHON)" -m venv --clear $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet torch==$(TORCH)
+	$(VENV)-lock/bin/python -m pip install --quiet torch==$(TORCH) -e '.[$(EXTRAS)]'
+	$(VENV)-lock/bin/python .ci/check_environment.py
+	{ echo '# Written by `make lock`: every version that development and CI install.'; \
+	  echo '# torch is the CPU build where the package index has one, and is installed first and alone for that.'; \
+	  $(VENV)-lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[^+]*\)+cpu$$/\1/'; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf $(VENV)-lock
+
+demo: $(READY) ## train on 20 digits, delete them, reconstruct them from the weights
 	$(BIN)/vestige demo
 
 # One thread a process: results are bit-equal at a fixed number only, and two workers share two cores.
@@ -43,14 +58,17 @@ lint: $(READY) ## ruff: rules and format
 types: $(READY) ## basedpyright
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-format: $(READY) ## let ruff repair what it can
+format: $(READY) ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## ours and the published procedure on the same models, small sizes
+bench: $(READY) ## our reconstruction and the published one on the same models, small sizes
 	$(BIN)/python benchmarks/reconstruct.py --quick
 
-docs: $(READY) ## run the examples, follow the links and read the command lines of README and docs
+bench-smoke: $(READY) ## every benchmark at its smallest size: does it still run?
+	VIRTUAL_ENV= PATH="$(CURDIR)/$(BIN):$$PATH" .ci/bench_smoke
+
+docs: $(READY) ## run the examples, follow the links and parse the command lines of README and docs
 	$(BIN)/python -m pytest tests/test_documents.py
 
 wheel: $(READY) ## build the wheel into dist/

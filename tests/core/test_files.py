@@ -1,12 +1,16 @@
 """Writes that are whole or absent, and JSON that is strict."""
 
 import math
+import os
+import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vestige.core.files import canonical, read_json, sha256_of, write_atomically, write_json
+from vestige.nets.checkpoint import save_model
+from vestige.nets.mlp import mlp
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -51,3 +55,33 @@ def test_canonical_ignores_order_only():
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256_of(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("umask", "public"), [(0o000, 0o666), (0o022, 0o644), (0o027, 0o640), (0o077, 0o600)], ids=lambda v: f"{v:03o}"
+)
+def test_permissions_are_the_umask_s_and_private_files_their_owner_s(umask, public, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "public", b"")
+        write_json(tmp_path / "public.json", 1)
+        write_atomically(tmp_path / "private", b"", private=True)
+        write_json(tmp_path / "private.json", 1, private=True)
+        save_model(mlp([3, 2, 1]), tmp_path / "private.safetensors")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 5
+    for name, mode in modes.items():
+        assert mode == (0o600 if name.startswith("private") else public), name
+
+
+def test_a_private_file_is_never_readable_by_others_on_its_way(tmp_path, monkeypatch):
+    seen = []
+    flush = os.fsync
+    monkeypatch.setattr("os.fsync", lambda d: (seen.append(stat.S_IMODE(os.fstat(d).st_mode)), flush(d)))
+    (tmp_path / "a").write_bytes(b"old and open to all")
+    (tmp_path / "a").chmod(0o644)
+    write_atomically(tmp_path / "a", b"new", private=True)
+    assert seen[0] == 0o600 and len(seen) == 2  # the file, then its folder
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600

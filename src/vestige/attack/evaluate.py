@@ -1,15 +1,16 @@
 """How robust is it? Attacks on survivors only, in pieces that are saved, with intervals and warnings."""
 
+import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from vestige.attack.chunks import FIELDS, Piece, joined, piece_of, stored_piece
@@ -17,21 +18,14 @@ from vestige.attack.problem import check_eps, open_case, read_labels
 from vestige.attack.reliability import LogProbabilities, after, reliability
 from vestige.attack.suite import Stage, StageRecord, read_stage, run_stages, sources_of
 from vestige.core.cite import Paper
+from vestige.core.descent import Checkpoint
+from vestige.core.files import write_atomically
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.core.threat import Norm
-from vestige.core.wilson import wilson_interval
 
 CHUNK = 500  # samples between two saves; they also share the fast preset's calibration
-
-
-@runtime_checkable
-class Saves(Protocol):
-    """Where the state goes between two pieces: `vestige.runs.Checkpoint`, or anything with these two methods."""
-
-    def save(self, tensors: Mapping[str, Tensor]) -> None: ...
-    def load(self) -> dict[str, Tensor] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +84,11 @@ class RobustnessReport:
         """
         path = Path(path)
         if path.suffix == ".pt":
-            torch.save(self.adv.detach().cpu(), path)
+            buffer = io.BytesIO()
+            torch.save(self.adv.detach().cpu(), buffer)
+            write_atomically(path, buffer.getvalue(), private=True)
         elif path.suffix == ".safetensors":
-            save_file({"adv": self.adv.detach().cpu().contiguous()}, path)
+            write_atomically(path, save({"adv": self.adv.detach().cpu().contiguous()}), private=True)
         else:
             raise ValueError(f"{path} given; name a .pt or a .safetensors file.")
 
@@ -109,7 +105,7 @@ def evaluate_robustness(
     batch_size: int = 256,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
-    checkpoint: Saves | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> RobustnessReport:
     """Robust accuracy under one attack or several, each on what the ones before it left.
 
@@ -202,8 +198,8 @@ def _report(
     return RobustnessReport(
         clean_accuracy=right / n,
         robust_accuracy=standing / n,
-        clean_interval=wilson_interval(right, n),
-        robust_interval=wilson_interval(standing, n),
+        clean_interval=_interval(right, n),
+        robust_interval=_interval(standing, n),
         **fields,
         stages=records,
         gradient_evaluations=gradients,
@@ -214,3 +210,8 @@ def _report(
         warnings=tuple(dict.fromkeys((*signs, *after(names, fields["stage"]), *said))),
         source=sources_of(stages),
     )
+
+
+def _interval(successes: int, n: int) -> tuple[float, float]:
+    interval = binomtest(successes, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

@@ -24,4 +24,3 @@ from .theory import TheoryCheck as TheoryCheck
 from .theory import check_theory as check_theory
 from .threat import Norm as Norm
 from .threat import Threat as Threat
-from .wilson import wilson_interval as wilson_interval

@@ -4,30 +4,32 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+PUBLIC, PRIVATE = 0o666, 0o600  # before the umask, which the kernel takes off
 
-def write_atomically(path: Path | str, content: bytes) -> None:
+
+def write_atomically(path: Path | str, content: bytes, *, private: bool = False) -> None:
     """Replace a file in one step: a reader, or a crash at any moment, sees the old content or the new.
 
-    The temporary file stands in the same folder (a rename between file systems is not atomic), and both it and the
-    folder are flushed to the disk, so that the new name survives a power cut.
+    The temporary file is in the same folder (a rename between file systems is not atomic), and both it and the folder
+    are flushed to the disk, so that the new name survives a power cut.
 
     Args:
         path: the file; its folder must exist.
         content: what it holds afterwards.
+        private: only its owner may read it, because it can hold personal data; otherwise the umask decides alone.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb", opener=partial(os.open, mode=PRIVATE if private else PUBLIC)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -56,14 +58,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Write strict JSON atomically.
+def write_json(path: Path | str, value: Any, *, private: bool = False) -> None:
+    """Write strict JSON as `write_atomically` does.
 
     Raises:
         ValueError: a number is NaN or infinite; a missing number is None with a reason beside it.
     """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
+    write_atomically(path, (text + "\n").encode(), private=private)
 
 
 def read_json(path: Path | str) -> Any:

@@ -27,10 +27,6 @@ class Loss(ChoiceEnum):
         """Whether training without weight decay maximises a margin."""
         return self not in (Loss.MSE, Loss.HUBER)
 
-    @classmethod
-    def _missing_(cls, value: object) -> None:
-        raise ValueError(f"loss {value!r} given; allowed are {', '.join(cls)}.")
-
 
 Outputs = Float[Tensor, " n *out"]
 Rows = Float[Tensor, "n out"]

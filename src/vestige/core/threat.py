@@ -1,7 +1,7 @@
 """The threat model of adversarial examples: an l_p ball around each sample, cut with the box of valid inputs."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.space import InputSpace
@@ -35,7 +35,7 @@ class Norm(ChoiceEnum):
         return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: math.inf}[self]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Threat:
     """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.
 
@@ -52,12 +52,15 @@ class Threat:
     """
 
     eps: float
-    norm: Norm = Norm.LINF
-    space: InputSpace = field(default_factory=InputSpace)
+    norm: Norm
+    space: InputSpace
 
-    def __post_init__(self):
-        object.__setattr__(self, "norm", Norm(self.norm))
-        object.__setattr__(self, "space", self.space or InputSpace())
+    def __init__(
+        self, eps: float | int, norm: Norm | str | float | int = Norm.LINF, space: InputSpace | None = None
+    ) -> None:
+        object.__setattr__(self, "eps", float(eps))
+        object.__setattr__(self, "norm", Norm(norm))
+        object.__setattr__(self, "space", space or InputSpace())
         if not 0 < self.eps < math.inf:
             raise ValueError(
                 f"eps={self.eps} given; eps must be positive and finite, in units of the data, such as 8/255."

@@ -1,14 +1,15 @@
 """Public data sets by name: digits ships with scikit-learn, the others are fetched from OpenML once and kept."""
 
 import importlib.util
+import io
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from vestige.core.files import write_atomically
 from vestige.data.arrays import integer_labels, load_npz
 from vestige.data.dataset import DataError, DataSet
 
@@ -73,16 +74,16 @@ def _fetch(name: str, stored: Path) -> None:
     images = images.astype(np.uint8).reshape(-1, *shape)
     labels = integer_labels(np.asarray(y).astype(np.float64), name).astype(np.uint8)
     stored.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=stored.parent) as folder:
-        np.savez(
-            Path(folder) / "set.npz",
-            x_train=images[:n_train],
-            y_train=labels[:n_train],
-            x_test=images[n_train:],
-            y_test=labels[n_train:],
-            classes=np.array(classes),
-        )
-        (Path(folder) / "set.npz").replace(stored)
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        x_train=images[:n_train],
+        y_train=labels[:n_train],
+        x_test=images[n_train:],
+        y_test=labels[n_train:],
+        classes=np.array(classes),
+    )
+    write_atomically(stored, buffer.getvalue())
 
 
 def _fetcher() -> Callable:

@@ -1,7 +1,6 @@
 """Models in and out of safetensors files: strict shapes, finite values, metadata that an audit reads, no code run."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from vestige.core.files import write_atomically
 from vestige.nets.architecture import ArchitectureError, architecture_of, describe, is_factory, parse_architecture
 from vestige.nets.convert import convert
 from vestige.nets.fill import fill_model
@@ -98,7 +98,9 @@ def save_model(
 
 
 def write_tensors(target: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write named tensors as safetensors, whole or not at all, equal ones byte for byte equal.
+    """Write named tensors as safetensors, whole or not at all, equal ones byte for byte equal; only the owner may read.
+
+    Weights hold what was trained on, so that they are personal data as much as the samples are.
 
     Raises:
         CheckpointError: NaN or infinite values, odd names, no such folder.
@@ -107,7 +109,7 @@ def write_tensors(target: Path, tensors: dict[str, Tensor], metadata: dict[str, 
         raise CheckpointError(f"the folder {target.parent} does not exist; create it first")
     check_names(target, list(tensors))
     check_finite(target, tensors)
-    _write_whole(target, _stable(save(tensors, metadata)))
+    write_atomically(target, _stable(save(tensors, metadata)), private=True)
 
 
 def _stable(data: bytes) -> bytes:
@@ -125,20 +127,6 @@ def _described(model: nn.Module, metadata: Mapping[str, str]) -> str | None:
         return describe(model, read_shape(metadata))
     except ArchitectureError:
         return None
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path, trust_pickle: bool, sha256: str | None, max_bytes: int) -> WeightsFile:

@@ -4,7 +4,6 @@ torch.load(weights_only=True) had CVE-2025-32434 (code execution, fixed in 2.6) 
 fixed in 2.10), hence the version that is asked for and the separate process.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from vestige.core.files import write_atomically
 from vestige.nets.weights_file import LARGEST_FILE, CheckpointError, file_kind, read_weights
 
 SAFE_TORCH = (2, 10)
@@ -45,13 +45,11 @@ def convert(
         raise CheckpointError(
             f"torch {torch.__version__} reads pickles unsafely (CVE-2026-24747); install torch >= 2.10"
         )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as folder:
+    with tempfile.TemporaryDirectory(prefix="vestige-") as folder:
         written = Path(folder) / "weights.safetensors"
         _run_worker(source, written, seconds)
         read_weights(written, max_bytes=4 * max_bytes)
-        with written.open("rb") as stream:
-            os.fsync(stream.fileno())
-        written.replace(target)
+        write_atomically(target, written.read_bytes(), private=True)
 
 
 def _run_worker(source: Path, written: Path, seconds: float | int) -> None:

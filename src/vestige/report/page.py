@@ -38,5 +38,5 @@ def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path
     except (KeyError, TypeError, IndexError) as error:
         raise RunError(f"{run.path} does not hold {holds}: {type(error).__name__} {error}.") from error
     path = run.path / "report.html"
-    write_atomically(path, page.encode())
+    write_atomically(path, page.encode(), private=True)
     return path

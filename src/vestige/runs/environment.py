@@ -6,7 +6,7 @@ from importlib import metadata
 
 import torch
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "torchmetrics", "matplotlib", "pillow", "vestige")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib", "pillow", "vestige")
 
 
 def versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str | None]:

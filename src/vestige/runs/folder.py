@@ -188,9 +188,10 @@ class RunFolder:
         return [step for step in map(_parsed, lines) if step is not None]
 
     def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
-        """Write NAME.safetensors in one step; returns its path."""
+        """Write NAME.safetensors in one step, for its owner alone; returns its path."""
         path = self._tensor_path(name)
-        write_atomically(path, to_bytes({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+        content = to_bytes({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        write_atomically(path, content, private=True)
         return path
 
     def load_tensors(self, name: str) -> dict[str, Tensor] | None:
@@ -239,7 +240,7 @@ class RunFolder:
         Raises:
             ValueError: a number is NaN or infinite.
         """
-        write_json(self.path / "results.json", dict(results))
+        write_json(self.path / "results.json", dict(results), private=True)
         self._set_state(RunState.FINISHED, stopped=_now())
 
     def results(self) -> dict[str, Any] | None:

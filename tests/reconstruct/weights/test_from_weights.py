@@ -130,3 +130,14 @@ def test_bad_models_are_refused(trained, digits):
 def test_more_candidates_than_can_be_told_apart_is_said_with_the_number(digits, trained):
     found = attack(trained, digits[2], steps=3, n_candidates=100)
     assert any("at most 10 samples" in warning for warning in found.warnings)
+
+
+def test_every_submodule_keeps_its_mode_also_after_a_refusal():
+    model = mlp([6, 8, 1], generator=child(0, "modes"), dtype=torch.float64).train()
+    model[1].eval()
+    before = [module.training for module in model.modules()]
+    with pytest.raises(ValueError, match="refuses an input of shape"):
+        reconstruct_from_weights(model, (7,), loss="logistic")
+    assert [module.training for module in model.modules()] == before
+    reconstruct_from_weights(model, (6,), loss="logistic", steps=2, restarts=1)
+    assert [module.training for module in model.modules()] == before

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from vestige.attack.methods._apgd import check_counts
@@ -24,7 +25,6 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
 from vestige.core.threat import Norm
-from vestige.core.wilson import wilson_interval
 
 MARGIN_OF_SAFETY = 1.5  # on the largest score / eps at which a target was reached in the slice
 LEAST_SLICE, SHARE_OF_SLICE = 50, 5
@@ -152,5 +152,5 @@ def _skipping(trial: Trial) -> SkipRule | None:
     trial.run(allowed)
     beyond = int((everything & ~in_slice & (ratio > limit)).sum())
     wrong = int((reached > limit).sum())
-    bound = wilson_interval(wrong, len(reached))[1] if len(reached) else None
+    bound = float(binomtest(wrong, len(reached)).proportion_ci(method="wilson").high) if len(reached) else None
     return SkipRule(limit, beyond, int(allowed.sum()), len(reached), wrong, bound)

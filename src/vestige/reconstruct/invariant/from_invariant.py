@@ -17,6 +17,7 @@ from torch import nn
 from vestige.core.cite import paper
 from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
+from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
@@ -122,9 +123,7 @@ def reconstruct_invariant(
         if value is not None and value < 1:
             raise ValueError(f"{name}={value} given; it must be at least 1.")
     outputs = check_model(model, shape)
-    was_training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
+    with evaluating(model):
         check_invariant(model, shape, group)
         decay = None if weight_decay is None else float(weight_decay)
         known, source, recorder = known_loss(loss), spawn(generator, "invariant"), Recorder(on_step)
@@ -145,9 +144,6 @@ def reconstruct_invariant(
             found = _by_elements(model.base, model.group, task)
         else:
             found = _by_views(model, chain, group, task)
-    finally:
-        for module in was_training:
-            module.training = True
     notes = (*found.warnings, UP_TO.format(group))
     return replace(found, warnings=notes, source=tuple(dict.fromkeys((*SOURCE, *found.source))))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
+from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
@@ -91,9 +92,7 @@ def reconstruct_from_weights(
         space=space, reference_params=reference_params, restarts=restarts, steps=steps, solver=solver,
         generator=generator,
     )  # fmt: skip
-    was_training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
+    with evaluating(model):
         recorder = Recorder(on_step)
         if solver == "published":
             return _published(
@@ -134,9 +133,6 @@ def reconstruct_from_weights(
             )
             pool = _chain(chain, settings, n_candidates, restarts, checkpoint)
         return assemble(pool, shape, outputs, chain, tuple(recorder.kept))
-    finally:
-        for module in was_training:
-            module.training = True
 
 
 class Recorder:
@@ -329,9 +325,8 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
     try:
         with torch.no_grad():
             twin = torch.zeros(2, *shape, dtype=params[0].dtype, device=params[0].device)
-            mode = model.training
-            out = model.eval()(twin)
-            model.train(mode)
+            with evaluating(model):
+                out = model(twin)
     except RuntimeError as error:
         raise ValueError(f"the model refuses an input of shape {shape}: {error}. Is input_shape right?") from error
     if not isinstance(out, Tensor) or out.ndim > 2 or len(out) != 2:
