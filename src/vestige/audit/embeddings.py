@@ -61,10 +61,11 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
     gallery = torch.cat(parts).to(like)
     gallery = gallery if space is None else space.to_model(gallery)
     samples, count = found.samples.flatten(1), len(truth.train)
-    first = nearest_in_gallery(samples, gallery, top=1)
     rank = best_rank(samples, gallery, torch.arange(count))
     likely = found.confidence >= 0.5
-    hits = first.index[:, 0] < count
+    hits = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
+    if len(gallery) > count:  # a tie with an input that the head never saw is no hit
+        hits = _nearest(samples, gallery[:count]) > _nearest(samples, gallery[count:])
     return {
         "gallery": len(gallery),
         "training": count,
@@ -74,6 +75,10 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
         "likely": int(likely.sum()),
         "likely_in_training": int((hits & likely).sum()),
     }
+
+
+def _nearest(samples: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    return nearest_in_gallery(samples, gallery, top=1).similarity[:, 0]
 
 
 def _by_chance(samples: torch.Tensor, gallery: torch.Tensor, count: int) -> float | None:
