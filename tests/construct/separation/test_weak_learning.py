@@ -169,7 +169,7 @@ def test_shuffled_values_of_an_easy_target_show_nothing():
 def test_a_class_of_parities_is_bounded():
     family = [vg.construct.parity_target(8, [i for i in range(8) if s >> i & 1]) for s in range(1, 256)]
     report = vg.construct.weak_learnability_report(
-        family[-1], family=family, samples=20_000, starts=1, shallow_steps=20
+        family[-1], family=family, samples=20_000, restarts=1, shallow_steps=20
     )
     assert report.sq_lower_bound > 60 and report.predicted_steps >= 1
     assert len(report.gradient_profile) == 9 and sum(report.gradient_profile) == pytest.approx(1)

@@ -48,7 +48,7 @@ class SafeRegion:
         return uniform if density is None else uniform * Fraction(density) * side**inputs
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Agreement:
     """The network's outputs are the target's, up to a tolerance times a size.
 

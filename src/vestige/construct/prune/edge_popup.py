@@ -26,7 +26,7 @@ from vestige.core.rng import spawn
 MASKED = (nn.Linear, nn.Conv2d)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MaskTraining:
     """A random network, the masks that were trained for it, and what they are worth.
 
@@ -100,11 +100,7 @@ def edge_popup(
         ValueError: no layer to mask, labels that do not fit, options out of range, samples that are not finite.
     """
     net = copy.deepcopy(model)
-    weights = {
-        f"{name}.weight".lstrip("."): layer.weight.detach()
-        for name, layer in net.named_modules()
-        if isinstance(layer, MASKED)
-    }
+    weights = _masked_weights(net)
     _check(weights, x, keep_fraction, epochs, batch_size)
     x = x.detach().to(next(iter(weights.values())))
     with torch.no_grad():
@@ -132,7 +128,20 @@ def edge_popup(
     with torch.no_grad():
         for name, mask in masks.items():
             net.get_parameter(name).mul_(mask)
-    return MaskTraining(net, masks, float(keep_fraction), accuracy, before, tuple(losses), outcome)
+    return MaskTraining(
+        model=net,
+        masks=masks,
+        keep_fraction=float(keep_fraction),
+        accuracy=accuracy,
+        accuracy_before=before,
+        losses=tuple(losses),
+        outcome=outcome,
+    )
+
+
+def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
+    layers = ((name, layer) for name, layer in net.named_modules() if isinstance(layer, MASKED))
+    return {f"{name}.weight".lstrip("."): layer.weight.detach() for name, layer in layers}
 
 
 def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: int, batch_size: int) -> None:
@@ -144,7 +153,7 @@ def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: 
             "A share to remove? Subtract it from 1"
         )
     if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs={epochs}, batch_size={batch_size} given; both are at least 1")
+        raise ValueError(f"epochs={epochs}, batch_size={batch_size} given; both must be at least 1.")
     if not len(x) or not bool(torch.isfinite(x).all()):
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples")
 

@@ -188,7 +188,15 @@ def _plan(chosen: FirstLayer, centers: Centers, numbers: Thresholds, labels: Ten
     base = Fraction(0) if min(exact) > 0 else min(exact) - 1
     places = [[int(v) * unit for v in row] for row in centers.integers]
     levels = [label - base for label in exact]
-    return Plan(chosen.rows(), chosen.integers.shape[1], places, levels, base, numbers, chosen.norm)
+    return Plan(
+        rows=chosen.rows(),
+        inputs=chosen.integers.shape[1],
+        centers=places,
+        levels=levels,
+        base=base,
+        numbers=numbers,
+        norm=chosen.norm,
+    )
 
 
 def _refuse_size(n: int, m: int, knots: int, layout: Layout) -> None:
