@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vestige.core.rng import child
+from vestige.core.space import project_ball
 
 PUBLISHED = [22, 41, 57, 70, 80, 87, 93, 99]  # checkpoints of 100 steps, arXiv 2003.01690
 
@@ -76,6 +77,31 @@ def apgd_points(loss, x, start, eps, p, stops, steps):
             )
             if halved:
                 size, at, slope = size / 2, best, gradient(loss, best)[1]
+    return torch.stack(points)
+
+
+def sparse_points(loss, x, start, eps, steps):
+    """Every point that APGD evaluates for l_1 (arXiv 2103.01208): balls of 3, 2 and 1 eps, sparse steps, no box."""
+    turns, d = (int(0.3 * steps), int(0.6 * steps)), x.numel()
+    points, at, best = [start], start, start
+    value, slope = best_value, best_slope = gradient(loss, start)
+    size, share, support = 3 * eps, 0.2, d
+    for k in range(steps):
+        radius = eps * (3 - sum(k >= turn for turn in turns))
+        kept = slope.abs().topk(max(1, int(share * d))).indices
+        step = torch.zeros_like(x).scatter(0, kept, slope[kept].sign()) / len(kept)
+        goal = best if k in turns else at + size * step
+        at = x + project_ball((goal - x)[None], 1, radius)[0]
+        value, slope = gradient(loss, at)
+        points.append(at)
+        if value > best_value or k in turns:
+            best, best_value, best_slope = at, value, slope
+        before, support = support, int((best != x).sum())
+        sparser = support < 0.95 * before
+        size = min(radius, radius if sparser or k in turns else max(size / 1.5, 0.1 * radius))
+        share = support / d / 1.5
+        if sparser and k not in turns:
+            at, slope = best, best_slope
     return torch.stack(points)
 
 

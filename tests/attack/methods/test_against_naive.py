@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from naive import PUBLISHED, Recorded, apgd_points, fab_points, relu_net, target_scores
+from naive import PUBLISHED, Recorded, apgd_points, fab_points, relu_net, sparse_points, target_scores
 
 from vestige.attack.methods import momentum
 from vestige.attack.methods._apgd import apgd
@@ -28,7 +28,6 @@ def test_a_whole_run_of_apgd_is_that_of_the_algorithm(norm, eps):
     found = apgd(model, x, y, eps=eps, norm=norm, loss="margin", steps=100)
     seen = torch.stack(model.with_gradient)
     assert not bool(found.success.any()) and seen.shape == (101, *x.shape)
-    halvings = 0
     for i in range(len(x)):
 
         def loss(z):
@@ -37,8 +36,20 @@ def test_a_whole_run_of_apgd_is_that_of_the_algorithm(norm, eps):
 
         expected = apgd_points(loss, x[i], seen[0, i], eps, P[norm], PUBLISHED, 100)
         torch.testing.assert_close(seen[:, i], expected, atol=1e-9, rtol=0)
-        halvings += int((expected[1:] - expected[:-1]).abs().amax() > 0)
-    assert halvings == len(x)
+
+
+def test_a_whole_run_of_sparse_apgd_is_that_of_the_algorithm():
+    model, x, y = relu_net(size=20, lift=60.0)
+    found = apgd(model, x, y, eps=0.5, norm="l1", loss="margin", steps=60, space=InputSpace(-50.0, 50.0))
+    seen = torch.stack(model.with_gradient)
+    assert not bool(found.success.any()) and seen.shape == (61, *x.shape)
+    for i in range(len(x)):
+
+        def loss(z):
+            logits = model.net(z[None])[0]
+            return logits[1:].max() - logits[0]
+
+        torch.testing.assert_close(seen[:, i], sparse_points(loss, x[i], seen[0, i], 0.5, 60), atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("ups", [13.0, 14.0, 15.0, 19.0])  # of a window of 19 steps; 14.25 is three quarters

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vestige.nets.span import first_linear
 
 ROUNDING = 10  # machine epsilons of the data, relative to the largest singular value, below which a direction is empty
-CLEAR = 1e-2  # a ratio of neighbouring singular values below which the rank is not in doubt
+CLEAR = 1e-2  # a ratio of neighboring singular values below which the rank is not in doubt
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,20 +161,20 @@ def _doubts(flat: Tensor, singular: Tensor, rank: int, variance: float) -> list[
 
 
 def invariance_drift(
-    model: nn.Module, initial: nn.Module, span: DataSpan, shrink: float = 1.0
+    model: nn.Module, start: nn.Module, span: DataSpan, shrink: float = 1.0
 ) -> tuple[float, float, float]:
     """max |(W_T - shrink W_0) P|, the largest weight of W_0 off the span, and the machine epsilon of the weights.
 
     Args:
         model: after training.
-        initial: before.
+        start: before.
         span: of the training data.
         shrink: (1 - eta lam)^T.
 
     Raises:
         ValueError: first layers that do not fit each other or the span.
     """
-    after, before = first_layer(model).weight.detach(), first_layer(initial).weight.detach()
+    after, before = first_layer(model).weight.detach(), first_layer(start).weight.detach()
     if after.shape != before.shape:
         raise ValueError(
             f"the first layers have shapes {tuple(after.shape)} and {tuple(before.shape)}; give one network before and "

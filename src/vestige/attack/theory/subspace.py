@@ -99,7 +99,7 @@ def off_subspace_robustness(
     *,
     span: DataSpan | None = None,
     pair: Pair | None = None,
-    initial: nn.Module | None = None,
+    start: nn.Module | None = None,
     shrink: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> OffSubspace:
@@ -110,7 +110,7 @@ def off_subspace_robustness(
         x: data, in model space.
         span: None for `data_span(x)`.
         pair: (a, b): the network is read as z_a - z_b.
-        initial: the same network as it was before training, to check the invariance law.
+        start: the same network as it was before training, to check the invariance law.
         shrink: (1 - eta lam)^T of the training; 1 without weight decay.
         generator: of the random directions; None for seed 0.
 
@@ -128,7 +128,7 @@ def off_subspace_robustness(
     size = off.norm(dim=1)
     radius, linear = _radius(margin, off, value)
     flips, trials = random_flips(margin, radius, NULL_DIRECTIONS, generator, span.off)
-    certificate = None if initial is None else _certificate(model, initial, span, shrink)
+    certificate = None if start is None else _certificate(model, start, span, shrink)
     notes = [*span.warnings]
     if certificate is not None and not certificate.holds:
         notes.append(
@@ -241,6 +241,6 @@ def _predicted(margin: DecisionMargin, span: DataSpan) -> Tensor | None:
     return sigma * math.sqrt(span.codimension) * g.norm(dim=1)
 
 
-def _certificate(model: nn.Module, initial: nn.Module, span: DataSpan, shrink: float) -> Certificate:
-    drift, largest, eps = invariance_drift(model, initial, span, shrink)
+def _certificate(model: nn.Module, start: nn.Module, span: DataSpan, shrink: float) -> Certificate:
+    drift, largest, eps = invariance_drift(model, start, span, shrink)
     return Certificate((Claim("largest change of a weight off the span", DRIFT * eps * largest, drift, "derived"),))
