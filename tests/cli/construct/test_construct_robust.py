@@ -38,7 +38,7 @@ def test_equal_seeds_write_equal_files(points, tmp_path, capsys):
     ("options", "message"),
     [
         (["--eps", "9"], "is allowed for any function"),
-        (["--eps", "wide"], "a positive number or max"),
+        (["--eps", "wide"], "Invalid value for '--eps'"),
         (["--width", "3"], "4 to 7 are allowed"),
         (["--norm", "two"], "from 1 to inf"),
         (["--projection", "magic"], "given for Projection; allowed are"),

@@ -1,13 +1,19 @@
 """`vestige construct memorize`: a network that gives every sample its label, without training."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
 from vestige.cli.app import note
 from vestige.cli.app import out as console
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vestige.construct.memorization.memorizer import Memorization
+    from vestige.data.dataset import DataSet
 
 
 def memorize(
@@ -25,10 +31,7 @@ def memorize(
     seed: options.Seed = 0,
 ) -> None:
     """Write down a network that gives every sample its label exactly, about sqrt(n) weights in all."""
-    import torch
-
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import say
     from vestige.construct.file.saved import save
     from vestige.construct.memorization.memorizer import memorize as memorize_points
     from vestige.core.rng import child
@@ -38,14 +41,10 @@ def memorize(
     dataset = load_data(data)
     if n is not None and n != len(dataset):
         dataset, _ = sample(dataset, n, balanced=False, generator=child(seed, "construct memorize", "data"))
-    labels = dataset.y
-    if random_labels:
-        draw = child(seed, "construct memorize", "labels")
-        labels = torch.randint(0, len(dataset.classes), (len(dataset),), generator=draw)
     with progress_bar("checking") as bar:
         made = memorize_points(
             dataset.x,
-            labels,
+            _labels(dataset, seed, random=random_labels),
             strategy=strategy,
             depth=depth,
             bits=bits,
@@ -53,6 +52,24 @@ def memorize(
             on_step=bar,
         )
     save(made, out)
+    _show(made)
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def _labels(dataset: "DataSet", seed: int, *, random: bool) -> "Tensor":
+    import torch
+
+    from vestige.core.rng import child
+
+    if not random:
+        return dataset.y
+    draw = child(seed, "construct memorize", "labels")
+    return torch.randint(0, len(dataset.classes), (len(dataset),), generator=draw)
+
+
+def _show(made: "Memorization") -> None:
+    from vestige.cli.verify import say
+
     network, sizes = made.network, made.numbers
     console.print(
         f"{sizes['points']:,} points: {network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} "
@@ -67,4 +84,3 @@ def memorize(
         )
     note(made.warnings)
     say(made.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)

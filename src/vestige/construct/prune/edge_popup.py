@@ -24,6 +24,7 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
 MASKED = (nn.Linear, nn.Conv2d)
+Descent = tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int]  # samples, their order, batch size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,26 +104,14 @@ def edge_popup(
     weights = _masked_weights(net)
     _check(weights, x, keep_fraction, epochs, batch_size)
     x = x.detach().to(next(iter(weights.values())))
-    with torch.no_grad():
-        outputs = as_rows(net(x))
-    check_labels(y, len(x), outputs.shape[1])
+    _check_labels(net, x, y)
     draw = spawn(generator, "edge_popup")
     scores = {name: _first_scores(weight, draw) for name, weight in weights.items()}
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
     before = _accuracy(net, weights, _masks(scores, counts), x, y)
-    losses, outcome = [], Outcome.BUDGET_SPENT
     optimizer = torch.optim.SGD(list(scores.values()), learning_rate, momentum, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    for epoch in range(epochs):
-        kept = {name: score.detach().clone() for name, score in scores.items()}
-        loss = _epoch(net, weights, scores, counts, (optimizer, x, y, draw, batch_size))
-        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
-            scores, outcome = kept, Outcome.NOT_FINITE
-            break
-        losses.append(loss)
-        schedule.step()
-        if on_step is not None:
-            on_step(Step(epoch + 1, epochs, loss, "masks"))
+    descent = optimizer, x, y, draw, batch_size
+    scores, losses, outcome = _train(net, weights, scores, counts, descent, epochs, on_step)
     masks = _masks(scores, counts)
     accuracy = _accuracy(net, weights, masks, x, y)
     with torch.no_grad():
@@ -134,9 +123,33 @@ def edge_popup(
         keep_fraction=float(keep_fraction),
         accuracy=accuracy,
         accuracy_before=before,
-        losses=tuple(losses),
+        losses=losses,
         outcome=outcome,
     )
+
+
+def _train(
+    net: nn.Module,
+    weights: dict[str, Tensor],
+    scores: dict[str, Tensor],
+    counts: dict[str, int],
+    descent: Descent,
+    epochs: int,
+    on_step: OnStep | None,
+) -> tuple[dict[str, Tensor], tuple[float, ...], Outcome]:
+    """The last finite scores, the losses, and how it ended."""
+    losses: list[float] = []
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent[0], epochs)
+    for epoch in range(epochs):
+        kept = {name: score.detach().clone() for name, score in scores.items()}
+        loss = _epoch(net, weights, scores, counts, descent)
+        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
+            return kept, tuple(losses), Outcome.NOT_FINITE
+        losses.append(loss)
+        schedule.step()
+        if on_step is not None:
+            on_step(Step(epoch + 1, epochs, loss, "masks"))
+    return scores, tuple(losses), Outcome.BUDGET_SPENT
 
 
 def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
@@ -158,12 +171,18 @@ def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: 
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples")
 
 
+def _check_labels(net: nn.Module, x: Tensor, y: Tensor) -> None:
+    with torch.no_grad():
+        outputs = as_rows(net(x))
+    check_labels(y, len(x), outputs.shape[1])
+
+
 def _epoch(
     net: nn.Module,
     weights: dict[str, Tensor],
     scores: dict[str, Tensor],
     counts: dict[str, int],
-    descent: tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int],
+    descent: Descent,
 ) -> float:
     """One pass over the samples; the mean loss of its steps."""
     optimizer, x, y, draw, batch_size = descent

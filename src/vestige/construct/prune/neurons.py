@@ -8,6 +8,7 @@ promised there.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -117,12 +118,6 @@ def _result(
     target: nn.Module, network: MaskedNetwork, wish: Approximation, where: tuple[Ball, Tensor], fractional: int
 ) -> Pruned:
     certificate, plan = Certificate(wish.check(network)), network.plan
-    warnings = ["Nothing is certified away from the points; sampled_error is what was found there."]
-    if not certificate.holds:
-        warnings.append(
-            f"At the points the error is {certificate.claims[0].measured:.3g}; rows={16 * plan.hidden[0]} may bring a "
-            "quarter of it."
-        )
     sizes = {
         "target_weights": sum(p.numel() for p in target.parameters()),
         "random_weights": network.random_weights,
@@ -144,7 +139,7 @@ def _result(
         specification=wish,
         certificate=certificate,
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(certificate, plan)),
         source=SOURCE,
         numbers={
             **sizes,
@@ -155,3 +150,10 @@ def _result(
         layers=(report,),
         required=None,
     )
+
+
+def _warnings(certificate: Certificate, plan: Plan) -> Iterator[str]:
+    yield "Nothing is certified away from the points; sampled_error is what was found there."
+    if not certificate.holds:
+        error = certificate.claims[0].measured
+        yield f"At the points the error is {error:.3g}; rows={16 * plan.hidden[0]} may bring a quarter of it."

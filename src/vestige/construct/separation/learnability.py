@@ -123,9 +123,8 @@ def weak_learnability_report(
             on_step(Step(start + 1, restarts, found[-1][0], "gradient signal"))
     signal, floor = max(found, key=lambda pair: pair[0] / pair[1])
     kernel = kernel_advantage(arc_cosine_kernel, x[:KERNEL_SAMPLES], f[:KERNEL_SAMPLES], generator=generator)
-    seen = signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error
-    verdict = LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
-    orthogonal, steps = (None, None) if family is None else _class_bounds(family, net, x, floor)
+    verdict = _verdict(signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error)
+    orthogonal, steps = _class_bounds(family, net, x, floor)
     shallow = _shallow(target, shallow_steps, generator)
     return WeakLearnability(
         target=target.name,
@@ -141,6 +140,10 @@ def weak_learnability_report(
         verdict=verdict,
         warnings=_warnings(verdict, shallow, target),
     )
+
+
+def _verdict(seen: bool) -> LearnabilityVerdict:
+    return LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
 
 
 def _samples(
@@ -177,8 +180,10 @@ def _signal(rows: Float[Tensor, "n p"], f: Float[Tensor, " n"], draw: torch.Gene
 
 
 def _class_bounds(
-    family: Sequence[SeparatedTarget], net: torch.nn.Module, x: Tensor, floor: float
-) -> tuple[int, float]:
+    family: Sequence[SeparatedTarget] | None, net: torch.nn.Module, x: Tensor, floor: float
+) -> tuple[int | None, float | None]:
+    if family is None:
+        return None, None
     values = torch.stack([member.label(x) for member in family])
     variance = gradient_variance(net, x, values)
     return len(sq_dimension_lower_bound(values)), variance.steps((floor * variance.energy) ** 0.5)

@@ -63,8 +63,7 @@ def learning_run(
     Raises:
         ValueError: steps or a batch size below 1, or outputs that are no single number.
     """
-    if steps < 1 or batch_size < 1:
-        raise ValueError(f"steps={steps}, batch_size={batch_size} given; both must be at least 1.")
+    _check(steps, batch_size)
     net, draw = copy.deepcopy(model), spawn(generator, "learning_run")
     like = next(net.parameters())
     held = tuple(t.to(like) for t in target.sample(HELD_OUT, spawn(generator, "held out")))
@@ -76,8 +75,7 @@ def learning_run(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     every, losses, outcome = max(1, steps // RECORDS), [], Outcome.BUDGET_SPENT
     for step in range(1, steps + 1):
-        x, y = (t.to(like) for t in target.sample(batch_size, draw))
-        loss = (net(x).reshape(-1) - y).square().mean()
+        loss = _loss(net, *(t.to(like) for t in target.sample(batch_size, draw)))
         value = float(loss.detach())
         if not math.isfinite(value):
             outcome = Outcome.NOT_FINITE
@@ -94,6 +92,15 @@ def learning_run(
         optimizer.step()
         schedule.step()
     return _judged(net, held[0], held[1], losses, outcome)
+
+
+def _check(steps: int, batch_size: int) -> None:
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps={steps}, batch_size={batch_size} given; both must be at least 1.")
+
+
+def _loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return (net(x).reshape(-1) - y).square().mean()
 
 
 def _judged(net: nn.Module, x: Tensor, y: Tensor, losses: list[float], outcome: Outcome) -> LearningRun:
