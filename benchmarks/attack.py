@@ -6,9 +6,9 @@
 
 Networks are trained by benchmarks/adversarial_training.py, or shipped by pyautoattack. Each row attacks the same
 samples. Gradients and forwards count samples, for the peers by a hook on the model; seconds are of the processor.
-`missed` are samples on which the reference fools the model and the row does not, `extra` the reverse. The first rows are
-compared with pyautoattack's standard suite, or with our AutoAttack without it; foolbox's PGD is compared with our APGD
-on the same loss. Both peers are in the extra `bench`.
+`missed` are samples on which the reference fools the model and the row does not, `extra` the reverse. The reference of
+the first rows is pyautoattack's standard suite, or our AutoAttack without it; that of foolbox's PGD is our APGD on the
+same loss. Both peers are in the extra `bench`.
 """
 
 import argparse

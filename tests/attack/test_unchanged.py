@@ -34,14 +34,14 @@ CALLS = {
 
 
 def mixed(training, softmax):
-    """BatchNorm in training mode inside a model in evaluation mode, or the reverse; and a gradient that is kept."""
+    """BatchNorm in training mode in a model in evaluation mode, or the reverse with dropout; and a stored gradient."""
     draw = child(0, "mixed")
-    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4)]
+    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 4)]
     net = nn.Sequential(*layers, *([nn.Softmax(1)] if softmax else []))
     for p in net.parameters():
         p.data = torch.randn(p.shape, generator=draw)
     net[0].weight.requires_grad_(False)
-    net[3].bias.grad = torch.ones(4)
+    net[4].bias.grad = torch.ones(4)
     net.train(training)
     net[1].train(not training)
     return net
