@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, nargs="+", default=[0.1, 0.01, 0.001])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
-    parser.add_argument("--quick", action="store_true", help="the first two values of everything varied, one seed")
+    parser.add_argument("--quick", action="store_true", help="the first value or two of everything varied, one seed")
     options = parser.parse_args()
     most = 2 if options.quick else 100
     if options.quick:
@@ -216,7 +216,7 @@ def main() -> None:
         "solvers": lambda: solvers(most),
         "rates": lambda: rates(options.out, most),
         "network": lambda: network(options.data, options.hidden, options.tolerance),
-        "methods": lambda: methods(most),
+        "methods": lambda: methods(most - 1),
         "neurons": lambda: neurons(options.out, most),
         "masks": lambda: masks(options.out, options.seeds, most),
     }

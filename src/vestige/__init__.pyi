@@ -7,6 +7,10 @@ from . import papers as papers
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
+from .audit import audit as audit
+from .audit import audit_queries as audit_queries
+from .audit import audit_robustness as audit_robustness
+from .audit import audit_unlearning as audit_unlearning
 from .construct import memorize as memorize
 from .construct import verify as verify
 from .core import Certificate as Certificate

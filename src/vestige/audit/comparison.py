@@ -1,22 +1,24 @@
-"""What the truth and the nulls say of a reconstruction: the only part of the audit that sees the data."""
+"""How a reconstruction compares with the truth and with the nulls: the only part of the audit that sees the data."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from vestige.audit.search import Search, search
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
+from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.stationarity import Stationarity, Subgradient, stationarity
 from vestige.nets.groups import Group
-from vestige.reconstruct.invariant.from_invariant import reconstruct_invariant
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
 from vestige.reconstruct.scoring.untrained import untrained_like
-from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 
 RATE = 1e-3  # false positive rate at which a sample counts as recovered
 LARGEST_CHECK = 500  # samples up to which the truth's own stationarity is computed
@@ -29,21 +31,32 @@ def compare(
     target: Target,
     found: Reconstruction,
     truth: Truth,
+    how: Search,
     *,
-    seed: int,
-    solver: str,
-    on_step: OnStep,
-    group: Group | None = None,
+    on_step: OnStep | None,
+    checkpoint: Checkpoint | None,
 ) -> ReconstructionScore:
     """Score what was found against the truth, and beside it what knows nothing of the training."""
-    like = next(target.model.parameters())
-    null = {"untrained network": _untrained(target, len(found.samples), seed, solver, on_step, group)}
+    null = {"untrained network": _untrained(target, len(found.samples), how, on_step, checkpoint)}
     if (rows := _first_rows(target)) is not None:
         null["first-layer rows"] = rows
+    return score(target, found, truth, group=how.group, null={name: x for name, x in null.items() if len(x)})
+
+
+def score(
+    target: Target,
+    found: Reconstruction,
+    truth: Truth,
+    *,
+    group: Group | None = None,
+    null: Mapping[str, Tensor] | None = None,
+) -> ReconstructionScore:
+    """Score what was found against the truth, in model space."""
+    like = next(target.model.parameters())
     return score_reconstruction(
         found,
         inputs(target, truth.train.x).to(like),
-        null={name: samples for name, samples in null.items() if len(samples)},
+        null=null,
         held_out=None if truth.held_out is None else inputs(target, truth.held_out.x).to(like),
         space=target.space,
         rate=RATE,
@@ -51,22 +64,17 @@ def compare(
     )
 
 
-def _untrained(target: Target, size: int, seed: int, solver: str, on_step: OnStep, group: Group | None) -> Tensor:
+def _untrained(target: Target, size: int, how: Search, on_step: OnStep | None, checkpoint: Checkpoint | None) -> Tensor:
     """The likeliest samples that the same attack draws, with less effort, from random weights of the same scales."""
-    twin, shape = untrained_like(target.model, generator=child(seed, "untrained")), target.input_shape
-    common = {
-        "loss": target.loss,
-        "weight_decay": target.weight_decay,
-        "space": target.space,
-        "restarts": NULL_RESTARTS,
-        "steps": NULL_STEPS,
-        "generator": child(seed, "untrained", "attack"),
-        "on_step": on_step,
-    }
-    if group is not None:
-        found = reconstruct_invariant(twin, shape, group, **common, conventional=solver != "default")
-    else:
-        found = reconstruct_from_weights(twin, shape, **common, solver=solver)
+    twin = untrained_like(target.model, generator=child(how.seed, "untrained"))
+    steps = min(NULL_STEPS, how.steps or NULL_STEPS)
+    found = search(
+        replace(target, loaded=replace(target.loaded, model=twin)),
+        Search(restarts=NULL_RESTARTS, steps=steps, solver=how.solver, group=how.group),
+        generator=child(how.seed, "untrained", "attack"),
+        on_step=on_step,
+        checkpoint=checkpoint,
+    )
     drawn = found.samples[:size]
     return drawn[torch.isfinite(drawn).flatten(1).all(1)]
 
@@ -88,11 +96,15 @@ def inputs(target: Target, x: Tensor) -> Tensor:
 
 
 def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tuple[str, ...]]:
-    """How nearly the true samples satisfy the equation that the attack solves: plain, then with the best gates."""
+    """How nearly the true samples satisfy the equation that the attack solves: plain, then with the best gates.
+
+    Returns:
+        The measurements, and the reason where there are none.
+    """
     if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
         return (), ()
     x = inputs(target, truth.train.x).to(next(target.model.parameters()))
-    check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.weight_decay)
+    check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.decay)
     try:
         plain = check()
     except ValueError as error:

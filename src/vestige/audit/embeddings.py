@@ -1,17 +1,17 @@
-"""`--backbone`: data go through the frozen backbone before they meet the head that is audited."""
+"""Heads on a frozen backbone: data go through the backbone before they meet the head that is audited."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vestige.audit.truth import Truth
-from vestige.cli.progress import progress_bar
+from vestige.audit.job import Job
+from vestige.audit.truth import Data, Truth, read_data
+from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet
-from vestige.data.load import load_data
 from vestige.data.texts import load_texts
 from vestige.nets.backbones import Backbone, embed, load_backbone
 from vestige.reconstruct.embeddings.retrieval import best_rank, nearest_in_gallery
@@ -20,25 +20,22 @@ from vestige.reconstruct.result import Reconstruction
 
 @dataclass(frozen=True)
 class Embedder:
-    """Loads data as embeddings: `texts:FOLDER` or images, through one backbone."""
+    """Loads data as embeddings through one backbone: `texts:FOLDER`, images by name, or inputs in memory."""
 
     name: str
     backbone: Backbone
     width: int
+    job: Job
 
-    def __call__(self, spec: str) -> DataSet:
-        kind, _, path = spec.partition(":")
-        if kind == "texts":
-            inputs, y, classes = load_texts(Path(path).expanduser())
-        else:
-            images = load_data(spec)
-            inputs, y, classes = images.x.float(), images.y, images.classes
+    def __call__(self, given: Data) -> DataSet:
+        inputs, y, classes = _inputs(given)
+        shown = given if isinstance(given, str) else "in memory"
         try:
-            with progress_bar("embedding") as bar:
-                x = embed(self.backbone, inputs, on_step=lambda step: bar(replace(step, note="embedding")))
+            with self.job.phase("embedding") as on_step:
+                x = embed(self.backbone, inputs, on_step=on_step)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"the backbone {self.name!r} does not take the data {spec!r} ({type(error).__name__}: {error}); text "
+                f"the backbone {self.name!r} does not take the data {shown!r} ({type(error).__name__}: {error}); text "
                 "backbones take texts:FOLDER, image backbones images of three channels."
             ) from error
         if x.shape[1] != self.width:
@@ -46,13 +43,22 @@ class Embedder:
                 f"the head takes inputs of {self.width} numbers and the backbone {self.name!r} returns {x.shape[1]}; "
                 "they must agree. Is it the backbone that the head was trained on?"
             )
-        made = f"{spec} through {self.name}"
+        made = f"{shown} through {self.name}"
         return DataSet(made, x, y, classes, InputSpace(-math.inf, math.inf), made)
 
 
-def embedder(text: str, width: int) -> Embedder:
-    """The backbone named on the command line, for a head of this many inputs."""
-    return Embedder(text, load_backbone(text), width)
+def _inputs(given: Data) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
+    """What the backbone takes, the labels, and the names of the classes."""
+    kind, _, path = given.partition(":") if isinstance(given, str) else ("", "", "")
+    if kind == "texts":
+        return load_texts(Path(path).expanduser())
+    images = read_data(given)
+    return images.x.float(), images.y, images.classes
+
+
+def embedder(text: str, width: int, on_step: OnStep | None = None) -> Embedder:
+    """The backbone of this name, for a head of this many inputs."""
+    return Embedder(text, load_backbone(text), width, Job(None, on_step))
 
 
 def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, like: torch.Tensor) -> dict[str, Any]:
@@ -61,10 +67,11 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
     gallery = torch.cat(parts).to(like)
     gallery = gallery if space is None else space.to_model(gallery)
     samples, count = found.samples.flatten(1), len(truth.train)
-    first = nearest_in_gallery(samples, gallery, top=1)
     rank = best_rank(samples, gallery, torch.arange(count))
     likely = found.confidence >= 0.5
-    hits = first.index[:, 0] < count
+    hits = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
+    if len(gallery) > count:  # a tie with an input that the head never saw is no hit
+        hits = _nearest(samples, gallery[:count]) > _nearest(samples, gallery[count:])
     return {
         "gallery": len(gallery),
         "training": count,
@@ -74,6 +81,10 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
         "likely": int(likely.sum()),
         "likely_in_training": int((hits & likely).sum()),
     }
+
+
+def _nearest(samples: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    return nearest_in_gallery(samples, gallery, top=1).similarity[:, 0]
 
 
 def _by_chance(samples: torch.Tensor, gallery: torch.Tensor, count: int) -> float | None:

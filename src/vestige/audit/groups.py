@@ -1,4 +1,4 @@
-"""`--group`: networks that rotations, shifts or permutations of the input leave alone, scored modulo them."""
+"""Networks that rotations, shifts or permutations of the input leave unchanged: training, and scores modulo a group."""
 
 from dataclasses import replace
 
@@ -13,18 +13,18 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
 
 
-def group_of(text: str, target: Target) -> Group:
-    """The group that `--group` names, which must act on the inputs and leave the network alone.
+def group_of(given: Group | str, target: Target) -> Group:
+    """The group, which must act on the inputs and leave the network's outputs unchanged.
 
     Raises:
         ValueError: an unknown group, inputs that it does not act on, a network that is not invariant to it.
     """
-    group = parse_group(text)
+    group = parse_group(given) if isinstance(given, str) else given
     check_invariant(target.model, target.input_shape, group)
     return group
 
 
-def facing(found: Reconstruction, score: ReconstructionScore, truth: Tensor, group: Group) -> Reconstruction:
+def aligned(found: Reconstruction, score: ReconstructionScore, truth: Tensor, group: Group) -> Reconstruction:
     """Each matched sample as the member of its orbit that is nearest to its true sample, for pictures side by side."""
     matched = (score.match >= 0).nonzero().flatten()
     samples, which = found.samples.clone(), score.match[matched].to(found.samples.device)
@@ -34,7 +34,7 @@ def facing(found: Reconstruction, score: ReconstructionScore, truth: Tensor, gro
 
 
 def average_of(text: str, chosen: DataSet, width: int, outputs: int) -> str:
-    """Architecture of a two-layer network averaged over the group, for `vestige train`."""
+    """Architecture of a two-layer network averaged over the group, for training."""
     group, shape = parse_group(text), tuple(chosen.shape)
     group.check(shape)
     view = group.views(torch.zeros(1, *shape))[0, 0].numel()

@@ -1,210 +1,204 @@
-"""`--kernel`: a kernel machine is asked for scores and nothing else, and the same report is made of what comes back."""
+"""The audit of a kernel machine that is asked for scores and nothing else; it ends in the same report."""
 
-import hashlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vestige.audit.comparison import RATE
+from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.kernel_machine import BlackBoxModel, Machine, flat_inputs, read_machine
 from vestige.audit.summary import number, numbers, reconstruction_summary, score_summary
-from vestige.audit.target import input_range_space, read_input_shape
-from vestige.audit.truth import Truth, read_truth
-from vestige.cli.progress import progress_bar, recorded
-from vestige.cli.show import show
-from vestige.core.cite import citation
+from vestige.audit.target import Space, space_config
+from vestige.audit.truth import Data, Truth, read_truth
+from vestige.core.cite import Paper, citation, paper
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
-from vestige.nets.architecture import is_factory
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
-from vestige.reconstruct.kernels.machine import load_kernel_model
 from vestige.reconstruct.kernels.result import QueryReconstruction, as_reconstruction
 from vestige.reconstruct.kernels.scoring import QueryScore, score_points
 from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
-from vestige.report import verdict, write_report
-from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import stop_requests
+from vestige.report import Level, verdict, write_report
 
-RATE = 1e-3  # false positive rate at which a sample counts as recovered
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A callable that scores inputs, and what is known beside its answers."""
-
-    name: str
-    predict: Callable[[Any], Any]
-    kernel: str
-    scores: Scores
-    input_shape: tuple[int, ...]
-    space: InputSpace | None
-    sha256: str
-    numbers: int
-    metadata: dict[str, str]
-
-    @property
-    def centre(self) -> Tensor:
-        """Where the inputs lie, from what a user of the model knows: the mean that is subtracted, or mid-range."""
-        space = self.space or InputSpace(-math.inf, math.inf)
-        middle = torch.as_tensor(space.mean, dtype=torch.float64)
-        if not bool(middle.any()) and math.isfinite(space.low + space.high):
-            middle = torch.tensor((space.low + space.high) / 2, dtype=torch.float64)
-        shape = (1, *self.input_shape)
-        grown = middle.reshape(-1, *(1,) * (len(shape) - 2)) if middle.ndim == 1 and len(shape) > 2 else middle
-        return space.to_model(grown.expand(shape).clone()).flatten()
+SOURCE = (paper("2505.19019"),)
+TEMPORARY = ("checkpoint",)
 
 
-def read_scorer(
-    model: str,
-    kernel: str,
-    scores: str | None = None,
-    input_shape: str | None = None,
-    input_range: tuple[float, float] | None = None,
-) -> Scorer:
-    """A kernel model file, or a callable of the user's own.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QueryAudit:
+    """What the scores of a kernel machine give away.
+
+    Attributes:
+        verdict: one sentence that claims no more than was measured.
+        level: how alarming it is: "leaks", "some", "nothing" or "unknown".
+        samples: training points, the best checked first, in data space.
+        reconstruction: everything behind them; None where an earlier call did the work.
+        score: what leaked, against the truth and against chance; None without data, and like `reconstruction`.
+        point_score: relative errors of the points beside their nulls; likewise.
+        warnings: what the reader should know before believing it.
+        results: every number, as plain JSON values; what results.json holds.
+        folder: the run folder; None where out was None.
+        source: the papers.
+    """
+
+    verdict: str
+    level: Level
+    samples: Tensor
+    reconstruction: QueryReconstruction | None
+    score: ReconstructionScore | None
+    point_score: QueryScore | None
+    warnings: tuple[str, ...]
+    results: dict[str, Any]
+    folder: Path | None
+    source: tuple[Paper, ...] = SOURCE
+
+
+def audit_queries(
+    model: Machine,
+    *,
+    kernel: str = "auto",
+    scores: Scores | str | None = None,
+    data: Data | None = None,
+    held_out: Data | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    space: Space | None = None,
+    max_queries: int | None = None,
+    seed: int = 0,
+    out: Path | str | None = None,
+    on_step: OnStep | None = None,
+) -> QueryAudit:
+    """Recover the training points of a kernel machine from its scores, and say what of it is true.
 
     Args:
-        model: a file that `vestige.save_kernel_model` wrote, or package.module:function.
-        kernel: as text; "auto" for the file's.
-        scores: "raw", "log" or "votes"; default: the file's, else raw.
-        input_shape: of one input; needed for a callable.
-        input_range: least and greatest value of the data; default: the file's.
+        model: a file that `vestige.reconstruct.save_kernel_model` wrote, a callable from an (m, d) array to scores, or
+            the name of one as package.module:function.
+        kernel: as text, such as "rbf:gamma=0.003"; "auto": the file's.
+        scores: what the model answers: "raw", "log" or "votes"; None: the file's, else "raw".
+        data: the training data, for the score only: a name as `vestige.load_data` takes it, a `DataSet`, or a pair
+            (x, y) in data space.
+        held_out: samples like them that the model never saw: what chance alone reaches.
+        input_shape: of one sample; needed for a callable.
+        space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization.
+        max_queries: None for as many as the method wants.
+        seed: of the queries.
+        out: folder for the report, the results and the points; a call that was stopped continues there. None: no files.
+        on_step: called with a Step as queries are answered; its note names the phase.
+
+    Returns:
+        The verdict, with everything behind it.
 
     Raises:
-        ValueError: a model that cannot be loaded, or facts that are missing.
+        ValueError: a model, kernel, data or options that cannot be used, or a folder that holds something else.
+        KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
-    if is_factory(model) and not Path(model).exists():
-        if kernel == "auto" or input_shape is None:
-            raise ValueError(f"{model} is a callable: give --kernel rbf:gamma=... and --input-shape 3x32x32 with it.")
-        return Scorer(
-            model, _callable(model), kernel, Scores(scores or "raw"), read_input_shape(input_shape),
-            input_range_space(input_range, None), hashlib.sha256(model.encode()).hexdigest(), 0, {},
-        )  # fmt: skip
-    stored = load_kernel_model(model)
-    shape = stored.input_shape if input_shape is None else read_input_shape(input_shape)
-    if math.prod(shape) != stored.n_features:
-        raise ValueError(
-            f"inputs of shape {'x'.join(map(str, shape))} given; {model} takes {stored.n_features} numbers."
-        )
-    chosen = stored.kernel if kernel == "auto" else kernel
-    return Scorer(
-        Path(model).name, stored.predict, chosen, Scores(scores or stored.scores), shape,
-        input_range_space(input_range, stored.space), stored.sha256, stored.numbers, stored.metadata,
-    )  # fmt: skip
-
-
-def _callable(text: str) -> Callable[[Any], Any]:
-    module, _, name = text.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except Exception as error:
-        raise ValueError(f"{text!r} did not load ({type(error).__name__}: {error}); is it importable here?") from error
-    if not callable(found):
-        raise ValueError(f"{text!r} is a {type(found).__name__}; a function from (m, d) to scores is needed.")
-    return found
-
-
-def attack_scores(
-    scorer: Scorer,
-    out: Path | None,
-    *,
-    data: str | None = None,
-    held_out: str | None = None,
-    seed: int = 0,
-    max_queries: int | None = None,
-) -> dict[str, Any]:
-    """One audit of a kernel machine; returns the results.
-
-    Args:
-        scorer: what is asked.
-        out: the run folder; None for one named after the model.
-        data: the training data, for the score only.
-        held_out: like them, but never seen by the model.
-        seed: of the queries.
-        max_queries: None for as many as the method wants.
-    """
-    truth = None if data is None else read_truth(data, held_out, scorer.metadata)
+    if held_out is not None and data is None:
+        raise ValueError("held_out without data given; there is no score to compare with. Give data too.")
+    machine = read_machine(model, kernel, scores=scores, input_shape=input_shape, space=space)
+    truth = None if data is None else read_truth(data, held_out, machine.metadata)
     if truth is not None:
-        _flat(scorer, truth.train.x)
-    config = {
-        "verb": "audit", "model": scorer.sha256, "kernel": scorer.kernel, "scores": str(scorer.scores),
-        "input_shape": list(scorer.input_shape), "data": truth and truth.digest, "seed": seed,
+        flat_inputs(machine, truth.train.x)
+    found = score = points = None
+    with open_job(out, _config(machine, truth, seed, max_queries), on_step) as job:
+        if job.finished:
+            results, tensors = job.kept("samples")
+        else:
+            found, seconds = _found(job, machine, seed, max_queries)
+            score, points = (None, None) if truth is None else _scores(machine, found, truth)
+            tensors = _tensors(machine, found, truth, score)
+            made = _results(machine, found, seconds, truth, score, points)
+            results = job.keep(made, "samples", tensors, TEMPORARY)
+        job.write(write_report)
+    return QueryAudit(
+        verdict=results["verdict"],
+        level=Level(results["level"]),
+        samples=tensors["samples"],
+        reconstruction=found,
+        score=score,
+        point_score=points,
+        warnings=tuple(results["warnings"]),
+        results=results,
+        folder=job.folder,
+    )
+
+
+def _config(machine: BlackBoxModel, truth: Truth | None, seed: int, max_queries: int | None) -> dict[str, Any]:
+    """What decides the result."""
+    return {
+        "verb": "audit",
+        "model": machine.sha256,
+        "kernel": machine.kernel,
+        "scores": str(machine.scores),
+        "input_shape": list(machine.input_shape),
+        "data": truth and truth.digest,
+        "seed": seed,
         "max_queries": max_queries,
-        "input_range": scorer.space and [number(scorer.space.low), number(scorer.space.high)],
-    }  # fmt: skip
-    run = RunFolder.open(out or Path(f"vestige-audit-{Path(scorer.name.replace(':', '-')).stem}"), config)
-    if run.state is not RunState.FINISHED:
-        with run.attempt():
-            _work(run, scorer, truth, seed, max_queries)
-    results = run.results() or {}
-    write_report(run)
-    show(run, results)
-    return results
+        **space_config(machine.space),
+    }
 
 
-def _work(run: RunFolder, scorer: Scorer, truth: Truth | None, seed: int, max_queries: int | None) -> None:
-    with stop_requests() as stop, progress_bar("asking for scores") as bar:
-        begun = time.perf_counter()
+def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None) -> tuple[QueryReconstruction, float]:
+    """The points and the seconds they took."""
+    begun = time.perf_counter()
+    with job.phase("querying", recorded=True) as on_step:
         found = reconstruct_from_queries(
-            scorer.predict,
-            scorer.kernel,
-            n_features=math.prod(scorer.input_shape),
-            scores=scorer.scores,
-            centre=scorer.centre,
+            machine.predict,
+            machine.kernel,
+            n_features=math.prod(machine.input_shape),
+            scores=machine.scores,
+            centre=machine.center,
             max_queries=max_queries,
             generator=child(seed, "reconstruct"),
-            on_step=recorded(run, stop, bar),
+            on_step=on_step,
+            checkpoint=job.checkpoint("checkpoint"),
         )
-        seconds = time.perf_counter() - begun
-    shown = as_reconstruction(found, scorer.input_shape)
-    space = scorer.space or InputSpace(-math.inf, math.inf)
-    tensors = {"samples": space.to_data(shown.samples), "singular_values": found.singular_values}
-    score = points = None
-    if truth is not None:
-        own = _flat(scorer, truth.train.x)
-        others = None if truth.held_out is None else _flat(scorer, truth.held_out.x)
-        shape = (-1, *scorer.input_shape)
-        unseen = None if others is None else others.reshape(shape)
-        score = score_reconstruction(shown, own.reshape(shape), held_out=unseen, space=scorer.space, rate=RATE)
-        points = score_points(found.points[torch.isfinite(found.error)], own, held_out=others)
-        tensors |= {"truth": truth.train.x.reshape(shape), "false_rate": score.false_rate, "true_rate": score.true_rate}
-    run.save_tensors("samples", tensors)
-    run.finish(_results(scorer, found, seconds, truth, score, points))
+    return found, time.perf_counter() - begun
 
 
-def _flat(scorer: Scorer, x: Tensor) -> Tensor:
-    """Data as the model takes it."""
-    if x[0].numel() != math.prod(scorer.input_shape):
-        wanted, got = ("x".join(map(str, shape)) for shape in (scorer.input_shape, x.shape[1:]))
-        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
-    x = x.double().reshape(len(x), *scorer.input_shape)
-    return (x if scorer.space is None else scorer.space.to_model(x)).flatten(1)
+def _scores(machine: BlackBoxModel, found: QueryReconstruction, truth: Truth) -> tuple[ReconstructionScore, QueryScore]:
+    shape, own = (-1, *machine.input_shape), flat_inputs(machine, truth.train.x)
+    others = None if truth.held_out is None else flat_inputs(machine, truth.held_out.x)
+    unseen = None if others is None else others.reshape(shape)
+    shown = as_reconstruction(found, machine.input_shape)
+    score = score_reconstruction(shown, own.reshape(shape), held_out=unseen, space=machine.space, rate=RATE)
+    return score, score_points(found.points[torch.isfinite(found.error)], own, held_out=others)
+
+
+def _tensors(
+    machine: BlackBoxModel, found: QueryReconstruction, truth: Truth | None, score: ReconstructionScore | None
+) -> Tensors:
+    space = machine.space or InputSpace(-math.inf, math.inf)
+    samples = as_reconstruction(found, machine.input_shape).samples
+    kept = {"samples": space.to_data(samples), "singular_values": found.singular_values}
+    if truth is None or score is None:
+        return kept
+    shown = truth.train.x.reshape(-1, *machine.input_shape)
+    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
 
 
 def _results(
-    scorer: Scorer,
+    machine: BlackBoxModel,
     found: QueryReconstruction,
     seconds: float,
     truth: Truth | None,
     score: ReconstructionScore | None,
     points: QueryScore | None,
-) -> dict[str, Any]:
-    shown = as_reconstruction(found, scorer.input_shape)
-    space = scorer.space or InputSpace(-math.inf, math.inf)
+) -> Results:
+    shown = as_reconstruction(found, machine.input_shape)
+    space = machine.space or InputSpace(-math.inf, math.inf)
     results = {
         "format": 1,
         "model": {
-            "path": scorer.name,
-            "sha256": scorer.sha256,
-            "architecture": f"kernel machine, {scorer.kernel}",
-            "parameters": scorer.numbers,
-            "input_shape": list(scorer.input_shape),
+            "path": machine.name,
+            "sha256": machine.sha256,
+            "architecture": f"kernel machine, {machine.kernel}",
+            "parameters": machine.parameters,
+            "input_shape": list(machine.input_shape),
             "outputs": len(found.offset),
             "loss": "any",
             "loss_source": "not needed",

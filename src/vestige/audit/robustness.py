@@ -1,140 +1,237 @@
-"""The work behind `vestige attack`: data, run folder, evaluation, results, report."""
+"""The audit of a classifier's inputs: adversarial examples, robust accuracy and, if asked for, the theory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
 from vestige.attack.suite import AUTOATTACK, Stage
 from vestige.audit.comparison import inputs
+from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
-from vestige.audit.target import Target
-from vestige.audit.theory import as_logits, theory_section, way_of
-from vestige.audit.truth import fingerprint, split_classes
-from vestige.cli.app import note
-from vestige.cli.app import out as console
-from vestige.cli.progress import progress_bar, recorded
-from vestige.core.cite import citation
+from vestige.audit.target import Model, Space, Target, read_target, space_config
+from vestige.audit.theory import as_logits, broken_samples, theory_section
+from vestige.audit.truth import Data, fingerprint, read_data, split_classes
+from vestige.core.cite import Paper, citation, paper
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.core.threat import Norm
 from vestige.data.dataset import DataSet, sample
-from vestige.data.load import load_data
 from vestige.report.robustness import write_robustness_report
-from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import stop_requests
+
+SOURCE = (paper("2407.02240"),)
 
 
-@dataclass(frozen=True)
-class Attack:
-    """What the user asked for, as typed."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RobustnessAudit:
+    """How easily a model is fooled.
 
-    data: str
-    eps: str
-    norm: str
-    preset: str
-    n: int
+    Attributes:
+        clean_accuracy: on the samples as they are.
+        robust_accuracy: share of samples that every attack leaves classified correctly.
+        robust_interval: its 95 % interval over the drawing of samples, for these attacks.
+        clean: the samples, in data space.
+        adv: their adversarial examples; the sample itself where none was found.
+        success: whether the model misclassifies `adv`.
+        report: everything that was measured; None where an earlier call did the work.
+        theory: why it is fooled; None where it was not asked for.
+        warnings: what the reader should know before believing it.
+        results: every number, as plain JSON values; what results.json holds.
+        folder: the run folder; None where out was None.
+        source: the papers.
+    """
+
+    clean_accuracy: float
+    robust_accuracy: float
+    robust_interval: tuple[float, float]
+    clean: Tensor
+    adv: Tensor
+    success: Tensor
+    report: RobustnessReport | None
+    theory: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    results: dict[str, Any]
+    folder: Path | None
+    source: tuple[Paper, ...] = SOURCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Threat:
+    """What is done to the samples."""
+
+    eps: float
+    norm: Norm
+    stages: tuple[Stage, ...]
     seed: int
     batch_size: int
-    theory: bool = False
-    pair: str | None = None
-
-    @property
-    def radius(self) -> float:
-        """eps as a number; "8/255" is a quotient."""
-        try:
-            top, _, bottom = self.eps.partition("/")
-            return float(top) / float(bottom or 1)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"--eps {self.eps!r} given; a number or a quotient is allowed, such as 8/255.") from None
-
-    @property
-    def classes(self) -> tuple[int, int] | None:
-        """The pair of classes as numbers; "3,8" names two."""
-        if self.pair is None:
-            return None
-        first, _, second = self.pair.partition(",")
-        if not (first.strip().isdecimal() and second.strip().isdecimal()):
-            raise ValueError(f"--pair {self.pair!r} given; two class numbers with a comma are allowed, such as 3,8.")
-        return int(first), int(second)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The attacks in order."""
-        if self.preset == "autoattack":
-            return AUTOATTACK
-        return tuple(Stage(name.strip()) for name in self.preset.split(","))
+    theory: bool
+    pair: tuple[int, int] | None
 
 
-def attack_model(target: Target, attack: Attack, out: Path | None) -> dict[str, Any]:
-    """One run from its options to what it says; returns the results."""
-    dataset = load_data(attack.data, split="test")
+def audit_robustness(
+    model: Model,
+    *,
+    data: Data,
+    eps: float | int,
+    norm: Norm | str | float | int = "linf",
+    attacks: Sequence[Stage | str] | str = "fast",
+    n: int = 200,
+    theory: bool = False,
+    pair: tuple[int, int] | None = None,
+    architecture: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    space: Space | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    trust_pickle: bool = False,
+    out: Path | str | None = None,
+    on_step: OnStep | None = None,
+) -> RobustnessAudit:
+    """Measure robust accuracy with adversarial examples.
+
+    Args:
+        model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
+        data: labelled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
+            (x, y) in data space.
+        eps: radius of the ball around each sample, in units of the data.
+        norm: of the ball: "linf", "l2" or "l1".
+        attacks: in order: stages such as ("fast",), or as text: "fast", "standard" (MALT), "autoattack", or several
+            with commas.
+        n: samples attacked, in equal shares of the classes; all of them where there are no more.
+        theory: say also why it is fooled.
+        pair: two classes for the common direction that theory speaks of.
+        architecture: of a file that does not say it.
+        input_shape: of one sample; None: from the file.
+        space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization. Where neither
+            is known, [0, 1] is assumed, with a warning.
+        batch_size: samples handled together.
+        seed: equal seeds give equal results on the same machine.
+        trust_pickle: read a .pt file too.
+        out: folder for the report, the results and the adversarial examples; a call that was stopped continues there.
+            None: no files.
+        on_step: called with a Step at every step; its note names the phase.
+
+    Returns:
+        Accuracies, adversarial examples and what stands behind them.
+
+    Raises:
+        ValueError: a model, data, eps, norm or attacks that cannot be used, or a folder that holds something else.
+        KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
+    """
+    target = read_target(
+        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle
+    )
+    dataset = read_data(data, split="test")
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
-    chosen = (
-        sample(dataset, attack.n, generator=child(attack.seed, "attack", "data"))[0]
-        if attack.n < len(dataset)
-        else dataset
-    )
+    chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
     inputs(target, chosen.x[:1])
-    config = {
+    threat = _Threat(
+        eps=float(eps),
+        norm=Norm(norm),
+        stages=read_attacks(attacks),
+        seed=seed,
+        batch_size=batch_size,
+        theory=theory,
+        pair=pair,
+    )
+    report = None
+    with open_job(out, _config(target, threat, chosen), on_step) as job:
+        if job.finished:
+            results, tensors = job.kept("adversarial")
+        else:
+            report, made, tensors = _work(job, target, threat, chosen, dataset)
+            results = job.keep(made, "adversarial", tensors, ("checkpoint",))
+        job.write(write_robustness_report)
+    return RobustnessAudit(
+        clean_accuracy=results["clean_accuracy"],
+        robust_accuracy=results["robust_accuracy"],
+        robust_interval=tuple(results["robust_interval"]),
+        clean=tensors["clean"],
+        adv=tensors["adv"],
+        success=tensors["success"],
+        report=report,
+        theory=results.get("theory"),
+        warnings=tuple(results["warnings"]),
+        results=results,
+        folder=job.folder,
+    )
+
+
+def read_attacks(given: Sequence[Stage | str] | str) -> tuple[Stage, ...]:
+    """The attacks in order.
+
+    Raises:
+        ValueError: an unknown one, with the list of those allowed.
+    """
+    if isinstance(given, str) and not isinstance(given, Stage):
+        if given == "autoattack":
+            return AUTOATTACK
+        given = [name.strip() for name in given.split(",")]
+    return tuple(Stage(stage) for stage in ([given] if isinstance(given, Stage) else given))
+
+
+def shipped_model() -> Path:
+    """The adversarially trained network for 8 x 8 digits that comes with the package."""
+    return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
+
+
+def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
+    """What decides the result."""
+    return {
         "verb": "attack",
         "model": target.loaded.sha256,
         "architecture": target.loaded.architecture,
         "data": fingerprint(chosen),
-        "eps": attack.radius,
-        "norm": str(Norm(attack.norm)),
-        "stages": [str(stage) for stage in attack.stages],
-        "seed": attack.seed,
-        "batch_size": attack.batch_size,
-        **({"theory": True, "pair": attack.classes} if attack.theory else {}),
+        **space_config(target.space),
+        "eps": threat.eps,
+        "norm": str(threat.norm),
+        "stages": [str(stage) for stage in threat.stages],
+        "seed": threat.seed,
+        "batch_size": threat.batch_size,
+        **({"theory": True, "pair": threat.pair} if threat.theory else {}),
     }
-    run = RunFolder.open(out or Path(f"vestige-attack-{Path(target.name).stem}"), config)
-    if run.state is not RunState.FINISHED:
-        with run.attempt():
-            _work(run, target, attack, chosen, dataset)
-    results = run.results() or {}
-    page = write_robustness_report(run)
-    _say(results, page)
-    return results
 
 
-def _work(run: RunFolder, target: Target, attack: Attack, chosen: DataSet, dataset: DataSet) -> None:
-    x = chosen.x.reshape(len(chosen), *target.input_shape)
-    with stop_requests() as stop, progress_bar("attacking") as bar:
+def _work(
+    job: Job, target: Target, threat: _Threat, chosen: DataSet, dataset: DataSet
+) -> tuple[RobustnessReport, Results, Tensors]:
+    x, space = chosen.x.reshape(len(chosen), *target.input_shape), target.space or InputSpace()
+    with job.phase("attacking", recorded=True) as on_step:
         report = evaluate_robustness(
             as_logits(target),
             x,
             chosen.y,
-            eps=attack.radius,
-            norm=attack.norm,
-            space=target.space or InputSpace(),
-            attacks=attack.stages,
-            batch_size=attack.batch_size,
-            generator=child(attack.seed, "attack"),
-            on_step=recorded(run, stop, bar),
-            checkpoint=run.checkpoint(),
+            eps=threat.eps,
+            norm=threat.norm,
+            space=space,
+            attacks=threat.stages,
+            batch_size=threat.batch_size,
+            generator=child(threat.seed, "attack"),
+            on_step=on_step,
+            checkpoint=job.checkpoint("checkpoint"),
         )
     with torch.no_grad():
-        clean = as_logits(target)((target.space or InputSpace()).to_model(x.to(report.adv))).argmax(1)
-    kept = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
-    run.save_tensors(
-        "adversarial",
-        {**kept, **{name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}},
-    )
-    results = _results(target, attack, chosen, report)
-    if attack.theory:
+        clean = as_logits(target)(space.to_model(x.to(report.adv))).argmax(1)
+    tensors = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
+    tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
+    results = _results(target, chosen, report)
+    if threat.theory:
         everything = dataset.x.reshape(len(dataset), *target.input_shape)
+        broken = broken_samples(report, x)
         results["theory"] = theory_section(
-            target, x, chosen.y, everything=everything, way=way_of(report, x), pair=attack.classes, seed=attack.seed
+            target, x, chosen.y, everything=everything, broken=broken, pair=threat.pair, seed=threat.seed
         )
-    run.finish(results)
-    run.checkpoint().discard()
+    return report, results, tensors
 
 
-def _results(target: Target, attack: Attack, chosen: DataSet, report: RobustnessReport) -> dict[str, Any]:
+def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Results:
     survivors = report.clean_correct & report.success
     ranks = report.rank[survivors]
     return {
@@ -163,19 +260,7 @@ def _notes(target: Target) -> list[str]:
     """What was assumed of the inputs; how the model was trained does not matter to an attack."""
     if target.space is not None:
         return []
-    return ["The file does not say the range of its inputs; [0, 1] without normalisation was assumed. --range sets it."]
-
-
-def _say(results: dict[str, Any], page: Path) -> None:
-    low, high = results["robust_interval"]
-    console.print(
-        f"{results['robust_accuracy']:.1%} of {results['n']} samples withstand {results['norm']} perturbations of "
-        f"{results['eps']:.4g} (95 % interval {low:.1%} to {high:.1%}); clean {results['clean_accuracy']:.1%}. "
-        f"{results['gradient_evaluations']:,} gradient evaluations, {results['seconds']:.1f} s.",
-        markup=False,
-        soft_wrap=True,
-        style="bold",
-    )
-    note(results["warnings"])
-    for path in (page, page.with_name("results.json"), page.with_name("adversarial.safetensors")):
-        console.print(str(path), markup=False, soft_wrap=True)
+    return [
+        "The model does not say the range of its inputs; [0, 1] without normalization was assumed. Give space "
+        "(--range) to set it."
+    ]

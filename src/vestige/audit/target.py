@@ -1,25 +1,48 @@
 """What is audited: a network, the space of its inputs and the loss it was trained with, each from where it is known."""
 
+import copy
+import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from vestige.core.margins import Loss
 from vestige.core.space import InputSpace
-from vestige.nets.checkpoint import LoadedModel, load_model
+from vestige.nets.architecture import describe
+from vestige.nets.checkpoint import load_model
+from vestige.nets.loaded import LoadedModel
+from vestige.nets.state_dict import ArchitectureError
 
 GIVEN, STORED, GUESSED = "given", "from the model file", "guessed"
 
+Model = Path | str | nn.Module
+Space = InputSpace | tuple[float | int, float | int]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
-    """A network with all that the attack needs to know of it; none of it comes from training data."""
+    """A network and everything the attack needs to know about it; none of it comes from training data.
+
+    Attributes:
+        name: of the file, or the class of a module in memory.
+        loaded: the network, in evaluation mode, with its metadata and its hash.
+        in_file: whether it came from a file.
+        input_shape: of one sample.
+        outputs: 1, or the number of classes.
+        space: range and normalization of the inputs; None where it is unknown.
+        loss: of the training.
+        loss_source: where the loss is known from.
+        weight_decay: of the training; None: unknown, 0.0: none.
+        warnings: what was guessed.
+    """
 
     name: str
     loaded: LoadedModel
+    in_file: bool
     input_shape: tuple[int, ...]
     outputs: int
     space: InputSpace | None
@@ -40,73 +63,118 @@ class Target:
 
     @property
     def shown_space(self) -> InputSpace:
-        """The space for pictures: unbounded where the file does not say, so that they are stretched."""
+        """The space for pictures: unbounded where the range is unknown, so that they are stretched."""
         return self.space or InputSpace(-math.inf, math.inf)
+
+    @property
+    def decay(self) -> float | None:
+        """Weight decay for methods that use it only where there was some."""
+        return self.weight_decay or None
 
 
 def read_target(
-    path: Path,
-    architecture: str | None = None,
-    input_shape: str | None = None,
-    input_range: tuple[float, float] | None = None,
+    model: Model,
     *,
-    loss: str | None = None,
-    weight_decay: float | None = None,
+    architecture: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    space: Space | None = None,
+    loss: Loss | str | None = None,
+    weight_decay: float | int | None = None,
     trust_pickle: bool = False,
 ) -> Target:
-    """Load a model file and settle what it does not say.
+    """Load a model and settle what it does not say about itself.
 
     Args:
-        path: the weights.
+        model: a weights file, or a module in memory, which is copied.
         architecture: grammar string or package.module:factory; default: the file's, or read off the shapes.
-        input_shape: such as "1x8x8"; default: the file's, or the first width.
-        input_range: least and greatest valid value of the data, before any normalisation; default: the file's.
+        input_shape: of one sample, such as (1, 8, 8); default: the file's, or the first width.
+        space: range and normalization; a pair (low, high) keeps the file's normalization; default: the file's.
         loss: default: the file's, else logistic for one output and cross-entropy for several, with a warning.
-        weight_decay: default: the file's; None for unknown or none.
+        weight_decay: default: the file's; None for unknown, 0.0 for none.
         trust_pickle: read a .pt file too.
 
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
     """
-    given = None if input_shape is None else read_input_shape(input_shape)
-    loaded = load_model(path, architecture=architecture, input_shape=given, trust_pickle=trust_pickle)
-    shape = given or loaded.input_shape
+    if isinstance(model, nn.Module):
+        if architecture is not None:
+            raise ValueError(f"architecture={architecture!r} given for a module in memory; it goes with a file only.")
+        loaded, name = _in_memory(model, input_shape), type(model).__name__
+    else:
+        loaded = load_model(model, architecture=architecture, input_shape=input_shape, trust_pickle=trust_pickle)
+        name = Path(model).name
+    shape = input_shape or loaded.input_shape
     if shape is None:
-        raise ValueError(f"{path} does not say the shape of its inputs; give it as --input-shape 3x32x32.")
+        raise ValueError(f"{name} does not say the shape of its inputs; give input_shape, such as 3x32x32.")
     outputs = _outputs(loaded.model, shape)
     chosen, source = _loss(loss, loaded.metadata.get("loss"), outputs)
-    decay = _decay(weight_decay, loaded.metadata.get("weight_decay"))
-    notes = [*loaded.warnings]
+    settled = input_space(space, loaded.space)
+    notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled)]
+    return Target(
+        name=name,
+        loaded=loaded,
+        in_file=not isinstance(model, nn.Module),
+        input_shape=tuple(shape),
+        outputs=outputs,
+        space=settled,
+        loss=chosen,
+        loss_source=source,
+        weight_decay=_decay(weight_decay, loaded.metadata.get("weight_decay")),
+        warnings=tuple(notes),
+    )
+
+
+def _in_memory(model: nn.Module, input_shape: tuple[int, ...] | None) -> LoadedModel:
+    """A copy of the user's module, as if it came from a file without metadata."""
+    digest = hashlib.sha256(repr(model).encode())
+    for name, tensor in model.state_dict().items():
+        value = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    try:
+        architecture = describe(model, input_shape)
+    except ArchitectureError:
+        architecture = None
+    text = architecture or f"{type(model).__module__}.{type(model).__qualname__}"
+    return LoadedModel(copy.deepcopy(model).eval(), text, {}, digest.hexdigest())
+
+
+def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) -> list[str]:
+    notes = []
     if source == GUESSED:
-        notes.append(f"The file does not say its loss; {chosen} was guessed from {outputs} output(s). --loss sets it.")
-    space = input_range_space(input_range, loaded.space)
+        notes.append(
+            f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss to set it."
+        )
     if space is None:
         notes.append(
-            "The file does not say the range of its inputs, so none is assumed and pictures are stretched. "
-            "--range sets it."
+            "The model does not say the range of its inputs, so none is assumed and pictures are stretched. "
+            "Give space (--range) to set it."
         )
-    return Target(path.name, loaded, shape, outputs, space, chosen, source, decay, tuple(notes))
+    return notes
 
 
-def input_range_space(given: tuple[float, float] | None, stored: InputSpace | None) -> InputSpace | None:
-    """The range that was given, with the normalisation of the file."""
-    if given is None:
-        return stored
+def input_space(given: Space | None, stored: InputSpace | None) -> InputSpace | None:
+    """The space that was given; a bare range keeps the stored normalization.
+
+    Raises:
+        ValueError: a range whose first number is not the smaller one.
+    """
+    if given is None or isinstance(given, InputSpace):
+        return given or stored
     low, high = given
     if not low < high:
-        raise ValueError(f"--range {low:g} {high:g} given; the first number must be the smaller one.")
+        raise ValueError(f"range {low:g} {high:g} given; the first number must be the smaller one.")
     return replace(stored or InputSpace(), low=low, high=high)
 
 
-def read_input_shape(text: str) -> tuple[int, ...]:
-    """Sizes with x between them."""
-    try:
-        sizes = tuple(int(size) for size in text.lower().split("x"))
-    except ValueError:
-        sizes = ()
-    if not 1 <= len(sizes) <= 4 or min(sizes) < 1:
-        raise ValueError(f"--input-shape {text!r} given; sizes with x between them are allowed, such as 64 or 3x32x32.")
-    return sizes
+def space_config(space: InputSpace | None) -> dict[str, Any]:
+    """The space as JSON values that another space does not have."""
+    if space is None:
+        return {"input_range": None, "normalization": None}
+    limits = [side if math.isfinite(side) else str(side) for side in (float(space.low), float(space.high))]
+    scales = (torch.as_tensor(scale, dtype=torch.float64).flatten().cpu() for scale in (space.mean, space.std))
+    digest = hashlib.sha256(b"/".join(scale.numpy().tobytes() for scale in scales)).hexdigest()
+    return {"input_range": limits, "normalization": digest}
 
 
 def _outputs(model: nn.Module, shape: tuple[int, ...]) -> int:
@@ -118,14 +186,15 @@ def _outputs(model: nn.Module, shape: tuple[int, ...]) -> int:
             found = model(torch.zeros((2, *shape), dtype=parameter.dtype, device=parameter.device))
     except RuntimeError as error:
         raise ValueError(
-            f"the model does not accept inputs of shape {'x'.join(map(str, shape))}: {error}. Give --input-shape."
+            f"the model does not accept inputs of shape {'x'.join(map(str, shape))}: {error}. Give another input_shape "
+            "(--input-shape)."
         ) from error
     if found.ndim not in (1, 2) or len(found) != 2:
         raise ValueError(f"the model returns shape {tuple(found.shape)} for 2 samples; (n,) or (n, classes) is needed.")
     return 1 if found.ndim == 1 else found.shape[1]
 
 
-def _loss(given: str | None, stored: str | None, outputs: int) -> tuple[Loss, str]:
+def _loss(given: Loss | str | None, stored: str | None, outputs: int) -> tuple[Loss, str]:
     if given is not None:
         return Loss(given), GIVEN
     if stored is not None:
@@ -138,7 +207,7 @@ def _decay(given: float | None, stored: str | None) -> float | None:
         try:
             given = float(stored)
         except ValueError:
-            raise ValueError(f"the model file says weight_decay={stored[:40]!r}, which is no number.") from None
+            raise ValueError(f"the model file says weight_decay={stored[:40]!r}, which is not a number.") from None
     if given is not None and not 0 <= given < math.inf:
-        raise ValueError(f"weight decay {given} given; it is a finite number >= 0.")
-    return given or None
+        raise ValueError(f"weight_decay={given} given; it must be finite and at least 0.")
+    return given

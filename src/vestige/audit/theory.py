@@ -1,4 +1,4 @@
-"""Why the model is fooled: what the theory of trained networks says of it, beside what an attack measured."""
+"""Why a model is fooled: what the theory of trained networks says about it, beside what an attack measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,20 +18,21 @@ from vestige.audit.summary import number, numbers
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
 from vestige.core.cite import citation
+from vestige.core.descent import Checkpoint
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.dataset import sample
 
 LARGEST_ATTACK, LARGEST_THEORY, LARGEST_SPAN = 200, 200, 4_000  # samples, so that an audit takes seconds for it
-GREY, COLOUR = 0.1, 8 / 255  # l_inf radius of the audit, as a share of the inputs' range
+GRAY, COLOR = 0.1, 8 / 255  # l_inf radius of the audit, as a share of the inputs' range
 
 Section = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Way:
-    """Where an attack took the samples that it broke, in data space, and the radius it was allowed."""
+@dataclass(frozen=True, eq=False)
+class BrokenSamples:
+    """Samples that an attack broke: clean, adversarial, both in data space, and the ball that was allowed."""
 
     clean: Tensor
     adv: Tensor
@@ -39,14 +40,14 @@ class Way:
     norm: str
 
 
-def way_of(report: RobustnessReport, clean: Tensor) -> Way:
-    """The samples that were right and were broken."""
+def broken_samples(report: RobustnessReport, clean: Tensor) -> BrokenSamples:
+    """Samples that the model got right and an attack broke."""
     broken = (report.clean_correct & report.success).nonzero().flatten()[:LARGEST_THEORY]
-    return Way(clean.to(report.adv)[broken], report.adv[broken], report.eps, report.norm)
+    return BrokenSamples(clean.to(report.adv)[broken], report.adv[broken], report.eps, report.norm)
 
 
-class TwoLogits(nn.Module):
-    """One output z as two logits, -z and z, as attacks take them."""
+class TwoClassLogits(nn.Module):
+    """One output z as the logits -z and z of two classes, as attacks take them."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -60,10 +61,12 @@ class TwoLogits(nn.Module):
 
 def as_logits(target: Target) -> nn.Module:
     """The model as attacks take it."""
-    return TwoLogits(target.model).eval() if target.outputs == 1 else target.model
+    return TwoClassLogits(target.model).eval() if target.outputs == 1 else target.model
 
 
-def audited_robustness(target: Target, truth: Truth, *, seed: int, on_step: OnStep) -> Section:
+def audited_robustness(
+    target: Target, truth: Truth, *, seed: int, on_step: OnStep | None, checkpoint: Checkpoint | None
+) -> Section:
     """The audit's section: the fast attack on a few samples with known labels, and what theory says of the network.
 
     Unseen samples are attacked where there are any; theory is about the training samples.
@@ -73,26 +76,41 @@ def audited_robustness(target: Target, truth: Truth, *, seed: int, on_step: OnSt
     if len(chosen) > LARGEST_ATTACK:
         chosen = sample(chosen, LARGEST_ATTACK, generator=child(seed, "robustness"))[0]
     space, x = target.space, chosen.x.reshape(len(chosen), *target.input_shape)
-    measured, way = {"reason": "The range of the inputs is not known; --range sets it."}, None
+    measured, broken = {"reason": "The range of the inputs is unknown; give space (--range)."}, None
     if space is not None and space.high - space.low < float("inf"):
-        share = COLOUR if len(target.input_shape) == 3 and target.input_shape[0] == 3 else GREY
+        share = COLOR if len(target.input_shape) == 3 and target.input_shape[0] == 3 else GRAY
         eps = share * (space.high - space.low)
-        measured, way = _attacked(target, space, x, chosen.y, eps, seed, on_step)
+        draw = child(seed, "robustness")
+        measured, broken = _attacked(target, space, x, chosen.y, eps, draw, on_step, checkpoint)
     trained = truth.train.x.reshape(len(truth.train), *target.input_shape)
     return {
         **measured,
         "n": len(chosen),
         "data": "held-out samples" if unseen else "training samples",
-        "theory": theory_section(target, trained, truth.train.y, everything=trained, way=way, seed=seed),
+        "theory": theory_section(target, trained, truth.train.y, everything=trained, broken=broken, seed=seed),
     }
 
 
 def _attacked(
-    target: Target, space: InputSpace, x: Tensor, y: Tensor, eps: float, seed: int, on_step: OnStep
-) -> tuple[Section, Way | None]:
+    target: Target,
+    space: InputSpace,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    draw: torch.Generator,
+    on_step: OnStep | None,
+    checkpoint: Checkpoint | None,
+) -> tuple[Section, BrokenSamples | None]:
     try:
         report = evaluate_robustness(
-            as_logits(target), x, y, eps=eps, space=space, generator=child(seed, "robustness"), on_step=on_step
+            as_logits(target),
+            x,
+            y,
+            eps=eps,
+            space=space,
+            generator=draw,
+            on_step=on_step,
+            checkpoint=checkpoint,
         )
     except ValueError as error:  # labels or inputs that the attack refuses do not end an audit
         return {"reason": str(error)}, None
@@ -106,7 +124,7 @@ def _attacked(
         "warnings": list(report.warnings),
         "citations": citation(report),
     }
-    return section, way_of(report, x)
+    return section, broken_samples(report, x)
 
 
 def theory_section(
@@ -115,32 +133,32 @@ def theory_section(
     y: Tensor,
     *,
     everything: Tensor,
-    way: Way | None,
+    broken: BrokenSamples | None,
     pair: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> Section:
-    """Three answers, each with a reason where it has none.
+    """Three answers, or the reason why there is none.
 
     Args:
         target: the model.
         x: samples with known labels in data space; training samples where they are at hand.
         y: their labels.
-        everything: all data of the kind, for their span.
-        way: of an attack, which is followed; None for one step down the gradient.
-        pair: two classes that the common direction is looked for between.
+        everything: all data of this kind, for their span.
+        broken: samples that an attack broke, whose path is followed; None for one step down the gradient.
+        pair: the two classes whose common direction is sought.
         seed: of random directions.
     """
     like = next(target.model.parameters())
     at = inputs(target, x[:LARGEST_THEORY]).to(like)
     return {
         "n": len(at),
-        "universal": _told(lambda: _universal(target, inputs(target, x).to(like), y, pair, seed)),
-        "off_subspace": _told(lambda: _off_subspace(target, at, inputs(target, everything).to(like), seed)),
-        "linearity": _told(lambda: _linearity(target, at, way, seed)),
+        "universal": _answer(lambda: _universal(target, inputs(target, x).to(like), y, pair, seed)),
+        "off_subspace": _answer(lambda: _off_subspace(target, at, inputs(target, everything).to(like), seed)),
+        "linearity": _answer(lambda: _linearity(target, at, broken, seed)),
     }
 
 
-def _told(work: Callable[[], Section]) -> Section:
+def _answer(work: Callable[[], Section]) -> Section:
     try:
         return work()
     except ValueError as error:
@@ -208,15 +226,15 @@ def _off_subspace(target: Target, x: Tensor, everything: Tensor, seed: int) -> S
     }
 
 
-def _linearity(target: Target, x: Tensor, way: Way | None, seed: int) -> Section:
+def _linearity(target: Target, x: Tensor, broken: BrokenSamples | None, seed: int) -> Section:
     draw, model = child(seed, "theory"), target.model
-    if way is None or not len(way.clean):
-        eps = GREY * float(x.abs().max()) if way is None else way.eps
+    if broken is None or not len(broken.clean):
+        eps = GRAY * float(x.abs().max()) if broken is None else broken.eps
         found, along = linearity_profile(model, x, eps=eps, generator=draw), "one step down the gradient"
     else:
-        starts, ends = (inputs(target, samples) for samples in (way.clean, way.adv))
-        found = linearity_profile(model, starts, ends, norm=way.norm, generator=draw)
-        along = f"the way to {len(starts)} adversarial examples"
+        starts, ends = (inputs(target, samples) for samples in (broken.clean, broken.adv))
+        found = linearity_profile(model, starts, ends, norm=broken.norm, generator=draw)
+        along = f"the path to {len(starts)} adversarial examples"
     return {
         "along": along,
         "fractions": list(found.fractions),

@@ -1,17 +1,15 @@
-"""The training behind `vestige train` and `vestige demo`: fit, save without the data, say how it ended."""
+"""The training behind `vestige train` and `vestige demo`: fit, and save without the data."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from vestige.audit.groups import average_of, mean_of
-from vestige.cli.app import note
-from vestige.cli.app import out as console
-from vestige.cli.progress import progress_bar
-from vestige.cli.threads import settle_threads
 from vestige.core.margins import Loss
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.data.dataset import DataSet
 from vestige.nets.architecture import parse_architecture
@@ -22,38 +20,59 @@ WIDTH = 1000
 FIRST_INIT = 1e-3  # a small first layer lets the data show in it
 
 
-def fit(
-    chosen: DataSet,
-    *,
-    architecture: str | None,
-    loss: str | None,
-    weight_decay: float,
-    seed: int,
-    threads: int | None = None,
-    group: str | None = None,
-) -> tuple[Trained, Loss, float]:
-    """Train on the samples minus their mean; returns what came out, the loss and the decay.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network, and the loss and the weight decay it was trained with."""
 
-    A group averages the default network over it, and the mean with it.
-    """
+    trained: Trained
+    loss: Loss
+    weight_decay: float
+
+
+def untrained(
+    chosen: DataSet, *, architecture: str | None = None, group: str | None = None, seed: int = 0
+) -> nn.Module:
+    """The network before its training: the architecture given, else two layers, averaged over the group if any."""
     outputs = 1 if len(chosen.classes) == 2 else len(chosen.classes)
     size = torch.Size(chosen.shape).numel()
     plain = f"mlp:{size}-{WIDTH}-{outputs}"
     text = architecture or (average_of(group, chosen, WIDTH, outputs) if group else plain)
-    model = parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
-    settle_threads(threads, sum(p.numel() for p in model.parameters()))
+    return parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
+
+
+def fit(
+    model: nn.Module,
+    chosen: DataSet,
+    *,
+    loss: Loss | str | None = None,
+    weight_decay: float = 0.0,
+    group: str | None = None,
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """Train on the samples minus their mean, projected on what the group leaves alone if there is one.
+
+    Args:
+        model: the start.
+        chosen: the training samples.
+        loss: None for logistic with one output, else cross-entropy.
+        weight_decay: of the training.
+        group: that the network is averaged over.
+        on_step: progress.
+
+    Raises:
+        ValueError: a network that does not take the samples.
+    """
     x = chosen.x - mean_of(chosen, group)
     picked = Loss(loss) if loss else (Loss.LOGISTIC if _outputs(model, x) == 1 else Loss.CROSS_ENTROPY)
-    with progress_bar("training") as bar:
-        trained = train_to_margin(
-            model,
-            x.to(next(model.parameters())),
-            chosen.y,
-            loss=picked,
-            weight_decay=weight_decay,
-            on_step=bar,
-        )
-    return trained, picked, weight_decay
+    trained = train_to_margin(
+        model,
+        x.to(next(model.parameters())),
+        chosen.y,
+        loss=picked,
+        weight_decay=weight_decay,
+        on_step=on_step,
+    )
+    return Fitted(trained, picked, weight_decay)
 
 
 def _outputs(model: nn.Module, x: torch.Tensor) -> int:
@@ -61,35 +80,18 @@ def _outputs(model: nn.Module, x: torch.Tensor) -> int:
         try:
             found = model(x[:1].to(next(model.parameters())))
         except RuntimeError as error:
-            raise ValueError(f"--arch does not take samples of shape {tuple(x.shape[1:])}: {error}") from error
+            raise ValueError(
+                f"the architecture does not take samples of shape {tuple(x.shape[1:])}: {error}"
+            ) from error
     return 1 if found.ndim == 1 else found.shape[1]
 
 
-def save(
-    fitted: tuple[Trained, Loss, float],
-    chosen: DataSet,
-    path: Path,
-    made_from: dict[str, str],
-    group: str | None = None,
-) -> None:
+def save(fitted: Fitted, chosen: DataSet, path: Path, made_from: dict[str, str], group: str | None = None) -> None:
     """Write the weights with what an audit may know: shape, loss, decay, input range and the mean subtracted."""
-    trained, loss, decay = fitted
     metadata = {
         "input_shape": json.dumps(list(chosen.shape)),
-        "loss": str(loss),
-        "weight_decay": repr(decay),
+        "loss": str(fitted.loss),
+        "weight_decay": repr(fitted.weight_decay),
         "space": json.dumps({"low": chosen.space.low, "high": chosen.space.high}),
     }
-    save_model(trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": mean_of(chosen, group)})
-
-
-def report(fitted: tuple[Trained, Loss, float]) -> None:
-    """Say how the training ended, and what makes the model less worth auditing."""
-    trained, loss, decay = fitted
-    console.print(
-        f"trained: {loss} {trained.loss:.3g}, accuracy {trained.accuracy:.1%} after {trained.steps:,} steps "
-        f"with weight decay {decay:g}. {trained.outcome.message}",
-        markup=False,
-        soft_wrap=True,
-    )
-    note(trained.warnings)
+    save_model(fitted.trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": mean_of(chosen, group)})

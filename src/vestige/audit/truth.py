@@ -1,16 +1,21 @@
 """The training data, for scoring only: which samples the model saw, and which of the same kind it did not."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from vestige.core.rng import child
+from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet, binarize, sample
 from vestige.data.load import load_data
 
 HELD_OUT = 4_000  # unrelated samples compared with, at most: enough for a rate of 1 in 1,000
+
+Data = str | DataSet | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,38 @@ def split_classes(dataset: DataSet, positive: str | None) -> DataSet:
     return binarize(dataset, [int(name) if name.isdecimal() else name for name in names])
 
 
+def read_data(given: Data, *, split: str = "train") -> DataSet:
+    """Data by name, as a data set, or as a pair (x, y) in data space.
+
+    Raises:
+        ValueError: data that cannot be loaded, or labels that are not integers from 0.
+    """
+    if isinstance(given, str):
+        return load_data(given, split=split)
+    if isinstance(given, DataSet):
+        return given
+    x, y = given
+    if y.is_floating_point() or y.ndim != 1:
+        raise ValueError(f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer a sample is needed.")
+    y = (y > 0).long() if bool((y == -1).any()) and bool((y.abs() == 1).all()) else y.long()
+    classes = tuple(str(k) for k in range(max(2, int(y.max()) + 1))) if len(y) else ("0", "1")
+    space = InputSpace(-math.inf, math.inf)
+    return DataSet("given", x.detach().cpu(), y.cpu(), classes, space, "given as tensors")
+
+
 def read_truth(
-    data: str, held_out: str | None, metadata: Mapping[str, str], *, load: Callable[[str], DataSet] = load_data
+    data: Data, held_out: Data | None, metadata: Mapping[str, str], *, load: Callable[[Data], DataSet] = read_data
 ) -> Truth:
-    """Load the training data that a user gives for scoring.
+    """The training data that a user gives for scoring.
 
     A model that `vestige train` made says how many samples of its set it was trained on and with which seed; then
     those are the truth and the others are held out. Otherwise every given sample is taken for a training sample.
 
     Args:
-        data: specification, see `vestige.data.load_data`.
-        held_out: specification of data from the same distribution that the model never saw.
+        data: a name as `vestige.load_data` takes it, a data set, or a pair (x, y).
+        held_out: data from the same distribution that the model never saw.
         metadata: of the model file.
-        load: what reads a specification; through a backbone for a head.
+        load: what reads them; through a backbone for a head.
 
     Raises:
         ValueError: data that cannot be loaded, or of two shapes.
@@ -81,13 +105,13 @@ def read_truth(
     elif "n" in metadata and metadata["n"] != str(len(dataset)):
         warnings.append(
             f"The model file says: trained on {metadata['n'][:9]} samples of {metadata.get('data', '')[:40]!r}. The "
-            f"--data given are another set; all its {len(dataset):,} samples are taken for training samples."
+            f"data given are a different set; all {len(dataset):,} samples are taken for training samples."
         )
     train, rest = draw(dataset, int(metadata["n"]), int(metadata["seed"])) if drawn else (dataset, None)
     if held_out is not None:
         rest = load(held_out)
         if rest.shape != train.shape:
-            raise ValueError(f"--held-out has samples of shape {rest.shape}, --data of {train.shape}; they must agree.")
+            raise ValueError(f"held_out has samples of shape {rest.shape}, data of {train.shape}; they must agree.")
         rest = _unseen(rest, train)
     if rest is None:
         warnings.append("No held-out data: unrelated samples of the same kind, the strongest null, are missing below.")
@@ -101,5 +125,5 @@ def _unseen(rest: DataSet, train: DataSet) -> DataSet:
     seen = {row.numpy().tobytes() for row in train.x.to(rest.x.dtype)}
     keep = torch.tensor([row.numpy().tobytes() not in seen for row in rest.x])
     if not bool(keep.any()):
-        raise ValueError("--held-out holds nothing but the training samples; give data that the model never saw.")
+        raise ValueError("held_out has only training samples; give data that the model never saw.")
     return rest.take(keep.nonzero().flatten())

@@ -1,7 +1,9 @@
-"""The work behind `vestige unlearn`: reconstruct, pick, unlearn, reconstruct again, retrain, reconstruct, compare."""
+"""The audit of unlearning: reconstruct, pick, unlearn, reconstruct again, retrain, reconstruct, compare."""
 
+import copy
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,164 +11,287 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vestige.audit.comparison import RATE, inputs
-from vestige.audit.summary import model_summary, number, numbers
-from vestige.audit.target import Target
+from vestige.audit.comparison import inputs, score
+from vestige.audit.forgotten import picked, wanted
+from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.search import Search, search
+from vestige.audit.summary import model_summary
+from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.training import FIRST_INIT
-from vestige.audit.truth import Truth, read_truth
-from vestige.audit.weights import Effort, search
-from vestige.cli.app import note
-from vestige.cli.app import out as console
-from vestige.cli.progress import progress_bar, recorded
-from vestige.cli.threads import settle_threads
-from vestige.core.cite import citation
-from vestige.core.margins import check_labels
+from vestige.audit.truth import Data, Truth, read_truth
+from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
+from vestige.core.cite import Paper
+from vestige.core.margins import Loss, check_labels
+from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.nets.architecture import parse_architecture
-from vestige.nets.checkpoint import save_model
+from vestige.nets.checkpoint import EXTRA, save_model
 from vestige.nets.state_dict import ArchitectureError
-from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
+from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
-from vestige.runs.folder import RunFolder, RunState
-from vestige.runs.signals import stop_requests
-from vestige.unlearning.ascent import Erasure, Unlearned, unlearn
+from vestige.unlearning.ascent import SOURCE, Erasure, StepRule, Unlearned, unlearn
 from vestige.unlearning.baselines import fine_tune, retrain
-from vestige.unlearning.certificate import UnlearningCertificate
-from vestige.unlearning.evaluate import Against, UnlearningReport, evaluate_unlearning
+from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
-PHASES = ("before", "after", "retrained")
+TEMPORARY = (*PHASES, "repaired", "again")
+
+Forget = str | Sequence[int]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, as typed."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnlearningAudit:
+    """A network without some of its samples, and whether the attack still reads them back.
 
-    data: str
-    forget: str
-    held_out: str | None
-    step: str
-    repair: int | None
+    Attributes:
+        verdict: one sentence: what the attack recovered before, after, and from a retrained network.
+        model: the new network, in evaluation mode.
+        forgotten: positions of the forgotten samples.
+        attacks: what was read back "before", "after" and from the "retrained" network, with its score; empty where an
+            earlier call did the work.
+        evaluation: the new network against the retrained one; None without held-out data, and like `attacks`.
+        warnings: what the reader should know before believing it.
+        results: every number, as plain JSON values; what results.json holds.
+        folder: the run folder, with the new weights in model.safetensors; None where out was None.
+        source: the papers.
+    """
 
-
-@dataclass(frozen=True, eq=False)
-class Attacked:
-    """One network, what was read back from it, and how it scores."""
-
+    verdict: str
     model: nn.Module
-    found: Reconstruction
-    score: ReconstructionScore
-    seconds: float
+    forgotten: tuple[int, ...]
+    attacks: dict[str, Attacked]
+    evaluation: UnlearningReport | None
+    warnings: tuple[str, ...]
+    results: dict[str, Any]
+    folder: Path | None
+    source: tuple[Paper, ...] = SOURCE
 
 
-def erase(target: Target, request: Request, effort: Effort, out: Path | None) -> dict[str, Any]:
-    """One run from its options to what it says; returns the results."""
-    settle_threads(effort.threads, target.parameters)
-    truth = read_truth(request.data, request.held_out, target.loaded.metadata)
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """What to forget, and how."""
+
+    forget: str
+    step: StepRule
+    repair: int
+
+
+def audit_unlearning(
+    model: Model,
+    *,
+    data: Data,
+    forget: Forget = "leaked",
+    held_out: Data | None = None,
+    step: StepRule | str = "clarke",
+    repair: int | None = None,
+    architecture: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    space: Space | None = None,
+    loss: Loss | str | None = None,
+    weight_decay: float | int | None = None,
+    n_candidates: int | None = None,
+    restarts: int | None = None,
+    steps: int | None = None,
+    solver: str = "default",
+    seed: int = 0,
+    trust_pickle: bool = False,
+    out: Path | str | None = None,
+    on_step: OnStep | None = None,
+) -> UnlearningAudit:
+    """Take samples out of a network, and attack it before, after and beside a network retrained without them.
+
+    Args:
+        model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
+        data: the training data: a name as `vestige.load_data` takes it, a `DataSet`, or a pair (x, y) in data space.
+        forget: positions of samples, "leaked" for all that were recovered, or "leaked:5" for the five that leak most.
+        held_out: samples like them that the model never saw.
+        step: how the step is calibrated: "clarke" (exact at ReLU kinks) or "kkt" (as published).
+        repair: training steps on the other samples afterwards; None: 1000 with weight decay, 0 without.
+        architecture: of a file that does not say it.
+        input_shape: of one sample; None: from the file.
+        space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization.
+        loss: of the training; None: from the file, else guessed with a warning.
+        weight_decay: of the training; None: from the file, else unknown; 0.0: none.
+        n_candidates: candidates of one restart of the attack; None: from the weights.
+        restarts: independent starts of the attack; None: the method's.
+        steps: of one search of the attack; None: the method's.
+        solver: "default", or "published" for the papers' procedure.
+        seed: equal seeds give equal results on the same machine.
+        trust_pickle: read a .pt file too.
+        out: folder for the new weights, the report and the results; a call that was stopped continues there. None: no
+            files.
+        on_step: called with a Step at every step; its note names the phase.
+
+    Returns:
+        The new network, and what the attack reads back from it.
+
+    Raises:
+        ValueError: a model, data or options that cannot be used, nothing that leaks, all samples to be forgotten, or a
+            folder that holds something else.
+        KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
+    """
+    target = read_target(
+        model,
+        architecture=architecture,
+        input_shape=input_shape,
+        space=space,
+        loss=loss,
+        weight_decay=weight_decay,
+        trust_pickle=trust_pickle,
+    )
+    truth = read_truth(data, held_out, target.loaded.metadata)
     inputs(target, truth.train.x[:1])
     check_labels(truth.train.y, len(truth.train), target.outputs)
-    _wanted(request.forget, len(truth.train))  # refused before any work
-    config = {
+    text = forget if isinstance(forget, str) else ",".join(str(int(k)) for k in forget)
+    wanted(text, len(truth.train))  # refused before any work
+    if repair is not None and repair < 0:
+        raise ValueError(f"repair={repair} given; it must be at least 0.")
+    request = _Request(
+        forget=text, step=StepRule(step), repair=repair if repair is not None else REPAIR if target.decay else 0
+    )
+    how = Search(n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver)
+    return _run(target, request, how, truth, out, on_step)
+
+
+def _run(
+    target: Target, request: _Request, how: Search, truth: Truth, out: Path | str | None, on_step: OnStep | None
+) -> UnlearningAudit:
+    attacks, report = {}, None
+    with open_job(out, _config(target, request, how, truth), on_step) as job:
+        if job.finished and job.folder is not None:
+            results, _ = job.kept("samples")
+            new = _reloaded(target, job.folder)
+        else:
+            new, attacks, report, made = _work(job, target, request, how, truth)
+            if job.folder is not None:
+                _save(job.folder, target, new, made["forgotten"])
+            results = job.keep(made, "samples", _tensors(target, truth, attacks), TEMPORARY)
+        job.write(write_unlearning_report)
+    return UnlearningAudit(
+        verdict=results["verdict"],
+        model=new,
+        forgotten=tuple(results["forgotten"]),
+        attacks=attacks,
+        evaluation=report,
+        warnings=tuple(results["warnings"]),
+        results=results,
+        folder=job.folder,
+    )
+
+
+def _config(target: Target, request: _Request, how: Search, truth: Truth) -> dict[str, Any]:
+    """What decides the result."""
+    return {
         "verb": "unlearn",
         "model": target.loaded.sha256,
         "architecture": target.loaded.architecture,
+        **space_config(target.space),
         "loss": target.loss,
         "weight_decay": target.weight_decay,
         "data": truth.digest,
         "forget": request.forget,
         "step": request.step,
-        "repair": _repair(request, target),
-        **{name: getattr(effort, name) for name in ("n_candidates", "restarts", "seed", "solver")},
+        "repair": request.repair,
+        **how.config,
     }
-    run = RunFolder.open(out or Path(f"vestige-unlearn-{Path(target.name).stem}"), config)
-    if run.state is not RunState.FINISHED:
-        with run.attempt():
-            _work(run, target, request, effort, truth)
-    results = run.results() or {}
-    _say(run, results, write_unlearning_report(run))
-    return results
 
 
-def _work(run: RunFolder, target: Target, request: Request, effort: Effort, truth: Truth) -> None:
+def _work(
+    job: Job, target: Target, request: _Request, how: Search, truth: Truth
+) -> tuple[nn.Module, dict[str, Attacked], UnlearningReport | None, Results]:
     like = next(target.model.parameters())
     x, y = inputs(target, truth.train.x).to(like), truth.train.y
-    before = _attacked(run, target, effort, truth, target.model, "before")
-    index = _picked(request.forget, before.score.similarity, before.score.recovered)
-    kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
+    before = _attacked(job, target, how, truth, target.model, "before")
+    index = picked(request.forget, before.score.similarity, before.score.recovered)
     begun = time.perf_counter()
-    step = unlearn(target.model, x, y, index, step=request.step, loss=target.loss, weight_decay=target.weight_decay)
-    model, steps = step.model, _repair(request, target)
-    decay = target.weight_decay or 0.0
-    if steps and step.outcome is not Erasure.NOTHING_TO_DO:
-        model = fine_tune(model, x, y, index, loss=target.loss, weight_decay=decay, steps=steps, tol_loss=1e-6).model
+    erased = unlearn(target.model, x, y, index, step=request.step, loss=target.loss, weight_decay=target.decay)
     took = time.perf_counter() - begun
-    after = _attacked(run, target, effort, truth, model, "after")
-    begun = time.perf_counter()
-    start = _start(target, effort.seed)
-    again = retrain(target.model, x, y, index, loss=target.loss, weight_decay=decay, start=start)
-    seconds = (took, time.perf_counter() - begun)
-    retrained = _attacked(run, target, effort, truth, again.model, "retrained")
-    report = _report(target, truth, model, again.model, index, seconds)
-    attacks = {"before": before, "after": after, "retrained": retrained}
-    _save(run, target, model, index)
-    run.save_tensors("samples", _tensors(target, truth, attacks))
-    run.finish(_results(target, truth, step, steps, attacks, report, kept, seconds))
-    for phase in PHASES:
-        run.checkpoint(phase).discard()
+    new, repairing = _repaired(job, target, request, erased, (x, y), index)
+    after = _attacked(job, target, how, truth, new, "after")
+    again, retraining = _retrained(job, target, how.seed, (x, y), index)
+    retrained = _attacked(job, target, how, truth, again, "retrained")
+    seconds = (took + repairing, retraining)
+    report = _report(target, truth, new, again, index, seconds)
+    attacks = dict(zip(PHASES, (before, after, retrained), strict=True))
+    kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
+    results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
+    notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
+    warnings = [*truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
+    return new, attacks, report, {"format": 1, "model": model_summary(target), **results, "warnings": warnings}
 
 
-def _attacked(run: RunFolder, target: Target, effort: Effort, truth: Truth, model: nn.Module, phase: str) -> Attacked:
+def _attacked(job: Job, target: Target, how: Search, truth: Truth, model: nn.Module, phase: str) -> Attacked:
     """The same attack, with the same seed and budget, on another network of the same kind."""
     aim = replace(target, loaded=replace(target.loaded, model=model.eval()))
     begun = time.perf_counter()
-    with stop_requests() as stop, progress_bar(f"reconstructing {phase}") as bar:
-        found = search(aim, effort, recorded(run, stop, bar), run.checkpoint(phase))
-    like = next(model.parameters())
-    score = score_reconstruction(
-        found,
-        inputs(target, truth.train.x).to(like),
-        held_out=None if truth.held_out is None else inputs(target, truth.held_out.x).to(like),
-        space=target.space,
-        rate=RATE,
-    )
-    return Attacked(model, found, score, time.perf_counter() - begun)
-
-
-def _repair(request: Request, target: Target) -> int:
-    return request.repair if request.repair is not None else REPAIR if target.weight_decay else 0
-
-
-def _wanted(text: str, n: int) -> int | list[int] | None:
-    """None for all that leak, a number for the so many that leak most, or positions."""
-    kind, _, count = text.partition(":")
-    if kind == "leaked" and (not count or (count.isdecimal() and int(count) > 0)):
-        return int(count) if count else None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) < n for part in parts):
-        raise ValueError(
-            f"--forget {text!r} given; leaked, leaked:5, or positions from 0 to {n - 1} with commas are allowed."
+    with job.phase(f"reconstructing {phase}", recorded=True) as on_step:
+        found = search(
+            aim,
+            how,
+            generator=child(how.seed, "reconstruct"),
+            on_step=on_step,
+            checkpoint=job.checkpoint(phase),
         )
-    return [int(part) for part in parts]
+    return Attacked(model=model, found=found, score=score(aim, found, truth), seconds=time.perf_counter() - begun)
 
 
-def _picked(text: str, similarity: Tensor, recovered: Tensor) -> Tensor:
-    wanted = _wanted(text, len(similarity))
-    if isinstance(wanted, list):
-        return torch.tensor(sorted(set(wanted)))
-    order = similarity.argsort(descending=True, stable=True)
-    leaked = order[recovered[order]]
-    if not len(leaked):
-        raise ValueError(
-            "no sample leaks: none was recovered beyond chance, so there is nothing to pick. To forget samples anyway, "
-            "give their positions, such as --forget 0,3."
-        )
-    if len(leaked[:wanted]) == len(similarity):
-        raise ValueError(
-            f"all {len(leaked)} samples leak, and forgetting all of them would leave nothing. --forget "
-            f"leaked:{max(1, len(leaked) // 4)} takes those that leak most."
-        )
-    return leaked[:wanted].sort().values
+def _repaired(
+    job: Job, target: Target, request: _Request, erased: Unlearned, data: tuple[Tensor, Tensor], index: Tensor
+) -> tuple[nn.Module, float]:
+    """The network after some training on the other samples, and the seconds that took."""
+    if not request.repair or erased.outcome is Erasure.NOTHING_TO_DO:
+        return erased.model, 0.0
+
+    def train(on_step: OnStep) -> nn.Module:
+        return fine_tune(
+            erased.model,
+            *data,
+            index,
+            loss=target.loss,
+            weight_decay=target.weight_decay or 0.0,
+            steps=request.repair,
+            tol_loss=1e-6,
+            on_step=on_step,
+        ).model
+
+    return _trained(job, "repaired", "repairing", train, erased.model)
+
+
+def _retrained(
+    job: Job, target: Target, seed: int, data: tuple[Tensor, Tensor], index: Tensor
+) -> tuple[nn.Module, float]:
+    """A network trained from the start without the forgotten samples, and the seconds that took."""
+
+    def train(on_step: OnStep) -> nn.Module:
+        return retrain(
+            target.model,
+            *data,
+            index,
+            loss=target.loss,
+            weight_decay=target.weight_decay or 0.0,
+            start=_start(target, seed),
+            on_step=on_step,
+        ).model
+
+    return _trained(job, "again", "retraining", train, target.model)
+
+
+def _trained(
+    job: Job, name: str, phase: str, train: Callable[[OnStep], nn.Module], like: nn.Module
+) -> tuple[nn.Module, float]:
+    """A trained network and its seconds; a job that continues takes the weights from its folder."""
+
+    def make() -> Tensors:
+        begun = time.perf_counter()
+        with job.phase(phase) as on_step:
+            state = train(on_step).state_dict()
+        seconds = torch.tensor(time.perf_counter() - begun, dtype=torch.float64)
+        return {"seconds": seconds, **{f"state.{key}": value for key, value in state.items()}}
+
+    stored = job.once(name, make)
+    model = copy.deepcopy(like)
+    model.load_state_dict({k.removeprefix("state."): v for k, v in stored.items() if k.startswith("state.")})
+    return model.eval(), float(stored["seconds"])
 
 
 def _start(target: Target, seed: int) -> nn.Module | None:
@@ -197,127 +322,25 @@ def _report(
     )
 
 
-def _save(run: RunFolder, target: Target, model: nn.Module, index: Tensor) -> None:
+def _save(folder: Path, target: Target, model: nn.Module, forgotten: list[int]) -> None:
     """The new weights, with what the old file said and what was done to it."""
     metadata = {
         **target.loaded.metadata,
         "unlearned_from": target.loaded.sha256,
-        "forgotten": json.dumps(index.tolist()),
+        "forgotten": json.dumps(forgotten),
     }
-    save_model(model, run.path / "model.safetensors", metadata=metadata, tensors=target.loaded.tensors)
+    save_model(model, folder / "model.safetensors", metadata=metadata, tensors=target.loaded.tensors)
 
 
-def _tensors(target: Target, truth: Truth, attacks: dict[str, Attacked]) -> dict[str, Tensor]:
+def _reloaded(target: Target, folder: Path) -> nn.Module:
+    """The network that an earlier call left."""
+    stored = read_weights(folder / "model.safetensors").tensors
+    model = copy.deepcopy(target.model)
+    model.load_state_dict({name: value for name, value in stored.items() if not name.startswith(EXTRA)})
+    return model
+
+
+def _tensors(target: Target, truth: Truth, attacks: dict[str, Attacked]) -> Tensors:
     space = target.shown_space
     shown = {phase: space.to_data(attack.found.samples) for phase, attack in attacks.items()}
     return {"truth": truth.train.x.reshape(-1, *target.input_shape), **shown}
-
-
-def _results(
-    target: Target,
-    truth: Truth,
-    step: Unlearned,
-    steps: int,
-    attacks: dict[str, Attacked],
-    report: UnlearningReport | None,
-    kept: Tensor,
-    seconds: tuple[float, float],
-) -> dict[str, Any]:
-    leaks = {phase: _leak(attack, kept) for phase, attack in attacks.items()}
-    notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
-    return {
-        "format": 1,
-        "verdict": _verdict(step, leaks, int((~kept).sum()), int(kept.sum())),
-        "model": model_summary(target),
-        "forgotten": step.forgotten.tolist(),
-        "outcome": str(step.outcome),
-        "outcome_message": step.outcome.message,
-        "multipliers": numbers(step.multipliers),
-        "residual": number(step.residual),
-        "heuristic": list(step.heuristic),
-        "repair_steps": steps,
-        "certificate": step.certificate and _certificate(step.certificate),
-        "n_forgotten": int((~kept).sum()),
-        "n_kept": int(kept.sum()),
-        "attacks": leaks,
-        "evaluation": report and _evaluation(report),
-        "seconds": {"unlearning": seconds[0], "retraining": seconds[1]},
-        "warnings": [*truth.warnings, *notes, *step.warnings, *(report.warnings if report else ())],
-        "citations": citation(step, attacks["before"].found, attacks["before"].score),
-    }
-
-
-def _leak(attack: Attacked, kept: Tensor) -> dict[str, Any]:
-    score = attack.score
-    return {
-        "forgotten": int(score.recovered[~kept].sum()),
-        "kept": int(score.recovered[kept].sum()),
-        "threshold": number(score.threshold),
-        "metric": score.metric,
-        "similarity": numbers(score.similarity),
-        "match": score.match.tolist(),
-        "recovered": score.recovered.tolist(),
-        "gradient_evaluations": attack.found.gradient_evaluations,
-        "seconds": attack.seconds,
-    }
-
-
-def _certificate(found: UnlearningCertificate) -> dict[str, Any]:
-    return {
-        "verdict": found.verdict,
-        "provable": found.provable,
-        "harmful": found.harmful,
-        **{name: number(getattr(found, name)) for name in ("epsilon", "delta", "tau", "repaired", "smallest_margin")},
-        "claims": [
-            {
-                "name": c.name,
-                "bound": number(c.bound),
-                "measured": number(c.measured),
-                "holds": c.holds,
-                "source": c.source,
-            }
-            for c in found.claims.claims
-        ],
-    }
-
-
-def _evaluation(report: UnlearningReport) -> dict[str, Any]:
-    compared = {
-        name: {key: number(getattr(value, key)) for key in ("unlearned", "retrained", "untouched")}
-        for name, value in vars(report).items()
-        if isinstance(value, Against)
-    }
-    single = ("tug_of_war", "agreement", "forget_agreement", "weight_cosine", "cost")
-    return {"compared": compared, **{name: number(getattr(report, name)) for name in single}}
-
-
-def _verdict(step: Unlearned, leaks: dict[str, dict[str, Any]], forgotten: int, kept: int) -> str:
-    before, after, retrained = (leaks[phase] for phase in PHASES)
-    if step.outcome is Erasure.NOTHING_TO_DO:
-        return step.outcome.message
-    return (
-        f"Of {forgotten} forgotten samples the same attack recovered {before['forgotten']} before and "
-        f"{after['forgotten']} after ({retrained['forgotten']} from a network retrained without them); of {kept} kept "
-        f"ones {before['kept']} before and {after['kept']} after ({retrained['kept']} retrained)."
-    )
-
-
-def _say(run: RunFolder, results: dict[str, Any], page: Path) -> None:
-    console.print(results["verdict"], style="bold", markup=False, soft_wrap=True)
-    if results["evaluation"]:
-        compared = results["evaluation"]["compared"]
-        for name in ("forget_accuracy", "retain_accuracy", "test_accuracy"):
-            row = compared[name]
-            console.print(
-                f"{name.replace('_', ' ')}: {row['untouched']:.1%} before, {row['unlearned']:.1%} after, "
-                f"{row['retrained']:.1%} retrained",
-                markup=False,
-                soft_wrap=True,
-            )
-    if results["certificate"]:
-        console.print(results["certificate"]["verdict"], markup=False, soft_wrap=True)
-    if results["heuristic"]:
-        console.print(f"heuristic: {'; '.join(results['heuristic'])}", style="yellow", markup=False, soft_wrap=True)
-    note(results["warnings"])
-    for path in (page, run.path / "results.json", run.path / "model.safetensors"):
-        console.print(str(path), markup=False, soft_wrap=True)

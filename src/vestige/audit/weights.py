@@ -1,4 +1,4 @@
-"""The audit: theory, reconstruction, score; the attack never sees the data that the score is made with."""
+"""The audit of a network's weights: theory, reconstruction, score; the attack never sees the data of the score."""
 
 import time
 from dataclasses import dataclass
@@ -9,168 +9,254 @@ from torch import Tensor
 
 from vestige.audit.comparison import at_truth, compare, inputs
 from vestige.audit.embeddings import embedder, retrieval
-from vestige.audit.groups import facing, group_of
+from vestige.audit.groups import aligned, group_of
+from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.search import Search, search
 from vestige.audit.summary import (
     model_summary,
-    number,
     offer,
     reconstruction_summary,
     score_summary,
     stationarity_summary,
     theory_summary,
 )
-from vestige.audit.target import Target
+from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import audited_robustness
-from vestige.audit.truth import Truth, read_truth
-from vestige.cli.progress import progress_bar, recorded, stoppable
-from vestige.cli.show import show
-from vestige.cli.threads import settle_threads
-from vestige.core.cite import citation
-from vestige.core.margins import check_labels
+from vestige.audit.truth import Data, Truth, read_data, read_truth
+from vestige.core.cite import Paper, citation
+from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.theory import TheoryCheck, check_theory
-from vestige.data.load import load_data
-from vestige.reconstruct.embeddings.from_embeddings import head_width, reconstruct_from_embeddings
-from vestige.reconstruct.invariant.from_invariant import reconstruct_invariant
+from vestige.nets.groups import Group
+from vestige.reconstruct.embeddings import from_embeddings
+from vestige.reconstruct.embeddings.from_embeddings import head_width
+from vestige.reconstruct.invariant import from_invariant
 from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
-from vestige.report import verdict, write_report
-from vestige.runs.folder import Checkpoint, RunFolder, RunState
-from vestige.runs.signals import stop_requests
+from vestige.reconstruct.scoring.score import SOURCE, ReconstructionScore
+from vestige.report import Level, verdict, write_report
+
+TEMPORARY = ("checkpoint", "untrained", "robustness")
 
 
-@dataclass(frozen=True)
-class Effort:
-    """What the user may turn: None leaves the choice to the method."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit:
+    """What a network's weights give away.
 
-    n_candidates: int | None = None
-    restarts: int | None = None
-    seed: int = 0
-    solver: str = "default"
-    threads: int | None = None
-    backbone: str | None = None
-    group: str | None = None
+    Attributes:
+        verdict: one sentence that claims no more than was measured.
+        level: how alarming it is: "leaks", "some", "nothing" or "unknown".
+        samples: likely training samples, the most likely first, in data space.
+        reconstruction: everything behind them, in model space; None where the work was done by an earlier call and read
+            from its folder.
+        score: what leaked, against the truth and against chance; None without data, and like `reconstruction`.
+        theory: which claims of the theory cover this network.
+        robustness: how easily its inputs are attacked, and why; None without data.
+        warnings: what the reader should know before believing it.
+        results: every number, as plain JSON values; what results.json holds.
+        folder: the run folder with report.html, results.json and samples.safetensors; None where out was None.
+        source: the papers.
+    """
+
+    verdict: str
+    level: Level
+    samples: Tensor
+    reconstruction: Reconstruction | None
+    score: ReconstructionScore | None
+    theory: TheoryCheck
+    robustness: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    results: dict[str, Any]
+    folder: Path | None
+    source: tuple[Paper, ...]
 
 
-def attack(
-    verb: str,
-    target: Target,
-    effort: Effort,
-    out: Path | None,
+def audit(
+    model: Model,
     *,
-    data: str | None = None,
-    held_out: str | None = None,
-) -> dict[str, Any]:
-    """One run of a verb from its options to what it says; returns the results.
+    data: Data | None = None,
+    held_out: Data | None = None,
+    architecture: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    space: Space | None = None,
+    loss: Loss | str | None = None,
+    weight_decay: float | int | None = None,
+    backbone: str | None = None,
+    group: Group | str | None = None,
+    n_candidates: int | None = None,
+    restarts: int | None = None,
+    steps: int | None = None,
+    solver: str = "default",
+    seed: int = 0,
+    trust_pickle: bool = False,
+    out: Path | str | None = None,
+    on_step: OnStep | None = None,
+) -> Audit:
+    """Recover what can be recovered of the training data from the weights, and say what of it is true.
+
+    The attack sees the weights alone. With `data` its samples are compared with the truth, with unseen samples, with
+    noise and with an attack on an untrained network, and the model's inputs are attacked too.
+
+    Args:
+        model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
+        data: the training data, for the score only: a name as `vestige.load_data` takes it, a `DataSet`, or a pair
+            (x, y) in data space. For a model that `vestige train` made, the samples that it was trained on are found
+            in the named data, and the others are held out.
+        held_out: samples like them that the model never saw: what chance alone reaches.
+        architecture: of a file that does not say it: "mlp:784-1000-10" or "package.module:factory".
+        input_shape: of one sample, such as (1, 8, 8); None: from the file, or the first layer's width.
+        space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization.
+        loss: of the training; None: from the file, else guessed with a warning.
+        weight_decay: of the training; None: from the file, else unknown; 0.0: none.
+        backbone: the model is a head on this frozen backbone, as `vestige.nets.load_backbone` names it; data are given
+            as the backbone takes them.
+        group: the network is invariant to it: "c4", "d4", "shifts:STRIDE" or "set:SIZE".
+        n_candidates: candidates of one restart; None: from the weights.
+        restarts: independent starts; None: the method's.
+        steps: of one search; None: the method's.
+        solver: "default", or "published" for the papers' procedure.
+        seed: equal seeds give equal results on the same machine.
+        trust_pickle: read a .pt file too: tensors only, in a process of its own.
+        out: folder for the report, the results and the samples; a call that was stopped continues there. None: no
+            files.
+        on_step: called with a Step at every step; its note names the phase.
+
+    Returns:
+        The verdict, with everything behind it.
+
+    Raises:
+        ValueError: a model, data or options that cannot be used, or a folder that holds something else; before any
+            work wherever that can be seen.
+        KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
+    """
+    if held_out is not None and data is None:
+        raise ValueError("held_out without data given; there is no score to compare with. Give data too.")
+    if backbone is not None and group is not None:
+        raise ValueError("backbone and group given; a model is of one of these kinds. Give one of them.")
+    target = read_target(
+        model,
+        architecture=architecture,
+        input_shape=input_shape,
+        space=space,
+        loss=loss,
+        weight_decay=weight_decay,
+        trust_pickle=trust_pickle,
+    )
+    how = Search(
+        n_candidates=n_candidates,
+        restarts=restarts,
+        steps=steps,
+        seed=seed,
+        solver=solver,
+        backbone=backbone,
+        group=None if group is None else group_of(group, target),
+    )
+    load = embedder(backbone, head_width(target.model), on_step) if backbone else read_data
+    truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
+    return run_audit("audit", target, how, truth, out=out, on_step=on_step)
+
+
+def run_audit(
+    verb: str, target: Target, how: Search, truth: Truth | None, *, out: Path | str | None, on_step: OnStep | None
+) -> Audit:
+    """What is left of a job.
 
     Args:
         verb: "audit", which ends in a report, or "reconstruct".
         target: what is attacked.
-        effort: and how hard.
-        out: the run folder; None for one named after the verb and the model.
-        data: the training data, for the score only.
-        held_out: like them, but never seen by the model.
+        how: and how.
+        truth: what the score is made with.
+        out: the run folder; None for no files.
+        on_step: progress.
     """
-    settle_threads(effort.threads, target.parameters)
-    if effort.group:
-        group_of(effort.group, target)
-    load = embedder(effort.backbone, head_width(target.model)) if effort.backbone else load_data
-    truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
-    run = open_run(out or Path(f"vestige-{verb}-{Path(target.name).stem}"), verb, target, effort, truth)
-    results = perform(run, target, effort, truth)
-    show(run, results)
-    return results
+    found = score = None
+    with open_job(out, _config(verb, target, how, truth), on_step) as job:
+        theory = check_theory(target.model, target.input_shape)
+        if job.finished:
+            results, tensors = job.kept("samples")
+        else:
+            found, seconds = _found(job, target, how)
+            score, robustness = (None, None) if truth is None else _compared(job, target, how, truth, found)
+            if truth is not None and score is not None and how.group is not None:
+                found = aligned(found, score, inputs(target, truth.train.x), how.group)
+            tensors = _tensors(target, found, truth, score)
+            made = _results(target, theory, how, found, seconds, truth, score)
+            results = job.keep({**made, "robustness": robustness}, "samples", tensors, TEMPORARY)
+        if verb == "audit":
+            job.write(write_report)
+    return Audit(
+        verdict=results["verdict"],
+        level=Level(results["level"]),
+        samples=tensors["samples"],
+        reconstruction=found,
+        score=score,
+        theory=theory,
+        robustness=results["robustness"],
+        warnings=tuple(results["warnings"]),
+        results=results,
+        folder=job.folder,
+        source=source_of(how),
+    )
 
 
-def open_run(out: Path, verb: str, target: Target, effort: Effort, truth: Truth | None) -> RunFolder:
-    """The run folder of this audit: the same weights, data and options go on, others are refused.
+def source_of(how: Search) -> tuple[Paper, ...]:
+    """The papers behind a reconstruction of this kind and its score."""
+    kind = (
+        from_embeddings.SOURCE if how.backbone is not None else from_invariant.SOURCE if how.group is not None else ()
+    )
+    return tuple(dict.fromkeys((*kind, *SOURCE)))
+
+
+def _config(verb: str, target: Target, how: Search, truth: Truth | None) -> dict[str, Any]:
+    """What decides the result: a folder with the same values is continued, another one refused.
 
     Raises:
         ValueError: data that do not fit the model, refused before any work.
-        RunError: a folder that cannot be used.
     """
     if truth is not None:
         inputs(target, truth.train.x[:1])
         check_labels(truth.train.y, len(truth.train), target.outputs)
-    config = {
+    return {
         "verb": verb,
         "model": target.loaded.sha256,
         "architecture": target.loaded.architecture,
         "input_shape": list(target.input_shape),
-        "input_range": target.space and [number(target.space.low), number(target.space.high)],
+        **space_config(target.space),
         "loss": target.loss,
         "weight_decay": target.weight_decay,
         "data": truth and truth.digest,
-        **{name: getattr(effort, name) for name in ("n_candidates", "restarts", "seed", "solver")},
-        **({"backbone": effort.backbone} if effort.backbone else {}),
-        **({"group": effort.group} if effort.group else {}),
+        **how.config,
     }
-    return RunFolder.open(out, config)
 
 
-def perform(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -> dict[str, Any]:
-    """Do what is left of a run, leave its results and its report in its folder, and return the results."""
-    if run.state is not RunState.FINISHED:
-        with run.attempt():
-            _work(run, target, effort, truth)
-    results = run.results()
-    if results is None:
-        raise ValueError(f"{run.path} is marked finished and has no results; give another --out.")
-    if run.config["verb"] == "audit":
-        write_report(run)
-    return results
+def _found(job: Job, target: Target, how: Search) -> tuple[Reconstruction, float]:
+    """The reconstruction and its seconds."""
+    begun = time.perf_counter()
+    with job.phase("reconstructing", recorded=True) as on_step:
+        found = search(
+            target,
+            how,
+            generator=child(how.seed, "reconstruct"),
+            on_step=on_step,
+            checkpoint=job.checkpoint("checkpoint"),
+        )
+    return found, time.perf_counter() - begun
 
 
-def _work(run: RunFolder, target: Target, effort: Effort, truth: Truth | None) -> None:
-    theory = check_theory(target.model, target.input_shape)
-    with stop_requests() as stop, progress_bar("reconstructing") as bar:
-        begun = time.perf_counter()
-        found = search(target, effort, recorded(run, stop, bar), run.checkpoint())
-        seconds = time.perf_counter() - begun
-    score = None
-    if truth is not None:
-        with stop_requests() as stop, progress_bar("the same on an untrained network") as bar:
-            watched = stoppable(stop, bar)
-            group = group_of(effort.group, target) if effort.group else None
-            common = {"seed": effort.seed, "solver": effort.solver, "on_step": watched, "group": group}
-            score = compare(target, found, truth, **common)
-        if group is not None:
-            found = facing(found, score, inputs(target, truth.train.x), group)
-    robustness = None
-    if truth is not None:
-        with stop_requests() as stop, progress_bar("attacking its inputs") as bar:
-            robustness = audited_robustness(target, truth, seed=effort.seed, on_step=stoppable(stop, bar))
-    run.save_tensors("samples", _tensors(target, found, truth, score))
-    run.finish({**_results(target, theory, effort, found, seconds, truth, score), "robustness": robustness})
-    run.checkpoint().discard()
+def _compared(
+    job: Job, target: Target, how: Search, truth: Truth, found: Reconstruction
+) -> tuple[ReconstructionScore, dict[str, Any]]:
+    """The score, and how easily the inputs are attacked."""
+    with job.phase("the same on an untrained network") as on_step:
+        score = compare(target, found, truth, how, on_step=on_step, checkpoint=job.checkpoint("untrained"))
+    with job.phase("attacking its inputs") as on_step:
+        robustness = audited_robustness(
+            target, truth, seed=how.seed, on_step=on_step, checkpoint=job.checkpoint("robustness")
+        )
+    return score, robustness
 
 
-def search(target: Target, effort: Effort, on_step: OnStep, checkpoint: Checkpoint) -> Reconstruction:
-    """The reconstruction that the effort asks for; it goes on from the checkpoint if there is one."""
-    common = {
-        "n_candidates": effort.n_candidates,
-        "loss": target.loss,
-        "weight_decay": target.weight_decay,
-        "space": target.space,
-        "restarts": effort.restarts,
-        "generator": child(effort.seed, "reconstruct"),
-        "on_step": on_step,
-    }
-    if effort.backbone:
-        return reconstruct_from_embeddings(target.model, **common)
-    if effort.group:
-        group, known = group_of(effort.group, target), effort.solver == "default"
-        return reconstruct_invariant(target.model, target.input_shape, group, **common, conventional=not known)
-    return reconstruct_from_weights(
-        target.model, target.input_shape, **common, solver=effort.solver, checkpoint=checkpoint
-    )
-
-
-def _tensors(
-    target: Target, found: Reconstruction, truth: Truth | None, score: ReconstructionScore | None
-) -> dict[str, Tensor]:
+def _tensors(target: Target, found: Reconstruction, truth: Truth | None, score: ReconstructionScore | None) -> Tensors:
     space = target.shown_space
     kept = {"samples": space.to_data(found.samples), "singular_values": found.singular_values}
     if truth is None or score is None:
@@ -182,34 +268,41 @@ def _tensors(
 def _results(
     target: Target,
     theory: TheoryCheck,
-    effort: Effort,
+    how: Search,
     found: Reconstruction,
     seconds: float,
     truth: Truth | None,
     score: ReconstructionScore | None,
-) -> dict[str, Any]:
+) -> Results:
     warnings = [*target.warnings, *theory.warnings, *found.warnings]
     results = {
         "format": 1,
         "model": model_summary(target),
         "theory": theory_summary(theory),
-        "reconstruction": reconstruction_summary(found, solver=effort.solver, seconds=seconds),
+        "reconstruction": reconstruction_summary(found, solver=how.solver, seconds=seconds),
         "stationarity": None,
         "score": None,
         "citations": citation(found),
     }
     if truth is not None and score is not None:
         points, notes = at_truth(target, truth)
-        if effort.backbone:
-            like = next(target.model.parameters())
-            results["retrieval"] = retrieval(found, truth, target.space, like)
         warnings += [*truth.warnings, *score.warnings, *notes]
         results |= {
             "score": score_summary(score, held_out=truth.held_out is not None),
             "stationarity": stationarity_summary(points),
             "citations": citation(found, score, *points),
+            **_offers(target, how, found, truth, score),
         }
-        if not (effort.backbone or effort.group):  # `vestige unlearn` makes the plain attack, on the model's own inputs
-            results["unlearn"] = offer(target.name, score.recovered)
     level, sentence = verdict(results)
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
+
+
+def _offers(
+    target: Target, how: Search, found: Reconstruction, truth: Truth, score: ReconstructionScore
+) -> dict[str, Any]:
+    """What embeddings stand for, or the command that takes samples out of a network that is attacked plainly."""
+    if how.backbone is not None:
+        return {"retrieval": retrieval(found, truth, target.space, next(target.model.parameters()))}
+    if how.group is not None or not target.in_file:
+        return {}
+    return {"unlearn": offer(target.name, score.recovered)}

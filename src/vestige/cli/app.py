@@ -7,7 +7,7 @@ from importlib.metadata import version
 import typer
 from rich.console import Console
 
-from vestige.runs.signals import EXIT_STATUS
+from vestige.runs.signals import EXIT_STATUS, Interrupted
 
 USER_MISTAKE, OUR_MISTAKE = 2, 1
 
@@ -23,10 +23,15 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+def say(text: str, style: str | None = None) -> None:
+    """One paragraph on the terminal, as it is."""
+    out.print(text, style=style, markup=False, soft_wrap=True)
+
+
 def note(warnings: Iterable[str]) -> None:
-    """What a result warns of, a line each."""
+    """What a result warns about, a line each."""
     for warning in warnings:
-        out.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+        say(f"note: {warning}", style="yellow")
 
 
 def _show_version(wanted: bool) -> bool:
@@ -56,17 +61,23 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     command = typer.main.get_command(app)
     try:
-        status = command.main([a for a in arguments if a != "--debug"], prog_name="vestige", standalone_mode=False)
+        # Not command.main, which hides what an interrupt was.
+        with command.make_context("vestige", [a for a in arguments if a != "--debug"]) as context:
+            status = command.invoke(context)
+    except typer.Exit as end:
+        status = end.exit_code
+    except Interrupted:
+        err.print("stopped; the same command continues from its last checkpoint", style="yellow")
+        return EXIT_STATUS
     except (KeyboardInterrupt, typer.Abort):
-        status = EXIT_STATUS
+        err.print("stopped", style="yellow")
+        return EXIT_STATUS
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left
         return 0
     except Exception as error:
         if debug:
             err.print_exception(show_locals=False)
         return _explain(error)
-    if status == EXIT_STATUS:  # some versions of typer turn the interrupt into this status themselves
-        err.print("stopped; the same command goes on where it stood", style="yellow")
     return status if isinstance(status, int) else 0
 
 

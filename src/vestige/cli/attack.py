@@ -1,11 +1,15 @@
 """`vestige attack`: how easily is this model fooled?"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note, say
+
+if TYPE_CHECKING:
+    from vestige.audit import RobustnessAudit
 
 
 def attack(
@@ -19,9 +23,7 @@ def attack(
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
     preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
-    theory: Annotated[
-        bool, typer.Option("--theory", help="Say also what theory makes of it: why it is fooled.")
-    ] = False,
+    theory: Annotated[bool, typer.Option("--theory", help="Say also why it is fooled, as theory has it.")] = False,
     pair: Annotated[str | None, typer.Option(help="Two classes for --theory's common direction, such as 3,8.")] = None,
     out: options.Out = None,
     seed: options.Seed = 0,
@@ -33,17 +35,43 @@ def attack(
     threads: options.Threads = None,
 ) -> None:
     """Measure robust accuracy with adversarial examples, and show them in a report."""
-    from vestige.audit.robustness import Attack, attack_model
-    from vestige.audit.target import read_target
-    from vestige.cli.threads import settle_threads
+    from vestige.audit import audit_robustness
+    from vestige.audit.robustness import shipped_model
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.threads import parameters_in, settle_threads
 
-    target = read_target(model or shipped(), arch, input_shape, input_range, trust_pickle=trust_pickle)
-    settle_threads(threads, target.parameters)
-    attack_model(target, Attack(data, eps, norm, preset, n, seed, batch_size, theory, pair), out)
+    model = model or shipped_model()
+    settle_threads(threads, parameters_in(model))
+    with progress_bar("attacking") as bar:
+        found = audit_robustness(
+            model,
+            data=data,
+            eps=options.read_quotient(eps),
+            norm=norm,
+            attacks=preset,
+            n=n,
+            theory=theory,
+            pair=options.read_pair(pair),
+            architecture=arch,
+            input_shape=options.read_shape(input_shape),
+            space=input_range,
+            batch_size=batch_size,
+            seed=seed,
+            trust_pickle=trust_pickle,
+            out=options.folder_of(out, "attack", model),
+            on_step=bar,
+        )
+    _show(found)
 
 
-def shipped() -> Path:
-    """The adversarially trained network for 8 x 8 digits that comes with the package."""
-    import vestige.attack
-
-    return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
+def _show(found: "RobustnessAudit") -> None:
+    results, (low, high) = found.results, found.robust_interval
+    say(
+        f"{found.robust_accuracy:.1%} of {results['n']} samples withstand {results['norm']} perturbations of "
+        f"{results['eps']:.4g} (95 % interval {low:.1%} to {high:.1%}); clean {found.clean_accuracy:.1%}. "
+        f"{results['gradient_evaluations']:,} gradient evaluations, {results['seconds']:.1f} s.",
+        style="bold",
+    )
+    note(found.warnings)
+    for name in ("report.html", "results.json", "adversarial.safetensors"):
+        say(f"{found.folder}/{name}")

@@ -29,26 +29,41 @@ def audit(
 
     Without --data the report shows the likeliest samples with a confidence; with it, what leaked against chance.
     """
-    if held_out is not None and data is None:
-        raise ValueError("--held-out without --data given; there is no score to compare with. Give --data too.")
     kinds = {"--backbone": backbone, "--group": group, "--kernel": kernel}
     given = [name for name, value in kinds.items() if value is not None]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} given; a model is of one of these kinds. Give one of them.")
-    if kernel is not None:
-        from vestige.audit.queries import attack_scores, read_scorer
+    from vestige.audit import audit as audit_weights
+    from vestige.audit import audit_queries
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.show import show
+    from vestige.cli.threads import parameters_in, settle_threads
 
-        scorer = read_scorer(str(model), kernel, scores, input_shape, input_range)
-        attack_scores(scorer, out, data=data, held_out=held_out, seed=seed, max_queries=max_queries)
-        return
-    from vestige.audit.target import read_target
-    from vestige.audit.weights import Effort, attack
-
-    target = read_target(
-        model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
-    )
-    effort = Effort(n_candidates, restarts, seed, solver, threads, backbone, group)
-    attack("audit", target, effort, out, data=data, held_out=held_out)
+    shape, folder = options.read_shape(input_shape), options.folder_of(out, "audit", model)
+    common = {"data": data, "held_out": held_out, "input_shape": shape, "space": input_range, "seed": seed}
+    with progress_bar("auditing") as bar:
+        if kernel is not None:
+            found = audit_queries(
+                str(model), kernel=kernel, scores=scores, max_queries=max_queries, out=folder, on_step=bar, **common
+            )
+        else:
+            settle_threads(threads, parameters_in(model))
+            found = audit_weights(
+                model,
+                architecture=arch,
+                loss=loss,
+                weight_decay=weight_decay,
+                n_candidates=n_candidates,
+                restarts=restarts,
+                solver=solver,
+                trust_pickle=trust_pickle,
+                backbone=backbone,
+                group=group,
+                out=folder,
+                on_step=bar,
+                **common,
+            )
+    show(found)
 
 
 def reconstruct(
@@ -67,10 +82,25 @@ def reconstruct(
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
+    from vestige.audit.search import Search
     from vestige.audit.target import read_target
-    from vestige.audit.weights import Effort, attack
+    from vestige.audit.weights import run_audit
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.show import show
+    from vestige.cli.threads import settle_threads
 
     target = read_target(
-        model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
+        model,
+        architecture=arch,
+        input_shape=options.read_shape(input_shape),
+        space=input_range,
+        loss=loss,
+        weight_decay=weight_decay,
+        trust_pickle=trust_pickle,
     )
-    attack("reconstruct", target, Effort(n_candidates, restarts, seed, solver, threads), out)
+    settle_threads(threads, target.parameters)
+    how = Search(n_candidates=n_candidates, restarts=restarts, seed=seed, solver=solver)
+    with progress_bar("reconstructing") as bar:
+        folder = options.folder_of(out, "reconstruct", model)
+        found = run_audit("reconstruct", target, how, None, out=folder, on_step=bar)
+    show(found)

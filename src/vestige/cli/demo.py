@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli.app import out as console
+from vestige.cli.app import say
 
 
 def demo(
@@ -14,29 +14,36 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Draws the digits, the first weights and the attack's starts.")] = 0,
 ) -> None:
     """Train a 64-1000-10 network on 20 real digits, delete them, and recover them from the weights."""
-    from vestige.audit.target import read_target
-    from vestige.audit.weights import Effort, attack
+    from vestige.audit import audit
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.show import show
 
     out.mkdir(parents=True, exist_ok=True)
     weights = out / "model.safetensors"
     _train(weights, n, seed)  # the digits live in there only
-    target = read_target(weights)
     # The digits are drawn again for the score; the attack is given the weights alone.
-    score = attack("audit", target, Effort(seed=seed), out / "audit", data="digits")["score"]
+    with progress_bar("auditing") as bar:
+        found = audit(weights, data="digits", seed=seed, out=out / "audit", on_step=bar)
+    show(found)
+    score = found.results["score"]
     best = max((null["n_recovered"] or 0 for null in score["nulls"]), default=0)
-    console.print(f"recovered {score['n_recovered']} of {score['n']} digits; the best null {best}", markup=False)
+    say(f"recovered {score['n_recovered']} of {score['n']} digits; the best null {best}")
 
 
 def _train(weights: Path, n: int, seed: int) -> None:
-    from vestige.audit.training import fit, report, save
+    from vestige.audit.training import fit, save, untrained
     from vestige.audit.truth import draw, recipe
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.threads import settle_threads
+    from vestige.cli.train import show_training
     from vestige.data.load import load_data
 
     dataset = load_data("digits")
     chosen, _ = draw(dataset, n, seed)
-    trained = fit(chosen, architecture=None, loss="cross_entropy", weight_decay=1e-3, seed=seed)
-    save(trained, chosen, weights, recipe(dataset, n, seed, None))
-    report(trained)
-    console.print(
-        f"{n} digits deleted; only {weights} is left. The attack reads nothing else.", markup=False, soft_wrap=True
-    )
+    start = untrained(chosen, seed=seed)
+    settle_threads(None, sum(p.numel() for p in start.parameters()))
+    with progress_bar("training") as bar:
+        fitted = fit(start, chosen, loss="cross_entropy", weight_decay=1e-3, on_step=bar)
+    save(fitted, chosen, weights, recipe(dataset, n, seed, None))
+    show_training(fitted)
+    say(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.")

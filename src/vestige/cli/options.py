@@ -1,4 +1,4 @@
-"""Options that several verbs share: one meaning and one sentence of help for each."""
+"""Options that several verbs share: one meaning and one sentence of help for each, and how their text is read."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +10,9 @@ Arch = Annotated[str | None, typer.Option(help="mlp:784-1000-10, cnn:3x32x32-c64
 Loss = Annotated[str | None, typer.Option(help="logistic, exponential, cross_entropy, mse or huber.")]
 Decay = Annotated[float | None, typer.Option(help="Weight decay of the training: loss + wd/2 |weights|^2.")]
 Out = Annotated[
-    Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command goes on in it.")
+    Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command continues in it.")
 ]
-Candidates = Annotated[int | None, typer.Option(min=1, help="Candidates a restart; default: from the weights.")]
+Candidates = Annotated[int | None, typer.Option(min=1, help="Candidates of one restart; default: from the weights.")]
 Restarts = Annotated[int | None, typer.Option(min=1, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the same machine.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Default: one for small models, which is faster.")]
@@ -36,3 +36,65 @@ Kernel = Annotated[
 ]
 Scores = Annotated[str | None, typer.Option(help="What a kernel machine answers: raw, log or votes.")]
 Queries = Annotated[int | None, typer.Option(min=1, help="Queries to a kernel machine, at most.")]
+NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
+Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn, in equal shares; default: all.")]
+Network = Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")]
+
+
+def folder_of(out: Path | None, verb: str, model: Path) -> Path:
+    """The run folder: the one given, or one named after the verb and the model."""
+    return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
+
+
+def read_shape(text: str | None) -> tuple[int, ...] | None:
+    """Sizes with x between them.
+
+    Raises:
+        ValueError: other text.
+    """
+    if text is None:
+        return None
+    try:
+        sizes = tuple(int(size) for size in text.lower().split("x"))
+    except ValueError:
+        sizes = ()
+    if not 1 <= len(sizes) <= 4 or min(sizes) < 1:
+        raise ValueError(f"--input-shape {text!r} given; sizes with x between them are allowed, such as 64 or 3x32x32.")
+    return sizes
+
+
+def read_quotient(text: str) -> float:
+    """A number, or a quotient such as 8/255.
+
+    Raises:
+        ValueError: other text.
+    """
+    try:
+        top, _, bottom = text.partition("/")
+        return float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"--eps {text!r} given; a number or a quotient is allowed, such as 8/255.") from None
+
+
+def read_pair(text: str | None) -> tuple[int, int] | None:
+    """Two class numbers with a comma.
+
+    Raises:
+        ValueError: other text.
+    """
+    if text is None:
+        return None
+    first, _, second = text.partition(",")
+    if not (first.strip().isdecimal() and second.strip().isdecimal()):
+        raise ValueError(f"--pair {text!r} given; two class numbers with a comma are allowed, such as 3,8.")
+    return int(first), int(second)
+
+
+def check_weights_file(out: Path) -> None:
+    """Refuse another suffix.
+
+    Raises:
+        ValueError: it is not .safetensors.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out {out} given; the name must end in .safetensors, which is the format that is written.")

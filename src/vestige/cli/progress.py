@@ -1,4 +1,4 @@
-"""Progress for a person (a bar with the time left) and for the record (progress.jsonl)."""
+"""Progress for a person: a bar with the time left."""
 
 import math
 from collections.abc import Iterator
@@ -8,15 +8,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vestige.cli.app import err
 from vestige.core.outcome import OnStep, Step
-from vestige.runs.folder import RunFolder
-from vestige.runs.signals import StopRequest
-
-LINES = 400  # of progress.jsonl for one method, so that long runs stay small
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[OnStep]:
-    """A bar on the terminal; silent where there is none."""
+    """A bar on the terminal, named after the phase; silent where there is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -30,32 +26,7 @@ def progress_bar(title: str) -> Iterator[OnStep]:
         task = progress.add_task(title, total=None, value="")
 
         def on_step(step: Step) -> None:
-            value = f"{step.note} {step.value:.3g}".strip()
-            progress.update(task, completed=step.index, total=step.total, value=value)
+            value = f"{step.value:.3g}" if math.isfinite(step.value) else ""
+            progress.update(task, description=step.note or title, completed=step.index, total=step.total, value=value)
 
         yield on_step
-
-
-def recorded(run: RunFolder, stop: StopRequest, then: OnStep) -> OnStep:
-    """A callback that logs into the run, shows the step, and stops between two steps when asked to."""
-
-    watched = stoppable(stop, then)
-
-    def on_step(step: Step) -> None:
-        every = max(1, step.total // LINES)
-        if step.index % every == 0 or step.index == step.total:
-            value = step.value if math.isfinite(step.value) else None
-            run.log({"index": step.index, "total": step.total, "value": value, "note": step.note})
-        watched(step)
-
-    return on_step
-
-
-def stoppable(stop: StopRequest, then: OnStep) -> OnStep:
-    """A callback that shows the step, and stops between two steps when asked to."""
-
-    def on_step(step: Step) -> None:
-        then(step)
-        stop.check()
-
-    return on_step

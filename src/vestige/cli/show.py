@@ -1,54 +1,60 @@
-"""What a finished run says on the terminal."""
+"""What a finished audit says on the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
-from vestige.cli.app import note, out
-from vestige.runs.folder import RunFolder, RunState
+from vestige.audit import Audit, QueryAudit
+from vestige.cli.app import note, out, say
+
+COLORS = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}
 
 
-def show(run: RunFolder, results: dict[str, Any]) -> None:
+def show(found: Audit | QueryAudit) -> None:
     """The verdict, the numbers behind it and where the files are."""
-    colour = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}.get(results["level"], "bold")
-    _print(results["verdict"], colour)
-    note(results["warnings"])
+    results = found.results
+    say(found.verdict, style=COLORS.get(found.level, "bold"))
+    note(found.warnings)
     if results["score"]:
         out.print(_score_table(results["score"]))
-    if looked_up := results.get("retrieval"):
-        chance = looked_up["rank_1_by_chance"]
-        aside = "" if chance is None else f" (of as many never seen: {chance:.1f})"
-        _print(
-            f"Looked up among {looked_up['gallery']:,} embeddings: the true one is first for {looked_up['rank_1']} of "
-            f"{looked_up['training']} training samples{aside}, within ten for {looked_up['within_10']}; of "
-            f"{looked_up['likely']} samples called likely {looked_up['likely_in_training']} have a training sample "
-            "nearest."
-        )
-    if asked := results.get("queried"):
-        _print(
-            f"{asked['queries']:,} queries; the scores show {asked['shown']} points, of which {asked['validated']} "
-            "pass the check."
-        )
-        if asked["within"] is not None:
-            best = max(null["n_recovered"] for null in asked["nulls"])
-            _print(
-                f"{asked['n_recovered']} of {asked['n']} come back to a relative error of {asked['within']:g}; "
-                f"best null {best}."
-            )
+    if retrieval := results.get("retrieval"):
+        _show_retrieval(retrieval)
+    if queried := results.get("queried"):
+        _show_queries(queried)
     if command := results.get("unlearn"):
-        _print(f"To take them out: {command}")
-    assert run.state is RunState.FINISHED
-    files = ("report.html", "results.json", "samples.safetensors")
-    for path in (run.path / name for name in files):
-        if path.exists():
-            _print(str(path))
+        say(f"To take them out: {command}")
+    if found.folder is not None:
+        files = (found.folder / name for name in ("report.html", "results.json", "samples.safetensors"))
+        for path in files:
+            if path.exists():
+                say(str(path))
 
 
-def _print(text: str, style: str | None = None) -> None:
-    out.print(text, style=style, markup=False, soft_wrap=True)
+def _show_retrieval(found: Mapping[str, Any]) -> None:
+    chance = found["rank_1_by_chance"]
+    aside = "" if chance is None else f" (of as many never seen: {chance:.1f})"
+    say(
+        f"Looked up among {found['gallery']:,} embeddings: the true one is first for {found['rank_1']} of "
+        f"{found['training']} training samples{aside}, within ten for {found['within_10']}; of "
+        f"{found['likely']} samples called likely {found['likely_in_training']} have a training sample nearest."
+    )
 
 
-def _score_table(score: dict[str, Any]) -> Table:
+def _show_queries(found: Mapping[str, Any]) -> None:
+    say(
+        f"{found['queries']:,} queries; the scores show {found['shown']} points, of which {found['validated']} "
+        "pass the check."
+    )
+    if found["within"] is not None:
+        best = max(null["n_recovered"] for null in found["nulls"])
+        say(
+            f"{found['n_recovered']} of {found['n']} come back to a relative error of {found['within']:g}; "
+            f"best null {best}."
+        )
+
+
+def _score_table(score: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 1))
     for column in ("compared with the true samples", "how many", "recovered", "SSIM > 0.4", "median", "largest"):
         table.add_column(column, justify="left" if column.startswith("compared") else "right")

@@ -1,10 +1,14 @@
 """`vestige unlearn`: take samples out of a model, and attack it again to see whether they are gone."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
+from vestige.cli.app import note, say
+
+if TYPE_CHECKING:
+    from vestige.audit import UnlearningAudit
 
 
 def unlearn(
@@ -31,12 +35,49 @@ def unlearn(
     threads: options.Threads = None,
 ) -> None:
     """Reconstruct, forget, reconstruct again: the new weights, and before and after beside a retrained network."""
-    from vestige.audit.target import read_target
-    from vestige.audit.unlearning import Request, erase
-    from vestige.audit.weights import Effort
+    from vestige.audit import audit_unlearning
+    from vestige.cli.progress import progress_bar
+    from vestige.cli.threads import parameters_in, settle_threads
 
-    target = read_target(
-        model, arch, input_shape, input_range, loss=loss, weight_decay=weight_decay, trust_pickle=trust_pickle
-    )
-    effort = Effort(n_candidates, restarts, seed, solver, threads)
-    erase(target, Request(data, forget, held_out, step, repair), effort, out)
+    settle_threads(threads, parameters_in(model))
+    with progress_bar("unlearning") as bar:
+        found = audit_unlearning(
+            model,
+            data=data,
+            forget=forget,
+            held_out=held_out,
+            step=step,
+            repair=repair,
+            architecture=arch,
+            input_shape=options.read_shape(input_shape),
+            space=input_range,
+            loss=loss,
+            weight_decay=weight_decay,
+            n_candidates=n_candidates,
+            restarts=restarts,
+            solver=solver,
+            seed=seed,
+            trust_pickle=trust_pickle,
+            out=options.folder_of(out, "unlearn", model),
+            on_step=bar,
+        )
+    _show(found)
+
+
+def _show(found: "UnlearningAudit") -> None:
+    results = found.results
+    say(found.verdict, style="bold")
+    if results["evaluation"]:
+        for name in ("forget_accuracy", "retain_accuracy", "test_accuracy"):
+            row = results["evaluation"]["compared"][name]
+            say(
+                f"{name.replace('_', ' ')}: {row['untouched']:.1%} before, {row['unlearned']:.1%} after, "
+                f"{row['retrained']:.1%} retrained"
+            )
+    if results["certificate"]:
+        say(results["certificate"]["verdict"])
+    if results["heuristic"]:
+        say(f"heuristic: {'; '.join(results['heuristic'])}", style="yellow")
+    note(found.warnings)
+    for name in ("report.html", "results.json", "model.safetensors"):
+        say(f"{found.folder}/{name}")

@@ -4,18 +4,20 @@ manifest.json         config, content key, environment, state
 progress.jsonl        one line a step, appended; a torn last line is ignored
 NAME.safetensors      tensors: checkpoints and outputs
 results.json          written last: its presence means that the run is finished
+.lock                 held by the process that works in the folder; the system releases it when that process dies
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -23,9 +25,9 @@ from torch import Tensor
 from vestige.core.choices import ChoiceEnum
 from vestige.core.files import canonical, read_json, write_atomically, write_json
 from vestige.runs.environment import environment, versions
-from vestige.runs.signals import Interrupted
 
 FORMAT = 1
+LOCK = ".lock"
 _ABSENT = "(absent)"
 
 
@@ -76,15 +78,23 @@ class Checkpoint:
 
 
 class RunFolder:
-    """One run in its folder. Make it with `RunFolder.open` (to work) or `RunFolder.read` (to look)."""
+    """One run in its folder. Make it with `RunFolder.open` (to work in it) or `RunFolder.read` (to look).
 
-    def __init__(self, path: Path, manifest: dict[str, Any]):
+    As a context manager it writes down how the work ended, an interrupt or an error, before that goes on to the caller,
+    and unlocks the folder:
+
+        with RunFolder.open("run", {"seed": 0}) as run:
+            run.finish({"value": 1})
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None = None):
         self.path = path
         self.manifest = manifest
+        self._lock = lock
 
     @classmethod
     def open(cls, path: Path | str, config: Mapping[str, Any], *, resume: bool = True) -> "RunFolder":
-        """Start a run in a folder, or go on with the one that is there.
+        """Start a run in a folder, or continue the one that is there; nobody else can until it is closed.
 
         Args:
             path: the folder; made when missing.
@@ -97,12 +107,21 @@ class RunFolder:
 
         Raises:
             RunMismatch: the folder holds a run whose configuration differs; the fields are named.
-            RunError: the folder holds other files, or a run when resume=False.
+            RunError: the folder is in use, holds other files, or a run when resume=False.
         """
         path = Path(path)
         wanted = json.loads(canonical({**config, "vestige": versions(("vestige",))["vestige"]}))
+        lock = _locked(path)
+        try:
+            return cls._opened(path, wanted, resume, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _opened(cls, path: Path, wanted: dict[str, Any], resume: bool, lock: FileLock) -> "RunFolder":
         if not (path / "manifest.json").exists():
-            return cls._start(path, wanted)
+            return cls._start(path, wanted, lock)
         run = cls.read(path)
         if not resume:
             raise RunError(
@@ -112,6 +131,7 @@ class RunFolder:
             raise RunMismatch(_difference(path, run.config, wanted))
         for leftover in path.glob(".*.tmp"):  # of a write that a kill cut short
             leftover.unlink(missing_ok=True)
+        run._lock = lock
         if run.state is not RunState.FINISHED:
             run._set_state(RunState.STARTED, resumed=_now(), environment=environment())
         return run
@@ -128,7 +148,7 @@ class RunFolder:
             manifest = read_json(path / "manifest.json")
         except FileNotFoundError:
             raise RunError(
-                f"{path} holds no run: there is no manifest.json. Give the folder that --out named."
+                f"{path} holds no run: there is no manifest.json. Give the folder that was given as out."
             ) from None
         except (ValueError, OSError) as error:
             raise RunError(
@@ -139,10 +159,7 @@ class RunFolder:
         return cls(path, manifest)
 
     @classmethod
-    def _start(cls, path: Path, config: dict[str, Any]) -> "RunFolder":
-        if path.exists() and (not path.is_dir() or any(p.suffix != ".tmp" for p in path.iterdir())):
-            raise RunError(f"{path} exists and is not an empty folder or a run; give another --out.")
-        path.mkdir(parents=True, exist_ok=True)
+    def _start(cls, path: Path, config: dict[str, Any], lock: FileLock) -> "RunFolder":
         manifest = {
             "format": FORMAT,
             "state": RunState.STARTED,
@@ -152,7 +169,25 @@ class RunFolder:
             "started": _now(),
         }
         write_json(path / "manifest.json", manifest)
-        return cls(path, manifest)
+        return cls(path, manifest, lock)
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.state is not RunState.FINISHED:
+            if isinstance(error, KeyboardInterrupt):
+                self.interrupt()
+            elif error is not None:
+                self.fail(f"{type(error).__name__}: {error}")
+        self.close()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -214,20 +249,8 @@ class RunFolder:
         """Where a long method saves its state."""
         return Checkpoint(self, name)
 
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Work on the run: an interrupt or an error inside is written down, and goes on to the caller."""
-        try:
-            yield
-        except Interrupted:
-            self.interrupt()
-            raise
-        except Exception as error:
-            self.fail(f"{type(error).__name__}: {error}")
-            raise
-
     def interrupt(self) -> None:
-        """Record that the run was stopped from outside; opening it again goes on."""
+        """Record that the run was stopped from outside; opening it again continues it."""
         self._set_state(RunState.INTERRUPTED, stopped=_now())
 
     def fail(self, reason: str) -> None:
@@ -247,6 +270,23 @@ class RunFolder:
         """The results, or None while there are none."""
         path = self.path / "results.json"
         return read_json(path) if path.exists() else None
+
+
+def _locked(path: Path) -> FileLock:
+    """The folder, made where it is missing, for this process alone."""
+    ours = (LOCK, "manifest.json")
+    if path.exists() and not (path / "manifest.json").exists():
+        if not path.is_dir() or any(p.name not in ours and p.suffix != ".tmp" for p in path.iterdir()):
+            raise RunError(f"{path} exists and is not an empty folder or a run; give another folder as out.")
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / LOCK, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{path} is in use by another process; wait until it has finished, or give another folder as out."
+        ) from None
+    return lock
 
 
 def _now() -> str:
@@ -276,5 +316,5 @@ def _difference(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any])
     return (
         f"{path} holds a run with another configuration:\n"
         + "\n".join(fields)
-        + "\nGive another --out, or the old values."
+        + "\nGive another folder as out, or the old values."
     )

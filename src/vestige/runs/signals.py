@@ -31,15 +31,20 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within it, the first SIGINT or SIGTERM only sets a flag; a second one ends the process at once.
+    """Within it, the first SIGINT or SIGTERM only sets a flag; a second one has its usual effect at once.
 
-    Outside the main thread, where Python allows no handlers, signals keep their meaning.
+    At its end the handlers are as before, and a signal that nobody has checked for is raised. Outside the main thread,
+    where Python allows no handlers, and for handlers that were not installed from Python, signals keep their meaning.
+
+    Raises:
+        Interrupted: a signal came and was not checked for inside.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in known.items() if handler is not None}
 
     def note(number: int, frame: FrameType | None) -> None:
         request.received = number
@@ -50,6 +55,7 @@ def stop_requests() -> Iterator[StopRequest]:
         signal.signal(number, note)
     try:
         yield request
+        request.check()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

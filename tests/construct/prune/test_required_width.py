@@ -8,9 +8,9 @@ from relu_networks import relu_net
 from torch import nn
 
 import vestige as vg
-from vestige.core.relu_chain import read_relu_chain
 from vestige.construct.prune.sup_error import Ball
 from vestige.construct.prune.width import weight_tolerances
+from vestige.core.relu_chain import read_relu_chain
 
 
 def by_hand(target, needed, nonnegative):

@@ -98,7 +98,21 @@ def test_exponential_type_means_what_the_pencil_takes_it_for(kernel):
 
 def test_kernels_are_read_from_text():
     assert parse_kernel("rbf:gamma=0.003") == Gaussian(0.003) and parse_kernel("rbf") == Gaussian()
-    assert parse_kernel("ntk:layers=2") == ReLUTangent(2) and parse_kernel("laplace:gamma=1") == Laplace(1.0)
+    assert parse_kernel("ntk:layers=2") == ReLUTangent(2) and parse_kernel("laplace-l2:gamma=1") == Laplace(1.0)
+    assert parse_kernel("laplace-l1:gamma=1") == Laplace(1.0, norm=1)
+    for word in ("laplace:gamma=1", "laplacian:gamma=1"):
+        with pytest.raises(ValueError, match="laplace-l2.*laplace-l1"):
+            parse_kernel(word)
+
+
+def test_random_features_are_drawn_from_their_generator_alone():
+    """None is seed 0: neither the global generator nor the caller's moves on."""
+    before, own = torch.get_rng_state(), child(3)
+    state = own.get_state()
+    first, again, other = (RandomFeatureKernel.draw(0.1, 3, 4, generator=g) for g in (None, None, own))
+    assert torch.equal(torch.get_rng_state(), before) and torch.equal(own.get_state(), state)
+    assert torch.equal(first.weights, again.weights) and torch.equal(first.phases, again.phases)
+    assert not torch.equal(first.weights, other.weights)
 
 
 # simultaneous diagonalisation
