@@ -101,7 +101,7 @@ def test_kernels_are_read_from_text():
     assert parse_kernel("ntk:layers=2") == ReLUTangent(2) and parse_kernel("laplace-l2:gamma=1") == Laplace(1.0)
     assert parse_kernel("laplace-l1:gamma=1") == Laplace(1.0, norm=1)
     for word in ("laplace:gamma=1", "laplacian:gamma=1"):
-        with pytest.raises(ValueError, match="laplace-l2.*laplace-l1"):
+        with pytest.raises(ValueError, match=r"laplace-l2.*laplace-l1"):
             parse_kernel(word)
 
 
