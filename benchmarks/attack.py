@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import vestige as vg
-from vestige.cli.attack import shipped
+from vestige.audit.robustness import shipped_model
 from vestige.core.rng import child
 from vestige.data.dataset import sample
 
@@ -110,7 +110,7 @@ def rows(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=shipped())
+    parser.add_argument("--model", type=Path, default=shipped_model())
     parser.add_argument("--peer-model", choices=sorted(PEERS), help="a model that pyautoattack ships")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--eps", type=float, default=0.15)

@@ -1,21 +1,19 @@
-"""`vestige audit --backbone`: a head on embeddings, its data given as what the backbone takes."""
-
-import json
+"""Heads on a frozen backbone: their data are given as what the backbone takes."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from vestige.audit import weights as pipeline
+import vestige as vg
 from vestige.audit.embeddings import embedder
-from vestige.cli import run
 from vestige.data.dataset import DataError
 from vestige.data.texts import load_texts
 from vestige.nets.backbones import load_backbone
 from vestige.nets.checkpoint import save_model
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
+from vestige.runs.folder import RunFolder
 
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa".split()
 
@@ -53,36 +51,41 @@ def files(tmp_path_factory):
     return folder
 
 
-def audit(files, out, *more):
-    texts = ("--data", f"texts:{files / 'train'}", "--held-out", f"texts:{files / 'other'}")
-    fast = ("--restarts", "2", "--n-candidates", "8")
-    return run(["audit", str(files / "head.safetensors"), "--out", str(out), *fast, *texts, *more])
+FAST = {"restarts": 2, "n_candidates": 8, "steps": 50}
 
 
-@pytest.fixture
-def few_steps(monkeypatch):
-    real = pipeline.reconstruct_from_embeddings
-    monkeypatch.setattr(pipeline, "reconstruct_from_embeddings", lambda *a, **k: real(*a, **k, steps=50))
+def test_a_head_is_audited_in_the_space_of_embeddings(files, tmp_path):
+    texts = {"data": f"texts:{files / 'train'}", "held_out": f"texts:{files / 'other'}"}
+    name, phases = f"{__name__}:Letters", []
+    found = vg.audit(
+        files / "head.safetensors",
+        backbone=name,
+        out=tmp_path / "run",
+        on_step=lambda step: phases.append(step.note.partition(":")[0]),
+        **texts,
+        **FAST,
+    )
+    retrieval = found.results["retrieval"]
+    assert retrieval["gallery"] == 48 and retrieval["training"] == 8
+    assert retrieval["rank_1"] <= retrieval["within_10"] <= 8
+    assert found.score.metric == "cosine" and (tmp_path / "run" / "report.html").exists()
+    assert "unlearn" not in found.results and found.source[0].arxiv == "2407.15845"
+    assert phases[0] == "embedding" and RunFolder.read(tmp_path / "run").config["backbone"] == name
 
 
-def test_a_head_is_audited_in_the_space_of_embeddings(files, tmp_path, few_steps, capsys):
-    assert audit(files, tmp_path / "run", "--backbone", f"{__name__}:Letters") == 0
-    assert "Looked up among 48 embeddings" in capsys.readouterr().out
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["retrieval"]["gallery"] == 48 and results["retrieval"]["training"] == 8
-    assert results["retrieval"]["rank_1"] <= results["retrieval"]["within_10"] <= 8
-    assert results["score"]["metric"] == "cosine" and (tmp_path / "run" / "report.html").exists()
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["config"]["backbone"] == f"{__name__}:Letters"
+def test_a_head_that_never_saw_the_texts_gives_nothing_away(files):
+    """Null: fresh weights."""
+    texts = {"data": f"texts:{files / 'train'}", "held_out": f"texts:{files / 'other'}"}
+    stranger = mlp([26, 120, 4], dtype=torch.float32, generator=torch.Generator().manual_seed(7))
+    found = vg.audit(stranger, backbone=f"{__name__}:Letters", loss="cross_entropy", **texts, **FAST)
+    assert found.score.n_recovered == 0 and found.level == "nothing"
 
 
-def test_a_backbone_of_another_width_is_refused(files, tmp_path, capsys):
-    np.savez(tmp_path / "images.npz", x=np.random.default_rng(0).uniform(size=(6, 3, 8, 8)), y=np.arange(6) % 2)
-    code = run(["audit", str(files / "head.safetensors"), "--out", str(tmp_path / "run"),
-                "--data", f"npz:{tmp_path / 'images.npz'}", "--backbone", f"{__name__}:Means"])  # fmt: skip
-    assert code == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "26 numbers" in said and "returns 12" in said
+def test_a_backbone_of_another_width_is_refused(files, tmp_path):
+    x, y = torch.rand(6, 3, 8, 8), torch.arange(6) % 2
+    with pytest.raises(ValueError, match=r"26 numbers.* returns 12"):
+        vg.audit(files / "head.safetensors", data=(x, y), backbone=f"{__name__}:Means", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_images_for_a_text_backbone_are_refused(files):

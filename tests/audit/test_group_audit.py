@@ -1,11 +1,12 @@
-"""`--group` from training to the score modulo the group, and its mistakes."""
-
-import json
+"""Invariant networks from training to the score modulo the group, and groups that do not fit."""
 
 import pytest
 import torch
 
-from vestige.cli.app import run
+import vestige as vg
+from vestige.audit.training import fit, save, untrained
+from vestige.audit.truth import draw
+from vestige.data.load import load_data
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import load_model, save_model
 from vestige.nets.groups import Rotations
@@ -20,32 +21,27 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--group", "c5"], "are known"),
-        (["--group", "d4"], "not invariant to d4"),
-        (["--group", "shifts:3"], "does not act"),
-        (["--group", "set:4"], "does not act"),
-        (["--group", "c4", "--backbone", "minilm"], "Give one of them"),
-    ],
+    ("group", "words"),
+    [("c5", "are known"), ("d4", "not invariant to d4"), ("shifts:3", "does not act"), ("set:4", "does not act")],
 )
-def test_mistakes_are_one_line(options, words, model, capsys):
-    assert run(["audit", str(model), *options]) == 2
-    assert words in " ".join(capsys.readouterr().err.split())
+def test_groups_that_do_not_fit_are_refused(group, words, model, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        vg.audit(model, group=group, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.slow
-def test_trained_audited_and_scored_modulo_the_group(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.set_default_dtype(torch.float32)  # as the command has it
-    assert run(["train", "--data", "digits", "--n", "10", "--group", "c4", "--out", "m.safetensors"]) == 0
-    loaded = load_model("m.safetensors")
+def test_trained_audited_and_scored_modulo_the_group(tmp_path):
+    chosen, rest = draw(load_data("digits"), 10, 0)
+    start = untrained(chosen, group="c4")
+    path = tmp_path / "m.safetensors"
+    save(fit(start, chosen, weight_decay=1e-3, group="c4"), chosen, path, {}, "c4")
+    loaded = load_model(path)
     assert loaded.architecture == "c4@1x8x8:mlp:64-1000-10"
     mean = loaded.tensors["mean"]
     torch.testing.assert_close(Rotations().project(mean[None])[0], mean)
-    how = ["--group", "c4", "--restarts", "1", "--n-candidates", "10", "--out", "run"]
-    assert run(["audit", "m.safetensors", *how, "--data", "digits"]) == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["score"]["metric"] == "NCC modulo c4"
-    assert "symmetrised noise" in {null["name"] for null in results["score"]["nulls"]}
+    how = {"group": Rotations(), "restarts": 1, "n_candidates": 10}
+    found = vg.audit(path, data=chosen, held_out=rest, out=tmp_path / "run", **how)
+    assert found.score.metric == "NCC modulo c4"
+    assert "symmetrised noise" in {null.name for null in found.score.nulls}
     assert (tmp_path / "run" / "report.html").exists()

@@ -1,6 +1,4 @@
-"""`vestige audit --kernel`: scores of a kernel machine, and nothing else of it."""
-
-import json
+"""The audit of a kernel machine: it is asked for scores, and nothing else of it is looked at."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
-from vestige.cli import run
+import vestige as vg
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.load import load_data
@@ -39,60 +37,60 @@ def folder(tmp_path_factory):
     return place
 
 
-def audit(folder, out, *more, model="ridge.safetensors"):
-    return run(["audit", str(folder / model), "--out", str(out), *more])
+def truth(folder, train="train", other="other"):
+    return {"data": f"npz:{folder / train}.npz", "held_out": f"npz:{folder / other}.npz"}
 
 
-def test_the_audit_recovers_and_reports(folder, tmp_path, capsys):
-    truth = ("--data", f"npz:{folder / 'train.npz'}", "--held-out", f"npz:{folder / 'other.npz'}")
-    assert audit(folder, tmp_path / "run", "--kernel", "auto", *truth) == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["level"] == "leaks" and results["score"]["n_recovered"] == 12
-    asked = results["queried"]
-    assert asked["n_recovered"] == asked["validated"] == asked["shown"] == 12 and asked["queries"] > 100
-    assert max(null["n_recovered"] for null in asked["nulls"]) == 0
+def test_the_audit_recovers_and_reports(folder, tmp_path):
+    found = vg.audit_queries(folder / "ridge.safetensors", out=tmp_path / "run", **truth(folder))
+    assert found.level == "leaks" and found.score.n_recovered == 12 and "scores alone" in found.verdict
+    queried = found.results["queried"]
+    assert queried["n_recovered"] == queried["validated"] == queried["shown"] == 12 and queried["queries"] > 100
+    assert max(null["n_recovered"] for null in queried["nulls"]) == 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "What came out of the scores" in page and "held-out queries" in page and "theory cover" not in page
-    assert "scores alone" in capsys.readouterr().out
+    again = vg.audit_queries(folder / "ridge.safetensors", out=tmp_path / "run", **truth(folder))
+    assert again.results == found.results and torch.equal(again.samples, found.samples)
+    assert again.reconstruction is None and again.source[0].arxiv == "2505.19019"
 
 
-def test_without_data_the_points_are_shown_as_an_estimate(folder, tmp_path):
-    assert audit(folder, tmp_path / "run", "--kernel", "rbf:gamma=0.05") == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["score"] is None and results["level"] == "some" and results["queried"]["validated"] == 12
-
-
-def test_data_of_another_model_are_not_recovered(folder, tmp_path):
-    other = ("--data", f"npz:{folder / 'other.npz'}", "--held-out", f"npz:{folder / 'train.npz'}")
-    assert audit(folder, tmp_path / "run", "--kernel", "auto", *other) == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["queried"]["n_recovered"] == 0 and results["score"]["n_recovered"] <= 1
-
-
-def test_a_callable_of_the_users_own(tmp_path, monkeypatch):
+def test_without_data_the_points_are_shown_as_an_estimate(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    name = f"{__name__}:scores"
-    assert run(["audit", name, "--kernel", "rbf:gamma=0.5", "--input-shape", "16", "--out", str(tmp_path / "o")]) == 0
-    results = json.loads((tmp_path / "o" / "results.json").read_text())
-    assert results["queried"]["validated"] == 12
+    found = vg.audit_queries(folder / "ridge.safetensors", kernel="rbf:gamma=0.05")
+    assert found.score is None and found.level == "some" and int(found.reconstruction.validated.sum()) == 12
+    assert found.folder is None and not list(tmp_path.iterdir())
+
+
+def test_data_of_another_model_are_not_recovered(folder):
+    """Null: the training data of nobody."""
+    found = vg.audit_queries(folder / "ridge.safetensors", **truth(folder, "other", "train"))
+    assert found.point_score.n_recovered == 0 and found.score.n_recovered <= 1
+
+
+@pytest.mark.parametrize("model", [scores, f"{__name__}:scores"], ids=["itself", "by name"])
+def test_a_callable_of_the_users_own(model):
+    found = vg.audit_queries(model, kernel="rbf:gamma=0.5", input_shape=(16,))
+    assert found.results["queried"]["validated"] == 12
+    assert found.results["model"]["path"] == f"{__name__}:scores"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("model", "options", "words"),
     [
-        (("MODEL", "--kernel", "tophat"), "allowed are"),
-        (("MODEL", "--kernel", "auto", "--input-shape", "3"), "takes 16 numbers"),
-        (("tests.nowhere:scores", "--kernel", "rbf:gamma=1", "--input-shape", "3"), "did not load"),
-        (("tests.nowhere:scores", "--kernel", "auto"), "is a callable"),
-        (("OTHER", "--kernel", "auto"), "is a pickle"),
-        (("MODEL", "--kernel", "auto", "--data", "digits"), "another data set"),
+        ("MODEL", {"kernel": "tophat"}, "allowed are"),
+        ("MODEL", {"input_shape": (3,)}, "takes 16 numbers"),
+        ("tests.nowhere:scores", {"kernel": "rbf:gamma=1", "input_shape": (3,)}, "did not load"),
+        ("tests.nowhere:scores", {}, "is a callable"),
+        ("OTHER", {}, "is a pickle"),
+        ("MODEL", {"data": "digits"}, "another data set"),
+        ("MODEL", {"held_out": "digits"}, "Give data too"),
     ],
 )
-def test_bad_input_is_one_line(arguments, words, folder, tmp_path, capsys):
-    paths = {"MODEL": str(folder / "ridge.safetensors"), "OTHER": str(folder / "train.npz")}
-    status = run(["audit", *(paths.get(a, a) for a in arguments), "--out", str(tmp_path / "bad")])
-    err = " ".join(capsys.readouterr().err.split())
-    assert status == 2 and words in err
+def test_bad_input_is_refused(model, options, words, folder, tmp_path):
+    paths = {"MODEL": folder / "ridge.safetensors", "OTHER": folder / "train.npz"}
+    with pytest.raises(ValueError, match=words):
+        vg.audit_queries(paths.get(model, model), out=tmp_path / "bad", **options)
+    assert not (tmp_path / "bad" / "results.json").exists()
 
 
 def test_other_estimators_are_refused(tmp_path):

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from vestige.audit.target import read_target
-from vestige.cli.threads import settle_threads
 from vestige.core.margins import Loss
 from vestige.nets.checkpoint import save_model
 from vestige.nets.mlp import mlp
@@ -41,19 +40,19 @@ def test_a_guess_is_said(outputs, loss, tmp_path):
 
 
 def test_options_win(tmp_path):
-    target = read_target(saved(tmp_path, loss="mse"), loss="huber", weight_decay=0.0, input_shape="2x2")
+    target = read_target(saved(tmp_path, loss="mse"), loss="huber", weight_decay=0.0, input_shape=(2, 2))
     assert target.loss is Loss.HUBER and target.loss_source == "given" and target.input_shape == (2, 2)
-    assert target.weight_decay is None
+    assert target.weight_decay == 0.0 and target.decay is None  # known, and none
 
 
-def test_a_given_range_keeps_the_normalisation_of_the_file(tmp_path):
-    bare = read_target(saved(tmp_path), input_range=(-1.0, 1.0))
+def test_a_given_range_keeps_the_normalization_of_the_file(tmp_path):
+    bare = read_target(saved(tmp_path), space=(-1.0, 1.0))
     assert bare.space is not None and (bare.space.low, bare.space.high, bare.space.mean) == (-1, 1, 0)
     assert not any("range of its inputs" in w for w in bare.warnings)
-    path = tmp_path / "centred.safetensors"
+    path = tmp_path / "centered.safetensors"
     stored, mean = {"space": json.dumps({"low": 0.0, "high": 1.0})}, torch.full((4,), 0.5)
     save_model(mlp((4, 8, 3)), path, metadata=stored, tensors={"mean": mean})
-    space = read_target(path, input_range=(0.0, 255.0)).space
+    space = read_target(path, space=(0.0, 255.0)).space
     assert space is not None and (space.low, space.high) == (0, 255) and torch.equal(torch.as_tensor(space.mean), mean)
 
 
@@ -61,13 +60,11 @@ def test_a_given_range_keeps_the_normalisation_of_the_file(tmp_path):
     ("options", "words"),
     [
         ({"loss": "hinge"}, "hinge"),
-        ({"input_range": (1.0, 0.0)}, "--range 1 0"),
-        ({"input_range": (0.0, float("nan"))}, "--range"),
-        ({"weight_decay": -1.0}, "weight decay -1.0"),
+        ({"space": (1.0, 0.0)}, "range 1 0"),
+        ({"space": (0.0, float("nan"))}, "range"),
+        ({"weight_decay": -1.0}, "weight_decay=-1.0"),
         ({"weight_decay": float("nan")}, "finite"),
-        ({"input_shape": "5"}, "input-shape"),
-        ({"input_shape": "axb"}, "3x32x32"),
-        ({"input_shape": "0x2"}, "3x32x32"),
+        ({"input_shape": (5,)}, "input_shape"),
         ({"architecture": "mlp:4-9-3"}, "8"),
         ({"architecture": "transformer"}, "transformer"),
     ],
@@ -83,14 +80,12 @@ def test_hostile_metadata_is_a_named_error(metadata, tmp_path):
         read_target(saved(tmp_path, **metadata))
 
 
-@pytest.mark.parametrize(
-    ("given", "environment", "parameters", "expected"),
-    [(3, None, 1, 3), (None, None, 1, 1), (None, "", 1, 1), (None, "2", 1, 2)],
-)
-def test_small_models_take_one_thread(given, environment, parameters, expected, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if environment is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", environment)
-    torch.set_num_threads(2)
-    settle_threads(given, parameters)
-    assert torch.get_num_threads() == expected
+def test_a_module_needs_a_shape_and_has_no_architecture_to_give():
+    model = mlp((4, 8, 3))
+    assert read_target(model).input_shape == (4,) and read_target(model).loaded.architecture == "mlp:4-8-3"
+    with pytest.raises(ValueError, match="input_shape"):
+        read_target(torch.nn.Linear(4, 3), loss="mse")
+    with pytest.raises(ValueError, match="with a file only"):
+        read_target(model, architecture="mlp:4-8-3")
+    assert read_target(model).loaded.sha256 == read_target(mlp((4, 8, 3))).loaded.sha256
+    assert read_target(model).model is not model

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vestige.audit import truth as truth_module
 from vestige.audit.truth import draw, read_truth, recipe, split_classes
 from vestige.data.load import load_data
 
@@ -31,7 +32,7 @@ def test_a_recipe_is_known_by_content_not_by_path(tmp_path):
     assert str(tmp_path) not in "".join(made_from.values())
     assert len(read_truth(f"npz:{tmp_path / 'b.npz'}", None, made_from).train) == 4
     other = read_truth("digits", None, made_from)
-    assert len(other.train) == len(load_data("digits")) and "another set" in other.warnings[0]
+    assert len(other.train) == len(load_data("digits")) and "a different set" in other.warnings[0]
 
 
 @pytest.mark.parametrize("hostile", [{"n": "-1"}, {"n": "9" * 40}, {"seed": "x"}, {"positive_classes": "a,b"}])
@@ -44,7 +45,7 @@ def test_a_hostile_recipe_is_a_named_error_or_unused(hostile):
 
 
 def test_held_out_data_are_kept_to_a_number(monkeypatch):
-    monkeypatch.setattr("vestige.audit.truth.HELD_OUT", 50)
+    monkeypatch.setattr(truth_module, "HELD_OUT", 50)
     digits = load_data("digits")
     truth = read_truth("digits", None, recipe(digits, 20, 0, None))
     assert truth.held_out is not None and len(truth.held_out) == 50
@@ -65,7 +66,7 @@ def test_training_samples_are_taken_out_of_the_held_out_ones(tmp_path):
     train, every = (f"npz:{tmp_path / name}.npz" for name in ("train", "all"))
     truth = read_truth(train, every, {})
     assert truth.held_out is not None and len(truth.held_out) == 3
-    with pytest.raises(ValueError, match="nothing but the training samples"):
+    with pytest.raises(ValueError, match="only training samples"):
         read_truth(every, train, {})
     with pytest.raises(ValueError, match="must agree"):
         read_truth(train, "digits", {})

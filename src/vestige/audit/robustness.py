@@ -80,7 +80,7 @@ def audit_robustness(
     data: Data,
     eps: float | int,
     norm: Norm | str | float | int = "linf",
-    attacks: Sequence[Stage | str] | str = "fast",
+    attacks: Sequence[Stage | str] = ("fast",),
     n: int = 200,
     theory: bool = False,
     pair: tuple[int, int] | None = None,
@@ -101,8 +101,7 @@ def audit_robustness(
             (x, y) in data space.
         eps: radius of the ball around each sample, in units of the data.
         norm: of the ball: "linf", "l2" or "l1".
-        attacks: in order: stages such as ("fast",), or as text: "fast", "standard" (MALT), "autoattack", or several
-            with commas.
+        attacks: in order: "fast", "standard" (MALT), single stages, or "autoattack" for all of its stages.
         n: samples attacked, in equal shares of the classes; all of them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of.
@@ -164,17 +163,13 @@ def audit_robustness(
     )
 
 
-def read_attacks(given: Sequence[Stage | str] | str) -> tuple[Stage, ...]:
-    """The attacks in order.
+def read_attacks(names: Sequence[Stage | str]) -> tuple[Stage, ...]:
+    """The stages in order.
 
     Raises:
         ValueError: an unknown one, with the list of those allowed.
     """
-    if isinstance(given, str) and not isinstance(given, Stage):
-        if given == "autoattack":
-            return AUTOATTACK
-        given = [name.strip() for name in given.split(",")]
-    return tuple(Stage(stage) for stage in ([given] if isinstance(given, Stage) else given))
+    return tuple(stage for name in names for stage in (AUTOATTACK if name == "autoattack" else (Stage(name),)))
 
 
 def shipped_model() -> Path:

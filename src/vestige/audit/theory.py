@@ -181,9 +181,9 @@ def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | Non
     draw = child(seed, "theory")
     try:
         gap = robustness_gap(model, x, y, pair=pair, generator=draw)
-        certified = gap.constructed.numbers["eps"]
-        found, beside = gap.trained, {"constructed_radius": number(certified), "gap": number(gap.gap)}
-    except ValueError:  # no network of one unit a sample parts them; the direction may still be there
+        eps = gap.constructed.numbers["eps"]
+        found, beside = gap.trained, {"constructed_radius": number(eps), "gap": number(gap.gap)}
+    except ValueError:  # no network of one unit a sample separates them; the direction may still be there
         found, beside = universal_margin_perturbation(model, x, y, pair=pair, generator=draw), {}
     return {**_universal_numbers(found), **beside, "left_out": int((~right).sum()), "pair": pair and list(pair)}
 

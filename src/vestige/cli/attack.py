@@ -48,7 +48,7 @@ def attack(
             data=data,
             eps=options.read_quotient(eps),
             norm=norm,
-            attacks=preset,
+            attacks=[name.strip() for name in preset.split(",")],
             n=n,
             theory=theory,
             pair=options.read_pair(pair),

@@ -37,7 +37,7 @@ Kernel = Annotated[
 Scores = Annotated[str | None, typer.Option(help="What a kernel machine answers: raw, log or votes.")]
 Queries = Annotated[int | None, typer.Option(min=1, help="Queries to a kernel machine, at most.")]
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
-Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn, in equal shares; default: all.")]
+Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]
 Network = Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import out as console
+from vestige.cli.app import say
 from vestige.core.claims import Certificate
 
 FAILED = 1  # exit status where a claim does not hold
@@ -28,14 +28,14 @@ def verify(
     model = None if target is None else load_model(target, architecture=arch).model
     with progress_bar("verifying") as bar:
         certificate = verify_file(file, target=model, points=points, on_step=bar)
-    say(certificate)
+    show_certificate(certificate)
     if not certificate.holds:
         raise typer.Exit(FAILED)
 
 
-def say(certificate: Certificate) -> None:
+def show_certificate(certificate: Certificate) -> None:
     """The claims as a table, and one line that sums them up."""
     failed = [claim.name for claim in certificate.claims if not claim.holds]
-    console.print(certificate.table(), markup=False, soft_wrap=True)
+    say(certificate.table())
     verdict = f"FAILS: {', '.join(failed)}" if failed else f"all {len(certificate.claims)} claims hold"
-    console.print(verdict, markup=False, soft_wrap=True, style="bold red" if failed else "bold")
+    say(verdict, style="bold red" if failed else "bold")

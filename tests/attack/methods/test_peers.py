@@ -8,7 +8,7 @@ import torch
 
 from vestige.attack.methods._apgd import apgd
 from vestige.attack.methods._malt import malt
-from vestige.cli.attack import shipped
+from vestige.audit.robustness import shipped_model
 from vestige.data.load import load_data
 from vestige.nets.checkpoint import load_model
 
@@ -21,7 +21,7 @@ N = 150
 def digits():
     torch.set_default_dtype(torch.float32)  # the peers know nothing else
     digits = load_data("digits", split="test")
-    return load_model(shipped()).model.eval(), digits.x[:N].clone(), digits.y[:N]
+    return load_model(shipped_model()).model.eval(), digits.x[:N].clone(), digits.y[:N]
 
 
 def agree(ours, theirs):

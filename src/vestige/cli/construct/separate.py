@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
+from vestige.cli.app import note, say
 from vestige.cli.app import out as console
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def separate(
         table.add_row(found.target, *sizes, *seen, found.verdict.replace("_", " "))
     console.print(table)
     for found in reports:
-        console.print(found.message, markup=False, soft_wrap=True)
+        say(found.message)
         note(found.warnings)
 
 
