@@ -54,9 +54,7 @@ def test_a_module_and_tensors_need_no_file(attacked, tmp_path, monkeypatch):
 
 
 def test_theory_answers_three_questions_and_the_page_shows_them(tmp_path):
-    found = vg.audit_robustness(
-        shipped_model(), **DIGITS, n=60, theory=True, pair=(3, 8), out=tmp_path / "run"
-    )
+    found = vg.audit_robustness(shipped_model(), **DIGITS, n=60, theory=True, pair=(3, 8), out=tmp_path / "run")
     assert found.theory["universal"]["pair"] == [3, 8] and found.theory["universal"]["radius"] > 0
     assert found.theory["off_subspace"]["codimension"] == 8  # two columns of pixels, nearly, that no digit reaches
     assert found.theory["linearity"]["reach"] >= 0.2

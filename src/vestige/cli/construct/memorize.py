@@ -68,7 +68,7 @@ def _labels(dataset: "DataSet", seed: int, *, random: bool) -> "Tensor":
 
 
 def _show(made: "Memorization") -> None:
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
 
     network, sizes = made.network, made.numbers
     console.print(
@@ -83,4 +83,4 @@ def _show(made: "Memorization") -> None:
             soft_wrap=True,
         )
     note(made.warnings)
-    say(made.certificate)
+    show_certificate(made.certificate)

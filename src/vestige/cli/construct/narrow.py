@@ -56,7 +56,7 @@ def narrow(
 
 
 def _write(built: "ExactConstruction", out: Path, warnings: tuple[str, ...]) -> None:
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
     from vestige.construct.file.saved import save
 
     save(built, out)
@@ -68,5 +68,5 @@ def _write(built: "ExactConstruction", out: Path, warnings: tuple[str, ...]) -> 
         soft_wrap=True,
     )
     note((*warnings, *built.warnings))
-    say(built.certificate)
+    show_certificate(built.certificate)
     console.print(f"wrote {out}", markup=False, soft_wrap=True)

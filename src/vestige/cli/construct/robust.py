@@ -53,7 +53,7 @@ def robust(
 
 
 def _show(made: "ExactConstruction", norm: str) -> None:
-    from vestige.cli.verify import say
+    from vestige.cli.verify import show_certificate
 
     found, network = made.numbers, made.network
     console.print(
@@ -67,4 +67,4 @@ def _show(made: "ExactConstruction", norm: str) -> None:
     if "mantissa_bits" in found:
         console.print(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too", soft_wrap=True)
     note(made.warnings)
-    say(made.certificate)
+    show_certificate(made.certificate)
