@@ -118,3 +118,12 @@ def test_only_chains_are_covered():
     for net in (mlp(3, 2, 1, activation=nn.GELU), nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 1), nn.ReLU())):
         with pytest.raises(ValueError, match="Linear and ReLU in turn"):
             read_chain(net, torch.zeros(2, 3))
+
+
+def test_the_ridge_is_relative_to_the_mean_of_the_diagonal():
+    """Against one dense solve, for samples of very different gradients: their mean is not their largest."""
+    gram = torch.diag(torch.tensor([1.0, 10.0, 100.0]).double()) + 0.1
+    target = torch.tensor([1.0, -2.0, 3.0]).double()
+    for alpha in (1e-3, 0.5):
+        wanted = torch.linalg.solve(gram + alpha * gram.diagonal().mean() * torch.eye(3).double(), target)
+        torch.testing.assert_close(ridge(gram, target, alpha), wanted)
