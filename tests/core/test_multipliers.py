@@ -133,3 +133,12 @@ def test_the_gradient_of_plain_gates_is_autograd_s(widths, bias, n, seed):
     found = chain.gradient(chain.backward(coef, [(z > 0).to(z) for z in chain.z[:-1]]))
     for name, expected in weighted_gradient(net, x, coef).items():
         torch.testing.assert_close(found[name], expected)
+
+
+def test_the_ridge_is_relative_to_the_mean_of_the_diagonal():
+    """Against one dense solve, for samples of very different gradients: their mean is not their largest."""
+    gram = torch.diag(torch.tensor([1.0, 10.0, 100.0]).double()) + 0.1
+    target = torch.tensor([1.0, -2.0, 3.0]).double()
+    for alpha in (1e-3, 0.5):
+        wanted = torch.linalg.solve(gram + alpha * gram.diagonal().mean() * torch.eye(3).double(), target)
+        torch.testing.assert_close(ridge(gram, target, alpha), wanted)
