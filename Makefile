@@ -9,7 +9,7 @@ WORKERS ?= 2
 EXTRAS := test,bench,text,images,exact
 TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: help setup lock demo test test-slow lint types format bench bench-smoke docs wheel clean
+.PHONY: help setup lock demo test test-slow lint types format bench bench-smoke docs mutants wheel clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is to make
@@ -42,7 +42,7 @@ demo: $(READY) ## train on 20 digits, delete them, reconstruct them from the wei
 	$(BIN)/vestige demo
 
 # One thread a process: results are bit-equal at a fixed number only, and two workers share two cores.
-test test-slow docs: export OMP_NUM_THREADS ?= 1
+test test-slow docs mutants: export OMP_NUM_THREADS ?= 1
 
 test: $(READY) ## the fast tests and the examples in docstrings
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
@@ -67,6 +67,9 @@ bench: $(READY) ## our reconstruction and the published one on the same models, 
 
 bench-smoke: $(READY) ## every benchmark at its smallest size: does it still run?
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/bench_smoke
+
+mutants: $(READY) ## plant one-line faults and see the tests catch them: half an hour
+	$(BIN)/python tests/mutants/plant.py
 
 docs: $(READY) ## run the examples, follow the links and parse the command lines of README and docs
 	$(BIN)/python -m pytest tests/test_documents.py

@@ -37,7 +37,7 @@ def perturbed(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, steps: int,
 
 
 def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Colour images mirrored and moved by up to two pixels, the whole batch alike."""
+    """Color images mirrored and moved by up to two pixels, the whole batch alike."""
     if x.shape[1] != 3:
         return x
     flip, *by = torch.randint(0, 5, (3,), generator=generator).tolist()
@@ -45,18 +45,18 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.roll(nn.functional.pad(x, (2, 2, 2, 2)), (by[0] - 2, by[1] - 2), (2, 3))[:, :, 2:-2, 2:-2]
 
 
-def train(data: vg.DataSet, *, eps: float, epochs: int, steps: int, rate: float, seed: int) -> nn.Module:
-    """The network after adversarial training with a one-cycle rate."""
+def train(data: vg.DataSet, *, eps: float, epochs: int, steps: int, learning_rate: float, seed: int) -> nn.Module:
+    """The network after adversarial training with a one-cycle learning rate."""
     generator = child(seed, "adversarial training")
     model = vg.nets.parse_architecture(ARCHITECTURES[data.shape[-1]], generator=child(seed, "init"))
-    batch = 128 if len(data) > 5000 else 32
-    total = epochs * (len(data) // batch)
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=total)
+    batch_size = 128 if len(data) > 5000 else 32
+    total = epochs * (len(data) // batch_size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total)
     done = 0
     for epoch in range(epochs):
         order = torch.randperm(len(data), generator=generator)
-        for rows in order[: len(data) // batch * batch].split(batch):
+        for rows in order[: len(data) // batch_size * batch_size].split(batch_size):
             x = shifted(data.x[rows], generator)
             radius = eps * min(1.0, done / (0.4 * total))  # from the full radius at once MNIST never leaves chance
             moved = perturbed(model, x, data.y[rows], eps=radius, steps=steps, generator=generator)
@@ -76,12 +76,12 @@ def main() -> None:
     parser.add_argument("--eps", type=float, default=0.15)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("robust.safetensors"))
     options = parser.parse_args()
     data, test = (vg.load_data(options.data, split=split) for split in ("train", "test"))
-    settings = {name: getattr(options, name) for name in ("eps", "epochs", "steps", "rate", "seed")}
+    settings = {name: getattr(options, name) for name in ("eps", "epochs", "steps", "learning_rate", "seed")}
     model = train(data, **settings)
     with torch.no_grad():
         clean = (model(test.x).argmax(1) == test.y).double().mean().item()

@@ -6,9 +6,9 @@
 
 Networks are trained by benchmarks/adversarial_training.py, or shipped by pyautoattack. Each row attacks the same
 samples. Gradients and forwards count samples, for the peers by a hook on the model; seconds are of the processor.
-`missed` are samples that the row leaves standing and the reference breaks, `extra` the reverse. The reference of the
-first rows is pyautoattack's standard suite, or our AutoAttack without it; that of foolbox's PGD is our APGD on the same
-loss. Both peers are in the extra `bench`.
+`missed` are samples on which the reference fools the model and the row does not, `extra` the reverse. The reference of
+the first rows is pyautoattack's standard suite, or our AutoAttack without it; that of foolbox's PGD is our APGD on the
+same loss. Both peers are in the extra `bench`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ PEER_NORMS: dict[str, Literal["Linf", "L2", "L1"]] = {"linf": "Linf", "l2": "L2"
 
 
 def timed(attack: Callable[[], vg.attack.AttackResult]) -> Row:
-    """Which samples stand, gradients, forwards, seconds."""
+    """Which samples remain robust, gradients, forwards, seconds."""
     begun = time.process_time()
     found = attack()
     return ~found.success, found.gradient_evaluations, found.forward_evaluations, time.process_time() - begun
@@ -133,10 +133,10 @@ def main() -> None:
     for column in ("attack", "robust", "missed", "extra", "gradients", "forwards", "CPU s", "gradients / reference"):
         table.add_column(column, justify="left" if column == "attack" else "right")
     table.add_column("time / reference", justify="right")
-    for name, ((stands, gradients, forwards, seconds), reference) in measured.items():
+    for name, ((robust, gradients, forwards, seconds), reference) in measured.items():
         theirs, their_gradients, _, their_seconds = measured[reference][0]
-        missed, extra = int((stands & ~theirs).sum()), int((theirs & ~stands).sum())
-        cells = [f"{stands.double().mean():.1%}", str(missed), str(extra), f"{gradients:,}", f"{forwards:,}"]
+        missed, extra = int((robust & ~theirs).sum()), int((theirs & ~robust).sum())
+        cells = [f"{robust.double().mean():.1%}", str(missed), str(extra), f"{gradients:,}", f"{forwards:,}"]
         cells += [f"{seconds:.1f}", f"1/{their_gradients / max(1, gradients):.1f}", f"1/{their_seconds / seconds:.1f}"]
         table.add_row(name, *cells)
     Console(width=150).print(table)

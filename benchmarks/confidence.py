@@ -167,7 +167,7 @@ def left_out(groups: Judged) -> np.ndarray:
 
 
 def fitted(columns: np.ndarray, right: np.ndarray) -> LogisticRegression:
-    """Logistic regression, hardly penalised."""
+    """Logistic regression, hardly penalized."""
     return LogisticRegression(C=10).fit(columns, right)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits, make_moons
 from sklearn.decomposition import PCA
-from vestige.construct.result import Construction
 
 import vestige as vg
 from vestige.construct.narrowing.equal_layers import exact_depth
@@ -184,7 +183,7 @@ def unsafe(out: Path | None, most: int) -> None:
     save(out, "narrow-unsafe.svg", curves(list(deltas)[::-1], rows, xlabel="delta", ylabel="share", logarithmic=True))
 
 
-def worst_error(built: Construction, x: torch.Tensor) -> float:
+def worst_error(built: vg.construct.ExactConstruction, x: torch.Tensor) -> float:
     """Share of inputs whose error exceeds tolerance."""
     if not len(x):
         return float("nan")

@@ -53,7 +53,7 @@ def mails(folder: Path, most: int) -> tuple[Tensor, Tensor]:
     texts, y = texts_of(folder, most)
     by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     z = torch.empty(len(texts), 384)
-    z[by_length] = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch=32)
+    z[by_length] = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), [texts[i] for i in by_length], batch_size=32)
     left, kept = torch.ones(len(z), dtype=torch.bool), []
     for i in range(len(z)):
         if left[i]:
@@ -146,7 +146,7 @@ def attacks(case: Case, args, seed: int):
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Between every two images of a and b, over pixels and colours."""
+    """Between every two images of a and b, over pixels and colors."""
     a, b = (F.normalize(t.flatten(1) - t.flatten(1).mean(1, keepdim=True), dim=1) for t in (a, b))
     return a @ b.T
 
@@ -187,7 +187,8 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
           f"{own[0]:.2f}, {chance[0]:.2f}; from its own embedding {own[1]:.2f}, {chance[1]:.2f}")  # fmt: skip
     rows = [("training image", x[match]), ("from the weights", drawn.images), ("from its own embedding", ideal.images),
             ("nearest image never seen", x[others])]  # fmt: skip
-    figure, axes = plt.subplots(len(rows), len(kept), figsize=(1.05 * len(kept), 1.1 * len(rows)), layout="constrained")
+    size = (1.05 * len(kept), 1.1 * len(rows))
+    figure, axes = plt.subplots(len(rows), len(kept), figsize=size, layout="constrained", squeeze=False)
     for line, (name, images) in zip(axes, rows, strict=True):
         for axis, image in zip(line, images, strict=True):
             axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())

@@ -43,7 +43,7 @@ def as_sets(data: vg.DataSet, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Case:
-    """A trained network, its samples and as many as are needed that it never saw, centred by an invariant mean."""
+    """A trained network, its samples and as many as are needed that it never saw, centered by an invariant mean."""
 
     def __init__(self, data: vg.DataSet, name: str, seed: int):
         chosen, rest = vg.data.sample(

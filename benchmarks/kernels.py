@@ -6,7 +6,7 @@
     python benchmarks/kernels.py --data npz:cifar10.npz --decimals 12 10 8 6 4 --out docs/figures/kernels.svg
     python benchmarks/kernels.py --data npz:cifar10.npz --n 50 --side 16 --within 10 5 3 2 1
 
-Models are scikit-learn's; the attack calls their scores and nothing else. Inputs are standardised per channel with
+Models are scikit-learn's; the attack calls their scores and nothing else. Inputs are standardized per channel with
 statistics of images that no model saw. Printed are training points recovered to a relative error of .05 of their
 distance from the mean, of as many held-out images offered in their place, and from a model of other images (nulls);
 the single inputs that were asked about; CPU seconds, the model's own included. A support vector machine holds its
@@ -41,7 +41,7 @@ MODELS = ("ridge", "svm", "density", "process")
 
 
 def images(spec: str, side: int | None) -> tuple[Tensor, Tensor]:
-    """Images as vectors, standardised per channel, and labels."""
+    """Images as vectors, standardized per channel, and labels."""
     data = vg.load_data(spec)
     x = data.x.double()
     if side is not None and side != x.shape[-1]:

@@ -1,7 +1,7 @@
 """Networks pruned out of random ones: rates, real networks, and masks that are trained.
 
     python benchmarks/prune.py --out docs/figures
-    python benchmarks/prune.py --data npz:mnist.npz --hidden 500 --epsilon 0.01
+    python benchmarks/prune.py --data npz:mnist.npz --hidden 500 --tolerance 0.01
     python benchmarks/prune.py --only solvers
 
 Times are CPU seconds of one thread.
@@ -91,26 +91,27 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
     return float((torch.cat([net(part) for part in x.split(500)]).argmax(1) == y).double().mean())
 
 
-def network(data: str, hidden: int, epsilons: list[float]) -> None:
+def network(data: str, hidden: int, tolerances: list[float]) -> None:
     """A trained network pruned out of a random one: accuracy, certificate, sizes."""
     net, x, y = trained(data, hidden)
     radius = float(x.flatten(1).norm(dim=1).max())
     print(f"{data}, {hidden} hidden neurons, radius {radius:.2f}: accuracy {accuracy(net, x, y):.4f}", flush=True)
-    for epsilon in epsilons:
+    for tolerance in tolerances:
         begun = time.process_time()
-        found = vg.construct.prune_to_target(net, epsilon=epsilon, radius=radius, nonnegative=True, points=x[:256])
+        found = vg.construct.prune_to_target(net, x[:256], tolerance=tolerance, radius=radius, nonnegative=True)
         spent = time.process_time() - begun
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "masks.safetensors"
             vg.construct.save(found, path)
-            size, again = path.stat().st_size, vg.construct.load(path).differing
+            size, holds = path.stat().st_size, vg.construct.verify(path, target=net).holds
         assert found.required is not None
+        sizes = found.numbers
         print(
-            f"epsilon = {epsilon:g}: certified {found.certified_error:.2g}, found {found.sampled_error:.2g}, accuracy "
-            f"{accuracy(found.module, x, y):.4f}; {found.random_weights:,} random for {found.target_weights:,}, "
-            f"kept {found.kept:,}, theory's estimate {found.required.random_weights:,}, at least "
-            f"{found.required.lower_bound:,} bits; file {size:,} bytes, "
-            f"{again} digests differ; {spent:.1f} CPU s",
+            f"tolerance = {tolerance:g}: certified {sizes['certified_error']:.2g}, found {sizes['sampled_error']:.2g}, "
+            f"accuracy {accuracy(found.to_torch(), x, y):.4f}; {sizes['random_weights']:,} random for "
+            f"{sizes['target_weights']:,}, kept {sizes['kept']:,}, theory's estimate "
+            f"{found.required.random_weights:,}, at least {found.required.lower_bound:,} bits; file {size:,} bytes, "
+            f"verified: {holds}; {spent:.1f} CPU s",
             flush=True,
         )
 
@@ -118,16 +119,17 @@ def network(data: str, hidden: int, epsilons: list[float]) -> None:
 def methods(most: int) -> None:
     """Random weights that each method needs for a network of 5-4-2."""
     net = vg.nets.mlp([5, 4, 2], bias="all", dtype=torch.float32, generator=child(0, "small"))
-    for epsilon in (0.3, 0.1, 0.03)[:most]:
+    for tolerance in (0.3, 0.1, 0.03)[:most]:
         for method in vg.construct.PruneMethod:
-            needed = vg.construct.required_width(net, epsilon, method=method)
+            needed = vg.construct.required_width(net, tolerance, method=method)
             try:
                 begun = time.process_time()
-                found = vg.construct.prune_to_target(net, epsilon=epsilon, method=method)
-                result = f"{found.random_weights:,} used, {found.kept:,} kept, {time.process_time() - begun:.1f} CPU s"
+                found = vg.construct.prune_to_target(net, tolerance=tolerance, method=method)
+                used, kept = found.numbers["random_weights"], found.numbers["kept"]
+                result = f"{used:,} used, {kept:,} kept, {time.process_time() - begun:.1f} CPU s"
             except ValueError as error:
                 result = str(error)
-            print(f"epsilon = {epsilon:g}, {method}: estimate {needed.random_weights:,}; {result}", flush=True)
+            print(f"tolerance = {tolerance:g}, {method}: estimate {needed.random_weights:,}; {result}", flush=True)
 
 
 def neurons(out: Path, most: int) -> None:
@@ -139,17 +141,18 @@ def neurons(out: Path, most: int) -> None:
     x = torch.randn(40, 10, generator=draw)
     x = x / x.norm(dim=1, keepdim=True)
     drawn: list[tuple[int, float, float, float]] = []
-    for epsilon, hidden in ((0.3, 80), (0.1, 160), (0.03, 640), (0.01, 2560), (0.001, 10_240))[:most]:
-        ours = vg.construct.prune_to_target(net, epsilon=epsilon)
-        theirs = vg.construct.prune_to_target(net, epsilon=epsilon, granularity="neurons", points=x, rows=hidden)
-        fitted = float(theirs.certificate.claims[1].measured)
-        drawn.append((ours.random_weights, ours.sampled_error, math.nan, math.nan))
-        drawn.append((theirs.random_weights, math.nan, theirs.sampled_error, fitted))
+    for tolerance, hidden in ((0.3, 80), (0.1, 160), (0.03, 640), (0.01, 2560), (0.001, 10_240))[:most]:
+        ours = vg.construct.prune_to_target(net, tolerance=tolerance)
+        theirs = vg.construct.prune_to_target(net, tolerance=tolerance, granularity="neurons", x=x, rows=hidden)
+        fitted = float(theirs.certificate.claims[0].measured)
+        drawn.append((ours.numbers["random_weights"], ours.numbers["sampled_error"], math.nan, math.nan))
+        drawn.append((theirs.numbers["random_weights"], math.nan, theirs.numbers["sampled_error"], fitted))
         print(
-            f"epsilon = {epsilon:g}: weights {ours.random_weights:,} random, error {ours.sampled_error:.2g} (certified "
-            f"{ours.certified_error:.2g}); neurons {theirs.random_weights:,} random, at the points "
-            f"{fitted:.2g}, elsewhere {theirs.sampled_error:.2g}, fractional "
-            f"{theirs.certificate.claims[0].measured} of at most {theirs.certificate.claims[0].bound}",
+            f"tolerance = {tolerance:g}: weights {ours.numbers['random_weights']:,} random, error "
+            f"{ours.numbers['sampled_error']:.2g} (certified {ours.numbers['certified_error']:.2g}); neurons "
+            f"{theirs.numbers['random_weights']:,} random, at the points "
+            f"{fitted:.2g}, elsewhere {theirs.numbers['sampled_error']:.2g}, fractional "
+            f"{theirs.numbers['fractional_shares']} of at most {len(x)}",
             flush=True,
         )
     sizes, weights, whole, points = zip(*sorted(drawn), strict=True)
@@ -199,21 +202,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--data", default="digits", help="for the trained network")
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--epsilon", type=float, nargs="+", default=[0.1, 0.01, 0.001])
+    parser.add_argument("--tolerance", type=float, nargs="+", default=[0.1, 0.01, 0.001])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
-    parser.add_argument("--quick", action="store_true", help="the first two values of everything varied, one seed")
+    parser.add_argument("--quick", action="store_true", help="the first value or two of everything varied, one seed")
     options = parser.parse_args()
     most = 2 if options.quick else 100
     if options.quick:
-        options.seeds, options.epsilon, options.hidden = 1, options.epsilon[:1], 16
+        options.seeds, options.tolerance, options.hidden = 1, options.tolerance[:1], 16
     torch.set_num_threads(1)
     begun = time.process_time()
     parts = {
         "solvers": lambda: solvers(most),
         "rates": lambda: rates(options.out, most),
-        "network": lambda: network(options.data, options.hidden, options.epsilon),
-        "methods": lambda: methods(most),
+        "network": lambda: network(options.data, options.hidden, options.tolerance),
+        "methods": lambda: methods(most - 1),
         "neurons": lambda: neurons(options.out, most),
         "masks": lambda: masks(options.out, options.seeds, most),
     }

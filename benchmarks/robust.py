@@ -103,11 +103,11 @@ def trained(n: int, width: int, steps: int) -> None:
     numbers = made.numbers
     print(
         f"{n} digits, ceiling {numbers['ceiling']:.3f}. Constructed, width {made.network.width}: certified radius "
-        f"{numbers['radius']:.3f} for all, {made.network.depth - 1} hidden layers, "
+        f"{numbers['eps']:.3f} for all, {made.network.depth - 1} hidden layers, "
         f"{time.process_time() - begun:.0f} s; certificate holds: {made.certificate.holds}",
         flush=True,
     )
-    for name, radius in (("trained", 0.0), ("trained against PGD", numbers["radius"])):
+    for name, radius in (("trained", 0.0), ("trained against PGD", numbers["eps"])):
         for hidden in (1, 3):
             begun = time.process_time()
             model = fitted(x, y, [64, *[width] * hidden, 10], radius, steps)
@@ -115,7 +115,7 @@ def trained(n: int, width: int, steps: int) -> None:
             attack = vg.attack.fab(model, x, y, eps=5.0, norm="l2", space=WIDE, steps=100)
             distance = torch.where(attack.success, attack.distance, torch.inf)
             distance = torch.where(model(x).argmax(1) == y, distance, torch.zeros_like(distance))
-            held = float((distance > numbers["radius"]).double().mean())
+            held = float((distance > numbers["eps"]).double().mean())
             print(
                 f"{name}, {hidden} hidden layers of {width}: {right:.0%} right; nearest adversarial example "
                 f"{float(distance.min()):.3f}, median {float(distance.median()):.3f}; {held:.0%} of samples hold at "
@@ -169,7 +169,7 @@ def sizes(largest: int) -> None:
             print(
                 f"n = {n}, {layout}: width {network.width}, {network.depth - 1} hidden layers, {network.nonzeros} "
                 f"non-zeros, {network.parameters} dense, {network.weight_bits} bits, radius "
-                f"{made.numbers['radius']:.3f} of {made.numbers['ceiling']:.3f}; built and checked in "
+                f"{made.numbers['eps']:.3f} of {made.numbers['ceiling']:.3f}; built and checked in "
                 f"{built - begun:.1f} s; file {size / 1e6:.1f} MB, checked again in "
                 f"{time.process_time() - written:.1f} s: {'all claims hold' if holds else 'FAILS'}",
                 flush=True,

@@ -19,6 +19,10 @@ ALLOWED: dict[str, str] = {
     "core.lp_norm(p)": "the exponent itself, a number",
     "core.project_ball(p)": "the exponent itself, a number",
     "core.project_ball(radius)": "the geometry: any ball around any center",
+    "core.check_theory(x)": "or the shape of one sample, for which probes are drawn",
+    "construct.narrow(x)": "where the network must agree; None for a claim about a whole ball",
+    "construct.prune_to_target(x)": "where the error is measured; None for a claim about a whole ball",
+    "construct.memorize_robustly(eps)": "'max' asks for the largest that the points allow",
 }
 
 
@@ -104,6 +108,11 @@ def test_a_model_and_its_data_come_first_and_in_this_order():
     assert not wrong, listed(wrong)
 
 
+def test_only_jobs_take_a_seed():
+    taken = {name for name, function in signatures() for parameter, _ in parameters(function) if parameter == "seed"}
+    assert not [name for name in sorted(taken) if not name.startswith("audit.")]
+
+
 def test_every_exception_is_still_needed():
     there = {f"{name}({parameter})" for name, function in signatures() for parameter, _ in parameters(function)}
     assert set(ALLOWED) <= there
@@ -111,7 +120,7 @@ def test_every_exception_is_still_needed():
 
 def test_the_glossary_is_read():
     assert {"model", "eps", "held_out"} <= set(GLOSSARY) and FORBIDDEN["epsilon"] == "eps"
-    assert GLOSSARY["attacks"][0] == {"Sequence[Stage | str]"}
+    assert "Sequence[Stage | str]" in GLOSSARY["attacks"][0]
     assert members("Float[Tensor, 'n ...'] | tuple[Float[Tensor, 't ...'], Shaped[Tensor, ' t']] | None") == [
         "Tensor",
         "tuple[Tensor, Tensor]",

@@ -134,6 +134,13 @@ def test_a_plain_model_has_no_such_sign(one_net):
     assert not any(":" in warning.split()[0] or "model" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize(("eps", "warned"), [(0.49, False), (0.51, True)])
+def test_a_radius_beyond_half_of_the_range_is_named(one_net, eps, warned):
+    model, x, y = one_net
+    report = evaluate_robustness(model, x[:5], y[:5], eps=eps)
+    assert any("more than half of the data's range" in warning for warning in report.warnings) == warned
+
+
 def test_masked_gradients_show_when_the_black_box_wins():
     class Steps(nn.Module):
         def forward(self, x):

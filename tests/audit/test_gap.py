@@ -30,9 +30,8 @@ def test_orthogonal_samples_have_a_closed_form():
     linear.weight.data = (2 * y - 1)[None].double()
     both = robustness_gap(linear, x, y)
     assert (both.dimension, both.samples, both.flipped) == (4, 4, 0)
-    assert both.trained.radius == pytest.approx(2 / math.sqrt(4)) and both.constructed.numbers["eps"] == pytest.approx(
-        1.0
-    )
+    assert both.trained.radius == pytest.approx(2 / math.sqrt(4))
+    assert both.constructed.numbers["eps"] == pytest.approx(1.0)
     assert both.gap == pytest.approx(1.0)
 
 

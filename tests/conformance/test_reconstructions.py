@@ -38,9 +38,9 @@ def trained():
     return {kind: train_to_margin(net, x - x.mean(0), y, **fit).model for kind, net in NETWORKS.items()}
 
 
-def attack(model, solver, **changed):
+def attack(model, solver, *, input_shape=SHAPE, **changed):
     options = {"weight_decay": 1e-3, "steps": 8, "restarts": 2, "n_candidates": 6, "generator": child(1, "attack")}
-    return reconstruct_from_weights(model, SHAPE, solver=solver, **(options | changed))
+    return reconstruct_from_weights(model, input_shape, solver=solver, **(options | changed))
 
 
 def tensors(found):
@@ -87,6 +87,30 @@ def test_nothing_of_the_callers_changes(solver, kind, trained):
     assert all(p.requires_grad and p.grad is not None and (p.grad == 7).all() for p in model.parameters())
     assert torch.get_default_dtype() == torch.float64 and torch.get_num_threads() == 1
     model.zero_grad()
+
+
+@every_row
+@pytest.mark.parametrize(
+    "changed", [{}, {"input_shape": (1, 5, 5)}, {"on_step": None}], ids=["runs", "refused", "stops"]
+)
+def test_every_submodule_keeps_its_own_mode(solver, kind, changed, trained):
+    """A layer that the user froze in a model that trains, and the other way round, also after an error."""
+
+    def stop(step):
+        raise KeyboardInterrupt
+
+    changed = {"on_step": stop} if "on_step" in changed else changed
+    model, outcomes = trained[kind], []
+    for k in (0, 1):
+        for place, module in enumerate(model.modules()):
+            module.training = place % 2 == k
+        before = [module.training for module in model.modules()]
+        try:
+            attack(model, solver, **changed)
+        except (ValueError, KeyboardInterrupt):
+            outcomes.append("error")
+        assert [module.training for module in model.modules()] == before
+    assert len(outcomes) == (2 if changed else 0)
 
 
 @every_row

@@ -4,9 +4,10 @@ from core_reference import mlp
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
-from torch import nn
 
-from vestige.core.multipliers import clarke, nonnegative, read_chain, ridge
+from vestige.core.kkt import weighted_gradient
+from vestige.core.multipliers import clarke, nonnegative, ridge, run_chain
+from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
 
 
@@ -41,6 +42,11 @@ def test_ridge_shrinks():
     assert norms == sorted(norms, reverse=True)
 
 
+def test_ridge_is_relative_to_the_mean_of_the_diagonal():
+    gram, target = torch.diag(torch.tensor([1.0, 3.0])), torch.tensor([3.0, 5.0])
+    torch.testing.assert_close(ridge(gram, target, 0.5), target / torch.tensor([2.0, 4.0]))  # 0.5 * mean(1, 3) = 1
+
+
 def test_a_zero_system_has_zero_multipliers():
     assert nonnegative(torch.zeros(3, 3), torch.zeros(3)).tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="NaN"):
@@ -60,7 +66,7 @@ def kinky(n=4, d=6, h=5, out=2, seed=0):
 
 def test_chain_residual_is_the_distance_for_any_gates():
     net, x, rows, _ = kinky()
-    chain = read_chain(net, x)
+    chain = run_chain(read_relu_chain(net), x)
     gate = torch.rand(4, 5, generator=child(1))
     w1, w2 = net[1].weight, net[3].weight
     expected = [
@@ -73,7 +79,7 @@ def test_chain_residual_is_the_distance_for_any_gates():
 def test_clarke_finds_an_exact_point():
     """Every pair allowed to be fractional: the residual of W1 must go to zero."""
     net, x, rows, _ = kinky()
-    chain = read_chain(net, x)
+    chain = run_chain(read_relu_chain(net), x)
     point = clarke(chain, rows, torch.arange(4), use=[True, False], tolerance=1.0, steps=3000)
     cotangent = point.multipliers[:, None] * rows
     residual = chain.residuals(chain.backward(cotangent, point.gates))[0] / chain.theta_sq[0]
@@ -85,7 +91,7 @@ def test_clarke_finds_an_exact_point():
 def test_clarke_with_known_multipliers_is_the_box_problem(seed):
     """Naive reference: bounded least squares, neuron by neuron, by scipy."""
     net, x, rows, lam = kinky(seed=seed)
-    chain = read_chain(net, x)
+    chain = run_chain(read_relu_chain(net), x)
     cotangent = lam[:, None] * rows
     point = clarke(chain, cotangent, torch.arange(4), multipliers=torch.ones(4), tolerance=0.3, use=[True, False])
     signal = (cotangent @ net[3].weight).detach()
@@ -104,7 +110,7 @@ def test_clarke_with_known_multipliers_is_the_box_problem(seed):
 def test_clarke_is_never_worse_than_the_plain_derivative_in_deep_chains():
     net = mlp(6, 8, 7, 1, seed=3)
     x, y = torch.randn(5, 6, generator=child(4)), torch.tensor([1.0, -1, 1, -1, 1])[:, None]
-    chain, index = read_chain(net, x), torch.arange(5)
+    chain, index = run_chain(read_relu_chain(net), x), torch.arange(5)
     plain = [(z > 0).double() for z in chain.z[:-1]]
     gram, target = chain.gram(chain.backward(y, plain), index, [True] * 3)
     lam = nonnegative(gram, target)
@@ -114,7 +120,25 @@ def test_clarke_is_never_worse_than_the_plain_derivative_in_deep_chains():
     assert float(after) <= float(before) + 1e-9
 
 
-def test_only_chains_are_covered():
-    for net in (mlp(3, 2, 1, activation=nn.GELU), nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 1), nn.ReLU())):
-        with pytest.raises(ValueError, match="Linear and ReLU in turn"):
-            read_chain(net, torch.zeros(2, 3))
+@given(
+    widths=st.lists(st.integers(1, 5), min_size=2, max_size=4),
+    bias=st.sampled_from(["none", "first", "all"]),
+    n=st.integers(1, 4),
+    seed=st.integers(0, 9),
+)
+def test_the_gradient_of_plain_gates_is_autograd_s(widths, bias, n, seed):
+    net, x = mlp(*widths, bias=bias, seed=seed), torch.randn(n, widths[0], generator=child(seed, "x"))
+    coef = torch.randn(n, widths[-1], generator=child(seed, "coef"))
+    chain = run_chain(read_relu_chain(net), x)
+    found = chain.gradient(chain.backward(coef, [(z > 0).to(z) for z in chain.z[:-1]]))
+    for name, expected in weighted_gradient(net, x, coef).items():
+        torch.testing.assert_close(found[name], expected)
+
+
+def test_the_ridge_is_relative_to_the_mean_of_the_diagonal():
+    """Against one dense solve, for samples of very different gradients: their mean is not their largest."""
+    gram = torch.diag(torch.tensor([1.0, 10.0, 100.0]).double()) + 0.1
+    target = torch.tensor([1.0, -2.0, 3.0]).double()
+    for alpha in (1e-3, 0.5):
+        wanted = torch.linalg.solve(gram + alpha * gram.diagonal().mean() * torch.eye(3).double(), target)
+        torch.testing.assert_close(ridge(gram, target, alpha), wanted)

@@ -172,7 +172,9 @@ def test_networks_that_are_no_chains():
     assert len(found.multipliers) == 15
     assert found.residual <= 1
     assert set(found.residual_per_layer) == {"0", "2", "5"}
-    with pytest.raises(ValueError, match="Linear and ReLU in turn"):
+    with pytest.raises(
+        ValueError, match=r"subgradient='clarke' covers chains.*layer '0' is a Conv2d.*Or take 'smoothed'"
+    ):
         stationarity(cnn(), x, y, loss="cross_entropy", subgradient="clarke")
 
 

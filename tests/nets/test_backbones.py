@@ -29,8 +29,8 @@ def test_embedding_in_batches_is_embedding_at_once():
     net = nn.Linear(5, 3)
     x = torch.rand(7, 5)
     done = []
-    torch.testing.assert_close(embed(net, x, batch=3, on_batch=done.append), net(x).detach())
-    assert done == [3, 6, 7]
+    torch.testing.assert_close(embed(net, x, batch_size=3, on_step=done.append), net(x).detach())
+    assert [step.index for step in done] == [3, 6, 7] and all(step.total == 7 for step in done)
 
 
 class Tokens:

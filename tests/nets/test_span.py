@@ -6,7 +6,7 @@ from torch import nn
 
 from vestige.nets.cnn import Conv, cnn
 from vestige.nets.mlp import mlp
-from vestige.nets.span import first_linear, leave_span, span_view
+from vestige.nets.span import leave_span, span_view
 from vestige.nets.training import train_to_margin
 
 
@@ -67,6 +67,20 @@ def test_the_view_computes_the_same_outputs_and_leads_back():
     assert back is not model and model[1].in_features == 20
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda net: net, lambda net: nn.Sequential(nn.Identity(), net, nn.Identity()), lambda net: net[1:]],
+    ids=["plain", "nested", "bare"],
+)
+def test_nested_networks_have_a_view(wrap):
+    x, _ = problem()
+    model = wrap(mlp([20, 8, 2]))
+    view = span_view(model, x)
+    assert view is not None
+    torch.testing.assert_close(view.model(view.z), model(x))
+    torch.testing.assert_close(leave_span(view, view.model, model, 1.0)(x), model(x))
+
+
 def test_only_exact_and_smaller_spans_are_used():
     shared = nn.Linear(20, 20)
     frozen = mlp([20, 4, 1])
@@ -76,10 +90,11 @@ def test_only_exact_and_smaller_spans_are_used():
         nn.Sequential(nn.ReLU(), nn.Linear(20, 1)),
         nn.Sequential(nn.Linear(20, 20), nn.ReLU(), nn.LayerNorm(20)).append(nn.Linear(20, 1))[1:],
         nn.Sequential(shared, nn.ReLU(), shared),
-        nn.Linear(20, 1),
+        nn.Sequential(nn.Dropout(), nn.Linear(20, 1)),
         frozen,
     ):
-        assert first_linear(model) is None
+        assert span_view(model, torch.randn(7, 20)) is None
+    assert span_view(nn.Linear(5, 1), torch.randn(2, 4, 5)) is None  # acts on the last axis, not on samples
     many, _ = problem(n=30)
     assert span_view(mlp([20, 4, 1]), many) is None
     assert span_view(mlp([20, 4, 1]), torch.zeros(3, 20)) is None

@@ -10,7 +10,7 @@ from torch import nn
 
 import vestige as vg
 from vestige.core.outcome import Outcome
-from vestige.unlearning.baselines import _divergence
+from vestige.unlearning.approximate import _divergence
 
 METHODS = {
     "retrain": (vg.unlearning.retrain, {"steps": 400}),

@@ -9,7 +9,7 @@ import torch
 
 from vestige.audit.job import Job
 from vestige.audit.truth import Data, Truth, read_data
-from vestige.core.outcome import OnStep, Step
+from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.texts import load_texts
@@ -32,7 +32,7 @@ class Embedder:
         shown = given if isinstance(given, str) else "in memory"
         try:
             with self.job.phase("embedding") as on_step:
-                x = embed(self.backbone, inputs, on_batch=lambda k: on_step(Step(k, len(inputs), math.nan)))
+                x = embed(self.backbone, inputs, on_step=on_step)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"the backbone {self.name!r} does not take the data {shown!r} ({type(error).__name__}: {error}); text "
@@ -67,10 +67,11 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
     gallery = torch.cat(parts).to(like)
     gallery = gallery if space is None else space.to_model(gallery)
     samples, count = found.samples.flatten(1), len(truth.train)
-    first = nearest_in_gallery(samples, gallery, top=1)
     rank = best_rank(samples, gallery, torch.arange(count))
     likely = found.confidence >= 0.5
-    hits = first.index[:, 0] < count
+    hits = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
+    if len(gallery) > count:  # a tie with an input that the head never saw is no hit
+        hits = _nearest(samples, gallery[:count]) > _nearest(samples, gallery[count:])
     return {
         "gallery": len(gallery),
         "training": count,
@@ -80,6 +81,10 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
         "likely": int(likely.sum()),
         "likely_in_training": int((hits & likely).sum()),
     }
+
+
+def _nearest(samples: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    return nearest_in_gallery(samples, gallery, top=1).similarity[:, 0]
 
 
 def _by_chance(samples: torch.Tensor, gallery: torch.Tensor, count: int) -> float | None:

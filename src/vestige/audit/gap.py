@@ -72,7 +72,7 @@ def robustness_gap(
     >>> linear = nn.Linear(2, 1, bias=False)
     >>> _ = nn.init.constant_(linear.weight, 1.0)
     >>> both = robustness_gap(linear, torch.tensor([[2.0, 0.0], [0.0, -2.0]]), torch.tensor([1, 0]))
-    >>> round(both.trained.radius, 6), both.constructed.numbers["eps"]
+    >>> round(both.trained.radius, 6), round(both.constructed.numbers["eps"], 6)
     (1.414214, 1.0)
     """
     found = universal_margin_perturbation(model, x, y, margin_tol=margin_tol, pair=pair, generator=generator)

@@ -72,7 +72,7 @@ def read_machine(
         ValueError: a model that cannot be loaded, or facts that are missing.
     """
     if callable(model) or (is_factory(str(model)) and not Path(model).exists()):
-        name = model if isinstance(model, str) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
+        name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
         if kernel == "auto" or input_shape is None:
             raise ValueError(f"{name} is a callable: give its kernel, such as rbf:gamma=..., and its input_shape too.")
         return BlackBoxModel(

@@ -212,7 +212,7 @@ def _work(
     retrained = _attacked(job, target, how, truth, again, "retrained")
     seconds = (took + repairing, retraining)
     report = _report(target, truth, new, again, index, seconds)
-    attacks = dict(zip(PHASES, (before, after, retrained), strict=True))
+    attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, retrained), strict=True))
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
     notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize, nnls
-from torch import Tensor, nn
+from torch import Tensor
+
+from vestige.core.relu_chain import ReluChain
 
 Vector = Float[Tensor, " m"]
 Matrix = Float[Tensor, "m m"]
@@ -47,17 +49,26 @@ def nonnegative(gram: Matrix, target: Vector) -> Vector:
 
 
 @dataclass(frozen=True)
-class Chain:
+class SampledChain:
     """A chain Linear (ReLU Linear)* seen at n inputs: what its stationarity equation consists of, for any gates.
 
     The gates enter only the backward signals delta, so with the layers' input Gram matrices A_l = <a_i, a_j> (+1 with a
     bias) and pre-activations z_l the squared distance is sum_l |theta_l|^2 - 2 <delta_l, z_l> + <delta_l, A_l delta_l>.
+
+    Attributes:
+        names: of the layers in the network.
+        weights: W_l.
+        a: inputs of the layers, one row a sample.
+        z: their outputs, before the ReLU.
+        grams: A_l.
+        theta_sq: |theta_l|^2, with the bias.
     """
 
     names: tuple[str, ...]
     weights: tuple[Tensor, ...]
+    a: tuple[Tensor, ...]
     z: tuple[Tensor, ...]
-    inputs: tuple[Tensor, ...]
+    grams: tuple[Tensor, ...]
     theta_sq: tuple[Tensor, ...]
 
     def kinks(self, tolerance: float) -> list[Bool[Tensor, "n _"]]:
@@ -71,41 +82,38 @@ class Chain:
             deltas.insert(0, (deltas[0] @ weight) * gate)
         return deltas
 
+    def gradient(self, deltas: Sequence[Tensor]) -> dict[str, Tensor]:
+        """sum_i c_i . grad f(x_i) by parameter, from the signals of c; a layer without a bias has an entry for one."""
+        weights = {f"{name}.weight".lstrip("."): d.T @ a for name, d, a in zip(self.names, deltas, self.a, strict=True)}
+        return weights | {f"{name}.bias".lstrip("."): d.sum(0) for name, d in zip(self.names, deltas, strict=True)}
+
     def residuals(self, deltas: Sequence[Tensor]) -> Float[Tensor, " layers"]:
         """Squared distance of each layer."""
-        parts = zip(self.theta_sq, self.z, self.inputs, deltas, strict=True)
-        return torch.stack([sq - 2 * (d * z).sum() + (d * (a @ d)).sum() for sq, z, a, d in parts])
+        parts = zip(self.theta_sq, self.z, self.grams, deltas, strict=True)
+        return torch.stack([sq - 2 * (d * z).sum() + (d * (gram @ d)).sum() for sq, z, gram, d in parts])
 
     def gram(self, deltas: Sequence[Tensor], index: Tensor, use: Sequence[bool]) -> tuple[Tensor, Tensor]:
         """K and t of rows whose signals are `deltas`; row k belongs to sample index[k]."""
-        parts = [p for p, used in zip(zip(deltas, self.z, self.inputs, strict=True), use, strict=True) if used]
+        parts = [p for p, used in zip(zip(deltas, self.z, self.grams, strict=True), use, strict=True) if used]
         gram = torch.stack([(d @ d.T) * a[index][:, index] for d, _, a in parts]).sum(0)
         return gram, torch.stack([(d * z[index]).sum(1) for d, z, _ in parts]).sum(0)
 
 
 @torch.no_grad()
-def read_chain(net: nn.Module, x: Tensor) -> Chain:
-    """Run a float64 network layer by layer.
-
-    Raises:
-        ValueError: it is not an nn.Sequential of Flatten, Linear and ReLU, the layers alternating.
-    """
-    layers = [(k, m) for k, m in net.named_children() if not isinstance(m, nn.Flatten | nn.Identity)]
-    expected = [nn.Linear, nn.ReLU] * (len(layers) // 2) + [nn.Linear]
-    if not isinstance(net, nn.Sequential) or [type(m) for _, m in layers] != expected:
-        raise ValueError(
-            f"{type(net).__name__} of {[type(m).__name__ for _, m in layers]} given; covered is an nn.Sequential of "
-            "Linear and ReLU in turn. Was this subgradient='clarke'? Then take 'smoothed' or 'autograd'."
-        )
-    a, zs, inputs = x.flatten(1), [], []
-    linears = [(k, m) for k, m in layers if isinstance(m, nn.Linear)]
-    for _, m in linears:
-        inputs.append(a @ a.T + (m.bias is not None))
-        zs.append(m(a))
+def run_chain(chain: ReluChain, x: Float[Tensor, "n ..."]) -> SampledChain:
+    """Run a chain layer by layer, in its own precision."""
+    a, inputs, zs = x.flatten(1), [], []
+    for layer in chain.layers:
+        inputs.append(a)
+        zs.append(layer(a))
         a = zs[-1].relu()
-    squares = tuple(torch.stack([p.square().sum() for p in m.parameters()]).sum() for _, m in linears)
-    return Chain(
-        tuple(k for k, _ in linears), tuple(m.weight.detach() for _, m in linears), tuple(zs), tuple(inputs), squares
+    return SampledChain(
+        chain.names,
+        tuple(layer.weight.detach() for layer in chain.layers),
+        tuple(inputs),
+        tuple(zs),
+        tuple(a @ a.T + (layer.bias is not None) for a, layer in zip(inputs, chain.layers, strict=True)),
+        tuple(torch.stack([p.square().sum() for p in layer.parameters()]).sum() for layer in chain.layers),
     )
 
 
@@ -119,7 +127,7 @@ class ClarkePoint:
 
 
 def clarke(
-    chain: Chain,
+    chain: SampledChain,
     rows: Float[Tensor, "rows out"],
     index: Tensor,
     *,
@@ -134,12 +142,12 @@ def clarke(
     gates enter as products, so there it is a local optimum. It starts at the plain derivative and is never worse.
 
     Args:
-        chain: the network at its samples, from `read_chain`.
+        chain: the network at its samples, from `run_chain`.
         rows: cotangent directions.
         index: sample of each row.
         multipliers: keep these instead of solving for them.
         use: layers that count; None is all.
-        tolerance: `Chain.kinks`; results barely change from 1e-3 to 5e-2.
+        tolerance: `SampledChain.kinks`; results barely change from 1e-3 to 5e-2.
         steps: iterations of L-BFGS-B.
     """
     n, use = len(chain.z[0]), [True] * len(chain.z) if use is None else list(use)

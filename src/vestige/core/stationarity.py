@@ -17,7 +17,8 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 from vestige.core.kkt import gram_system, layer_of, select_layers, smoothed, weighted_gradient, working_copy
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin, margin_directions, multiplier_cotangent
-from vestige.core.multipliers import clarke, nonnegative, read_chain, ridge
+from vestige.core.multipliers import clarke, nonnegative, ridge, run_chain
+from vestige.core.relu_chain import ReluChain, read_relu_chain
 
 MARGIN, DECAY, KINKS = paper("1906.05890"), paper("2307.01827"), paper("2510.14844")
 
@@ -152,7 +153,7 @@ def _fit_plain(
 def _fit_clarke(
     net: nn.Module, x: Tensor, rows: Tensor, index: Tensor, rule: Rule, chosen: list[str], tolerance: float
 ) -> _Fit:
-    chain = read_chain(net, x)
+    chain = run_chain(_chain_of(net), x)
     if rule is Rule.RIDGE:  # fix the signs, and the direction among outputs, by the plain derivative
         rows = _fit_plain(net, x, rows, index, rule, chosen, None).cotangent
         index = torch.arange(len(x), device=x.device)
@@ -163,6 +164,13 @@ def _fit_clarke(
     lam = point.multipliers if rule is Rule.NONNEGATIVE else _sizes(cotangent)
     coefficients = dict(zip(chain.names, point.gates, strict=False))
     return _Fit(lam, index, cotangent, dict(zip(chain.names, squares.tolist(), strict=True)), coefficients)
+
+
+def _chain_of(net: nn.Module) -> ReluChain:
+    try:
+        return read_relu_chain(net)
+    except ValueError as error:
+        raise ValueError(f"subgradient='clarke' covers chains of layers: {error} Or take 'smoothed'.") from error
 
 
 def _rule(rule: Rule, loss: Loss, weight_decay: float | None) -> Rule:

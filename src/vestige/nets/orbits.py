@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vestige.core.modes import evaluating
 from vestige.core.rng import child
 from vestige.nets.groups import Group
 
@@ -59,21 +60,21 @@ def orbit_distance(x: Float[Tensor, "n ..."], y: Float[Tensor, "m ..."], group: 
     return torch.stack(columns, 1)
 
 
-def invariance_gap(model: nn.Module, shape: tuple[int, ...], group: Group) -> float:
+def invariance_gap(model: nn.Module, input_shape: tuple[int, ...], group: Group) -> float:
     """Largest |F(g x) - F(x)| over the largest |F|, at Gaussian probes and random g; 0 for an invariant network.
 
     Args:
-        model: in evaluation mode.
-        shape: of one input.
+        model: any module; run in evaluation mode and left as it is.
+        input_shape: shape of one sample.
         group: what the network should be invariant to.
 
     Raises:
         ValueError: the group does not act on inputs of this shape.
     """
-    group.check(shape)
+    group.check(input_shape)
     generator, like = child(0, "invariance"), next(model.parameters())
-    x = torch.randn(PROBES, *shape, generator=generator, dtype=torch.float64).to(like)
-    with torch.no_grad():
+    x = torch.randn(PROBES, *input_shape, generator=generator, dtype=torch.float64).to(like)
+    with torch.no_grad(), evaluating(model):
         out = model(x)
         gaps = [(model(group.draw(x, generator)) - out).abs().max() for _ in range(DRAWS)]
     return float(torch.stack(gaps).max() / out.abs().max().clamp(min=1e-30))

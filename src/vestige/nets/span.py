@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vestige.core.relu_chain import first_linear
 from vestige.nets.groups import Permutations
 from vestige.nets.invariant import InvariantNetwork
 
@@ -37,8 +38,8 @@ class SpanView:
 def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | None:
     """The network on the coordinates of the data's span, or None where that is inexact or not smaller.
 
-    Exact means: an nn.Sequential that begins with a trainable nn.Linear, preceded by nn.Flatten or nn.Identity only,
-    and whose weights are used once; or an InvariantNetwork of one.
+    Exact means: the network begins with a trainable nn.Linear whose weights are used once (see
+    `vestige.core.relu_chain.first_linear`); or it is an InvariantNetwork of one that does.
     """
     if isinstance(model, InvariantNetwork):
         views = model.views(x)
@@ -47,10 +48,9 @@ def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | N
             return None
         twin = InvariantNetwork(inner.model, Permutations(count))
         return SpanView(twin, inner.z.unflatten(0, (-1, count)), inner.basis, inner.outside)
-    position = first_linear(model)
-    if position is None or not isinstance(model, nn.Sequential):
+    first, flat = first_linear(model), x.flatten(1)
+    if first is None or not first[1].weight.requires_grad or first[1].in_features != flat.shape[1]:
         return None
-    flat = x.flatten(1)
     _, singular, right = torch.linalg.svd(flat.double(), full_matrices=False)
     # Directions below the rounding of the input's own precision carry nothing of the data.
     tolerance = 10 * torch.finfo(x.dtype).eps
@@ -59,7 +59,7 @@ def span_view(model: nn.Module, x: Float[Tensor, " n *feature"]) -> SpanView | N
         return None
     basis = right[:rank].T.contiguous()
     twin = copy.deepcopy(model)
-    layer = twin[position]
+    layer = twin.get_submodule(first[0])
     assert isinstance(layer, nn.Linear)
     weight = layer.weight.detach().double()
     inside = weight @ basis
@@ -73,28 +73,10 @@ def leave_span(view: SpanView, small: nn.Module, model: nn.Module, outside_facto
     if isinstance(trained, InvariantNetwork) and isinstance(small, InvariantNetwork):
         trained.base = leave_span(view, small.base, trained.base, outside_factor)
         return trained
-    position = first_linear(model)
-    assert position is not None and isinstance(model, nn.Sequential)
-    state, name = small.state_dict(), f"{position}.weight"
+    first = first_linear(model)
+    assert first is not None
+    state, name = small.state_dict(), f"{first[0]}.weight".lstrip(".")
     inside = state[name].double() @ view.basis.T
     state[name] = (inside + outside_factor * view.outside).to(model.state_dict()[name])
     trained.load_state_dict(state, strict=True)
     return trained
-
-
-def first_linear(model: nn.Module, *, trainable: bool = True) -> int | None:
-    """Position of the linear layer that reads the flattened input directly, if there is one that is used once.
-
-    Args:
-        model: a plain nn.Sequential; any other has none.
-        trainable: whether a frozen layer does not count.
-    """
-    if type(model) is not nn.Sequential:
-        return None
-    for position, layer in enumerate(model):
-        if type(layer) is nn.Linear:
-            uses = sum(p is layer.weight for _, p in model.named_parameters(remove_duplicate=False))
-            return position if uses == 1 and (layer.weight.requires_grad or not trainable) else None
-        if not (type(layer) is nn.Identity or (type(layer) is nn.Flatten and layer.start_dim == 1)):
-            return None
-    return None

@@ -28,7 +28,7 @@ DEFAULT_STEPS = {Schedule.LOSS_SCALED: 20_000, Schedule.ONE_CYCLE: 4_000, Schedu
 ATTEMPTS, RECORDED_POINTS = 6, 400
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
     """A trained copy of the model, and how it got there.
 
@@ -216,17 +216,17 @@ def _result(
         warnings.append("training diverged and the last finite weights were kept; give a smaller learning_rate")
     index, losses, residuals = zip(*rows, strict=True)
     return Trained(
-        trained,
-        losses[-1],
-        residuals[-1],
-        accuracy,
-        outcome,
-        index[-1],
-        index,
-        losses,
-        residuals,
-        size,
-        evaluations,
-        rank,
-        tuple(warnings),
+        model=trained,
+        loss=losses[-1],
+        stationarity=residuals[-1],
+        accuracy=accuracy,
+        outcome=outcome,
+        steps=index[-1],
+        recorded_steps=index,
+        loss_history=losses,
+        stationarity_history=residuals,
+        learning_rate=size,
+        gradient_evaluations=evaluations,
+        span_rank=rank,
+        warnings=tuple(warnings),
     )

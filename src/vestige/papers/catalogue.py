@@ -116,7 +116,7 @@ CONSTRUCT = (
     Record(
         paper("2407.16153"),
         ("nearest_neighbor_head", "mse_lower_bound", "rank_audit"),
-        "missing: full-rank and low-rank attention on nearest neighbours, bounds and a rank audit",
+        "missing: full-rank and low-rank attention on nearest neighbors, bounds and a rank audit",
     ),
     Record(
         paper("2503.01544"),
@@ -134,7 +134,7 @@ LEARN = (
     Record(
         paper("2605.22471"),
         ("tokenize_graph", "is_lossless", "collides"),
-        "missing: graph tokenisations, what each loses, and witnesses of it",
+        "missing: graph tokenizations, what each loses, and witnesses of it",
     ),
     Record(
         paper("2010.08853"),
@@ -144,12 +144,12 @@ LEARN = (
     Record(
         paper("2311.13877"),
         ("LocallyOptimalStep",),
-        "missing: a step size read off the local curvature, around any optimiser",
+        "missing: a step size read off the local curvature, around any optimizer",
     ),
     Record(
         paper("2401.07606"),
         ("RedExRegressor", "RedExClassifier"),
-        "missing: layers learned by convex programmes, as scikit-learn estimators",
+        "missing: layers learned by convex programs, as scikit-learn estimators",
     ),
     Record(
         paper("2305.15141"),

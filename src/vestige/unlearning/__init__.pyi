@@ -1,12 +1,12 @@
+from .approximate import neggrad_plus as neggrad_plus
+from .approximate import random_labels as random_labels
+from .approximate import salun as salun
+from .approximate import scrub as scrub
 from .ascent import Unlearned as Unlearned
 from .ascent import unlearn as unlearn
 from .baselines import Baseline as Baseline
 from .baselines import fine_tune as fine_tune
-from .baselines import neggrad_plus as neggrad_plus
-from .baselines import random_labels as random_labels
 from .baselines import retrain as retrain
-from .baselines import salun as salun
-from .baselines import scrub as scrub
 from .certificate import UnlearningCertificate as UnlearningCertificate
 from .certificate import unlearning_certificate as unlearning_certificate
 from .curvature import minimum_norm as minimum_norm

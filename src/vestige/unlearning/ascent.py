@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.kkt import layer_of, working_copy
+from vestige.core.kkt import layer_of, select_layers, working_copy
 from vestige.core.margins import Loss, as_rows, check_labels, loss_cotangent, margin
+from vestige.core.relu_chain import find_relu_chain
 from vestige.core.stationarity import Rule, Stationarity, Subgradient, stationarity
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.unlearning.certificate import UnlearningCertificate, unlearning_certificate
-from vestige.unlearning.gates import first_layer, gated_gradient, is_chain, linear_layers
+from vestige.unlearning.gates import changed_layers, gated_gradient
 from vestige.unlearning.request import Forget, check_duplicates, class_notes, forgotten_and_retained
 
 SOURCE = (paper("2510.14844"),)
@@ -137,7 +138,7 @@ def unlearn(
     """
     trained = _trained(model, x, y, forget, loss, weight_decay)
     rule, notes = _rule(trained.net, step)
-    chosen = first_layer(trained.net, layers)
+    chosen = changed_layers(trained.net, layers)
     point = _stationary(trained, chosen, rule, kink_tolerance)
     share = _share(point.cotangent[trained.forgotten]) / _share(point.cotangent).max().clamp_min(1e-300)
     nothing = isinstance(rule, StepRule) and bool((share <= NOTHING).all())
@@ -192,7 +193,7 @@ def _trained(
 
 def _rule(net: nn.Module, step: StepRule | str | float) -> tuple[StepRule | float, list[str]]:
     rule = float(step) if isinstance(step, float | int) else StepRule(step)
-    if rule is StepRule.CLARKE and not is_chain(net) and not isinstance(net, nn.Linear):
+    if rule is StepRule.CLARKE and find_relu_chain(net) is None:
         note = "The network is not a chain of Linear and ReLU: autograd's derivative was taken at its kinks."
         return StepRule.KKT, [note]
     return rule, []
@@ -213,7 +214,8 @@ def _check_fit(theory: TheoryCheck, margins: Tensor, weight_decay: float) -> Non
 
 def _stationary(trained: _Trained, layers: list[str], rule: StepRule | float, tolerance: float) -> Stationarity:
     """The multipliers and derivatives of the stationarity sum over the layers that are changed."""
-    clarke = rule is StepRule.CLARKE and is_chain(trained.net) and len(linear_layers(trained.net)) > 1
+    chain = find_relu_chain(trained.net)
+    clarke = rule is StepRule.CLARKE and chain is not None and chain.depth > 1
     return stationarity(
         trained.net,
         trained.x,
@@ -284,16 +286,17 @@ def _share(cotangent: Tensor) -> Tensor:
 
 
 def _unproved(trained: _Trained, layers: list[str], rule: StepRule | float) -> Iterable[str]:
-    names, outputs = linear_layers(trained.net), trained.outputs.shape[1]
+    chain, outputs = find_relu_chain(trained.net), trained.outputs.shape[1]
+    first = select_layers(trained.net, None)[:1] if chain is None else list(chain.names[:1])
     if not isinstance(rule, StepRule):
         yield "the step size was set by hand"
     if not trained.theory.homogeneous:
         yield "the network is not homogeneous"
     if outputs > 1:
         yield f"{outputs} outputs: the margins are those of class pairs"
-    if len(names) > 2 or not (is_chain(trained.net) or isinstance(trained.net, nn.Linear)):
+    if chain is None or chain.depth > 2:
         yield "the network is deeper than two layers, or not a chain of Linear and ReLU"
-    if layers != names[:1]:
+    if layers != first:
         yield "layers other than the first were changed"
     if trained.weight_decay:
         yield "weight decay: the weights are stationary for the decayed loss, not for the margin"

@@ -20,7 +20,8 @@ from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.kkt import working_copy
 from vestige.core.margins import as_rows
-from vestige.unlearning.gates import first_layer, is_chain, linear_layers
+from vestige.core.relu_chain import ReluChain, find_relu_chain, read_relu_chain
+from vestige.unlearning.gates import changed_layers
 from vestige.unlearning.measures import (
     STATED,
     Assumptions,
@@ -138,8 +139,9 @@ def unlearning_certificate(
     net, x = working_copy(model), x.detach().double()
     _, kept = forgotten_and_retained(forget, len(x))
     before = None if original is None else working_copy(original)
-    chosen, retained = first_layer(net, layers), (x[kept], y[kept])
-    covered = _covered(net, chosen)
+    chosen, retained = changed_layers(net, layers), (x[kept], y[kept])
+    chain = find_relu_chain(net)
+    covered = _covered(chain, chosen)
     point = _reference(net, before or net, x[kept], kink_tolerance) if covered else None
     reference = ReferencePoint(net, 0.0, 0.0) if point is None else point
     gamma = smallest_margin(reference.model, *retained)
@@ -160,7 +162,7 @@ def unlearning_certificate(
         residual=None if old is None else old.whole.epsilon,
         untouched=None if old is None else (old.untouched.epsilon, old.untouched.delta),
         assumptions=None if old is None else old.assumptions,
-        claims=Certificate(tuple(_claims(found, tau, reference, old, len(linear_layers(net)) == 1))),
+        claims=Certificate(tuple(_claims(found, tau, reference, old, chain is not None and chain.depth == 1))),
         covered=covered and as_rows(net(x[:1]).detach()).shape[1] == 1,
         harmful=harmful,
         warnings=tuple(_warnings(gamma, old, harmful, point is not None)),
@@ -187,26 +189,24 @@ def _before(net: nn.Module, x: Tensor, y: Tensor, kept: Tensor, layers: list[str
     )
 
 
-def _covered(net: nn.Module, layers: list[str]) -> bool:
+def _covered(chain: ReluChain | None, layers: list[str]) -> bool:
     """Linear, or two layers with a ReLU and no late bias, changed in the first layer only."""
-    names = linear_layers(net)
-    late = [net.get_submodule(name) for name in names[1:]]
-    chain = is_chain(net) or isinstance(net, nn.Linear)
-    return chain and 1 <= len(names) <= 2 and layers == names[:1] and all(m.bias is None for m in late)
+    if chain is None or chain.depth > 2:
+        return False
+    return layers == list(chain.names[:1]) and all(layer.bias is None for layer in chain.layers[1:])
 
 
 def _reference(net: nn.Module, pattern: nn.Module, x: Tensor, tolerance: float) -> ReferencePoint:
-    names = linear_layers(net)
-    if len(names) == 1:
+    chain, old = read_relu_chain(net), find_relu_chain(pattern)
+    if chain.depth == 1:
         return ReferencePoint(net, 0.0, 0.0)
-    mine, theirs = net.get_submodule(names[0]), pattern.get_submodule(names[0])
-    assert isinstance(mine, nn.Linear) and isinstance(theirs, nn.Linear)
-    if mine.weight.shape != theirs.weight.shape:
+    if old is None or old.layers[0].weight.shape != chain.layers[0].weight.shape:
+        shape = "none" if old is None else f"of shape {tuple(old.layers[0].weight.shape)}"
         raise ValueError(
-            f"the original's first layer has shape {tuple(theirs.weight.shape)}, the model's "
-            f"{tuple(mine.weight.shape)}; give the network that the model was made from."
+            f"the original's first layer is {shape}, the model's of shape {tuple(chain.layers[0].weight.shape)}; give "
+            "the network that the model was made from."
         )
-    return reference_point(net, mine, theirs, x.flatten(1), tolerance)
+    return reference_point(net, chain.layers[0], old.layers[0], x.flatten(1), tolerance)
 
 
 def _claims(

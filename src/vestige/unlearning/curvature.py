@@ -3,7 +3,6 @@
 The same form as in `vestige.unlearning.baselines`.
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -14,7 +13,7 @@ from vestige.core.kkt import gram_system, weighted_gradient
 from vestige.core.margins import Loss, as_rows, loss_value
 from vestige.core.multipliers import ridge
 from vestige.core.outcome import Outcome
-from vestige.unlearning.baselines import Baseline, train_on_retained
+from vestige.unlearning.baselines import Baseline, eval_copy, in_modes_of, train_on_retained
 from vestige.unlearning.request import Forget, forgotten_and_retained
 
 
@@ -42,7 +41,7 @@ def newton_step(
         steps: of conjugate gradients, one product with H each.
     """
     index, kept = forgotten_and_retained(forget, len(x))
-    net = copy.deepcopy(model)
+    net = eval_copy(model)
     params = [p for p in net.parameters() if p.requires_grad]
     retained = loss_value(net(x[kept]), y[kept], loss) * (len(kept) / len(x))
     slope = torch.autograd.grad(retained, params, create_graph=True)
@@ -57,7 +56,7 @@ def newton_step(
     with torch.no_grad():
         for p, s in zip(params, step, strict=True):
             p += s
-    return Baseline(net, index, steps + 2, Outcome.BUDGET_SPENT)
+    return Baseline(in_modes_of(model, net), index, steps + 2, Outcome.BUDGET_SPENT)
 
 
 def minimum_norm(
@@ -91,7 +90,7 @@ def minimum_norm(
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction={fraction} given; it must be in (0, 1].")
     index, kept = forgotten_and_retained(forget, len(x))
-    net, used = copy.deepcopy(model), 0
+    net, used = eval_copy(model), 0
     out = as_rows(net(x[:1]).detach()).shape[1]
     samples = x[kept].repeat_interleave(out, 0)
     rows = torch.eye(out).to(x).repeat(len(kept), 1)
@@ -105,7 +104,7 @@ def minimum_norm(
                     p -= fraction * (p - kept_part[name])
         found = train_on_retained(net, x, y, index, loss, 0.0, 0.0, steps, None)
         net, used = found.model, used + 1 + found.gradient_evaluations
-    return Baseline(net, index, used, Outcome.BUDGET_SPENT)
+    return Baseline(in_modes_of(model, net), index, used, Outcome.BUDGET_SPENT)
 
 
 def _conjugate_gradients(

@@ -11,18 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.core.kkt import layer_of, select_layers, weighted_gradient
-
-
-class GatedReLU(nn.Module):
-    """ReLU whose derivative is the given gate of each (sample, neuron)."""
-
-    def __init__(self, gate: Tensor):
-        super().__init__()
-        self.gate = gate
-
-    def forward(self, z: Tensor) -> Tensor:
-        linear = z * self.gate
-        return linear + (z.relu() - linear).detach()
+from vestige.core.multipliers import run_chain
+from vestige.core.relu_chain import read_relu_chain
 
 
 def gated_gradient(
@@ -31,34 +21,19 @@ def gated_gradient(
     """sum_i c_i . grad f(x_i) with these derivatives, by parameter; without gates, autograd's 0/1 derivative.
 
     Args:
-        net: an nn.Sequential whose ReLUs are given in order, or any module where there are no gates.
+        net: a chain of Linear and ReLU, or any module where there are no gates.
         x: inputs in model space.
         coef: output cotangents c_i.
-        gates: of each ReLU, by the name of the layer before it.
+        gates: of each ReLU in order, by the name of the layer before it.
     """
     if not gates:
         return weighted_gradient(net, x, coef)
-    left = iter(gates.values())
-    named = {k: GatedReLU(next(left)) if isinstance(m, nn.ReLU) else m for k, m in net.named_children()}
-    gated = nn.Sequential()
-    for name, module in named.items():
-        gated.add_module(name, module)
-    return weighted_gradient(gated, x, coef)
+    chain = run_chain(read_relu_chain(net), x)
+    found = chain.gradient(chain.backward(coef, list(gates.values())))
+    return {name: found[name] for name, parameter in net.named_parameters() if parameter.requires_grad}
 
 
-def is_chain(model: nn.Module) -> bool:
-    """Whether it is an nn.Sequential of Flatten, Linear and ReLU with a ReLU between any two Linear layers."""
-    layers = [m for m in model.children() if not isinstance(m, nn.Flatten | nn.Identity)]
-    expected = [nn.Linear, nn.ReLU] * (len(layers) // 2) + [nn.Linear]
-    return isinstance(model, nn.Sequential) and [type(m) for m in layers] == expected
-
-
-def linear_layers(model: nn.Module) -> list[str]:
-    """Names of the Linear layers of a chain, in order; of the model itself ("") where it is one Linear layer."""
-    return [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-
-
-def first_layer(model: nn.Module, layers: Iterable[str] | None) -> list[str]:
+def changed_layers(model: nn.Module, layers: Iterable[str] | None) -> list[str]:
     """The layers that a step changes: those given, else the first one that is trained.
 
     A network without late biases is linear in its first layer, f(x) = <W_1, d f / d W_1> = sum_i c_i k(x_i, x), so that

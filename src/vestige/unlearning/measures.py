@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vestige.core.margins import Loss, as_rows, margin, margin_directions
+from vestige.core.relu_chain import find_relu_chain, first_linear
 from vestige.core.stationarity import Rule, Subgradient, stationarity
-from vestige.unlearning.gates import is_chain, linear_layers, stacked
+from vestige.unlearning.gates import stacked
 
 STATED = 0.05  # relative residual above which nothing is called provable
 
@@ -46,7 +47,8 @@ def kkt_distance(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolera
     margins = (rows * outputs[index]).sum(1)
     if not bool(margins.min() > 0):
         return Distance(math.nan, math.nan, torch.full_like(margins, math.nan))
-    clarke = is_chain(scaled) and len(linear_layers(scaled)) > 1
+    chain = find_relu_chain(scaled)
+    clarke = chain is not None and chain.depth > 1
     point = stationarity(
         scaled,
         x,
@@ -99,9 +101,8 @@ def one_minus_cosine(net: nn.Module, other: nn.Module, layers: list[str]) -> flo
 
 def assumptions(net: nn.Module, x: Tensor, kept: Tensor, multipliers: Tensor) -> Assumptions:
     """Of the theorems, at all samples x, of which those at `kept` are retained."""
-    names = linear_layers(net)
-    bias = bool(names) and net.get_submodule(names[0]).bias is not None
-    gram = x.flatten(1) @ x.flatten(1).T + float(bias)
+    first = first_linear(net)
+    gram = x.flatten(1) @ x.flatten(1).T + float(first is not None and first[1].bias is not None)
     retained = torch.zeros(len(x), dtype=torch.bool, device=x.device).index_fill(0, kept, True)
     worst = float(gram[~retained][:, retained].abs().max())
     off = (gram - torch.diag(gram.diagonal())).abs()

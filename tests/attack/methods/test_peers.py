@@ -12,6 +12,8 @@ from vestige.audit.robustness import shipped_model
 from vestige.data.load import load_data
 from vestige.nets.checkpoint import load_model
 
+pytestmark = pytest.mark.slow  # half a minute each
+
 N = 150
 
 

@@ -39,7 +39,7 @@ def test_the_part_off_the_span_only_shrinks(decay, momentum, steps):
     span = data_span(x, basis=basis)
     shrink = (1 - 0.1 * decay) ** steps
     assert invariance_drift(net, start, span, shrink)[0] < 1e-10
-    assert off_subspace_robustness(net, x, span=span, initial=start, shrink=shrink).certificate.holds
+    assert off_subspace_robustness(net, x, span=span, start=start, shrink=shrink).certificate.holds
     # A law that forgets the decay, or that is asked of what training did move, does not hold.
     assert invariance_drift(net, start, span, 0.9 * shrink)[0] > 1e-4
     assert (net[1].weight - start[1].weight).abs().max() > 1e-4
@@ -54,7 +54,7 @@ def test_adam_breaks_the_law_and_is_named():
         optimizer.zero_grad()
         nn.functional.softplus(-(2 * y - 1) * net(x)[:, 0]).mean().backward()
         optimizer.step()
-    found = off_subspace_robustness(net, x, initial=start)
+    found = off_subspace_robustness(net, x, start=start)
     assert not found.certificate.holds and "adaptive optimizer" in found.warnings[-1]
 
 
@@ -192,8 +192,8 @@ FULL = torch.eye(3)
         ({"x": torch.full((2, 3), torch.nan)}, "NaN"),
         ({"span": data_span(torch.zeros(1, 5) + 1)}, "of other data"),
         ({"pair": (0, 1)}, "one output"),
-        ({"initial": nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1))}, "give one network before and after"),
-        ({"initial": nn.Conv1d(1, 1, 1)}, "does not begin with a linear layer"),
+        ({"start": nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 1))}, "give one network before and after"),
+        ({"start": nn.Conv1d(1, 1, 1)}, "does not begin with a linear layer"),
     ],
 )
 def test_bad_input_is_refused_with_its_repair(change, message):

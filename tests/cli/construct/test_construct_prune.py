@@ -25,15 +25,15 @@ def model(tmp_path):
 def test_masks_come_out_with_a_certificate(model, capsys):
     out = model / "p.safetensors"
     arguments = ["construct", "prune", str(model / "m.safetensors"), "--data", f"npz:{model / 'data.npz'}"]
-    assert run([*arguments, "--epsilon", "0.02", "--out", str(out)]) == 0
+    assert run([*arguments, "--tolerance", "0.02", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "holds  error anywhere in the ball" in printed and "masks and a seed" in printed
     assert "accuracy on 30 samples" in printed and "before" in printed
     target = vg.load_model(model / "m.safetensors").model
-    assert vg.construct.verify(out, target).holds
+    assert vg.construct.verify(out, target=target).holds
     x = torch.from_numpy(np.load(model / "data.npz")["x"])
     with torch.no_grad():
-        assert float((vg.construct.load(out).module(x) - target(x)).norm(dim=1).max()) <= 0.02
+        assert float((vg.construct.load(out).to_torch()(x) - target(x)).norm(dim=1).max()) <= 0.02
 
 
 def test_equal_seeds_write_equal_files(model):
@@ -46,8 +46,8 @@ def test_equal_seeds_write_equal_files(model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--epsilon", "0"], "epsilon=0.0 given"),
-        (["--rows", "3", "--epsilon", "1e-5"], "too small"),
+        (["--tolerance", "0"], "tolerance=0.0 given"),
+        (["--rows", "3", "--tolerance", "1e-5"], "too small"),
         (["--method", "gurobi"], "gurobi"),
         (["--out", "masks.bin"], ".safetensors"),
     ],

@@ -37,11 +37,11 @@ def test_equal_seeds_write_equal_files(points, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--radius", "9"], "is allowed for any function"),
-        (["--radius", "wide"], "a positive number or max"),
+        (["--eps", "9"], "is allowed for any function"),
+        (["--eps", "wide"], "Invalid value for '--eps'"),
         (["--width", "3"], "4 to 7 are allowed"),
         (["--norm", "two"], "from 1 to inf"),
-        (["--projection", "magic"], "magic"),
+        (["--projection", "magic"], "given for Projection; allowed are"),
     ],
 )
 def test_mistakes_are_one_line(points, tmp_path, capsys, options, message):

@@ -6,7 +6,7 @@ from vestige.cli import run
 
 
 def test_verdicts_are_told(capsys):
-    assert run(["construct", "separate", "sawtooth:8", "neuron:6", "--steps", "0", "--starts", "1"]) == 0
+    assert run(["construct", "separate", "sawtooth:8", "neuron:6", "--steps", "0", "--restarts", "1"]) == 0
     printed = capsys.readouterr().out
     assert "sawtooth 8: no weak signal" in printed
     assert "neuron 6: something shows" in printed and "does not follow" in printed
@@ -16,7 +16,7 @@ def test_verdicts_are_told(capsys):
     "text", ["wave:4", "parity:5", "parity:6:2", "staircase:6:3", "inner:3", "inner:3:1", "ball:3"]
 )
 def test_every_kind_is_read(text, capsys):
-    assert run(["construct", "separate", text, "--steps", "0", "--starts", "1", "--samples", "64"]) == 0
+    assert run(["construct", "separate", text, "--steps", "0", "--restarts", "1", "--samples", "64"]) == 0
     assert "verdict" in capsys.readouterr().out
 
 

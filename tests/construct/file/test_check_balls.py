@@ -75,8 +75,8 @@ def test_a_radius_two_percent_beyond_the_largest_fails(made, tmp_path):
     save(made, path)
 
     def widen(document, tensors):
-        radius = 1.02 * made.numbers["radius_max"]
-        document["specification"]["fields"]["radius"] = {"float": radius.hex()}
+        eps = 1.02 * made.numbers["eps_max"]
+        document["specification"]["fields"]["eps"] = {"float": eps.hex()}
 
     forge(path, widen)
     assert {"radius", "limit + 1 / slope"} <= failed(path)
@@ -154,9 +154,9 @@ def test_the_numbers_are_read_off_the_layers(made):
     "change",
     [
         lambda d, t: d["specification"]["fields"].pop("norm"),
-        lambda d, t: d["specification"]["fields"].update(radius="1"),
-        lambda d, t: d["specification"]["fields"].update(radius={"float": "nan"}),
-        lambda d, t: d["specification"]["fields"].update(radius={"int": "-1"}),
+        lambda d, t: d["specification"]["fields"].update(eps="1"),
+        lambda d, t: d["specification"]["fields"].update(eps={"float": "nan"}),
+        lambda d, t: d["specification"]["fields"].update(eps={"int": "-1"}),
         lambda d, t: d["specification"]["fields"].update(norm={"float": "0x0p+0"}),
         lambda d, t: t.update({"specification.targets": t["specification.targets"][:1]}),
         lambda d, t: t.update({"specification.points": t["specification.points"][:, :1].contiguous()}),

@@ -210,8 +210,8 @@ def test_model_as_vestige_makes_it():
     [
         ({"tolerance": 0.1}, "tolerance given with exact=True"),
         ({"radius": 1.0, "delta": 0.1}, "delta, radius given with exact=True"),
-        ({"width": "5d"}, r"width='5d' given; allowed are '2d\+2' and '2d\+3'"),
-        ({**NEAR, "width": "2d+2"}, r"allowed are '5d' and 'd\+2' with exact=False"),
+        ({"width": "5d"}, r"'5d' given for ExactWidth; allowed are '2d\+2' and '2d\+3'"),
+        ({**NEAR, "width": "2d+2"}, r"'2d\+2' given for NearWidth; allowed are '5d' and 'd\+2'"),
         ({**NEAR, "tolerance": 0}, "tolerance=0 given"),
         ({**NEAR, "tolerance": 1e-320}, "a larger tolerance would work"),
         ({**NEAR, "delta": 1.0}, "delta=1.0 given"),

@@ -94,7 +94,7 @@ def test_fewest_bits_are_fewer_than_the_papers_and_no_fewer_would_do():
         fewest_bits(chain, 1.0, 1e-320)
 
 
-def test_unsafe_inputs_are_wrong_by_more_than_epsilon():
+def test_unsafe_inputs_are_wrong_by_more_than_the_tolerance():
     """Half a ramp below an integer every bit is a fraction, and then the fields are garbage: no small error."""
     model = random_net([2, 4, 1])
     chain = read_relu_chain(model)

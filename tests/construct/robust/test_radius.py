@@ -55,7 +55,7 @@ def test_bounds_are_ordered_and_grow_with_the_logarithm():
     assert all(w.lower <= w.upper for w in widths)
     gained = [b.upper - a.upper for a, b in itertools.pairwise(widths)]
     assert max(gained) <= 2 * min(gained)  # a constant for each factor of ten: logarithmic
-    narrow = [width_bounds(1000, 400, rho).upper for rho in (0.01, 0.05, 0.2, 0.49)]
+    narrow = [width_bounds(1000, 400, share).upper for share in (0.01, 0.05, 0.2, 0.49)]
     assert narrow == sorted(narrow) and narrow[-1] == 403
 
 
@@ -107,5 +107,5 @@ def test_bad_input_is_named(change, message):
 def test_a_radius_that_no_function_has_is_refused_with_the_limit():
     with pytest.raises(ValueError, match=r"below 0.05 is allowed"):
         width_bounds(10, 100, 0.06, norm="inf")
-    with pytest.raises(ValueError, match="n and d from 1 on"):
+    with pytest.raises(ValueError, match="n and d must be at least 1"):
         width_bounds(0, 100, 0.06)

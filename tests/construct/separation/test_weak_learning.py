@@ -117,6 +117,15 @@ def test_the_alignment_over_all_pairs_is_biased():
     assert sum(every) / 200 > 10 * error and sum(every) / 200 == pytest.approx(1 / 20, rel=0.3)
 
 
+@pytest.mark.parametrize("n", [4, 10, 60])
+def test_the_two_alignments_differ_by_the_diagonal(n):
+    """For values of +-1 the diagonal adds m of m^2 terms of mean K(x, x): biased = ((m - 1) unbiased + 1) / m."""
+    draw, m = child(n, "diagonal"), n // 2
+    x, f = torch.randn(n, 3, generator=draw), torch.sign(torch.randn(n, generator=draw))
+    found = vg.construct.kernel_advantage(vg.construct.arc_cosine_kernel, x, f)
+    assert found.alignment_biased == pytest.approx(((m - 1) * found.alignment + 1) / m, rel=1e-9)
+
+
 def test_parities_are_all_apart_and_copies_are_not():
     values = all_parities(5)
     assert len(vg.construct.sq_dimension_lower_bound(values)) == 32
@@ -158,7 +167,10 @@ def test_verdicts(target, verdict):
 def test_shuffled_values_of_an_easy_target_show_nothing():
     easy = vg.construct.single_neuron_target(10)
     shuffled = vg.construct.SeparatedTarget(
-        "shuffled", 10, easy.draw, lambda x: easy.label(x)[torch.randperm(len(x), generator=child(0, "deal"))]
+        name="shuffled",
+        dimension=10,
+        draw=easy.draw,
+        label=lambda x: easy.label(x)[torch.randperm(len(x), generator=child(0, "deal"))],
     )
     assert (
         vg.construct.weak_learnability_report(shuffled, shallow_steps=0).verdict
@@ -169,7 +181,7 @@ def test_shuffled_values_of_an_easy_target_show_nothing():
 def test_a_class_of_parities_is_bounded():
     family = [vg.construct.parity_target(8, [i for i in range(8) if s >> i & 1]) for s in range(1, 256)]
     report = vg.construct.weak_learnability_report(
-        family[-1], family=family, samples=20_000, starts=1, shallow_steps=20
+        family[-1], family=family, samples=20_000, restarts=1, shallow_steps=20
     )
     assert report.sq_lower_bound > 60 and report.predicted_steps >= 1
     assert len(report.gradient_profile) == 9 and sum(report.gradient_profile) == pytest.approx(1)

@@ -1,9 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import nn
 
+from vestige.audit.embeddings import retrieval
+from vestige.audit.truth import Truth
 from vestige.core.rng import child
+from vestige.core.space import InputSpace
+from vestige.data.dataset import DataSet
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.embeddings.from_embeddings import head_width, pool_runs, reconstruct_from_embeddings
@@ -140,6 +147,35 @@ def test_retrieval_is_by_cosine_and_reports_the_lead():
     assert retrieval_rank(gallery, gallery, torch.arange(3)).tolist() == [1, 1, 1]
 
 
+def test_ranks_are_those_of_scipy_with_ties_in_the_middle():
+    gallery = gaussian(40, 8, seed=3)
+    gallery[20:30] = gallery[:10]
+    recovered, truth = gallery[:15] + 0.8 * gaussian(15, 8, seed=4), torch.arange(15)
+    cosine = F.normalize(recovered, dim=1) @ F.normalize(gallery, dim=1).T
+    wanted = rankdata(-cosine.numpy().round(12), axis=1)[torch.arange(15), truth]
+    found = retrieval_rank(recovered, gallery, truth)
+    assert found.tolist() == wanted.tolist() and found.unique().numel() > 3
+    assert (found[:10] % 1 == 0.5).all()  # their twins tie with them
+    assert (best_rank(recovered, gallery, truth) <= found).double().mean() > 0.5
+
+
+@pytest.mark.parametrize("nothing", [torch.zeros(5, 8), torch.zeros(1, 8)], ids=["five", "one"])
+def test_embeddings_that_say_nothing_rank_every_entry_in_the_middle(nothing):
+    gallery, truth = gaussian(25, 8), torch.arange(len(nothing))
+    assert retrieval_rank(nothing.double(), gallery, truth).tolist() == [13.0] * len(nothing)
+    assert best_rank(nothing.double(), gallery, torch.arange(5)).tolist() == [13.0] * 5
+
+
+def test_an_audit_counts_no_hit_for_samples_that_say_nothing():
+    found = reconstruct_from_embeddings(nn.Linear(8, 4))
+    data = DataSet("x", gaussian(6, 8), torch.zeros(6, dtype=torch.long), ("a",), InputSpace(-1e9, 1e9), "made")
+    truth = Truth(data, replace(data, x=gaussian(9, 8, seed=2), y=torch.zeros(9, dtype=torch.long)), ())
+    for samples, hits in ((torch.zeros(4, 8).double(), 0), (data.x[:4], 4)):
+        shown = replace(found, samples=samples, confidence=torch.ones(4).double())
+        summary = retrieval(shown, truth, None, samples)
+        assert (summary["rank_1"], summary["likely_in_training"], summary["likely"]) == (hits, hits, 4)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -150,6 +186,10 @@ def test_retrieval_is_by_cosine_and_reports_the_lead():
         (lambda: head_width(nn.ReLU()), "no layer"),
         (lambda: nearest_in_gallery(X, X[:, :5]), "same backbone"),
         (lambda: nearest_in_gallery(X, X[:0]), "at least one entry"),
+        (lambda: retrieval_rank(X * torch.nan, X, Y), "embeddings hold NaN"),
+        (lambda: best_rank(X * torch.inf, X, Y), "embeddings hold NaN"),
+        (lambda: nearest_in_gallery(X, X / 0), "gallery hold NaN"),
+        (lambda: best_rank(X[:0], X, Y), "no sample"),
     ],
 )
 def test_bad_input_is_refused(call, words):

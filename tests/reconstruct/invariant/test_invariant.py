@@ -16,7 +16,7 @@ from vestige.reconstruct.invariant.sets import join_by_direction
 from vestige.reconstruct.invariant.views import lift_of
 from vestige.reconstruct.scoring.score import score_reconstruction
 from vestige.reconstruct.scoring.untrained import untrained_like
-from vestige.reconstruct.weights.chain import read_chain
+from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import sums_over_views
 
 DECAY = 1e-3
@@ -119,7 +119,7 @@ def test_lifted_gradients_are_those_of_the_network(text, shape):
     """Sums over views in span coordinates against automatic differentiation of the network itself."""
     net = parse_architecture(text, generator=child(0, "i"), dtype=torch.float64)
     x, multipliers = torch.randn(4, *shape, generator=child(0, "x")), torch.randn(4, 3, generator=child(0, "l"))
-    chain = read_chain(net.base, None, torch.float64)
+    chain = span_chain(net.base, None, torch.float64)
     lift = lift_of(net, chain, shape)
     sharp = 1e6  # the exact gate
     z = x.flatten(1) @ lift.inputs
@@ -135,7 +135,7 @@ def test_candidates_of_windows_stay_where_all_their_windows_are_in_the_span():
     """A first layer that spans few windows: only images made of them are sought, the training images among them."""
     x = torch.randn(2, 1, 8, 8, generator=child(0, "x")).float()
     net = trained("shifts:4@1x8x8w6:mlp:36-60-2", x, torch.tensor([0, 1]), steps=1500)
-    chain = read_chain(net.base, None, torch.float32)
+    chain = span_chain(net.base, None, torch.float32)
     lift = lift_of(net, chain, (1, 8, 8))
     assert chain.basis.shape[1] < 36 and lift.inputs.shape[1] < 64
     inside = x.flatten(1) @ lift.inputs @ lift.inputs.T

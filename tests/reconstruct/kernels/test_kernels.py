@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.kernel_ridge import KernelRidge
@@ -98,7 +99,21 @@ def test_exponential_type_means_what_the_pencil_takes_it_for(kernel):
 
 def test_kernels_are_read_from_text():
     assert parse_kernel("rbf:gamma=0.003") == Gaussian(0.003) and parse_kernel("rbf") == Gaussian()
-    assert parse_kernel("ntk:layers=2") == ReLUTangent(2) and parse_kernel("laplace:gamma=1") == Laplace(1.0)
+    assert parse_kernel("ntk:layers=2") == ReLUTangent(2) and parse_kernel("laplace-l2:gamma=1") == Laplace(1.0)
+    assert parse_kernel("laplace-l1:gamma=1") == Laplace(1.0, norm=1)
+    for word in ("laplace:gamma=1", "laplacian:gamma=1"):
+        with pytest.raises(ValueError, match=r"laplace-l2.*laplace-l1"):
+            parse_kernel(word)
+
+
+def test_random_features_are_drawn_from_their_generator_alone():
+    """None is seed 0: neither the global generator nor the caller's moves on."""
+    before, own = torch.get_rng_state(), child(3)
+    state = own.get_state()
+    first, again, other = (RandomFeatureKernel.draw(0.1, 3, 4, generator=g) for g in (None, None, own))
+    assert torch.equal(torch.get_rng_state(), before) and torch.equal(own.get_state(), state)
+    assert torch.equal(first.weights, again.weights) and torch.equal(first.phases, again.phases)
+    assert not torch.equal(first.weights, other.weights)
 
 
 # simultaneous diagonalisation
@@ -398,3 +413,48 @@ def test_more_points_than_dimensions_are_too_many_for_a_cubic_kernel():
         reconstruct_from_queries(interpolant(kernel, x, Y[:12]), kernel, n_features=6, n=12)
     with pytest.raises(ValueError, match="6 points or more of 6 numbers"):
         reconstruct_from_queries(interpolant(kernel, x, Y[:12]), kernel, n_features=6)
+
+
+def test_the_tangent_kernel_off_the_diagonal_is_that_of_three_layers_written_out():
+    """Means of ReLU products and of common signs by quadrature over the angle, the recursion without a loop."""
+
+    def relu_products(u):
+        angle = math.acos(u)
+        return quad(lambda t: math.cos(t) * math.cos(t - angle), angle - math.pi / 2, math.pi / 2)[0] / math.pi * 2
+
+    def common_signs(u):
+        return 1 - math.acos(u) / math.pi
+
+    z, x = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.6, 0.8], [0.0, 1.0], [-0.6, 0.8], [-3.0, 0.4]])
+    for k, row in enumerate(x):
+        u = float(torch.nn.functional.cosine_similarity(z[0], row, dim=0))
+        first = relu_products(u)
+        second = relu_products(first)
+        tangent = u * common_signs(u) * common_signs(first) + first * common_signs(first) + second
+        length = float(z.norm() * row.norm())
+        assert float(ReLUTangent(3)(z, x)[0, k]) == pytest.approx(length * tangent / 3)
+        assert float(ReLUTangent(3, tangent=False)(z, x)[0, k]) == pytest.approx(length * second)
+
+
+def test_the_tangent_kernel_is_that_of_a_wide_network():
+    """Gradients of a three-layer network of width 1500: relative error 1 / sqrt(1500) a layer."""
+    width, g = 1500, child(0, "wide")
+    z, x = gaussian(2, 4, seed=8)
+    sizes = [(width, 4), (width, width), (1, width)]
+    weights = [torch.randn(*s, generator=g, dtype=torch.float64) for s in sizes]
+
+    def layers(v):
+        """Inputs of each layer and backward signals, in closed form."""
+        first = weights[0] @ v
+        second = weights[1] @ (first.relu() * (2 / width) ** 0.5)
+        back = weights[2][0] * (second > 0) * (2 / width) ** 0.5
+        return [v, first.relu() * (2 / width) ** 0.5, second.relu() * (2 / width) ** 0.5], [
+            weights[1].T @ back * (first > 0) * (2 / width) ** 0.5,
+            back,
+            torch.ones(1).double(),
+        ]
+
+    (a, da), (b, db) = layers(z), layers(x)
+    wide = sum(float(p @ q * (s @ t)) for p, q, s, t in zip(a, b, da, db, strict=True)) / 3
+    limit = float(ReLUTangent(3)(z[None], x[None])[0, 0])
+    assert abs(wide - limit) < 0.12 * float(z.norm() * x.norm())

@@ -248,3 +248,19 @@ def test_float32_reconstructions_are_scored_in_float64_and_nothing_is_changed():
     assert score.similarity.dtype == torch.float64 and torch.equal(given.samples, before)
     assert torch.equal(state, torch.get_rng_state())
     assert dataclasses.is_dataclass(score) and score.source
+
+
+def test_noise_has_the_mean_and_the_spread_of_real_samples():
+    """Without the spread, noise comes nearer to nothing or to everything, and a score means less than it seems to."""
+    like = torch.randn(60, 1, 8, 8, generator=child(7)) * torch.linspace(0.1, 4, 64).reshape(1, 1, 8, 8) + 3
+    drawn = built_in_nulls(like[:10], 20_000, like=like)
+    mean, spread = like.mean(0), like.std(0, correction=0)
+    white = drawn["white noise"]
+    assert ((white.mean(0) - mean).abs() < 6 * spread / 20_000**0.5).all()
+    torch.testing.assert_close(white.std(0), spread, rtol=6 / 40_000**0.5, atol=0)
+    flat = white.flatten(1)
+    correlation = torch.corrcoef(flat.T).fill_diagonal_(0)
+    assert correlation.abs().max() < 6 / 20_000**0.5  # pixels are independent
+    smooth = drawn["low-frequency noise"]
+    assert ((smooth.mean(0) - mean).abs() < 6 * spread / 20_000**0.5).all()
+    assert torch.corrcoef(smooth.flatten(1).T)[0, 1] > 0.5

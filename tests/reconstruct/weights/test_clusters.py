@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from vestige.core.rng import child
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
-from vestige.reconstruct.weights.chain import read_chain
+from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.clusters import (
     COEFFICIENTS,
     INTERCEPT,
@@ -206,7 +206,7 @@ def test_clusters_of_a_real_attack_are_training_samples():
     x, y = gaussian(20, 128), torch.arange(20) % 2
     x = x - x.mean(0)
     net = mlp([128, 400, 1], first_init=1e-3, generator=child(0), dtype=torch.float64)
-    chain = read_chain(train_to_margin(net, x, y, weight_decay=1e-3, steps=4000).model, None, torch.float64)
+    chain = span_chain(train_to_margin(net, x, y, weight_decay=1e-3, steps=4000).model, None, torch.float64)
     assert chain is not None
     end = search(
         chain,

@@ -11,7 +11,7 @@ from vestige.core.kkt import smoothed, weighted_gradient
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.nets.mlp import mlp
-from vestige.reconstruct.weights.chain import read_chain
+from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, search, warm_up
 
 
@@ -19,7 +19,7 @@ from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, sear
 def test_sums_equal_automatic_differentiation(depth, out, n, seed):
     """Values, and derivatives in the candidates and the multipliers (the softened forward path included)."""
     model = mlp([5, *[7] * depth, out], generator=child(seed, "net"), dtype=torch.float64)
-    chain = read_chain(model, None, torch.float64)
+    chain = span_chain(model, None, torch.float64)
     assert chain is not None
     z = torch.randn(n, chain.basis.shape[1], generator=child(seed, "z")).requires_grad_()
     coef = torch.randn(n, out, generator=child(seed, "c")).requires_grad_()
@@ -41,7 +41,7 @@ def options(chain, **changed):
 
 
 def test_the_residual_falls_and_the_same_seed_repeats():
-    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    chain = span_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
     short, long = (search(chain, **options(chain, steps=steps)) for steps in (1, 200))
     assert (long.residual.sum(1) < short.residual.sum(1)).all()
@@ -51,7 +51,7 @@ def test_the_residual_falls_and_the_same_seed_repeats():
 
 
 def test_a_search_that_is_not_finite_is_said():
-    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    chain = span_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
     broken = replace(chain, target_weights=(chain.target_weights[0] * float("nan"), chain.target_weights[1]))
     assert search(broken, **options(broken)).outcome is Outcome.NOT_FINITE
@@ -60,7 +60,7 @@ def test_a_search_that_is_not_finite_is_said():
 
 def test_labelled_multipliers_have_the_form_of_cross_entropy():
     """Positive at one output, negative at the others, zero in sum; free ones (the null) are not."""
-    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    chain = span_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
     labelled = search(chain, **options(chain, labelled=True)).multipliers
     assert labelled.sum(-1).abs().max() < 1e-12
@@ -71,7 +71,7 @@ def test_labelled_multipliers_have_the_form_of_cross_entropy():
 
 def test_a_metric_shapes_where_candidates_live():
     """A metric with one tiny direction keeps candidates out of it; without one they go there."""
-    chain = read_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
+    chain = span_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
     r = chain.basis.shape[1]
     metric = torch.diag(torch.tensor([1e-6] + [1.0] * (r - 1)))
@@ -87,7 +87,7 @@ def test_a_layer_that_remembers_its_start_counts_less(decay, expected):
     with torch.no_grad():
         for layer, norm in ((model[1], 1.0), (model[3], 2.0**0.5)):
             layer.weight.mul_(norm / layer.weight.norm())
-    chain = read_chain(model, None, torch.float64)
+    chain = span_chain(model, None, torch.float64)
     assert chain is not None
     assert layer_weights(chain, decay) == pytest.approx([1.0, expected])
 

@@ -134,8 +134,8 @@ def test_equal_generators_give_equal_points_and_the_model_stays():
 
 
 BAD = {
-    "a convolution": (nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(4, 1)), (1, 2, 2), {}, "in turn"),
-    "another activation": (mlp([4, 3, 1], activation="gelu"), (4,), {}, "in turn"),
+    "a convolution": (nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(4, 1)), (1, 2, 2), {}, "Conv2d"),
+    "another activation": (mlp([4, 3, 1], activation="gelu"), (4,), {}, "GELU"),
     "as many outputs as numbers": (mlp([2, 3, 2]), (2,), {"out": 2}, "more dimensions"),
     "coefficients of another model": (mlp([4, 3, 1]), (4,), {"out": 2}, "columns"),
     "no distance": (mlp([4, 3, 1]), (4,), {"most": 0.0}, "most="),

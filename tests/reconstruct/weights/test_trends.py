@@ -13,7 +13,7 @@ from vestige.core.rng import child
 from vestige.nets.mlp import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.scoring.untrained import untrained_like
-from vestige.reconstruct.weights.chain import read_chain
+from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import layer_weights, search
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def attacked(width: int, weight_decay: float, trained: bool = True):
     x = x - x.mean(0)
     net = mlp([128, width, 1], first_init=1e-3, generator=child(0), dtype=torch.float64)
     net = train_to_margin(net, x, y, weight_decay=weight_decay, steps=4000).model
-    chain = read_chain(net if trained else untrained_like(net), None, torch.float32)
+    chain = span_chain(net if trained else untrained_like(net), None, torch.float32)
     assert chain is not None
     end = search(
         chain,

@@ -93,24 +93,15 @@ def linearity_profile(
     if not fractions or not all(0 < t < math.inf for t in fractions):
         raise ValueError(f"fractions={tuple(fractions)} given; they must be positive and finite.")
     margin = _fix_competitor(read_margin(model, x, pair=pair))
-    value, gradient = margin.gradient(margin.x)
+    gradient = margin.gradient(margin.x)[1]
     step, moves = _steps(margin.x, gradient, adv, eps, p)
     random = _random_steps(step, p, generator)
-    along = (gradient * step).flatten(1).sum(1)
-    keep = moves & (along != 0)
+    keep = moves & ((gradient * step).flatten(1).sum(1) != 0)
     if not bool(keep.any()):
         raise ValueError(
             "no sample moves, or the gradient is zero at all of them; give adversarial examples or an eps."
         )
-    rows = []
-    for t in fractions:
-        there, turned = margin.gradient(margin.x + t * step)
-        aside = (margin.value(margin.x + t * random) - value).abs()[keep]
-        error = ((there - value - t * along) / (t * along)).abs()[keep]
-        turn = _length(turned - gradient)[keep] / _length(gradient)[keep].clamp(min=1e-300)
-        change = (t * along).abs()[keep]
-        rows.append([error.median(), error.quantile(0.9), turn.median(), change.median(), aside.median()])
-    errors, high, turns, changes, aside = torch.tensor(rows, dtype=torch.float64).T
+    errors, high, turns, changes, aside = _medians(margin, step, random, fractions, keep)
     return LinearityProfile(
         fractions=tuple(float(t) for t in fractions),
         value_error=errors,
@@ -122,6 +113,23 @@ def linearity_profile(
         size=float(lp_norm(step, p.p)[keep].median()),
         source=(paper("2407.02240"),),
     )
+
+
+def _medians(
+    margin: DecisionMargin, step: Tensor, random: Tensor, fractions: Sequence[float | int], keep: Tensor
+) -> Tensor:
+    """The five rows of the profile, one column a fraction."""
+    value, gradient = margin.gradient(margin.x)
+    along = (gradient * step).flatten(1).sum(1)
+    columns = []
+    for t in fractions:
+        there, turned = margin.gradient(margin.x + t * step)
+        aside = (margin.value(margin.x + t * random) - value).abs()[keep]
+        error = ((there - value - t * along) / (t * along)).abs()[keep]
+        turn = _length(turned - gradient)[keep] / _length(gradient)[keep].clamp(min=1e-300)
+        change = (t * along).abs()[keep]
+        columns.append([error.median(), error.quantile(0.9), turn.median(), change.median(), aside.median()])
+    return torch.tensor(columns, dtype=torch.float64).T
 
 
 def _fix_competitor(margin: DecisionMargin) -> DecisionMargin:

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.nets.span import first_linear
+from vestige.core.relu_chain import first_linear
 
 ROUNDING = 10  # machine epsilons of the data, relative to the largest singular value, below which a direction is empty
-CLEAR = 1e-2  # a ratio of neighbouring singular values below which the rank is not in doubt
+CLEAR = 1e-2  # a ratio of neighboring singular values below which the rank is not in doubt
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +67,19 @@ class DataSpan:
         return cleaned
 
 
-def first_position(model: nn.Module) -> int | None:
-    """Position of the linear layer that reads the input, trainable or not; None without one."""
-    return first_linear(model, trainable=False)
-
-
 def first_layer(model: nn.Module) -> nn.Linear:
     """The linear layer that reads the input.
 
     Raises:
         ValueError: there is none.
     """
-    position = first_position(model)
-    if position is None:
+    found = first_linear(model)
+    if found is None:
         raise ValueError(
             f"{type(model).__name__} does not begin with a linear layer; give an nn.Sequential that begins with "
             "nn.Linear, or with nn.Flatten and nn.Linear."
         )
-    layer = model[position] if isinstance(model, nn.Sequential) else None
-    assert isinstance(layer, nn.Linear)
-    return layer
+    return found[1]
 
 
 def data_span(
@@ -161,20 +154,20 @@ def _doubts(flat: Tensor, singular: Tensor, rank: int, variance: float) -> list[
 
 
 def invariance_drift(
-    model: nn.Module, initial: nn.Module, span: DataSpan, shrink: float = 1.0
+    model: nn.Module, start: nn.Module, span: DataSpan, shrink: float = 1.0
 ) -> tuple[float, float, float]:
     """max |(W_T - shrink W_0) P|, the largest weight of W_0 off the span, and the machine epsilon of the weights.
 
     Args:
         model: after training.
-        initial: before.
+        start: before.
         span: of the training data.
         shrink: (1 - eta lam)^T.
 
     Raises:
         ValueError: first layers that do not fit each other or the span.
     """
-    after, before = first_layer(model).weight.detach(), first_layer(initial).weight.detach()
+    after, before = first_layer(model).weight.detach(), first_layer(start).weight.detach()
     if after.shape != before.shape:
         raise ValueError(
             f"the first layers have shapes {tuple(after.shape)} and {tuple(before.shape)}; give one network before and "

@@ -29,10 +29,11 @@ from vestige.attack.theory.decision_margin import (
     read_margin,
     smallest_radius,
 )
-from vestige.attack.theory.span import DataSpan, data_span, first_layer, first_position, invariance_drift
+from vestige.attack.theory.span import DataSpan, data_span, invariance_drift
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import first_linear
 from vestige.core.threat import Norm, Threat
 
 PAPER = paper("2303.00783")
@@ -99,7 +100,7 @@ def off_subspace_robustness(
     *,
     span: DataSpan | None = None,
     pair: Pair | None = None,
-    initial: nn.Module | None = None,
+    start: nn.Module | None = None,
     shrink: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> OffSubspace:
@@ -110,7 +111,7 @@ def off_subspace_robustness(
         x: data, in model space.
         span: None for `data_span(x)`.
         pair: (a, b): the network is read as z_a - z_b.
-        initial: the same network as it was before training, to check the invariance law.
+        start: the same network as it was before training, to check the invariance law.
         shrink: (1 - eta lam)^T of the training; 1 without weight decay.
         generator: of the random directions; None for seed 0.
 
@@ -128,7 +129,7 @@ def off_subspace_robustness(
     size = off.norm(dim=1)
     radius, linear = _radius(margin, off, value)
     flips, trials = random_flips(margin, radius, NULL_DIRECTIONS, generator, span.off)
-    certificate = None if initial is None else _certificate(model, initial, span, shrink)
+    certificate = None if start is None else _certificate(model, start, span, shrink)
     notes = [*span.warnings]
     if certificate is not None and not certificate.holds:
         notes.append(
@@ -228,19 +229,26 @@ def _radius(margin: DecisionMargin, off: Tensor, value: Tensor) -> tuple[Tensor,
 
 def _predicted(margin: DecisionMargin, span: DataSpan) -> Tensor | None:
     """sigma sqrt(l) |g|: sigma is the size of the noise off the span, g the gradient before the first activation."""
-    net, position = margin.net, first_position(margin.net)
-    if position is None or not isinstance(net, nn.Sequential):
+    found = first_linear(margin.net)
+    if found is None:
         return None
-    layer = first_layer(net)
-    with torch.no_grad():
-        hidden = net[: position + 1](margin.x)
-    hidden.requires_grad_()
-    (g,) = torch.autograd.grad(margin.of_outputs(net[position + 1 :](hidden)).sum(), hidden)
+    layer, hidden = found[1], []
+
+    def cut(_module, _inputs, output: Tensor) -> Tensor:
+        hidden.append(output.detach().requires_grad_())
+        return hidden[0].clone()  # an in-place ReLU behind the layer must not overwrite a leaf
+
+    handle = layer.register_forward_hook(cut)
+    try:
+        value = margin.of_outputs(margin.net(margin.x)).sum()
+    finally:
+        handle.remove()
+    (g,) = torch.autograd.grad(value, hidden)
     # One column of the noise has the variance |W P|^2 / (m l).
     sigma = span.off(layer.weight.detach()).norm() / math.sqrt(len(layer.weight) * span.codimension)
     return sigma * math.sqrt(span.codimension) * g.norm(dim=1)
 
 
-def _certificate(model: nn.Module, initial: nn.Module, span: DataSpan, shrink: float) -> Certificate:
-    drift, largest, eps = invariance_drift(model, initial, span, shrink)
+def _certificate(model: nn.Module, start: nn.Module, span: DataSpan, shrink: float) -> Certificate:
+    drift, largest, eps = invariance_drift(model, start, span, shrink)
     return Certificate((Claim("largest change of a weight off the span", DRIFT * eps * largest, drift, "derived"),))

@@ -113,14 +113,12 @@ def universal_margin_perturbation(
     on_margin = margins <= (1 + margin_tol) * margins.min()
     flat = margin.x.flatten(1)
     norms, n = flat.norm(dim=1), len(flat)
-    sign = margin.label[:, None]
-    direction = _unit((sign * flat)[on_margin].sum(0))
-    mean_gradient = _unit((sign * gradients.flatten(1))[on_margin].mean(0))
+    direction, mean_gradient = _directions(margin, gradients, on_margin)
     limit = FARTHEST * norms.max()
     radius = _common_radius(margin, direction, on_margin, limit)
     flips, trials = random_flips(margin, torch.where(on_margin, radius, torch.inf), NULL_DIRECTIONS, generator)
     reasons, residual = _kkt(model, margin)
-    coherence = n * float((flat @ flat.T).fill_diagonal_(0).abs().max() / norms.min() ** 2)
+    coherence = _coherence(flat)
     return UniversalPerturbation(
         direction=direction.reshape(margin.x.shape[1:]),
         radius=radius,
@@ -138,6 +136,18 @@ def universal_margin_perturbation(
         warnings=(*reasons, *_notes(norms, coherence, radius, residual)),
         source=(PAPER, KKT),
     )
+
+
+def _directions(margin: DecisionMargin, gradients: Tensor, on_margin: Tensor) -> tuple[Tensor, Tensor]:
+    """The direction of theory, sum y_i x_i over the margin set, and the mean gradient there; both of unit norm."""
+    signed = [(margin.label[:, None] * each.flatten(1))[on_margin] for each in (margin.x, gradients)]
+    return _unit(signed[0].sum(0)), _unit(signed[1].mean(0))
+
+
+def _coherence(flat: Tensor) -> float:
+    """n max |<x_i, x_j>| / R^2."""
+    products = (flat @ flat.T).fill_diagonal_(0).abs()
+    return len(flat) * float(products.max() / flat.norm(dim=1).min() ** 2)
 
 
 def _unit(vector: Tensor) -> Tensor:

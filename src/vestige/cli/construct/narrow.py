@@ -1,26 +1,27 @@
 """`vestige construct narrow`: a trained network rewritten as a narrow deep one."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
+from vestige.cli.app import note
+from vestige.cli.app import out as console
+
+if TYPE_CHECKING:
+    from vestige.construct.exact.exact_construction import ExactConstruction
 
 
 def narrow(
     model: options.Model,
-    out: options.Network,
+    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
     exact: Annotated[bool, typer.Option("--exact", help="Equal at every input, at far more depth.")] = False,
     width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
     delta: Annotated[float | None, typer.Option(help="Probability of the other inputs; default 0.01.")] = None,
-    radius: Annotated[
-        float | None, typer.Option(help="Inputs lie in [-radius, radius]; default: the largest of --data.")
-    ] = None,
-    density: Annotated[
-        float | None, typer.Option(help="Largest density of inputs; default: uniform in the box.")
-    ] = None,
+    radius: Annotated[float | None, typer.Option(help="Largest coordinate of inputs; default: of --data.")] = None,
+    density: Annotated[float | None, typer.Option(help="Largest density of inputs; default: uniform.")] = None,
     weight_bound: Annotated[int | None, typer.Option(help="No weight exceeds it: 2, 4, 8, ...")] = None,
     data: Annotated[str | None, typer.Option(help="Inputs at which it is checked: digits, npz:PATH, ...")] = None,
     max_depth: Annotated[int, typer.Option(min=1, help="Refuse deeper networks.")] = 20_000,
@@ -30,8 +31,6 @@ def narrow(
 ) -> None:
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     from vestige.cli.progress import progress_bar
-    from vestige.cli.verify import show_certificate
-    from vestige.construct.file.saved import save
     from vestige.construct.narrowing.narrower import narrow as narrow_network
     from vestige.core.rng import child
     from vestige.data.load import load_data
@@ -53,13 +52,21 @@ def narrow(
             generator=child(seed, "construct narrow"),
             on_step=bar,
         )
+    _write(built, out, loaded.warnings)
+
+
+def _write(built: "ExactConstruction", out: Path, warnings: tuple[str, ...]) -> None:
+    from vestige.cli.verify import show_certificate
+    from vestige.construct.file.saved import save
+
     save(built, out)
     sizes = built.numbers
-    say(
+    console.print(
         f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "
         f"parameters; now: width {sizes['width']}, {sizes['depth']:,} layers, {sizes['parameters']:,} parameters of up "
         f"to {sizes['weight bits']:,} bits",
+        soft_wrap=True,
     )
-    note((*loaded.warnings, *built.warnings))
+    note((*warnings, *built.warnings))
     show_certificate(built.certificate)
-    say(f"wrote {out}")
+    console.print(f"wrote {out}", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ KINDS = "sawtooth:DEPTH, wave:POWER, parity:N[:OF_THEM], staircase:N:STEPS, inne
 def separate(
     targets: Annotated[list[str], typer.Argument(help=KINDS, metavar="TARGET...")],
     samples: Annotated[int, typer.Option(min=16, help="Of each target; the noise falls as one over it.")] = 4096,
-    starts: Annotated[int, typer.Option(min=1, help="Random starts of the network.")] = 3,
+    restarts: Annotated[int, typer.Option(min=1, help="Random starts of the network.")] = 3,
     steps: Annotated[int, typer.Option(min=0, help="Of training a shallow network; 0 for none.")] = 1000,
     seed: options.Seed = 0,
     threads: options.Threads = 1,
@@ -37,7 +37,11 @@ def separate(
         table.add_column(column, justify="left" if column == "target" else "right")
     reports = [
         weak_learnability_report(
-            target, samples=samples, starts=starts, shallow_steps=steps, generator=child(seed, "separate", target.name)
+            target,
+            samples=samples,
+            restarts=restarts,
+            shallow_steps=steps,
+            generator=child(seed, "separate", target.name),
         )
         for target in chosen
     ]

@@ -15,7 +15,7 @@ Row = tuple[dict[int, Fraction], Fraction]  # weights by column and bias
 ONE, NOUGHT = Fraction(1), Fraction(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Blueprint:
     """P, B, centers c_i, levels v_i, tau, the number of knots, U, K, the base; whether narrow; the norm of the test."""
 
@@ -63,17 +63,17 @@ def read_blueprint(layers: Sequence[Layer], n: int, narrow: bool, norm: float) -
     if not all(levels):
         return None
     return Blueprint(
-        [exact(row)[0] for row in layers[0].neurons],
-        shift,
-        [[-unit[i][2 * knots * j][1] - shift for j in range(m)] for i in range(n)],
-        levels,
-        tau,
-        knots,
-        limit,
-        fall / levels[0],
-        exact(layers[-1].neurons[0])[1],
-        narrow,
-        norm,
+        rows=[exact(row)[0] for row in layers[0].neurons],
+        shift=shift,
+        centers=[[-unit[i][2 * knots * j][1] - shift for j in range(m)] for i in range(n)],
+        levels=levels,
+        tau=tau,
+        knots=knots,
+        limit=limit,
+        slope=fall / levels[0],
+        base=exact(layers[-1].neurons[0])[1],
+        narrow=narrow,
+        norm=norm,
     )
 
 

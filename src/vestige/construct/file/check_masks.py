@@ -25,7 +25,7 @@ from vestige.construct.file.check import Derived, Question, TargetError
 from vestige.construct.file.check_points import chosen
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
-from vestige.core.relu_chain import linear_layers
+from vestige.core.relu_chain import read_relu_chain
 
 MOST_WEIGHTS = 2**29
 WEIGHTS = "digests of weights that differ from the file's"
@@ -190,21 +190,14 @@ def _run_target(target: Target, x: Numbers) -> Numbers:
 
 def _read_target(model: nn.Module, plan: Sizes) -> Target:
     try:
-        layers = linear_layers(model)
+        chain = read_relu_chain(model)
     except ValueError as error:
         raise TargetError(f"the target cannot be read: {error}") from error
-    sizes = (layers[0].in_features, *(layer.out_features for layer in layers))
+    sizes = (chain.inputs, *chain.hidden, chain.outputs)
     # Masks over whole neurons stand for a target of any depth.
     if sizes != plan.sizes and not (len(plan.hidden) == 1 and (sizes[0], sizes[-1]) == plan.sizes):
         raise TargetError(f"a target of widths {list(sizes)} given; the file is of one of widths {list(plan.sizes)}.")
-    return [
-        (_numbers(layer.weight), np.zeros(size) if layer.bias is None else _numbers(layer.bias))
-        for layer, size in zip(layers, sizes[1:], strict=True)
-    ]
-
-
-def _numbers(parameter: Tensor) -> Numbers:
-    return parameter.detach().cpu().double().numpy()
+    return list(zip(chain.weights, chain.biases, strict=True))
 
 
 def _bound(target: Target, pairs: list[Pair], radius: float, nonnegative: bool) -> float:

@@ -18,7 +18,7 @@ from vestige.construct.file.check_points import chosen
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 
-LOST = 1000  # units of the network's precision that margins and radius may lose
+LOST, A_TERM = 1000, 16  # units of the network's precision that margins and radius may lose, times |x| / radius
 Numbers = NDArray[np.float64]
 
 
@@ -47,13 +47,16 @@ def derive_signs(stored: Stored, question: Question) -> Derived:
         raise ValueError(f"eps={eps}; it is positive")
     index = chosen(len(x), question.points)
     margins, radius = (np.array(part) for part in zip(*_each(layers, x[index], sign[index]), strict=True))
-    lost, said = LOST * layers.unit, f"{source}; {len(index):,} of {len(x):,} samples"
+    best, least = _best(x, sign), float(margins.min())
+    largest = math.sqrt(float((x * x).sum(1).max()))
+    near = 1 + (LOST + A_TERM * x.shape[1]) * layers.unit * largest / best
+    said = f"{source}; {len(index):,} of {len(x):,} samples"
     return Derived(
         (
             Claim("samples of the wrong sign", 0, int((~(margins > 0)).sum()), said),
-            Claim("1 - smallest margin", lost, 1 - float(margins.min()), said),
+            Claim("1 / smallest margin", near, 1 / least if least > 0 else math.inf, said),
             Claim("radius", float(radius.min()), eps, said),
-            Claim("share of the radius lost to rounding", lost, 1 - eps / _best(x, sign), source),
+            Claim("radius without rounding / radius", near, best / eps, source),
         )
     )
 

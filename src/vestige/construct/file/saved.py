@@ -127,7 +127,7 @@ def verify(
     kind = _known(stored.kind, kinds, path)
     if target is not None and not kind.takes_target:
         raise ValueError(
-            f"a target given for {path}, a construction of kind {stored.kind!r}; its file holds all that its claims need."
+            f"a target given for {path}, of kind {stored.kind!r}; such a file holds all that its claims need."
         )
     try:
         derived = kind.check(stored, Question(points, target, on_step))
@@ -135,7 +135,7 @@ def verify(
         raise
     except MALFORMED as error:
         raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
-    return compare(stored, derived)
+    return compare(stored, derived, sampled=points is not None)
 
 
 def _known(name: str, kinds: Mapping[str, Kind], path: Path | str) -> Kind:

@@ -7,8 +7,8 @@ A kind says how its network is written, what its specification is, and who check
 2. Pick a `NetworkFormat`: EXACT for integer networks, CHAIN for chains of linear layers, or a new pair of functions,
    which turn the network into JSON and named tensors and back. A module of its own stores its sizes as JSON and its
    state dict as tensors.
-3. Write the checker in a module `file/check_....py` of its own: a function from `Stored` and `Question` to `Derived`. It
-   reads the file's numbers, derives every claim of the specification again, and imports nothing that makes such
+3. Write the checker in a module `file/check_....py` of its own: a function from `Stored` and `Question` to `Derived`.
+   It reads the file's numbers, derives every claim of the specification again, and imports nothing that makes such
    networks. What it cannot read raises ValueError.
 4. Add an entry to KINDS, and a row to `tests/conformance/test_constructions.py`.
 

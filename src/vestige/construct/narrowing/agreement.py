@@ -20,7 +20,7 @@ from vestige.core.relu_chain import ReluChain
 
 @dataclass(frozen=True)
 class SafeRegion:
-    """Inputs whose bits a network reads rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
+    """Inputs whose bits are read rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
 
     Attributes:
         radius: largest coordinate.
@@ -48,7 +48,7 @@ class SafeRegion:
         return uniform if density is None else uniform * Fraction(density) * side**inputs
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Agreement:
     """The network's outputs are the target's, up to a tolerance times a size.
 

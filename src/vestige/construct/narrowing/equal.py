@@ -65,7 +65,14 @@ def _agreement(chain: ReluChain, groups: list[NDArray[np.float64]], tolerance: f
     largest = [max(float(abs(v)) for v in target(group).ravel()) for group in groups]
     sizes = [np.full(len(group), size or 1.0) for group, size in zip(groups, largest, strict=True)]
     points, unit = np.concatenate(groups), np.concatenate(sizes)
-    return Agreement(target, points, unit, Fraction(tolerance), None, "arXiv 2202.03841, Theorem 7")
+    return Agreement(
+        target=target,
+        points=points,
+        sizes=unit,
+        tolerance=Fraction(tolerance),
+        values=None,
+        source="arXiv 2202.03841, Theorem 7",
+    )
 
 
 def _error_in_floats(chain: ReluChain, network: ExactNetwork, groups: list[NDArray[np.float64]]) -> float:

@@ -69,6 +69,8 @@ def narrow(
     (6, 6, True)
     """
     chain = read_relu_chain(model)
+    if chain.depth < 2:
+        raise ValueError("the network has 1 linear layer; at least 2 are needed. One layer has no width to reduce.")
     if chain.inputs > max(chain.hidden):
         raise ValueError(
             f"the network has {chain.inputs} inputs and hidden width {max(chain.hidden)}; inputs up to the width are "

@@ -57,9 +57,19 @@ def narrow_near(
     )
     checked = specification.check(network, on_step=on_step)
     claims = (*_proved(chain, fixed, region, wanted, network, width), *checked)
+    numbers = _numbers(chain, fixed, wanted, checked[1].measured, share)
+    notes = []
+    if points is not None and share:
+        notes.append(f"{share:.2%} of the given inputs are not safe and were not checked; a smaller delta spares more.")
+    return narrowed(chain, network, specification, claims, notes, numbers)
+
+
+def _numbers(
+    chain: ReluChain, fixed: FixedPoint, wanted: Promise, measured: float | int, share: float
+) -> dict[str, float | int]:
     c0, c = paper_bits(chain, wanted.radius, wanted.tolerance)
-    numbers = {
-        "c0": bits,
+    return {
+        "c0": fixed.bits,
         "c": fixed.field,
         "paper c0": c0,
         "paper c": c,
@@ -67,13 +77,9 @@ def narrow_near(
         "delta": wanted.delta,
         "radius": wanted.radius,
         "predicted error": upwards(fixed.error),
-        "measured error": checked[1].measured,
+        "measured error": measured,
         "share of unsafe inputs": share,
     }
-    notes = []
-    if points is not None and share:
-        notes.append(f"{share:.2%} of the given inputs are not safe and were not checked; a smaller delta spares more.")
-    return narrowed(chain, network, specification, claims, notes, numbers)
 
 
 def _rows(fixed: FixedPoint, width: NearWidth, region: SafeRegion, wanted: Promise, max_depth: int) -> list[list[Row]]:

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.compare import certify
 from vestige.construct.prune.masked_network import MaskedNetwork
 from vestige.construct.prune.sup_error import Ball
 from vestige.core.claims import Claim
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import OnStep
+from vestige.core.relu_chain import Affine
 
 AT_POINTS, IN_BALL = "largest error at the stored inputs, l_2", "error anywhere in the ball, l_2"
 
@@ -29,7 +29,7 @@ class Approximation:
         values: the target's outputs there.
         tolerance: largest error allowed.
         source: what promises it.
-        radius: of the ball |x| <= radius in which the tolerance holds too; None where it is promised at the points only.
+        radius: of the ball |x| <= radius in which the tolerance holds too; None for at the points only.
         nonnegative: whether the ball is that of inputs >= 0.
         layers: the target's layers, from which the error in the ball follows; not stored, and None after loading.
     """

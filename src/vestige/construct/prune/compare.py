@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.masked_network import linears
 from vestige.construct.prune.sup_error import Ball, LayerError, stand_in, sup_error
 from vestige.core.kkt import working_copy
+from vestige.core.relu_chain import Affine
 from vestige.core.rng import child
 
 MOST_PROBES, PROBE_WORK = 4096, 1e10  # inputs, and multiplications for all of them

@@ -24,9 +24,10 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
 MASKED = (nn.Linear, nn.Conv2d)
+Descent = tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int]  # samples, their order, batch size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MaskTraining:
     """A random network, the masks that were trained for it, and what they are worth.
 
@@ -100,39 +101,60 @@ def edge_popup(
         ValueError: no layer to mask, labels that do not fit, options out of range, samples that are not finite.
     """
     net = copy.deepcopy(model)
-    weights = {
-        f"{name}.weight".lstrip("."): layer.weight.detach()
-        for name, layer in net.named_modules()
-        if isinstance(layer, MASKED)
-    }
+    weights = _masked_weights(net)
     _check(weights, x, keep_fraction, epochs, batch_size)
     x = x.detach().to(next(iter(weights.values())))
-    with torch.no_grad():
-        outputs = as_rows(net(x))
-    check_labels(y, len(x), outputs.shape[1])
+    _check_labels(net, x, y)
     draw = spawn(generator, "edge_popup")
     scores = {name: _first_scores(weight, draw) for name, weight in weights.items()}
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
     before = _accuracy(net, weights, _masks(scores, counts), x, y)
-    losses, outcome = [], Outcome.BUDGET_SPENT
     optimizer = torch.optim.SGD(list(scores.values()), learning_rate, momentum, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    for epoch in range(epochs):
-        kept = {name: score.detach().clone() for name, score in scores.items()}
-        loss = _epoch(net, weights, scores, counts, (optimizer, x, y, draw, batch_size))
-        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
-            scores, outcome = kept, Outcome.NOT_FINITE
-            break
-        losses.append(loss)
-        schedule.step()
-        if on_step is not None:
-            on_step(Step(epoch + 1, epochs, loss, "masks"))
+    descent = optimizer, x, y, draw, batch_size
+    scores, losses, outcome = _train(net, weights, scores, counts, descent, epochs, on_step)
     masks = _masks(scores, counts)
     accuracy = _accuracy(net, weights, masks, x, y)
     with torch.no_grad():
         for name, mask in masks.items():
             net.get_parameter(name).mul_(mask)
-    return MaskTraining(net, masks, float(keep_fraction), accuracy, before, tuple(losses), outcome)
+    return MaskTraining(
+        model=net,
+        masks=masks,
+        keep_fraction=float(keep_fraction),
+        accuracy=accuracy,
+        accuracy_before=before,
+        losses=losses,
+        outcome=outcome,
+    )
+
+
+def _train(
+    net: nn.Module,
+    weights: dict[str, Tensor],
+    scores: dict[str, Tensor],
+    counts: dict[str, int],
+    descent: Descent,
+    epochs: int,
+    on_step: OnStep | None,
+) -> tuple[dict[str, Tensor], tuple[float, ...], Outcome]:
+    """The last finite scores, the losses, and how it ended."""
+    losses: list[float] = []
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent[0], epochs)
+    for epoch in range(epochs):
+        kept = {name: score.detach().clone() for name, score in scores.items()}
+        loss = _epoch(net, weights, scores, counts, descent)
+        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
+            return kept, tuple(losses), Outcome.NOT_FINITE
+        losses.append(loss)
+        schedule.step()
+        if on_step is not None:
+            on_step(Step(epoch + 1, epochs, loss, "masks"))
+    return scores, tuple(losses), Outcome.BUDGET_SPENT
+
+
+def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
+    layers = ((name, layer) for name, layer in net.named_modules() if isinstance(layer, MASKED))
+    return {f"{name}.weight".lstrip("."): layer.weight.detach() for name, layer in layers}
 
 
 def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: int, batch_size: int) -> None:
@@ -144,9 +166,15 @@ def _check(weights: dict[str, Tensor], x: Tensor, keep_fraction: float, epochs: 
             "A share to remove? Subtract it from 1"
         )
     if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs={epochs}, batch_size={batch_size} given; both are at least 1")
+        raise ValueError(f"epochs={epochs}, batch_size={batch_size} given; both must be at least 1.")
     if not len(x) or not bool(torch.isfinite(x).all()):
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples")
+
+
+def _check_labels(net: nn.Module, x: Tensor, y: Tensor) -> None:
+    with torch.no_grad():
+        outputs = as_rows(net(x))
+    check_labels(y, len(x), outputs.shape[1])
 
 
 def _epoch(
@@ -154,7 +182,7 @@ def _epoch(
     weights: dict[str, Tensor],
     scores: dict[str, Tensor],
     counts: dict[str, int],
-    descent: tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int],
+    descent: Descent,
 ) -> float:
     """One pass over the samples; the mean loss of its steps."""
     optimizer, x, y, draw, batch_size = descent

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.random_layers import random_matrix
 from vestige.construct.prune.subset_sum import SOLVERS, PruneMethod
+from vestige.core.relu_chain import Affine
 
 ATTEMPTS = 12  # each with new rows for the columns that hold a weight out of reach
 WIDEST_SEARCH = 24  # newest rows in a repeated exact search, 2^12 sums a half

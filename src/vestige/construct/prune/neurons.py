@@ -8,6 +8,7 @@ promised there.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import Affine
 from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.compare import run_both
 from vestige.construct.prune.gadget import Draw
@@ -27,6 +27,7 @@ from vestige.construct.prune.sup_error import Ball
 from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import Affine
 
 FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
 NEURONS_PER_NUMBER = 4
@@ -117,12 +118,6 @@ def _result(
     target: nn.Module, network: MaskedNetwork, wish: Approximation, where: tuple[Ball, Tensor], fractional: int
 ) -> Pruned:
     certificate, plan = Certificate(wish.check(network)), network.plan
-    warnings = ["Nothing is certified away from the points; sampled_error is what was found there."]
-    if not certificate.holds:
-        warnings.append(
-            f"At the points the error is {certificate.claims[0].measured:.3g}; rows={16 * plan.hidden[0]} may bring a "
-            "quarter of it."
-        )
     sizes = {
         "target_weights": sum(p.numel() for p in target.parameters()),
         "random_weights": network.random_weights,
@@ -144,7 +139,7 @@ def _result(
         specification=wish,
         certificate=certificate,
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(certificate, plan)),
         source=SOURCE,
         numbers={
             **sizes,
@@ -155,3 +150,10 @@ def _result(
         layers=(report,),
         required=None,
     )
+
+
+def _warnings(certificate: Certificate, plan: Plan) -> Iterator[str]:
+    yield "Nothing is certified away from the points; sampled_error is what was found there."
+    if not certificate.holds:
+        error = certificate.claims[0].measured
+        yield f"At the points the error is {error:.3g}; rows={16 * plan.hidden[0]} may bring a quarter of it."

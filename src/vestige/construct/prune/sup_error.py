@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.construct.prune.affine_chain import Affine
+from vestige.core.relu_chain import Affine
 
 ROUNDING = 1 + 1e-9  # float64 norms of these sizes are wrong by less than 1e-12 of themselves
 

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.construct.prune.affine_chain import Affine, affine_chain
 from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.compare import certify, checked_inputs, on_the_sphere, run_both
 from vestige.construct.prune.gadget import Draw, Gadget, approximate, open_gadget
@@ -35,6 +34,7 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
 from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.relu_chain import Affine, read_relu_chain
 from vestige.core.rng import spawn
 
 TIGHTENINGS = 6  # of the tolerance, where the errors add up to more than expected
@@ -95,7 +95,7 @@ def prune_to_target(
         >>> found.numbers["sampled_error"] <= found.numbers["certified_error"] <= 0.01
         True
     """
-    layers, rule = affine_chain(target), PruneMethod(method)
+    layers, rule = read_relu_chain(target).affine(), PruneMethod(method)
     ball = checked_ball(tolerance, radius, nonnegative)
     seed, inputs = spawn(generator, "prune").initial_seed(), checked_inputs(layers, x)
     if Granularity(granularity) is Granularity.NEURONS:

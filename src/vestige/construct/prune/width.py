@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vestige.construct.prune.affine_chain import Affine, affine_chain
 from vestige.construct.prune.random_layers import BUCKETS, SHRINK
 from vestige.construct.prune.subset_sum import PruneMethod
 from vestige.construct.prune.sup_error import Ball, checked_ball
+from vestige.core.relu_chain import Affine, read_relu_chain
 
 MOST_ROWS = 30  # of one exact search, 2^15 sums a half
 FAILURE = 0.05
@@ -68,7 +68,7 @@ def required_width(
     >>> few < 10_000 < 10_000_000 < many
     True
     """
-    layers, rule = affine_chain(target), PruneMethod(method)
+    layers, rule = read_relu_chain(target).affine(), PruneMethod(method)
     tolerances = weight_tolerances(layers, checked_ball(tolerance, radius, nonnegative))
     count = sum(numbers(layer) for layer in layers)
     rows, hidden, total, bits = [], [], 0, 0.0
@@ -100,7 +100,7 @@ def rows_for(method: PruneMethod, tolerance: float, count: int, failure: float =
 
 
 def weight_tolerances(layers: tuple[Affine, ...], ball: Ball) -> list[float]:
-    """Errors of single weights that add up to the tolerance at most, if they are as independent as the random weights are.
+    """Errors of single weights that add up to the tolerance at most, if they are as independent as random weights.
 
     An out x k matrix of independent errors of size t has norm t (sqrt(out) + sqrt(k)); every layer gets an equal share.
     """

@@ -29,7 +29,7 @@ class Layout(ChoiceEnum):
     PARALLEL = "parallel"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """All numbers of the network.
 

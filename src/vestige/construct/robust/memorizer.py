@@ -40,7 +40,7 @@ def memorize_robustly(
     *,
     width: int | None = None,
     norm: float | int | str = 2,
-    eps: float | int | str = "max",
+    eps: float | int | None = None,
     projection: Projection | str = Projection.RANDOM,
     layout: Layout | str = Layout.NARROW,
     generator: torch.Generator | None = None,
@@ -57,7 +57,7 @@ def memorize_robustly(
         width: m + 3, from 4 to d + 3 (and to d + 3 where more is given); None takes m = 4 log N and, for an eps that
             needs more, doubles it.
         norm: exponent p of the balls, 1 to inf.
-        eps: radius of the balls; "max" for 0.99 of the largest that this first layer allows.
+        eps: radius of the balls; None for 0.99 of the largest that this first layer allows.
         projection: of the points to R^m: "random" (the best of 100), "optimized" (several times more radius), or
             "identity" (m = d, which reaches `max_robust_radius` for p in {1, 2, inf}).
         layout: "narrow" has that width; "parallel" is the same function with few wide layers.
@@ -79,26 +79,23 @@ def memorize_robustly(
         [1, 2, 1]
     """
     rows, p = check_points(x, y), read_norm(norm)
-    labels = y.detach().cpu().clone()
+    labels, kind, arrangement = y.detach().cpu().clone(), Projection(projection), Layout(layout)
     apart, *pair = closest_pair(rows, labels, p)
     refuse_conflict(apart, pair, rows, labels)
     wanted = _wanted_eps(eps, apart, pair)
-    kind, arrangement = Projection(projection), Layout(layout)
     if math.isinf(apart):
         return _constant(rows, labels, wanted, p, on_step)
     kept = _distinct(rows)
-    m = _dimension(width, kind, len(kept), rows.shape[1])
-    chosen, centers = _separate(rows[kept], labels[kept], m, p, kind, wanted, width is None, generator, on_step)
-    m = len(chosen.integers)
-    used = _used_eps(wanted, _largest(chosen, centers), apart / 2, [kept[k] for k in centers.pair], m)
+    chosen, centers = _separate(rows[kept], labels[kept], width, p, kind, wanted, generator, on_step)
+    used = _used_eps(wanted, chosen, centers, apart / 2, [kept[k] for k in centers.pair])
     numbers = choose_thresholds(centers, chosen.gain * Fraction(used) + centers.offset, chosen.norm)
-    _refuse_size(len(kept), m, numbers.knots, arrangement)
     plan = _plan(chosen, centers, numbers, labels[kept])
+    _refuse_size(plan, arrangement)
     network = ExactNetwork(narrow_layers(plan, on_step) if arrangement is Layout.NARROW else parallel_layers(plan))
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    sizes = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
+    claims = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
     reach = Claim("radius", below(_largest(chosen, centers)), used, PROMISE)
-    certificate = Certificate((*balls.check(network, on_step=on_step), *sizes, reach))
+    certificate = Certificate((*balls.check(network, on_step=on_step), *claims, reach))
     bits = mantissa_bits(plan, float(rows.abs().max()), used)
     return ExactConstruction(
         network=network,
@@ -114,19 +111,19 @@ def memorize_robustly(
 def _separate(
     rows: Tensor,
     labels: Tensor,
-    m: int,
+    width: int | None,
     p: float,
     kind: Projection,
     wanted: float | None,
-    free: bool,
     generator: torch.Generator | None,
     on_step: OnStep | None,
 ) -> tuple[FirstLayer, Centers]:
     """A first layer of m rows; where the width is free, of as many as the wanted radius needs."""
+    m = _dimension(width, kind, len(rows), rows.shape[1])
     while True:
         chosen = choose_first_layer(rows, labels, m, p, kind, generator, on_step)
         centers = centers_of(*chosen.images(rows), labels.tolist(), chosen.norm)
-        if not free or wanted is None or wanted < _largest(chosen, centers) or m == rows.shape[1]:
+        if width is not None or wanted is None or wanted < _largest(chosen, centers) or m == rows.shape[1]:
             return chosen, centers
         m = min(2 * m, rows.shape[1])
 
@@ -144,11 +141,11 @@ def _distinct(rows: Tensor) -> list[int]:
     return list(first.values())
 
 
-def _wanted_eps(eps: float | int | str, apart: float, pair: list[int]) -> float | None:
-    if eps == "max":
+def _wanted_eps(eps: float | int | None, apart: float, pair: list[int]) -> float | None:
+    if eps is None:
         return None
-    if isinstance(eps, str) or not eps > 0:
-        raise ValueError(f"eps={eps!r} given; a positive number or 'max' is allowed.")
+    if not eps > 0:
+        raise ValueError(f"eps={eps!r} given; eps must be positive; None takes what the first layer allows.")
     if not eps < apart / 2:
         raise ValueError(
             f"eps={eps} given; below {apart / 2:.9g} is allowed for any function: points {pair[0]} and {pair[1]} "
@@ -171,7 +168,8 @@ def _dimension(width: int | None, kind: Projection, n: int, d: int) -> int:
     return min(d, math.ceil(PER_LOG * math.log(n)) if width is None else width - BESIDE)
 
 
-def _used_eps(wanted: float | None, largest: Fraction, ceiling: float, pair: list[int], m: int) -> float:
+def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceiling: float, pair: list[int]) -> float:
+    largest, m = _largest(chosen, centers), len(chosen.integers)
     used = below(NEAR * largest) if wanted is None else wanted
     if not 0 < used < largest:
         raise ValueError(
@@ -188,11 +186,20 @@ def _plan(chosen: FirstLayer, centers: Centers, numbers: Thresholds, labels: Ten
     base = Fraction(0) if min(exact) > 0 else min(exact) - 1
     places = [[int(v) * unit for v in row] for row in centers.integers]
     levels = [label - base for label in exact]
-    return Plan(chosen.rows(), chosen.integers.shape[1], places, levels, base, numbers, chosen.norm)
+    return Plan(
+        rows=chosen.rows(),
+        inputs=chosen.integers.shape[1],
+        centers=places,
+        levels=levels,
+        base=base,
+        numbers=numbers,
+        norm=chosen.norm,
+    )
 
 
-def _refuse_size(n: int, m: int, knots: int, layout: Layout) -> None:
+def _refuse_size(plan: Plan, layout: Layout) -> None:
     """Narrow layers carry m + 3 numbers along for each hinge, parallel ones nothing."""
+    n, m, knots = len(plan.centers), len(plan.rows), plan.numbers.knots
     hinges = 2 * m * knots * n
     neurons = hinges * (m + BESIDE) if layout is Layout.NARROW else hinges
     if neurons > LARGEST_NEURONS:

@@ -183,8 +183,8 @@ def width_bounds(n: int, d: int, relative_eps: float, *, norm: float | int | str
     ceiling = 1 / (2 * stretch(d, p))
     if not relative_eps < ceiling:
         raise ValueError(
-            f"relative_eps={relative_eps:g} given; below {ceiling:g} is allowed in dimension {d} with norm {p:g}: balls of radius "
-            "relative_eps * separation around two points would meet."
+            f"relative_eps={relative_eps:g} given; below {ceiling:g} is allowed in dimension {d} with norm {p:g}: "
+            "balls of radius relative_eps * separation around two points would meet."
         )
     wanted, narrow = relative_eps * stretch(d, p), relative_eps / d ** max(0.0, 1 / p - 0.5)
     ours = next((m for m in range(1, d) if promised_separation(n, d, m) / 2 > wanted), d) + 3

@@ -1,5 +1,6 @@
 """What a robust classifier of two classes must do: keep the sign of its output in a ball around every sample."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
 UNIT = 2.0**-52  # float64
-LOSS = 1e3  # units of the network's dtype that its margins and its radius may lose to rounding
+LOSS = 1000, 16  # units of the network's dtype that margins and radius may lose: at least, and a term of a sum
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,28 +38,32 @@ class SignBalls:
     kind: ClassVar[str] = "sign balls"
 
     def check(self, network: nn.Module, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
-        """Wrong signs, the smallest margin, the radius, and how much of the best radius rounding took."""
+        """Wrong signs, the smallest margin, the radius, and how much of it rounding took."""
         hidden, out = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
         weight, vote = _wide(hidden.weight), _wide(out.weight)[0]
         bias = torch.zeros_like(weight[:, 0]) if hidden.bias is None else _wide(hidden.bias)
         x, sign = torch.from_numpy(self.points), torch.from_numpy(self.signs)
         margins = sign * ((x @ weight.T + bias).relu() @ vote)
-        allowed = LOSS * torch.finfo(hidden.weight.dtype).eps
+        best = best_radius(x, sign)
+        units = (LOSS[0] + LOSS[1] * x.shape[1]) * float(x.norm(dim=1).max()) / best
+        allowed = 1 + units * torch.finfo(hidden.weight.dtype).eps
         return (
             Claim("samples of the wrong sign", 0, int((~(margins > 0)).sum()), self.source),
-            Claim("1 - smallest margin", allowed, 1 - float(margins.min()), self.source),
+            Claim("1 / smallest margin", allowed, _inverse(float(margins.min())), self.source),
             Claim("radius", kept_radius(weight, bias, vote, x, sign), self.eps, self.source),
-            Claim("share of the radius lost to rounding", allowed, 1 - self.eps / best_radius(x, sign), self.source),
+            Claim("radius without rounding / radius", allowed, best / self.eps, self.source),
         )
+
+
+def _inverse(margin: float) -> float:
+    return 1 / margin if margin > 0 else math.inf
 
 
 def _wide(parameter: Tensor) -> Tensor:
     return parameter.detach().cpu().double()
 
 
-def kept_radius(
-    weight: Tensor, bias: Tensor, vote: Tensor, x: Tensor, sign: Tensor, rounding: float | int = 1.0
-) -> float:
+def kept_radius(weight: Tensor, bias: Tensor, vote: Tensor, x: Tensor, sign: Tensor, rounding: int = 1) -> float:
     """The radius at which the first unit may change sides, less what the sums may have been rounded by.
 
     Args:

@@ -38,8 +38,8 @@ def robust_two_layer(x: Float[Tensor, "n ..."], y: Int[Tensor, " labels"]) -> Co
         of a sample that is shorter than `numbers["eps"]` changes the sign of its output.
 
     Raises:
-        ValueError: samples that are not finite, labels that are not two classes, equal samples of different labels, or a
-            sample that is no farther out in its own direction than one of the other class.
+        ValueError: samples that are not finite, labels that are not two classes, equal samples of different labels, or
+            a sample that is no farther out in its own direction than one of the other class.
 
     >>> made = robust_two_layer(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([1, 0]))
     >>> round(made.numbers["eps"], 9)  # (4 - 0) / (2 * 2)
@@ -79,8 +79,8 @@ def _conflict(flat: Tensor, sample: int, other: int) -> str:
         else "subtract the samples' mean, or scale them to equal norm"
     )
     return (
-        f"sample {other} of the other class reaches as far in the direction of sample {sample} as that sample itself, so "
-        f"that no threshold separates them: {cause}."
+        f"sample {other} of the other class reaches as far in the direction of sample {sample} as that sample itself, "
+        f"so that no threshold separates them: {cause}."
     )
 
 

@@ -42,7 +42,7 @@ class LearnabilityVerdict(ChoiceEnum):
     NO_SIGNAL = "no_signal"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class WeakLearnability:
     """What shows of a target before training.
 
@@ -89,7 +89,7 @@ def weak_learnability_report(
     target: SeparatedTarget,
     *,
     hidden: Sequence[int] = (64,),
-    starts: int = 3,
+    restarts: int = 3,
     samples: int = 4096,
     shallow_steps: int = 1000,
     family: Sequence[SeparatedTarget] | None = None,
@@ -101,7 +101,7 @@ def weak_learnability_report(
     Args:
         target: see `vestige.construct.separation.targets`.
         hidden: widths of the network whose start is judged; ReLU, with biases, U(+-1/sqrt(fan_in)).
-        starts: random initializations.
+        restarts: random initializations.
         samples: of the target; the noise falls as 1 / samples.
         shallow_steps: of training a network with one hidden layer; 0 for none.
         family: the class that the target is one of, for the bounds on it; on the same inputs.
@@ -111,39 +111,52 @@ def weak_learnability_report(
     Raises:
         ValueError: too few samples or starts, a target that is constant.
     """
-    if samples < 16 or starts < 1:
-        raise ValueError(f"samples={samples}, starts={starts} given; at least 16 samples and one start are needed")
-    x, f = target.sample(samples, spawn(generator, "report", target.name))
-    f = f - f.mean()
-    if not bool(f.any()):
-        raise ValueError(f"{target.name} is constant on {samples} samples; there is nothing to learn")
+    if restarts < 1:
+        raise ValueError(f"restarts={restarts} given; restarts must be at least 1.")
+    x, f = _samples(target, samples, generator)
     found = []
-    for start in range(starts):
+    for start in range(restarts):
         net = mlp([target.dimension, *hidden, 1], bias="all", generator=spawn(generator, "start", str(start)))
         rows = per_sample_gradients(net, x)
         found.append(_signal(rows, f, spawn(generator, "shuffle", str(start))))
         if on_step is not None:
-            on_step(Step(start + 1, starts, found[-1][0], "gradient signal"))
+            on_step(Step(start + 1, restarts, found[-1][0], "gradient signal"))
     signal, floor = max(found, key=lambda pair: pair[0] / pair[1])
     kernel = kernel_advantage(arc_cosine_kernel, x[:KERNEL_SAMPLES], f[:KERNEL_SAMPLES], generator=generator)
-    seen = signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error
-    verdict = LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
-    orthogonal, steps = (None, None) if family is None else _class_bounds(family, net, x, floor)
+    verdict = _verdict(signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error)
+    orthogonal, steps = _class_bounds(family, net, x, floor)
     shallow = _shallow(target, shallow_steps, generator)
     return WeakLearnability(
-        target.name,
-        float(f.square().mean()),
-        signal,
-        floor,
-        samples * floor / signal if signal > 0 else float("inf"),
-        kernel,
-        shallow,
-        _profile(net, target),
-        orthogonal,
-        steps,
-        verdict,
-        _warnings(verdict, shallow, target),
+        target=target.name,
+        trivial_loss=float(f.square().mean()),
+        gradient_signal=signal,
+        noise_floor=floor,
+        samples_needed=samples * floor / signal if signal > 0 else float("inf"),
+        kernel=kernel,
+        shallow_advantage=shallow,
+        gradient_profile=_profile(net, target),
+        sq_lower_bound=orthogonal,
+        predicted_steps=steps,
+        verdict=verdict,
+        warnings=_warnings(verdict, shallow, target),
     )
+
+
+def _verdict(seen: bool) -> LearnabilityVerdict:
+    return LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
+
+
+def _samples(
+    target: SeparatedTarget, samples: int, generator: torch.Generator | None
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+    """Inputs, and the target there without its mean."""
+    if samples < 16:
+        raise ValueError(f"samples={samples} given; samples must be at least 16.")
+    x, f = target.sample(samples, spawn(generator, "report", target.name))
+    f = f - f.mean()
+    if not bool(f.any()):
+        raise ValueError(f"{target.name} is constant on {samples} samples; there is nothing to learn.")
+    return x, f
 
 
 def _warnings(verdict: LearnabilityVerdict, shallow: float, target: SeparatedTarget) -> tuple[str, ...]:
@@ -167,8 +180,10 @@ def _signal(rows: Float[Tensor, "n p"], f: Float[Tensor, " n"], draw: torch.Gene
 
 
 def _class_bounds(
-    family: Sequence[SeparatedTarget], net: torch.nn.Module, x: Tensor, floor: float
-) -> tuple[int, float]:
+    family: Sequence[SeparatedTarget] | None, net: torch.nn.Module, x: Tensor, floor: float
+) -> tuple[int | None, float | None]:
+    if family is None:
+        return None, None
     values = torch.stack([member.label(x) for member in family])
     variance = gradient_variance(net, x, values)
     return len(sq_dimension_lower_bound(values)), variance.steps((floor * variance.energy) ** 0.5)

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vestige.construct.separation.targets import SeparatedTarget
 from vestige.core.cite import Paper, paper
@@ -16,7 +16,7 @@ HELD_OUT = 4096
 RECORDS = 200
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LearningRun:
     """A trained copy, and how far it is from the target on samples that it has not seen.
 
@@ -63,21 +63,19 @@ def learning_run(
     Raises:
         ValueError: steps or a batch size below 1, or outputs that are no single number.
     """
-    if steps < 1 or batch_size < 1:
-        raise ValueError(f"steps={steps}, batch_size={batch_size} given; both are at least 1")
+    _check(steps, batch_size)
     net, draw = copy.deepcopy(model), spawn(generator, "learning_run")
     like = next(net.parameters())
-    x_held, y_held = (t.to(like) for t in target.sample(HELD_OUT, spawn(generator, "held out")))
+    held = tuple(t.to(like) for t in target.sample(HELD_OUT, spawn(generator, "held out")))
     with torch.no_grad():
-        if net(x_held[:2]).numel() != 2:
-            raise ValueError("the model has several outputs; a target of one value needs one")
-    variance = float(y_held.var())
+        if net(held[0][:2]).numel() != 2:
+            raise ValueError("the model has several outputs; a target of one value needs one.")
+    variance = float(held[1].var())
     optimizer = torch.optim.Adam(net.parameters(), lr=float(learning_rate))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     every, losses, outcome = max(1, steps // RECORDS), [], Outcome.BUDGET_SPENT
     for step in range(1, steps + 1):
-        x, y = (t.to(like) for t in target.sample(batch_size, draw))
-        loss = (net(x).reshape(-1) - y).square().mean()
+        loss = _loss(net, *(t.to(like) for t in target.sample(batch_size, draw)))
         value = float(loss.detach())
         if not math.isfinite(value):
             outcome = Outcome.NOT_FINITE
@@ -93,10 +91,28 @@ def learning_run(
         loss.backward()
         optimizer.step()
         schedule.step()
+    return _judged(net, held[0], held[1], losses, outcome)
+
+
+def _check(steps: int, batch_size: int) -> None:
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps={steps}, batch_size={batch_size} given; both must be at least 1.")
+
+
+def _loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return (net(x).reshape(-1) - y).square().mean()
+
+
+def _judged(net: nn.Module, x: Tensor, y: Tensor, losses: list[float], outcome: Outcome) -> LearningRun:
+    """Distance from the target and correlation with it, on samples that were held out."""
     with torch.no_grad():
-        found = net(x_held).reshape(-1)
-    away = float((found - y_held).square().mean()) / variance
-    pair = torch.stack([found, y_held])
-    correlation = float(torch.corrcoef(pair)[0, 1]) if float(found.var()) > 0 else 0.0
-    warnings = ("A loss was not finite; give a smaller learning_rate.",) if outcome is Outcome.NOT_FINITE else ()
-    return LearningRun(net, away, correlation, tuple(losses), outcome, warnings)
+        found = net(x).reshape(-1)
+    pair = torch.stack([found, y])
+    return LearningRun(
+        model=net,
+        relative_loss=float((found - y).square().mean()) / float(y.var()),
+        correlation=float(torch.corrcoef(pair)[0, 1]) if float(found.var()) > 0 else 0.0,
+        losses=tuple(losses),
+        outcome=outcome,
+        warnings=("A loss was not finite; give a smaller learning_rate.",) if outcome is Outcome.NOT_FINITE else (),
+    )

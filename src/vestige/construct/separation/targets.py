@@ -19,7 +19,7 @@ from vestige.core.rng import spawn
 LARGEST_PARITY = 64  # bits of a hand-set network: one unit each
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SeparatedTarget:
     """A function with its distribution.
 
@@ -66,7 +66,13 @@ def sawtooth_target(depth: int) -> SeparatedTarget:
     True
     """
     _at_least("depth", depth, 1)
-    return SeparatedTarget(f"sawtooth {depth}", 1, _unit_interval, lambda x: _teeth(x[:, 0], depth), _tents(depth))
+    return SeparatedTarget(
+        name=f"sawtooth {depth}",
+        dimension=1,
+        draw=_unit_interval,
+        label=lambda x: _teeth(x[:, 0], depth),
+        network=_tents(depth),
+    )
 
 
 def square_wave_target(power: int) -> SeparatedTarget:
@@ -76,7 +82,10 @@ def square_wave_target(power: int) -> SeparatedTarget:
     """
     _at_least("power", power, 1)
     return SeparatedTarget(
-        f"square wave {power}", 1, _unit_interval, lambda x: 1 - 2 * (torch.floor(2**power * x[:, 0]) % 2)
+        name=f"square wave {power}",
+        dimension=1,
+        draw=_unit_interval,
+        label=lambda x: 1 - 2 * (torch.floor(2**power * x[:, 0]) % 2),
     )
 
 
@@ -95,7 +104,14 @@ def parity_target(n: int, subset: Sequence[int] | None = None) -> SeparatedTarge
     if not members or members[0] < 0 or members[-1] >= n:
         raise ValueError(f"subset={subset} given; it names coordinates 0 to {n - 1}, at least one")
     name = f"parity {n}" if len(members) == n else f"parity of {len(members)} in {n}"
-    return SeparatedTarget(name, n, _cube(n), lambda x: x[:, members].prod(1), _counter(n, [(members, 1.0)]), True)
+    return SeparatedTarget(
+        name=name,
+        dimension=n,
+        draw=_cube(n),
+        label=lambda x: x[:, members].prod(1),
+        network=_counter(n, [(members, 1.0)]),
+        on_cube=True,
+    )
 
 
 def staircase_target(n: int, steps: int) -> SeparatedTarget:
@@ -105,12 +121,12 @@ def staircase_target(n: int, steps: int) -> SeparatedTarget:
         raise ValueError(f"steps={steps} with n={n} given; there is one coordinate for each step at most")
     terms = [(list(range(k)), steps**-0.5) for k in range(1, steps + 1)]
     return SeparatedTarget(
-        f"staircase of {steps} in {n}",
-        n,
-        _cube(n),
-        lambda x: x[:, :steps].cumprod(1).sum(1) / math.sqrt(steps),
-        _counter(n, terms),
-        True,
+        name=f"staircase of {steps} in {n}",
+        dimension=n,
+        draw=_cube(n),
+        label=lambda x: x[:, :steps].cumprod(1).sum(1) / math.sqrt(steps),
+        network=_counter(n, terms),
+        on_cube=True,
     )
 
 
@@ -131,7 +147,9 @@ def inner_product_target(dimension: int, *, frequency: float | int | None = None
     def label(x: Tensor) -> Tensor:
         return torch.sin(math.pi * rate * (x[:, :dimension] * x[:, dimension:]).sum(1))
 
-    return SeparatedTarget(f"inner product {dimension} at {rate:g}", 2 * dimension, draw, label)
+    return SeparatedTarget(
+        name=f"inner product {dimension} at {rate:g}", dimension=2 * dimension, draw=draw, label=label
+    )
 
 
 def ball_indicator_target(dimension: int) -> SeparatedTarget:
@@ -139,10 +157,10 @@ def ball_indicator_target(dimension: int) -> SeparatedTarget:
     _at_least("dimension", dimension, 1)
     square = float(chi2.median(dimension))
     return SeparatedTarget(
-        f"ball {dimension}",
-        dimension,
-        _gaussian(dimension),
-        lambda x: torch.where(x.square().sum(1) <= square, 1.0, -1.0).to(x),
+        name=f"ball {dimension}",
+        dimension=dimension,
+        draw=_gaussian(dimension),
+        label=lambda x: torch.where(x.square().sum(1) <= square, 1.0, -1.0).to(x),
     )
 
 
@@ -153,11 +171,11 @@ def single_neuron_target(dimension: int, *, generator: torch.Generator | None = 
     w = w / w.norm()
     hidden, out = _linear(w[None], torch.zeros(1)), _linear(torch.tensor([[math.sqrt(2)]]), torch.zeros(1))
     return SeparatedTarget(
-        f"neuron {dimension}",
-        dimension,
-        _gaussian(dimension),
-        lambda x: math.sqrt(2) * (x @ w.to(x)).relu(),
-        nn.Sequential(hidden, nn.ReLU(), out),
+        name=f"neuron {dimension}",
+        dimension=dimension,
+        draw=_gaussian(dimension),
+        label=lambda x: math.sqrt(2) * (x @ w.to(x)).relu(),
+        network=nn.Sequential(hidden, nn.ReLU(), out),
     )
 
 

@@ -31,7 +31,7 @@ from vestige.reconstruct.invariant.views import lift_of
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
 from vestige.reconstruct.weights.assemble import Pool, assemble
-from vestige.reconstruct.weights.chain import Chain, read_chain
+from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.from_weights import (
     STEPS,
     Recorder,
@@ -137,7 +137,7 @@ def reconstruct_invariant(
         )  # fmt: skip
         chain = None
         if isinstance(model, InvariantNetwork) and not conventional:
-            chain = read_chain(model.base, None, next(model.parameters()).dtype)
+            chain = span_chain(model.base, None, next(model.parameters()).dtype)
         if chain is None or not isinstance(model, InvariantNetwork):
             found = _in_input_space(model, task, float(start), Symmetry(group, float(most_symmetric), float(rest_rate)))
         elif isinstance(model.group, Permutations):

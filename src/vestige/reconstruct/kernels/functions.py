@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vestige.core.rng import spawn
+
 Queries = Float[Tensor, "m d"]
 Points = Float[Tensor, "n d"]
 KernelMatrix = Float[Tensor, "m n"]
@@ -183,9 +185,10 @@ class RandomFeatureKernel:
     def draw(
         cls, gamma: float, d: int, features: int, *, generator: torch.Generator | None = None
     ) -> "RandomFeatureKernel":
-        """Features of a Gaussian kernel over d numbers."""
-        weights = torch.randn(features, d, generator=generator, dtype=torch.float64) * (2 * gamma) ** 0.5
-        return cls(weights, 2 * math.pi * torch.rand(features, generator=generator, dtype=torch.float64))
+        """Features of a Gaussian kernel over d numbers; the same generator, or none, gives the same ones."""
+        source = spawn(generator, "random features")
+        weights = torch.randn(features, d, generator=source, dtype=torch.float64) * (2 * gamma) ** 0.5
+        return cls(weights, 2 * math.pi * torch.rand(features, generator=source, dtype=torch.float64))
 
     def features(self, x: Queries) -> Float[Tensor, "m features"]:
         """phi(x)."""
@@ -201,8 +204,8 @@ _NAMED: dict[str, Callable[..., Kernel]] = {
     "rbf": Gaussian,
     "gaussian": Gaussian,
     "exponential": Exponential,
-    "laplace": Laplace,
-    "laplacian": lambda gamma: Laplace(gamma, norm=1),
+    "laplace-l2": Laplace,
+    "laplace-l1": lambda gamma: Laplace(gamma, norm=1),
     "poly": Polynomial,
     "polynomial": Polynomial,
     "ntk": ReLUTangent,
@@ -219,8 +222,9 @@ def parse_kernel(text: str) -> Kernel:
     """A kernel from its name and parameters, with scikit-learn's names.
 
     Args:
-        text: such as "rbf:gamma=0.003", "rbf" (gamma from queries), "laplace:gamma=0.15", "poly:gamma=0.001",
-            "poly:gamma=0.01,coef0=1,degree=3", "ntk:layers=3", "exponential:gamma=0.1".
+        text: such as "rbf:gamma=0.003", "rbf" (gamma from queries), "laplace-l2:gamma=0.15" (Euclidean distance),
+            "laplace-l1:gamma=0.15" (scikit-learn's "laplacian"), "poly:gamma=0.01,coef0=1,degree=3", "ntk:layers=3",
+            "exponential:gamma=0.1".
 
     Raises:
         ValueError: an unknown name or parameter.
@@ -229,6 +233,11 @@ def parse_kernel(text: str) -> Kernel:
     Polynomial(gamma=0.5, coef0=1.0, degree=2)
     """
     name, _, rest = text.strip().partition(":")
+    if name in ("laplace", "laplacian"):
+        raise ValueError(
+            f"the kernel {text!r} given; say its norm: laplace-l2 for the Euclidean distance, laplace-l1 for "
+            "scikit-learn's laplacian."
+        )
     if name not in _NAMED:
         raise ValueError(f"the kernel {text!r} given; allowed are {', '.join(_NAMED)}, such as rbf:gamma=0.003.")
     try:

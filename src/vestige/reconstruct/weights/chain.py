@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.nets.span import first_linear
+from vestige.core.relu_chain import find_relu_chain, first_linear
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 
 
@@ -59,18 +59,12 @@ class Chain:
         return torch.cat([z, torch.ones_like(z[..., :1])], -1) if self.has_bias[0] else z
 
 
-def read_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: torch.dtype) -> Chain | None:
-    """The chain of a sequential ReLU MLP, or None for any other module."""
-    position = first_linear(model)
-    if position is None or not isinstance(model, nn.Sequential):
+def span_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: torch.dtype) -> Chain | None:
+    """A ReLU MLP with a hidden layer and a trainable first layer, or None for any other module."""
+    found = find_relu_chain(model)
+    if found is None or found.depth < 2 or first_linear(model) is None or not found.layers[0].weight.requires_grad:
         return None
-    tail = list(model)[position:]
-    linears, relus = tail[::2], tail[1::2]
-    if not all(type(m) is nn.Linear for m in linears) or not all(type(m) is nn.ReLU for m in relus):
-        return None
-    if len(linears) != len(relus) + 1 or len(linears) < 2:
-        return None
-    names = [str(position + 2 * k) for k in range(len(linears))]
+    names = found.names
     state = {k: v.detach().to(dtype) for k, v in model.named_parameters()}
     weights = [state[f"{n}.weight"] for n in names]
     has_bias = tuple(f"{n}.bias" in state for n in names)

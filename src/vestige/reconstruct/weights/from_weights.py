@@ -22,7 +22,7 @@ from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
 from vestige.reconstruct.weights.assemble import Pool, assemble
-from vestige.reconstruct.weights.chain import Chain, read_chain
+from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.joint import layer_weights, search
 from vestige.reconstruct.weights.published.search import published_search, published_settings
 from vestige.reconstruct.weights.two_layer.many_samples import crowded
@@ -99,7 +99,7 @@ def reconstruct_from_weights(
                 model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder, checkpoint
             )
         dtype = next(model.parameters()).dtype
-        chain = read_chain(model, reference_params, dtype)
+        chain = span_chain(model, reference_params, dtype)
         zero_sum = loss is Loss.CROSS_ENTROPY
         spread, box = spread_and_box(model, shape, space, chain)
         source = spawn(generator, "reconstruct")
@@ -254,7 +254,7 @@ def _published(
     model, shape, outputs, n_candidates, loss, weight_decay, space, steps, generator, recorder, checkpoint
 ) -> Reconstruction:
     kind = "regression" if weight_decay or loss in (Loss.MSE, Loss.HUBER) else "multiclass" if outputs > 1 else "binary"
-    chain = read_chain(model, None, next(model.parameters()).dtype)
+    chain = span_chain(model, None, next(model.parameters()).dtype)
     count = n_candidates or (2 * chain.rank if chain is not None else 40)
     settings = published_settings(kind)
     box = None if space is None else space.bounds(shape, next(model.parameters()))

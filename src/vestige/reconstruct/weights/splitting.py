@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
 from vestige.core.kkt import layer_of, weighted_gradient, working_copy
-from vestige.core.multipliers import Chain, read_chain
+from vestige.core.multipliers import SampledChain, run_chain
 from vestige.core.outcome import Outcome
+from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import spawn
 
 TOLERANCE = 1e-9  # relative change of a layer's weighted gradient that counts as none
@@ -94,7 +95,7 @@ def split_kkt_point(
     """
     net, x, coef = working_copy(model), x.detach().double(), coef.detach().double()
     _check(net, x, coef, most, directions)
-    chain = read_chain(net, x)
+    chain = run_chain(read_relu_chain(net), x)
     if x[0].numel() <= coef.shape[1]:
         raise ValueError(
             f"samples of {x[0].numel()} numbers and {coef.shape[1]} outputs; v must be orthogonal to the gradient of "
@@ -142,7 +143,7 @@ def _check(net: nn.Module, x: Tensor, coef: Tensor, most: float, directions: int
 
 
 def _longest(
-    chain: Chain, x: Float[Tensor, " d"], index: int, most: float, directions: int, draw: torch.Generator
+    chain: SampledChain, x: Float[Tensor, " d"], index: int, most: float, directions: int, draw: torch.Generator
 ) -> Float[Tensor, " d"]:
     """The longest v of a batch of directions that leaves every gate and output of one sample as it is."""
     slopes, outputs = _slopes(chain, index)
@@ -164,7 +165,7 @@ def _longest(
     return step[best] * u[best]
 
 
-def _slopes(chain: Chain, index: int) -> tuple[Float[Tensor, "h d"], Float[Tensor, "out d"]]:
+def _slopes(chain: SampledChain, index: int) -> tuple[Float[Tensor, "h d"], Float[Tensor, "out d"]]:
     """Gradients of all pre-activations at one sample, and of the outputs."""
     rows = [chain.weights[0]]
     for weight, z in zip(chain.weights[1:], chain.z[:-1], strict=True):

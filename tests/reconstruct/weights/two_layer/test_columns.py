@@ -1,5 +1,7 @@
 """Single columns: found from rough gates where equation (1) holds exactly, and never in a random network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,9 +10,16 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import Joint
-from vestige.reconstruct.weights.two_layer.columns import accepted, column_space, distinct, fit_columns, measured
+from vestige.reconstruct.weights.two_layer.columns import (
+    Columns,
+    accepted,
+    column_space,
+    distinct,
+    fit_columns,
+    measured,
+)
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
-from vestige.reconstruct.weights.two_layer.solver import Rounds, _or_candidates, agreement
+from vestige.reconstruct.weights.two_layer.solver import Rounds, _or_candidates, _samples, agreement
 
 N, R, H, C = 8, 7, 300, 4
 
@@ -100,3 +109,35 @@ def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(
         joint = Joint(candidates.flip(0)[None], torch.zeros(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
         agrees = agreement(chain, space, columns, least_squares).diagonal()
         torch.testing.assert_close(_or_candidates(chain, space, Rounds(columns, [joint]), least_squares, agrees), z)
+
+
+def test_what_fits_half_as_well_as_the_best_is_not_accepted(stationary):
+    """Combinations of two samples pass the absolute bar in a small space; only the best column gives them away."""
+    space = column_space(stationary[0], zero_sum=True)
+    h, n = space.first.shape
+    bar = 0.2 + n / (3 * h)
+    zeros = torch.tensor([0.8, 0.41, 0.39, bar + 1e-6, bar - 1e-6])
+    blank = torch.zeros(5, space.first.shape[0])
+    assert accepted(Columns(blank, blank, zeros, zeros), space).tolist() == [True, True, False, False, False]
+    alone = Columns(blank[3:], blank[3:], zeros[3:], zeros[3:])
+    assert accepted(alone, space).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("sample_norm", [0.5, 1.0, 8.0])
+def test_without_a_bias_samples_get_the_usual_norm_and_multipliers_the_rest(stationary, sample_norm):
+    """W alone holds s_i x_i^T up to one factor a sample: |x_i| is given, and the multipliers take what is left."""
+    chain, s, _ = stationary
+    x = torch.linalg.lstsq(s.T, chain.weights[0]).solution
+    chain = replace(chain, has_bias=(False, False))
+    space = column_space(chain, zero_sum=True)
+    full = torch.linalg.lstsq(chain.weights[1].T, s.T).solution.T @ chain.weights[1]
+    columns = measured(s[:, space.alive], full[:, space.alive])
+    z, multipliers, keep = _samples(chain, space, columns, torch.zeros(H, R), sample_norm)
+    assert keep.all()
+    torch.testing.assert_close(z.norm(dim=1), torch.full((N,), sample_norm))
+    torch.testing.assert_close(F.cosine_similarity(z, x).abs(), torch.ones(N))
+    # the product of multiplier and sample is what the layer holds
+    whole = (s * (multipliers @ chain.weights[1]).sign() != 0).sum()
+    assert whole > 0
+    scale = (x.norm(dim=1) / sample_norm)[:, None]
+    torch.testing.assert_close((multipliers @ chain.weights[1]).abs(), (full * scale).abs())

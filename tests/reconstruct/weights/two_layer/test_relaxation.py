@@ -160,3 +160,22 @@ def test_dead_neurons_take_no_part(crowd):
         2,
         H + 3,
     )
+
+
+def test_probabilities_are_fitted_by_ridge_regression_on_the_open_neurons():
+    """Against one dense solve: the ridge is half of the mean squared norm of the parts, towards the last q."""
+    g = child(7, "fitted")
+    rows = torch.randn(4, 50, generator=g, dtype=torch.float64) * torch.tensor([[1.0], [5.0], [0.2], [2.0]]).double()
+    competitors, label = Competitors.of(rows), torch.tensor([0, 2, 3])
+    q = torch.rand(3, 3, generator=g, dtype=torch.float64).softmax(1)
+    s = competitors.full(q, label) * (torch.rand(3, 50, generator=g, dtype=torch.float64) < 0.6)
+    last = torch.full((3, 3), 1 / 3).double()
+    found = competitors.fitted(s, last, label)
+    for i in range(3):
+        others = [k for k in range(4) if k != int(label[i])]
+        part = (rows[label[i]] - rows[others]).T
+        on = s[i] / (part @ last[i]) > 0.5
+        ridge = part.square().sum(0).mean() / 2
+        matrix = part[on].T @ part[on] + ridge * torch.eye(3)
+        free = torch.linalg.solve(matrix, part[on].T @ s[i][on] + ridge * last[i])
+        torch.testing.assert_close(found[i], in_simplex((free / free.sum())[None])[0])

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from vestige.core.kkt import smoothed, weighted_gradient
 from vestige.core.margins import Loss
-from vestige.reconstruct.weights.chain import read_chain
+from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import gradient_sums
 
 Objective = Literal["binary", "multiclass", "general"]
@@ -135,7 +135,7 @@ def _network(
     """theta by name, the sums of gradients as a function of (x, c), the outputs, and the basis of the coordinates."""
     net = _evaluation_copy(model)
     theta = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
-    chain = read_chain(net, None, next(iter(theta.values())).dtype)
+    chain = span_chain(net, None, next(iter(theta.values())).dtype)
     if chain is None or not all(p.requires_grad for p in net.parameters()):
         if span:
             raise ValueError("span=True given; only trainable MLP chains of nn.Linear and nn.ReLU have one to search.")
