@@ -2,12 +2,12 @@
 
 import json
 import signal
-import sys
 
 import numpy as np
 import pytest
 import torch
 
+import vestige as vg
 from vestige.audit.training import fit, save, untrained
 from vestige.audit.truth import read_data
 from vestige.cli import options, run
@@ -89,7 +89,7 @@ def test_every_option_reaches_the_audit(files, tmp_path, monkeypatch):
         seen.update(given, model=model)
         raise Stop("seen")
 
-    monkeypatch.setattr(sys.modules["vestige.audit"], "audit", record)  # `vestige.audit` is the function itself
+    monkeypatch.setattr(vg, "audit", record)
     line = ["--arch", "mlp:4-6-1", "--loss", "mse", "--weight-decay", "0.5", "--data", "digits", "--held-out", "mnist"]
     line += ["--n-candidates", "3", "--restarts", "4", "--seed", "5", "--solver", "published", "--trust-pickle"]
     line += ["--input-shape", "1x2x2", "--range", "0", "2", "--group", "c4", "--out", str(tmp_path / "r")]

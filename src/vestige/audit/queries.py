@@ -14,7 +14,7 @@ from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.kernel_machine import BlackBoxModel, Machine, flat_inputs, read_machine
 from vestige.audit.summary import number, numbers, reconstruction_summary, score_summary
 from vestige.audit.target import Space, space_config
-from vestige.audit.truth import Data, Truth, read_truth
+from vestige.audit.truth import Data, Truth, check_held_out, read_truth
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
@@ -97,12 +97,22 @@ def audit_queries(
         ValueError: a model, kernel, data or options that cannot be used, or a folder that holds something else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
-    if held_out is not None and data is None:
-        raise ValueError("held_out without data given; there is no score to compare with. Give data too.")
+    check_held_out(data, held_out)
     machine = read_machine(model, kernel, scores=scores, input_shape=input_shape, space=space)
     truth = None if data is None else read_truth(data, held_out, machine.metadata)
+    return _run(machine, truth, seed, max_queries, out, on_step)
+
+
+def _run(
+    machine: BlackBoxModel,
+    truth: Truth | None,
+    seed: int,
+    max_queries: int | None,
+    out: Path | str | None,
+    on_step: OnStep | None,
+) -> QueryAudit:
     if truth is not None:
-        flat_inputs(machine, truth.train.x)
+        flat_inputs(machine, truth.train.x)  # refused before any work
     found = score = points = None
     with open_job(out, _config(machine, truth, seed, max_queries), on_step) as job:
         if job.finished:

@@ -132,14 +132,20 @@ def audit_robustness(
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
     inputs(target, chosen.x[:1])
     threat = _Threat(
-        eps=float(eps),
-        norm=Norm(norm),
-        stages=read_attacks(attacks),
-        seed=seed,
-        batch_size=batch_size,
-        theory=theory,
+        eps=float(eps), norm=Norm(norm), stages=read_attacks(attacks), seed=seed, batch_size=batch_size, theory=theory,
         pair=pair,
-    )
+    )  # fmt: skip
+    return _run(target, threat, chosen, dataset, out, on_step)
+
+
+def _run(
+    target: Target,
+    threat: _Threat,
+    chosen: DataSet,
+    dataset: DataSet,
+    out: Path | str | None,
+    on_step: OnStep | None,
+) -> RobustnessAudit:
     report = None
     with open_job(out, _config(target, threat, chosen), on_step) as job:
         if job.finished:

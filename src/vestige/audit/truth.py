@@ -80,6 +80,16 @@ def read_data(given: Data, *, split: str = "train") -> DataSet:
     return DataSet("given", x.detach().cpu(), y.cpu(), classes, space, "given as tensors")
 
 
+def check_held_out(data: Data | None, held_out: Data | None) -> None:
+    """Refuse held-out data alone.
+
+    Raises:
+        ValueError: no data to compare with.
+    """
+    if held_out is not None and data is None:
+        raise ValueError("held_out without data given; there is no score to compare with. Give data too.")
+
+
 def read_truth(
     data: Data, held_out: Data | None, metadata: Mapping[str, str], *, load: Callable[[Data], DataSet] = read_data
 ) -> Truth:

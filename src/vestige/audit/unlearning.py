@@ -131,14 +131,9 @@ def audit_unlearning(
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
     target = read_target(
-        model,
-        architecture=architecture,
-        input_shape=input_shape,
-        space=space,
-        loss=loss,
-        weight_decay=weight_decay,
+        model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
         trust_pickle=trust_pickle,
-    )
+    )  # fmt: skip
     truth = read_truth(data, held_out, target.loaded.metadata)
     inputs(target, truth.train.x[:1])
     check_labels(truth.train.y, len(truth.train), target.outputs)

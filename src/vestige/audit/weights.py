@@ -22,7 +22,7 @@ from vestige.audit.summary import (
 )
 from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import audited_robustness
-from vestige.audit.truth import Data, Truth, read_data, read_truth
+from vestige.audit.truth import Data, Truth, check_held_out, read_data, read_truth
 from vestige.core.cite import Paper, citation
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
@@ -129,28 +129,17 @@ def audit(
             work wherever that can be seen.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
-    if held_out is not None and data is None:
-        raise ValueError("held_out without data given; there is no score to compare with. Give data too.")
+    check_held_out(data, held_out)
     if backbone is not None and group is not None:
         raise ValueError("backbone and group given; a model is of one of these kinds. Give one of them.")
     target = read_target(
-        model,
-        architecture=architecture,
-        input_shape=input_shape,
-        space=space,
-        loss=loss,
-        weight_decay=weight_decay,
+        model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
         trust_pickle=trust_pickle,
-    )
+    )  # fmt: skip
     how = Search(
-        n_candidates=n_candidates,
-        restarts=restarts,
-        steps=steps,
-        seed=seed,
-        solver=solver,
-        backbone=backbone,
+        n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
-    )
+    )  # fmt: skip
     load = embedder(backbone, head_width(target.model), on_step) if backbone else read_data
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
     return run_audit("audit", target, how, truth, out=out, on_step=on_step)

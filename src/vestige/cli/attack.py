@@ -44,23 +44,11 @@ def attack(
     settle_threads(threads, parameters_in(model))
     with progress_bar("attacking") as bar:
         found = audit_robustness(
-            model,
-            data=data,
-            eps=options.read_quotient(eps),
-            norm=norm,
-            attacks=[name.strip() for name in preset.split(",")],
-            n=n,
-            theory=theory,
-            pair=options.read_pair(pair),
-            architecture=arch,
-            input_shape=options.read_shape(input_shape),
-            space=input_range,
-            batch_size=batch_size,
-            seed=seed,
-            trust_pickle=trust_pickle,
-            out=options.folder_of(out, "attack", model),
-            on_step=bar,
-        )
+            model, data=data, eps=options.read_quotient(eps), norm=norm,
+            attacks=[name.strip() for name in preset.split(",")], n=n, theory=theory, pair=options.read_pair(pair),
+            architecture=arch, input_shape=options.read_shape(input_shape), space=input_range, batch_size=batch_size,
+            seed=seed, trust_pickle=trust_pickle, out=options.folder_of(out, "attack", model), on_step=bar,
+        )  # fmt: skip
     _show(found)
 
 

@@ -1,5 +1,6 @@
 """`vestige audit` and `vestige reconstruct`: what do these weights give away?"""
 
+import vestige as vg
 from vestige.cli import options
 
 
@@ -29,12 +30,7 @@ def audit(
 
     Without --data the report shows the likeliest samples with a confidence; with it, what leaked against chance.
     """
-    kinds = {"--backbone": backbone, "--group": group, "--kernel": kernel}
-    given = [name for name, value in kinds.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"{' and '.join(given)} given; a model is of one of these kinds. Give one of them.")
-    from vestige.audit import audit as audit_weights
-    from vestige.audit import audit_queries
+    _check_one({"--backbone": backbone, "--group": group, "--kernel": kernel})
     from vestige.cli.progress import progress_bar
     from vestige.cli.show import show
     from vestige.cli.threads import parameters_in, settle_threads
@@ -42,28 +38,22 @@ def audit(
     shape, folder = options.read_shape(input_shape), options.folder_of(out, "audit", model)
     common = {"data": data, "held_out": held_out, "input_shape": shape, "space": input_range, "seed": seed}
     with progress_bar("auditing") as bar:
+        common |= {"out": folder, "on_step": bar}
         if kernel is not None:
-            found = audit_queries(
-                str(model), kernel=kernel, scores=scores, max_queries=max_queries, out=folder, on_step=bar, **common
-            )
+            found = vg.audit_queries(str(model), kernel=kernel, scores=scores, max_queries=max_queries, **common)
         else:
             settle_threads(threads, parameters_in(model))
-            found = audit_weights(
-                model,
-                architecture=arch,
-                loss=loss,
-                weight_decay=weight_decay,
-                n_candidates=n_candidates,
-                restarts=restarts,
-                solver=solver,
-                trust_pickle=trust_pickle,
-                backbone=backbone,
-                group=group,
-                out=folder,
-                on_step=bar,
-                **common,
-            )
+            found = vg.audit(
+                model, architecture=arch, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
+                restarts=restarts, solver=solver, trust_pickle=trust_pickle, backbone=backbone, group=group, **common,
+            )  # fmt: skip
     show(found)
+
+
+def _check_one(kinds: dict[str, str | None]) -> None:
+    given = [name for name, value in kinds.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} given; a model is of one of these kinds. Give one of them.")
 
 
 def reconstruct(

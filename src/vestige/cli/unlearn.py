@@ -42,25 +42,11 @@ def unlearn(
     settle_threads(threads, parameters_in(model))
     with progress_bar("unlearning") as bar:
         found = audit_unlearning(
-            model,
-            data=data,
-            forget=forget,
-            held_out=held_out,
-            step=step,
-            repair=repair,
-            architecture=arch,
-            input_shape=options.read_shape(input_shape),
-            space=input_range,
-            loss=loss,
-            weight_decay=weight_decay,
-            n_candidates=n_candidates,
-            restarts=restarts,
-            solver=solver,
-            seed=seed,
-            trust_pickle=trust_pickle,
-            out=options.folder_of(out, "unlearn", model),
-            on_step=bar,
-        )
+            model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, architecture=arch,
+            input_shape=options.read_shape(input_shape), space=input_range, loss=loss, weight_decay=weight_decay,
+            n_candidates=n_candidates, restarts=restarts, solver=solver, seed=seed, trust_pickle=trust_pickle,
+            out=options.folder_of(out, "unlearn", model), on_step=bar,
+        )  # fmt: skip
     _show(found)
 
 
