@@ -25,7 +25,7 @@ SOURCE = (paper("2407.15845"),)
 ENOUGH = 0.995  # cosine at which every image is done
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Inversion:
     """Images for embeddings.
 
@@ -121,7 +121,14 @@ def invert_embedding(
         best = look(images).detach()
     weak = int((best < 0.5).sum())
     warnings = (f"{weak} of {len(target)} inversions reach less than half of their target.",) if weak else ()
-    return Inversion(images, best, tuple(history), index * len(target), outcome, warnings)
+    return Inversion(
+        images=images,
+        similarity=best,
+        history=tuple(history),
+        evaluations=index * len(target),
+        outcome=outcome,
+        warnings=warnings,
+    )
 
 
 def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
