@@ -1,6 +1,8 @@
 """Run folders: every state comes back, another configuration is refused, torn lines do no harm."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ CONFIG = {"verb": "audit", "model": "ab" * 32, "seed": 0, "loss": None}
 
 def test_manifest_comes_first_and_results_last(tmp_path):
     run = RunFolder.open(tmp_path / "r", CONFIG)
-    assert [p.name for p in run.path.iterdir()] == ["manifest.json"]
+    assert {p.name for p in run.path.iterdir()} == {".lock", "manifest.json"}
     assert run.state is RunState.STARTED and run.results() is None
     run.finish({"found": 3})
     assert run.state is RunState.FINISHED and run.results() == {"found": 3}
@@ -26,6 +28,7 @@ def test_every_state_survives_a_round_trip(end, tmp_path):
     run = RunFolder.open(tmp_path, CONFIG)
     actions = {"interrupt": run.interrupt, "fail": lambda: run.fail("why"), "finish": lambda: run.finish({}), "": bool}
     actions[end]()
+    run.close()
     assert RunFolder.read(tmp_path).state is run.state
     again = RunFolder.open(tmp_path, CONFIG)
     assert again.state is (RunState.FINISHED if end == "finish" else RunState.STARTED)
@@ -33,8 +36,8 @@ def test_every_state_survives_a_round_trip(end, tmp_path):
 
 
 def test_results_count_even_when_the_manifest_was_not_updated(tmp_path):
-    run = RunFolder.open(tmp_path, CONFIG)
-    (tmp_path / "results.json").write_text('{"found": 1}')  # killed between the two writes of finish
+    with RunFolder.open(tmp_path, CONFIG) as run:
+        (tmp_path / "results.json").write_text('{"found": 1}')  # killed between the two writes of finish
     assert RunFolder.open(tmp_path, CONFIG).state is RunState.FINISHED
     assert run.results() == {"found": 1}
 
@@ -137,6 +140,35 @@ def test_key_is_a_pure_function_of_content():
 )
 def test_an_attempt_writes_down_how_it_ended_and_hides_nothing(tmp_path, error, state):
     run = RunFolder.open(tmp_path / "run", {"a": 1})
-    with pytest.raises(type(error)), run.attempt():
+    with pytest.raises(type(error)), run:
         raise error
     assert run.state is state
+
+
+def test_a_folder_is_for_one_process_until_it_is_closed(tmp_path):
+    with RunFolder.open(tmp_path, CONFIG) as run:
+        with pytest.raises(RunError, match="in use by another process"):
+            RunFolder.open(tmp_path, CONFIG)
+        assert RunFolder.read(tmp_path).state is RunState.STARTED  # looking needs no lock
+        code = f"from vestige.runs.folder import RunFolder; RunFolder.open({str(tmp_path)!r}, {CONFIG!r})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        assert done.returncode != 0 and "in use by another process" in done.stderr
+        run.log({"step": 1})
+    again = RunFolder.open(tmp_path, CONFIG)
+    assert again.progress() == [{"step": 1}]
+    again.close()
+
+
+def test_a_refused_configuration_leaves_the_folder_unlocked(tmp_path):
+    RunFolder.open(tmp_path, CONFIG).close()
+    for _ in range(2):
+        with pytest.raises(RunMismatch):
+            RunFolder.open(tmp_path, {**CONFIG, "seed": 1})
+    RunFolder.open(tmp_path, CONFIG).close()
+
+
+def test_an_error_after_the_results_leaves_the_run_finished(tmp_path):
+    with pytest.raises(ValueError), RunFolder.open(tmp_path, CONFIG) as run:
+        run.finish({})
+        raise ValueError("in the report")
+    assert RunFolder.read(tmp_path).manifest["state"] == "finished"

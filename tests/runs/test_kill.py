@@ -20,7 +20,7 @@ import sys, torch
 torch.set_num_threads(1)
 from vestige.runs.folder import RunFolder, RunState
 from vestige.runs.signals import stop_requests, Interrupted
-run = RunFolder.open(sys.argv[1], {"seed": 0})
+run = RunFolder.open(sys.argv[1], {"seed": 0})  # the lock ends with the process
 if run.state is RunState.FINISHED: sys.exit(0)
 saved = run.checkpoint().load() or {"x": torch.full((64,), .3, dtype=torch.float64), "step": torch.tensor(0)}
 x, start = saved["x"], int(saved["step"])
@@ -97,6 +97,11 @@ def test_a_polite_signal_saves_first(number, tmp_path):
     assert end(start(tmp_path)) == 0
     out = RunFolder.read(tmp_path).load_tensors("out")
     assert out is not None and torch.equal(out["x"], expected())
+
+
+def test_a_signal_that_nobody_checked_for_is_not_lost():
+    with pytest.raises(Interrupted), stop_requests():
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_handlers_are_put_back():
