@@ -118,12 +118,12 @@ ROWS = {
         lambda _: {
             "target": BUILD.parity_target(3),
             "hidden": (4,),
-            "starts": 1,
+            "restarts": 1,
             "samples": 64,
             "shallow_steps": 5,
             "generator": torch.Generator(),
         },
-        {"starts": 0},
+        {"restarts": 0},
     ),
     "construct.learning_run": Row(lambda _: target(_) | {"model": mixed(vg.nets.mlp([3, 4, 1]))}, {"steps": 0}),
     "construct.SeparatedTarget": Row(

@@ -40,7 +40,7 @@ class Rule(ChoiceEnum):
     RIDGE = "ridge"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stationarity:
     """Residuals are squared distances over |theta|^2: 0 is stationary, 1 explains nothing."""
 

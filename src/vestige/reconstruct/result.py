@@ -9,7 +9,7 @@ from vestige.core.cite import Paper
 from vestige.core.outcome import Outcome, Step
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reconstruction:
     """Likely training samples, most credible first, and everything they were drawn from; all in model space.
 

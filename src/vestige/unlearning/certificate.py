@@ -142,11 +142,10 @@ def unlearning_certificate(
     chosen, retained = changed_layers(net, layers), (x[kept], y[kept])
     chain = find_relu_chain(net)
     covered = _covered(chain, chosen)
-    point = _reference(net, before or net, x[kept], kink_tolerance) if covered else None
-    reference = ReferencePoint(net, 0.0, 0.0) if point is None else point
+    reference = _reference(net, before or net, x[kept], kink_tolerance) if covered else ReferencePoint(net, 0.0, 0.0)
     gamma = smallest_margin(reference.model, *retained)
     scaled = to_unit_margin(reference.model, chosen, gamma)
-    found = kkt_distance(reference.model, *retained, chosen, kink_tolerance if point is None else EXACT)
+    found = kkt_distance(reference.model, *retained, chosen, EXACT if covered else kink_tolerance)
     old = None if before is None else _before(before, x, y, kept, chosen, kink_tolerance)
     harmful = old is not None and is_harm(old.untouched, found)
     tau = one_minus_cosine(net, scaled, chosen)
@@ -165,7 +164,7 @@ def unlearning_certificate(
         claims=Certificate(tuple(_claims(found, tau, reference, old, chain is not None and chain.depth == 1))),
         covered=covered and as_rows(net(x[:1]).detach()).shape[1] == 1,
         harmful=harmful,
-        warnings=tuple(_warnings(gamma, old, harmful, point is not None)),
+        warnings=tuple(_warnings(gamma, old, harmful, covered)),
     )
 
 

@@ -6,14 +6,16 @@ the target, plus total variation, as one of `embeddings.image_parametrization` d
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
+from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
@@ -23,7 +25,7 @@ SOURCE = (paper("2407.15845"),)
 ENOUGH = 0.995  # cosine at which every image is done
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Inversion:
     """Images for embeddings.
 
@@ -65,7 +67,7 @@ def invert_embedding(
     with free pixels, the result is noise that the backbone takes for the target.
 
     Args:
-        backbone: differentiable, from images in [0, 1] to (n, d); frozen by the caller.
+        backbone: differentiable, from images in [0, 1] to (n, d); a module is run in evaluation mode and left as it is.
         target: embeddings of the backbone, one for each image wanted.
         image_shape: (channels, height, width).
         prior: "deep" (an untrained convolutional network draws the image), "spectrum" (cosine coefficients as large as
@@ -119,7 +121,14 @@ def invert_embedding(
         best = look(images).detach()
     weak = int((best < 0.5).sum())
     warnings = (f"{weak} of {len(target)} inversions reach less than half of their target.",) if weak else ()
-    return Inversion(images, best, tuple(history), index * len(target), outcome, warnings)
+    return Inversion(
+        images=images,
+        similarity=best,
+        history=tuple(history),
+        evaluations=index * len(target),
+        outcome=outcome,
+        warnings=warnings,
+    )
 
 
 def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
@@ -140,7 +149,8 @@ class _Look:
 
 
 def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
-    found = backbone(x)
+    with evaluating(backbone) if isinstance(backbone, nn.Module) else nullcontext():
+        found = backbone(x)
     if not isinstance(found, Tensor) or found.shape != (len(x), width):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(

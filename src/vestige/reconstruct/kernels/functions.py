@@ -185,7 +185,13 @@ class RandomFeatureKernel:
     def draw(
         cls, gamma: float, d: int, features: int, *, generator: torch.Generator | None = None
     ) -> "RandomFeatureKernel":
-        """Features of a Gaussian kernel over d numbers; the same generator, or none, gives the same ones."""
+        """Features of a Gaussian kernel over d numbers; the same generator, or none, gives the same ones.
+
+        Raises:
+            ValueError: a gamma that is not positive and finite.
+        """
+        if not 0 < gamma < math.inf:
+            raise ValueError(f"gamma={gamma} given; gamma must be positive and finite.")
         source = spawn(generator, "random features")
         weights = torch.randn(features, d, generator=source, dtype=torch.float64) * (2 * gamma) ** 0.5
         return cls(weights, 2 * math.pi * torch.rand(features, generator=source, dtype=torch.float64))

@@ -25,7 +25,7 @@ FORMAT = "vestige-kernel-1"
 PARTS = ("support_vectors", "dual_coef", "intercept")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class KernelModel:
     """A kernel machine that answers, and what its maker wrote beside it.
 
@@ -105,16 +105,16 @@ def load_kernel_model(path: Path | str) -> KernelModel:
     beside = {name: stored.tensors[name] for name in ("mean", "std") if name in stored.tensors}
     known = LoadedModel(torch.nn.Identity(), "", stored.metadata, stored.sha256, beside)
     return KernelModel(
-        _scorer(kernel, points, weight, bias, scores),
-        stored.metadata["kernel"],
-        scores,
-        points.shape[1],
-        len(bias),
-        known.input_shape or (points.shape[1],),
-        known.space,
-        stored.metadata,
-        stored.sha256,
-        sum(part.numel() for part in stored.tensors.values()),
+        predict=_scorer(kernel, points, weight, bias, scores),
+        kernel=stored.metadata["kernel"],
+        scores=scores,
+        n_features=points.shape[1],
+        outputs=len(bias),
+        input_shape=known.input_shape or (points.shape[1],),
+        space=known.space,
+        metadata=stored.metadata,
+        sha256=stored.sha256,
+        numbers=sum(part.numel() for part in stored.tensors.values()),
     )
 
 

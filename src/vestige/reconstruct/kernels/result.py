@@ -12,7 +12,7 @@ from vestige.reconstruct.kernels.functions import Kernel
 from vestige.reconstruct.result import Reconstruction
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class QueryReconstruction:
     """Training points of a kernel machine, the best checked first, in the space of the model's inputs.
 

@@ -24,7 +24,7 @@ class PointNull:
     median: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class QueryScore:
     """How many training points came back, and how exactly.
 

@@ -31,7 +31,7 @@ from vestige.reconstruct.scoring.similarity import Ruler
 SOURCE = (paper("2206.07758"), paper("2307.01827"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ReconstructionScore:
     """What leaked, against the truth and against chance.
 

@@ -29,7 +29,7 @@ KINK = 1e-6  # of all pre-activations together: nearer ones count as so near in 
 DEPENDENT = 1e-12  # singular value, relative, below which gradients of outputs are dependent
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SplitPoint:
     """Another solution of (1), in float64.
 
