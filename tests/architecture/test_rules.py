@@ -45,13 +45,6 @@ ALLOWED = {
 LINES, FUNCTION_LINES, RESULT_FIELDS = 350, 40, 6
 # function: why it is longer than a screen. An option takes a line in a signature, and one more where it is handed on.
 LONG: dict[str, str] = {
-    "audit/queries.py:audit_queries": "mostly its signature: every option of the job",
-    "audit/robustness.py:audit_robustness": "mostly its signature: every option of the job",
-    "audit/unlearning.py:audit_unlearning": "mostly its signature: every option of the job",
-    "audit/weights.py:audit": "mostly its signature: every option of the job",
-    "cli/attack.py:attack": "mostly its signature: every option of the job",
-    "cli/audit.py:audit": "mostly its signature: every option of the job",
-    "cli/unlearn.py:unlearn": "mostly its signature: every option of the job",
     "core/multipliers.py:clarke": "not yet cut",
     "core/stationarity.py:stationarity": "not yet cut",
     "reconstruct/embeddings/from_embeddings.py:pool_runs": "not yet cut",
