@@ -46,7 +46,7 @@ LINES, FUNCTION_LINES, RESULT_FIELDS = 350, 40, 6
 # function: why it is longer than a screen. An option takes a line in a signature, and one more where it is handed on.
 LONG: dict[str, str] = {
     "core/multipliers.py:clarke": "not yet cut",
-    "core/stationarity.py:stationarity": "not yet cut",
+    "core/residual.py:stationarity": "not yet cut",
     "reconstruct/embeddings/from_embeddings.py:pool_runs": "not yet cut",
     "reconstruct/embeddings/from_embeddings.py:reconstruct_from_embeddings": "mostly its signature",
     "reconstruct/embeddings/inversion.py:invert_embedding": "mostly its signature, and the options handed on",
@@ -66,15 +66,6 @@ LONG: dict[str, str] = {
 }
 # What is still above the limits; each list can only get shorter, since a name that no longer belongs fails too.
 LONG_FILES = {"reconstruct/kernels/from_queries.py", "tests/reconstruct/kernels/test_kernels.py"}
-NAMESAKES = {
-    "construct/prune/edge_popup.py",
-    "construct/separation/boolean_cube.py",
-    "construct/separation/learning_run.py",
-    "core/stationarity.py",
-    "nets/cnn.py",
-    "nets/convert.py",
-    "nets/mlp.py",
-}
 TERMINAL = {"rich", "typer", "click"}
 
 
@@ -227,12 +218,12 @@ def test_every_choice_lists_what_is_allowed():
 
 def test_no_module_carries_the_name_of_a_public_function():
     """Importing `attack/apgd.py` would put the module in the place of the function `vg.attack.apgd`."""
-    wrong = set()
+    wrong = []
     for name in public_functions():
         room, _, function = name.rpartition(".")
         folder = PACKAGE.joinpath(*room.split("."))
-        wrong |= {name_of(p) for p in folder.rglob("*.py") if p.stem == function}
-    assert wrong == NAMESAKES, listed(sorted(wrong ^ NAMESAKES))
+        wrong += [f"{name_of(p)}: {name}" for p in folder.rglob("*.py") if p.stem == function]
+    assert not wrong, listed(wrong)
 
 
 def test_a_docstring_is_not_code():

@@ -15,7 +15,7 @@ import vestige as vg
 from vestige.audit import search as search_module
 from vestige.core.files import sha256_of
 from vestige.nets.checkpoint import load_model, save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.report import Level
 from vestige.runs.folder import RunError, RunFolder, RunMismatch, RunState
 

@@ -11,7 +11,7 @@ from vestige.data.dataset import DataError
 from vestige.data.texts import load_texts
 from vestige.nets.backbones import load_backbone
 from vestige.nets.checkpoint import save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.runs.folder import RunFolder
 

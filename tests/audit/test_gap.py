@@ -9,7 +9,7 @@ from torch import nn
 
 from vestige.audit.gap import robustness_gap
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 

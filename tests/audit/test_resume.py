@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import vestige as vg
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.runs.folder import RunFolder, RunState
 
 FAST = {"restarts": 2, "n_candidates": 6, "steps": 60}  # a search saves its state after 50

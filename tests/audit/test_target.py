@@ -8,7 +8,7 @@ import torch
 from vestige.audit.target import read_target
 from vestige.core.margins import Loss
 from vestige.nets.checkpoint import save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 
 def saved(tmp_path, widths=(4, 8, 3), **metadata):

@@ -28,7 +28,7 @@ from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 POINTS = np.random.default_rng(0).standard_normal((30, 3))
 LABELS = np.random.default_rng(1).integers(0, 5, 30)

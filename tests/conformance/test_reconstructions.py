@@ -13,8 +13,8 @@ from torch import nn
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
-from vestige.nets.cnn import Conv, cnn
-from vestige.nets.mlp import mlp
+from vestige.nets.convolutional import Conv, cnn
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct import reconstruct_from_weights
 from vestige.reconstruct.scoring.untrained import untrained_like

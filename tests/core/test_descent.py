@@ -7,7 +7,7 @@ from torch import nn
 from vestige.core import descent
 from vestige.core.descent import Descent, Within
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vestige.core.files import canonical, read_json, sha256_of, write_atomically, write_json
 from vestige.nets.checkpoint import save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vestige.core.relu_chain import find_relu_chain, first_linear, read_relu_chain
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 TWO = (nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named(state, said):
         "",
         "x" * 501,
         "no_such_module_of_mine:make",
-        "vestige.nets.mlp:mlp",
+        "vestige.nets.fully_connected:mlp",
         "builtins:dict",
     ],
 )

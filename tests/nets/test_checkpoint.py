@@ -9,7 +9,7 @@ from torch import nn
 
 from vestige.nets.architecture import ArchitectureError, parse_architecture
 from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

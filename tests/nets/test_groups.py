@@ -12,9 +12,9 @@ from torch import nn
 from vestige.core.rng import child
 from vestige.nets.architecture import ArchitectureError, describe, parse_architecture
 from vestige.nets.checkpoint import load_model, save_model
+from vestige.nets.fully_connected import mlp
 from vestige.nets.groups import Permutations, Rotations, Shifts, parse_group
 from vestige.nets.invariant import InvariantNetwork
-from vestige.nets.mlp import mlp
 from vestige.nets.orbits import align_orbits, check_invariant, invariance_gap, orbit_distance, symmetric_energy
 from vestige.nets.training import train_to_margin
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 WEIGHTS = {"1.weight": torch.ones(2, 3), "1.bias": torch.ones(2), "3.weight": torch.ones(1, 2)}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.nets.cnn import Conv, cnn
-from vestige.nets.mlp import mlp
+from vestige.nets.convolutional import Conv, cnn
+from vestige.nets.fully_connected import mlp
 from vestige.nets.span import leave_span, span_view
 from vestige.nets.training import train_to_margin
 

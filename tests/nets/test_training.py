@@ -9,8 +9,8 @@ from torch import nn
 
 from vestige.core.margins import margin
 from vestige.core.outcome import Outcome
-from vestige.nets.cnn import Conv, cnn
-from vestige.nets.mlp import mlp
+from vestige.nets.convolutional import Conv, cnn
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 

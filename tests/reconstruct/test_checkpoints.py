@@ -8,8 +8,8 @@ from torch import nn
 from vestige.core import descent
 from vestige.core.rng import child
 from vestige.nets.architecture import parse_architecture
+from vestige.nets.fully_connected import mlp
 from vestige.nets.groups import Permutations, Rotations
-from vestige.nets.mlp import mlp
 from vestige.reconstruct.embeddings.from_embeddings import reconstruct_from_embeddings
 from vestige.reconstruct.fingerprint import fingerprint
 from vestige.reconstruct.invariant.from_invariant import reconstruct_invariant

@@ -13,8 +13,8 @@ from vestige.audit.truth import Truth
 from vestige.core.descent import Checkpoint
 from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep
+from vestige.core.residual import Stationarity, Subgradient, stationarity
 from vestige.core.rng import child
-from vestige.core.stationarity import Stationarity, Subgradient, stationarity
 from vestige.nets.groups import Group
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vestige.audit.target import Target
-from vestige.core.stationarity import Stationarity
+from vestige.core.residual import Stationarity
 from vestige.core.theory import TheoryCheck
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore

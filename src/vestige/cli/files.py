@@ -13,7 +13,7 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
 ) -> None:
     """Turn a pickled checkpoint into safetensors, in a process of its own that may load tensors only."""
-    from vestige.nets.convert import convert as convert_weights
+    from vestige.nets.conversion import convert as convert_weights
 
     convert_weights(source, target)
     out.print(f"wrote {target}", markup=False)

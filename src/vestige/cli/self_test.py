@@ -11,7 +11,7 @@ import torch
 from vestige.core.kkt import stationarity_residual
 from vestige.data.named import cache_folder
 from vestige.nets.checkpoint import load_model, save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.runs.environment import environment, versions
 from vestige.runs.folder import RunFolder
 

@@ -19,8 +19,8 @@ from .memorization.memorizer import memorize as memorize
 from .narrowing.agreement import Agreement as Agreement
 from .narrowing.narrower import narrow as narrow
 from .prune.approximation import Approximation as Approximation
-from .prune.edge_popup import MaskTraining as MaskTraining
-from .prune.edge_popup import edge_popup as edge_popup
+from .prune.mask_training import MaskTraining as MaskTraining
+from .prune.mask_training import edge_popup as edge_popup
 from .prune.masked_network import MaskedNetwork as MaskedNetwork
 from .prune.pruned import Pruned as Pruned
 from .prune.pruned import PrunedLayer as PrunedLayer
@@ -37,14 +37,11 @@ from .robust.radius import max_robust_radius as max_robust_radius
 from .robust.radius import width_bounds as width_bounds
 from .robust.sign_balls import SignBalls as SignBalls
 from .robust.two_layer import robust_two_layer as robust_two_layer
-from .separation.boolean_cube import boolean_cube as boolean_cube
-from .separation.boolean_cube import degree_profile as degree_profile
-from .separation.boolean_cube import walsh_hadamard as walsh_hadamard
 from .separation.learnability import LearnabilityVerdict as LearnabilityVerdict
 from .separation.learnability import WeakLearnability as WeakLearnability
 from .separation.learnability import weak_learnability_report as weak_learnability_report
-from .separation.learning_run import LearningRun as LearningRun
-from .separation.learning_run import learning_run as learning_run
+from .separation.learning_curve import LearningRun as LearningRun
+from .separation.learning_curve import learning_run as learning_run
 from .separation.targets import SeparatedTarget as SeparatedTarget
 from .separation.targets import ball_indicator_target as ball_indicator_target
 from .separation.targets import inner_product_target as inner_product_target
@@ -53,6 +50,9 @@ from .separation.targets import sawtooth_target as sawtooth_target
 from .separation.targets import single_neuron_target as single_neuron_target
 from .separation.targets import square_wave_target as square_wave_target
 from .separation.targets import staircase_target as staircase_target
+from .separation.walsh import boolean_cube as boolean_cube
+from .separation.walsh import degree_profile as degree_profile
+from .separation.walsh import walsh_hadamard as walsh_hadamard
 from .separation.weak_learning import GradientVariance as GradientVariance
 from .separation.weak_learning import KernelAdvantage as KernelAdvantage
 from .separation.weak_learning import arc_cosine_kernel as arc_cosine_kernel

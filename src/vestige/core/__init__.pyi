@@ -12,13 +12,13 @@ from .margins import Loss as Loss
 from .margins import margin as margin
 from .outcome import Outcome as Outcome
 from .outcome import Step as Step
+from .residual import Stationarity as Stationarity
+from .residual import Subgradient as Subgradient
+from .residual import stationarity as stationarity
 from .space import InputSpace as InputSpace
 from .space import lp_norm as lp_norm
 from .space import per_sample as per_sample
 from .space import project_ball as project_ball
-from .stationarity import Stationarity as Stationarity
-from .stationarity import Subgradient as Subgradient
-from .stationarity import stationarity as stationarity
 from .theory import LayerFinding as LayerFinding
 from .theory import TheoryCheck as TheoryCheck
 from .theory import check_theory as check_theory

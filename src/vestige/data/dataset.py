@@ -125,7 +125,7 @@ def center(dataset: DataSet) -> tuple[Float[Tensor, " n *feature"], Float[Tensor
     """The samples minus their mean, as the papers train on, and that mean.
 
     Example:
-        >>> x, mean = centred(DataSet("d", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), ("a", "b")))
+        >>> x, mean = center(DataSet("d", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), ("a", "b")))
         >>> x.flatten().tolist(), mean.tolist()
         ([-0.5, 0.5], [0.5])
     """

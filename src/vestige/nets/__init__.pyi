@@ -4,11 +4,12 @@ from .backbones import image_encoder as image_encoder
 from .backbones import sentence_encoder as sentence_encoder
 from .checkpoint import load_model as load_model
 from .checkpoint import save_model as save_model
-from .cnn import AvgPool as AvgPool
-from .cnn import Conv as Conv
-from .cnn import cnn as cnn
-from .convert import convert as convert
+from .conversion import convert as convert
+from .convolutional import AvgPool as AvgPool
+from .convolutional import Conv as Conv
+from .convolutional import cnn as cnn
 from .fixed_output import fixed_output_mlp as fixed_output_mlp
+from .fully_connected import mlp as mlp
 from .groups import Group as Group
 from .groups import Permutations as Permutations
 from .groups import Rotations as Rotations
@@ -16,7 +17,6 @@ from .groups import Shifts as Shifts
 from .groups import parse_group as parse_group
 from .invariant import InvariantNetwork as InvariantNetwork
 from .loaded import LoadedModel as LoadedModel
-from .mlp import mlp as mlp
 from .orbits import invariance_gap as invariance_gap
 from .orbits import orbit_distance as orbit_distance
 from .orbits import symmetric_energy as symmetric_energy

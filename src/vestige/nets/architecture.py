@@ -19,11 +19,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from vestige.nets.cnn import AvgPool, Conv, cnn
+from vestige.nets.convolutional import AvgPool, Conv, cnn
+from vestige.nets.fully_connected import mlp
 from vestige.nets.groups import parse_group
 from vestige.nets.invariant import InvariantNetwork
 from vestige.nets.layers import ACTIVATION_MODULES, Activation, Bias
-from vestige.nets.mlp import mlp
 from vestige.nets.state_dict import ArchitectureError, architecture_of
 
 __all__ = ["ArchitectureError", "architecture_of", "describe", "is_factory", "parse_architecture"]

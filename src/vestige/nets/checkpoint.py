@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vestige.core.files import write_atomically
 from vestige.nets.architecture import ArchitectureError, architecture_of, describe, is_factory, parse_architecture
-from vestige.nets.convert import convert
+from vestige.nets.conversion import convert
 from vestige.nets.fill import fill_model
 from vestige.nets.loaded import LoadedModel, read_shape
 from vestige.nets.weights_file import (

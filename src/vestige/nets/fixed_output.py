@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 
 def fixed_output_mlp(

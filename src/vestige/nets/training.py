@@ -99,7 +99,7 @@ def train_to_margin(
         ValueError: labels, targets, sizes or options out of range; no trainable parameters; a random forward pass.
 
     Example:
-        >>> from vestige.nets.mlp import mlp
+        >>> from vestige.nets.fully_connected import mlp
         >>> x, y = torch.tensor([[2.0], [-2.0]]), torch.tensor([1, 0])
         >>> result = train_to_margin(mlp([1, 1], bias="none"), x, y, loss="logistic", tol_loss=1e-3)
         >>> result.outcome.value, result.accuracy, result.stationarity < 1e-6

@@ -8,7 +8,7 @@ import torch
 from vestige.audit.gap import RobustnessGap, robustness_gap
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import child, spawn
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 __all__ = ["RobustnessGap", "robustness_gap", "sphere_robustness_gap"]

@@ -22,7 +22,7 @@ from vestige.core.cite import Paper, paper
 from vestige.core.kkt import layer_of, select_layers, working_copy
 from vestige.core.margins import Loss, as_rows, check_labels, loss_cotangent, margin
 from vestige.core.relu_chain import find_relu_chain
-from vestige.core.stationarity import Rule, Stationarity, Subgradient, stationarity
+from vestige.core.residual import Rule, Stationarity, Subgradient, stationarity
 from vestige.core.theory import TheoryCheck, check_theory
 from vestige.unlearning.certificate import UnlearningCertificate, unlearning_certificate
 from vestige.unlearning.gates import changed_layers, gated_gradient

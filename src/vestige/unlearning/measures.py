@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vestige.core.margins import Loss, as_rows, margin, margin_directions
 from vestige.core.relu_chain import find_relu_chain, first_linear
-from vestige.core.stationarity import Rule, Subgradient, stationarity
+from vestige.core.residual import Rule, Subgradient, stationarity
 from vestige.unlearning.gates import stacked
 
 STATED = 0.05  # relative residual above which nothing is called provable

@@ -12,7 +12,7 @@ from vestige.attack.theory.span import data_span, invariance_drift
 from vestige.attack.theory.subspace import off_subspace_robustness, project_weights, subspace_attack
 from vestige.core.rng import child
 from vestige.nets.fixed_output import fixed_output_mlp
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 

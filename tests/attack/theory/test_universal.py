@@ -11,7 +11,7 @@ from torch import nn
 from vestige.attack.theory.decision_margin import read_margin, smallest_radius
 from vestige.attack.theory.universal import universal_margin_perturbation
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 

@@ -5,7 +5,7 @@ import torch
 
 from vestige.cli import run
 from vestige.nets.checkpoint import save_model
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from vestige.construct.narrowing.promise import read_promise
 from vestige.core.outcome import Outcome
 from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 NEAR = {"exact": False, "radius": 1.0, "tolerance": 0.1, "delta": 0.02}
 

@@ -7,7 +7,7 @@ from sklearn.datasets import make_moons
 
 from vestige.construct.narrowing.narrower import narrow
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 
 

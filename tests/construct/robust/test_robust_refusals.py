@@ -13,7 +13,7 @@ from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.radius import max_robust_radius
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 EXACT: dict[str, Any] = {"projection": "identity"}
 

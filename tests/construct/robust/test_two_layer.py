@@ -16,7 +16,7 @@ from vestige.construct.file.stored import TEXT, digest_of
 from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.core.rng import child
 from vestige.nets.checkpoint import write_tensors
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.nets.weights_file import read_weights
 

@@ -11,7 +11,7 @@ from vestige.audit.truth import Truth
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.embeddings.from_embeddings import head_width, pool_runs, reconstruct_from_embeddings
 from vestige.reconstruct.embeddings.retrieval import best_rank, nearest_in_gallery, retrieval_rank

@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.kernels.machine import load_kernel_model, save_kernel_model
 from vestige.reconstruct.kernels.scoring import score_points
 

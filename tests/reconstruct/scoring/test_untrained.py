@@ -8,8 +8,8 @@ from torch import nn
 
 from vestige.core.metrics import cosine
 from vestige.core.rng import child
-from vestige.nets.cnn import Conv, cnn
-from vestige.nets.mlp import mlp
+from vestige.nets.convolutional import Conv, cnn
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.scoring.untrained import untrained_like
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights

@@ -9,7 +9,7 @@ from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.dataset import sample
 from vestige.data.load import load_data
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct import reconstruct_from_weights
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vestige.core.kkt import smoothed, weighted_gradient
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, search, warm_up
 

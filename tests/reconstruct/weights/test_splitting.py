@@ -9,7 +9,7 @@ from torch import nn
 import vestige as vg
 from vestige.core.kkt import weighted_gradient
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.splitting import TOLERANCE, split_kkt_point
 
 

@@ -10,7 +10,7 @@ import torch
 
 from vestige.core.metrics import cosine
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.scoring.untrained import untrained_like
 from vestige.reconstruct.weights.chain import span_chain

@@ -23,7 +23,7 @@ from vestige.attack.theory.decision_margin import DecisionMargin, Pair, random_f
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
-from vestige.core.stationarity import Subgradient, stationarity
+from vestige.core.residual import Subgradient, stationarity
 from vestige.core.theory import check_theory
 
 PAPER, KKT = paper("2202.04347"), paper("1906.05890")

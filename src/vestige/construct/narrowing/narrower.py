@@ -63,7 +63,7 @@ def narrow(
         ValueError: a model that is no such chain, d > n, an option that does not belong or is out of range, inputs
             outside the box, or a network deeper than max_depth; each names what would work.
 
-    >>> from vestige.nets.mlp import mlp
+    >>> from vestige.nets.fully_connected import mlp
     >>> built = narrow(mlp([2, 5, 1]))
     >>> built.network.width, built.network.depth, built.certificate.holds
     (6, 6, True)

@@ -20,7 +20,7 @@ from vestige.core.cite import paper
 from vestige.core.claims import Certificate
 from vestige.core.margins import check_labels, signs
 from vestige.core.outcome import Outcome
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 SOURCE = "arXiv 2202.04347, derived"
 SUMS = 4  # roundings of a sum taken off the radius: one by each of two that check it, and their difference

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.construct.separation.boolean_cube import boolean_cube, degree_profile
-from vestige.construct.separation.learning_run import HELD_OUT, learning_run
+from vestige.construct.separation.learning_curve import HELD_OUT, learning_run
 from vestige.construct.separation.targets import SeparatedTarget
+from vestige.construct.separation.walsh import boolean_cube, degree_profile
 from vestige.construct.separation.weak_learning import (
     KernelAdvantage,
     arc_cosine_kernel,
@@ -28,7 +28,7 @@ from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 SHUFFLES, DEVIATIONS = 40, 5.0
 KERNEL_SAMPLES = 2000

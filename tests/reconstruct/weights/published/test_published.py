@@ -8,7 +8,7 @@ from torch import nn
 from vestige.core.kkt import smoothed
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.weights.published.objective import published_objective
 from vestige.reconstruct.weights.published.search import (

@@ -9,7 +9,7 @@ from relu_networks import relu_net
 from torch import nn
 
 import vestige as vg
-from vestige.construct.prune.edge_popup import _Top
+from vestige.construct.prune.mask_training import _Top
 from vestige.core.rng import child
 
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from vestige.core.cite import citation
 from vestige.core.margins import loss_cotangent, loss_value, multiplier_cotangent
+from vestige.core.residual import stationarity
 from vestige.core.rng import child
-from vestige.core.stationarity import stationarity
 
 
 @pytest.fixture(scope="module")

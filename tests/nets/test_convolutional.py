@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.nets.cnn import AvgPool, Conv, cnn
+from vestige.nets.convolutional import AvgPool, Conv, cnn
 
 
 def test_homogeneous_with_strides_and_average_pools():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vestige.nets.mlp import mlp
+from vestige.nets.fully_connected import mlp
 
 
 @given(
