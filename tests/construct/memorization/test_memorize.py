@@ -279,7 +279,7 @@ def test_the_independent_checker_catches_a_last_bit(tmp_path):
         (lambda x, y: memorize(x, np.array(list("abcdef"))), "Number the classes"),
         (lambda x, y: memorize(np.zeros((0, 2)), np.zeros(0)), "both at least 1"),
         (lambda x, y: memorize(np.zeros((3, 0)), np.zeros(3)), "both at least 1"),
-        (lambda x, y: memorize(x, y, strategy="narrow"), "allowed are sqrt, depth, bits, wide"),
+        (lambda x, y: memorize(x, y, strategy="narrow"), "allowed are .sqrt., .depth., .bits. and .wide."),
         (lambda x, y: memorize(x, y, strategy="depth"), "depth=None given"),
         (lambda x, y: memorize(x, y, depth=9), "belongs to strategy='depth'"),
         (lambda x, y: memorize(x, y, bits=9), "bits go with"),
