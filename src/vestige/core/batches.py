@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.core.outcome import OnStep, Step
@@ -42,6 +42,11 @@ class Batches:
             draw = spawn(self.generator, "epoch", str(epoch))
             self._epoch, self._order = epoch, torch.randperm(self.n, generator=draw)
         return self._order[part * self.batch_size : (part + 1) * self.batch_size]
+
+    def means(self, values: Float[Tensor, " steps"]) -> tuple[float, ...]:
+        """Of the epochs that are complete."""
+        whole = len(values) // self.steps
+        return tuple(values[: whole * self.steps].reshape(whole, self.steps).mean(1).tolist())
 
     def by_epoch(self, on_step: OnStep | None) -> OnStep | None:
         """Told every step, it tells the mean of each epoch."""

@@ -137,7 +137,7 @@ def search(
 def one_cycle(
     variables: Sequence[Tensor], rates: Sequence[float], steps: int
 ) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
-    """Adam of every joint search: from a tenth of the largest rates up to them, and down to a hundredth of that tenth."""
+    """Adam of every joint search: from a tenth of the largest rates to them, and down to a hundredth of that tenth."""
     adam = torch.optim.Adam([{"params": [v.requires_grad_()]} for v in variables], betas=(0.9, 0.99))
     cycle = {"pct_start": warm_up(steps), "cycle_momentum": False, "div_factor": 10, "final_div_factor": 100}
     return adam, torch.optim.lr_scheduler.OneCycleLR(adam, list(rates), total_steps=steps, **cycle)
