@@ -204,18 +204,21 @@ def _is_finite(state: Mapping[str, Tensor] | None) -> bool:
 class _Saver:
     checkpoint: Checkpoint | None
     last: float = field(default_factory=time.monotonic)
+    done: int = 0
 
     def resumed(self, descent: Descent) -> dict[str, Tensor]:
         """The state that was saved, taken up, or the one that the descent is in."""
         state = None if self.checkpoint is None else self.checkpoint.load()
         if state is None:
             return descent.state() | _told([])
+        self.done = len(state["values"])
         descent.take(state)
-        descent.wind(len(state["values"]))
+        descent.wind(self.done)
         return state
 
     def save(self, state: Mapping[str, Tensor]) -> None:
-        """Unless the last time was a moment ago."""
-        if self.checkpoint is not None and time.monotonic() - self.last >= SECONDS:
-            self.checkpoint.save(state)
-            self.last = time.monotonic()
+        """Unless it is no further, or the last time was a moment ago."""
+        if self.checkpoint is None or len(state["values"]) == self.done or time.monotonic() - self.last < SECONDS:
+            return
+        self.checkpoint.save(state)
+        self.done, self.last = len(state["values"]), time.monotonic()
