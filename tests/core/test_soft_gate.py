@@ -15,7 +15,7 @@ from vestige.core.soft_gate import SmoothedReLU, smoothed, soft_relu
 
 def by_autograd(z, sharpness):
     """A second implementation, from torch's own operations alone: relu(z) plus a softplus that cancels itself."""
-    soft = F.softplus(sharpness * z, threshold=1e9) / sharpness
+    soft = -F.logsigmoid(-sharpness * z) / sharpness
     return soft - soft.detach() + z.relu().detach()
 
 
