@@ -125,9 +125,8 @@ def published_search(
         box=box,
         span=span,
     )
-    descent = Descent(
-        torch.optim.SGD(_start(problem, candidates, init_scale, (lr_x, lr_lambda), generator), momentum=MOMENTUM)
-    )
+    sgd = torch.optim.SGD(_start(problem, candidates, init_scale, (lr_x, lr_lambda), generator), momentum=MOMENTUM)
+    descent = Descent(sgd)
     found = fit(
         lambda _: problem.value(*descent.variables), descent, steps=steps, checkpoint=checkpoint, on_step=on_step
     )
