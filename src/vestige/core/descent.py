@@ -95,9 +95,11 @@ class Descent:
 
     def wind(self, steps: int) -> None:
         """Move a new schedule to where it was after so many steps."""
+        if self.schedule is None:
+            return
         with catch_warnings():
             simplefilter("ignore", UserWarning)  # torch expects a step of the optimizer before each
-            for _ in range(steps if self.schedule is not None else 0):
+            for _ in range(steps):
                 self.schedule.step()
 
     def differentiate(self, objective: Tensor) -> None:
