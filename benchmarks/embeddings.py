@@ -170,11 +170,11 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
     kept = kept[: args.inversions]
     aim = case.space.to_data(found.samples[kept])
     match = case.train[table[kept].argmax(1)]
-    centre = torch.as_tensor(case.space.mean)
+    center = torch.as_tensor(case.space.mean)
     begun = time.perf_counter()
-    drawn = vg.reconstruct.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, centre=centre)
+    drawn = vg.reconstruct.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, center=center)
     ideal = vg.reconstruct.invert_embedding(
-        backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps, centre=centre
+        backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps, center=center
     )
     near = vg.reconstruct.nearest_in_gallery(found.samples[kept], case.x[case.rest], top=1).index[:, 0]
     others = case.rest.nonzero().flatten()[near]

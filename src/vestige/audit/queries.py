@@ -161,7 +161,7 @@ def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None)
             machine.kernel,
             n_features=math.prod(machine.input_shape),
             scores=machine.scores,
-            centre=machine.center,
+            center=machine.center,
             max_queries=max_queries,
             generator=child(seed, "reconstruct"),
             on_step=on_step,

@@ -91,19 +91,19 @@ def linear_head(x, y, classes):
     layer = nn.Linear(x.shape[1], classes).double()
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=500, line_search_fn="strong_wolfe")
 
     def closure():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = F.cross_entropy(layer(x), y) + 5e-4 * sum(p.square().sum() for p in layer.parameters())
         loss.backward()
         return loss
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     return layer
 
 
-def test_a_linear_head_with_one_sample_a_class_holds_their_centred_directions():
+def test_a_linear_head_with_one_sample_a_class_holds_their_centered_directions():
     x = torch.linalg.qr(gaussian(40, 8)).Q.T * 3  # orthonormal: every wrong class is equally likely
     found = reconstruct_from_embeddings(linear_head(x, torch.arange(8), 8))
     cosine = F.cosine_similarity(found.samples, x - x.mean(0))

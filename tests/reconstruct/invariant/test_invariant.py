@@ -82,7 +82,7 @@ def test_orbits_come_back_and_nulls_do_not(noise):
     assert score.n_recovered >= 4
     # The mean of six images knows the truth and may come near one of them.
     assert not {n.name for n in score.nulls if n.n_recovered} - {"mean of the truth"}
-    assert {"untrained", "symmetrised noise", "held-out samples"} <= {n.name for n in score.nulls}
+    assert {"untrained", "symmetrized noise", "held-out samples"} <= {n.name for n in score.nulls}
     assert found.identifiable == 6
     # The same samples count whatever member of each orbit is offered.
     moved = replace(found, samples=found.samples.rot90(1, (-2, -1)))

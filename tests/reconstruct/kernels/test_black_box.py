@@ -42,7 +42,7 @@ def test_rounding_of_the_answers_is_measured():
 
 
 def test_points_out_of_reach_are_brought_into_it_along_their_line():
-    box = box_of(lambda z: z, 4, reach=2.0, centre=torch.ones(4).double())
+    box = box_of(lambda z: z, 4, reach=2.0, center=torch.ones(4).double())
     moved = box.within(1 + Z)
     length = Z.norm(dim=1)
     torch.testing.assert_close((moved - 1).norm(dim=1), length.clamp(max=2.0), rtol=1e-8, atol=1e-8)

@@ -28,7 +28,7 @@ from vestige.reconstruct.kernels.functions import (
     kappa1,
     parse_kernel,
 )
-from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalise
+from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalize
 
 
 def gaussian(*shape, seed=0):
@@ -116,13 +116,13 @@ def test_random_features_are_drawn_from_their_generator_alone():
     assert not torch.equal(first.weights, other.weights)
 
 
-# simultaneous diagonalisation
+# simultaneous diagonalization
 
 
 @given(n=st.integers(2, 12), q=st.integers(2, 5), seed=st.integers(0, 30))
-def test_diagonalisation_finds_the_common_basis(n, q, seed):
+def test_diagonalization_finds_the_common_basis(n, q, seed):
     v, d = gaussian(n, n, seed=seed) + 2 * torch.eye(n).double(), gaussian(q, n, seed=seed + 100)
-    found = diagonalise(torch.stack([v @ part.diag() @ v.T for part in d]), child(0))
+    found = diagonalize(torch.stack([v @ part.diag() @ v.T for part in d]), child(0))
     overlap = (torch.nn.functional.normalize(v, dim=0).T @ found.vectors).abs()
     assert overlap.amax(1).min() > 1 - 1e-6
     assert sorted(overlap.argmax(1).tolist()) == list(range(n))
@@ -130,7 +130,7 @@ def test_diagonalisation_finds_the_common_basis(n, q, seed):
 
 def test_matrices_without_a_common_basis_are_not_called_diagonal():
     noise = gaussian(4, 8, 8)
-    assert diagonalise(noise + noise.mT, child(0)).left > 0.1
+    assert diagonalize(noise + noise.mT, child(0)).left > 0.1
 
 
 # the pencil
@@ -151,9 +151,9 @@ def test_few_outputs_take_shifts(outputs):
     assert errors(found, X).max() < 1e-8 and found.rank == 20
 
 
-def test_dot_product_exponentials_and_a_centre_elsewhere():
+def test_dot_product_exponentials_and_a_center_elsewhere():
     x, kernel = X + 0.5, Exponential(0.03)
-    found = reconstruct_from_queries(interpolant(kernel, x, Y), kernel, n_features=50, centre=torch.full((50,), 0.4))
+    found = reconstruct_from_queries(interpolant(kernel, x, Y), kernel, n_features=50, center=torch.full((50,), 0.4))
     assert errors(found, x).max() < 1e-6
     weight = torch.linalg.solve(kernel(x, x), Y)
     torch.testing.assert_close(found.coefficients, weight[torch.cdist(found.points, x).argmin(1)], rtol=1e-4, atol=1e-6)
@@ -320,7 +320,7 @@ def test_decimals_are_counted(k):
         (lambda: attack(kernel="tophat"), "allowed are"),
         (lambda: attack(n=0), "n=0"),
         (lambda: attack(tolerance=2.0), "tolerance=2"),
-        (lambda: attack(centre=torch.zeros(3)), "n_features=50"),
+        (lambda: attack(center=torch.zeros(3)), "n_features=50"),
         (lambda: Gaussian(-1.0), "gamma=-1"),
     ],
 )
@@ -337,7 +337,7 @@ def attack(predict=None, kernel=KERNEL, **options):
 
 
 def images(n, size=4):
-    """Small colour images with the correlations of real ones: low-frequency noise, standardised."""
+    """Small color images with the correlations of real ones: low-frequency noise, standardized."""
     nodes = gaussian(n, 3, 2, 2, seed=11)
     x = torch.nn.functional.interpolate(nodes, size=(size, size), mode="bilinear", align_corners=True)
     x = x.flatten(1) + 0.3 * gaussian(n, 3 * size * size, seed=12)
@@ -365,7 +365,7 @@ def test_more_queries_make_the_laplace_fit_more_exact():
 @pytest.mark.parametrize("kernel", [Laplace(1.2), Gaussian(0.05)], ids=["laplace", "gaussian"])
 def test_the_fit_recovers_what_noise_does_not(kernel):
     error, found = fitted(kernel, 8)
-    assert (error < 0.2).sum() >= 3 and found.method == "optimisation" and found.rank == 0
+    assert (error < 0.2).sum() >= 3 and found.method == "optimization" and found.rank == 0
     x = images(600)
     noise = torch.cdist(gaussian(6, x.shape[1], seed=30), x[:6]).amin(0) / x[:6].norm(dim=1)
     assert noise.min() > 0.5

@@ -15,14 +15,14 @@ KERNEL = Gaussian(1 / D)
 REACH = 0.1 * float(X.norm(dim=1).max())
 
 
-def model(outputs=3, constant=0.0, reach=REACH, centre=0.0):
+def model(outputs=3, constant=0.0, reach=REACH, center=0.0):
     """Scores, NaN outside the ball."""
     weight = torch.randn(N, outputs, generator=child(1, "weight"), dtype=torch.float64)
 
     def predict(z):
         z = torch.as_tensor(z)
-        scores = KERNEL(z - centre, X) @ weight + constant
-        scores[(z - centre).norm(dim=1) > reach] = torch.nan
+        scores = KERNEL(z - center, X) @ weight + constant
+        scores[(z - center).norm(dim=1) > reach] = torch.nan
         return scores
 
     return predict
@@ -38,10 +38,10 @@ def test_a_small_ball_is_enough(outputs):
     assert found.outcome is Outcome.CONVERGED
 
 
-def test_the_ball_is_around_the_centre():
-    centre = torch.full((D,), 5.0, dtype=torch.float64)
-    found = reconstruct_from_queries(model(centre=centre), KERNEL, n_features=D, reach=REACH, centre=centre)
-    assert score_points(found.points, X + centre).error.max() < 1e-3
+def test_the_ball_is_around_the_center():
+    center = torch.full((D,), 5.0, dtype=torch.float64)
+    found = reconstruct_from_queries(model(center=center), KERNEL, n_features=D, reach=REACH, center=center)
+    assert score_points(found.points, X + center).error.max() < 1e-3
 
 
 def test_a_refusal_that_was_not_expected_names_the_option():

@@ -167,12 +167,12 @@ def test_given_nulls_are_offered_whole():
     assert rows.count == 12 and rows.n_recovered == 12 and rows.ssim_count == 12
 
 
-def test_nulls_repeat_themselves_and_the_mean_of_centred_data_is_nothing():
+def test_nulls_repeat_themselves_and_the_mean_of_centered_data_is_nothing():
     first, again = built_in_nulls(TRUTH, 3), built_in_nulls(TRUTH, 3)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["permuted truth"][0].flatten().sort().values.equal(TRUTH[0].flatten().sort().values)
-    centred = TRUTH - TRUTH.mean(0)
-    assert not built_in_nulls(centred, 2)["mean of the truth"].any()
+    centered = TRUTH - TRUTH.mean(0)
+    assert not built_in_nulls(centered, 2)["mean of the truth"].any()
 
 
 # ssim
@@ -189,8 +189,8 @@ def test_ssim_null_rate_counts_the_papers_bar():
 def test_ssim_is_left_out_where_the_range_is_unknown():
     score = score_reconstruction(found(3 * TRUTH), 3 * TRUTH, held_out=UNSEEN)
     assert score.ssim is None and any("SSIM" in note for note in score.warnings)
-    grey = score_reconstruction(found(TRUTH[:, 0]), TRUTH[:, 0], held_out=UNSEEN[:, 0], space=SPACE)
-    assert grey.ssim.shape == (12,) and grey.metric == "NCC"
+    gray = score_reconstruction(found(TRUTH[:, 0]), TRUTH[:, 0], held_out=UNSEEN[:, 0], space=SPACE)
+    assert gray.ssim.shape == (12,) and gray.metric == "NCC"
 
 
 # inputs

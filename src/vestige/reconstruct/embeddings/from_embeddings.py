@@ -62,7 +62,7 @@ def reconstruct_from_embeddings(
 
     A linear head f(e) = W e + b holds C sums, W_k = sum_i l_ik e_i, that add up to zero for cross-entropy. With one
     sample a class and wrong classes equally likely, l_ik = c (1[i = k] - 1/C), so that W_k = c (e_k - mean of all e):
-    the directions of the centred embeddings. With more samples a class they are weighted class means, and with one
+    the directions of the centered embeddings. With more samples a class they are weighted class means, and with one
     output there is a single sum.
 
     Args:
@@ -72,7 +72,7 @@ def reconstruct_from_embeddings(
         n_candidates: of a restart, as in `reconstruct_from_weights`.
         loss: as there.
         weight_decay: as there.
-        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardised);
+        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardized);
             `space.to_data(samples)` are embeddings of the backbone. Its range is a prior where it is finite.
         reference_params: parameters before training, as there.
         restarts: of one run, as there.

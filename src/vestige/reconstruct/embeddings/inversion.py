@@ -56,13 +56,13 @@ def invert_embedding(
     prior: Prior | str | None = None,
     steps: int = 400,
     total_variation: float | None = None,
-    centre: Float[Tensor, " d"] | None = None,
+    center: Float[Tensor, " d"] | None = None,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Inversion:
-    """Minimise 1 - cos(F(x) - centre, target - centre) + total_variation * TV(x) + penalty over images x in [0, 1].
+    """Minimize 1 - cos(F(x) - center, target - center) + total_variation * TV(x) + penalty over images x in [0, 1].
 
-    TV is the mean absolute difference of neighbouring pixels. Many images share an embedding, and most of them look
+    TV is the mean absolute difference of neighboring pixels. Many images share an embedding, and most of them look
     like nothing: an inversion shows what the embedding keeps, in pixels that may be nobody's. Without smoothness, or
     with free pixels, the result is noise that the backbone takes for the target.
 
@@ -71,11 +71,11 @@ def invert_embedding(
         target: embeddings of the backbone, one for each image wanted.
         image_shape: (channels, height, width).
         prior: "deep" (an untrained convolutional network draws the image), "spectrum" (cosine coefficients as large as
-            those of photographs, penalised by their mean square) or "pixels"; None takes "spectrum" for three channels
+            those of photographs, penalized by their mean square) or "pixels"; None takes "spectrum" for three channels
             of 16 pixels a side or more, else "deep".
         steps: of Adam.
         total_variation: weight of smoothness, >= 0; None takes 1, and 0 for "spectrum", which is smooth by itself.
-        centre: mean embedding of unrelated inputs, if known; what all images share then counts for nothing.
+        center: mean embedding of unrelated inputs, if known; what all images share then counts for nothing.
         generator: source of the starts.
         on_step: called at every step; the value is 1 - mean similarity.
 
@@ -90,13 +90,13 @@ def invert_embedding(
     source = spawn(generator, "invert")
     drawing = DRAWN_BY[prior](len(target), image_shape[0], image_shape[1:], source).to(target)
     smooth = drawing.smooth if total_variation is None else total_variation
-    look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if centre is None else centre.to(target))
+    look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if center is None else center.to(target))
     parameters = list(drawing.parameters())
-    optimiser = torch.optim.Adam(parameters, lr=drawing.rate)
+    optimizer = torch.optim.Adam(parameters, lr=drawing.rate)
     images, best = drawing().detach(), target.new_full((len(target),), -math.inf)
     history, outcome, index = [], Outcome.BUDGET_SPENT, 0
     for index in range(1, steps + 1):
-        optimiser.param_groups[0]["lr"] = drawing.rate * (0.52 + 0.5 * math.cos(math.pi * index / steps))
+        optimizer.param_groups[0]["lr"] = drawing.rate * (0.52 + 0.5 * math.cos(math.pi * index / steps))
         x = drawing()
         cosine = look(moved(x, drawing.shift, source))
         if not bool(torch.isfinite(cosine).all()):
@@ -116,7 +116,7 @@ def invert_embedding(
         # gradients by hand: the backbone's own parameters must not collect any
         for p, g in zip(parameters, torch.autograd.grad(objective, parameters), strict=True):
             p.grad = g
-        optimiser.step()
+        optimizer.step()
     if drawing.shift:
         best = look(images).detach()
     weak = int((best < 0.5).sum())
@@ -137,15 +137,15 @@ def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """What the backbone sees of images: the cosine with each target, both about the centre."""
+    """What the backbone sees of images: the cosine with each target, both about the center."""
 
     backbone: Callable[[Tensor], Tensor]
     target: Tensor
-    centre: Tensor
+    center: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         found = _embedded(self.backbone, x, self.target.shape[1])
-        return F.cosine_similarity(found - self.centre, self.target - self.centre)
+        return F.cosine_similarity(found - self.center, self.target - self.center)
 
 
 def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
@@ -155,7 +155,7 @@ def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Te
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
             f"the backbone returned {shape} for {len(x)} images, the targets have {width} numbers; they must agree. "
-            "Were the embeddings standardised? Undo that first: space.to_data(samples)."
+            "Were the embeddings standardized? Undo that first: space.to_data(samples)."
         )
     if x.requires_grad and not found.requires_grad:
         raise ValueError("the backbone's output has no gradient; does it detach, or run under torch.no_grad?")

@@ -96,12 +96,12 @@ def reconstruct_invariant(
         n_candidates: of a restart; None for three times the number of samples that the first layer tells apart.
         loss: it was trained with.
         weight_decay: it was trained with, if known.
-        space: range of valid inputs and normalisation, by a mean that the group leaves alone.
+        space: range of valid inputs and normalization, by a mean that the group leaves alone.
         restarts: independent starts; None for 3.
         steps: Adam steps of one search; None for 1500.
         conventional: search in input space whatever the network, as attacks that know no group do.
         start: of the search in input space: entries of the start, in units of the data's standard deviation.
-        most_symmetric: of the same: symmetric energy in (0, 1] from which a candidate is penalised.
+        most_symmetric: of the same: symmetric energy in (0, 1] from which a candidate is penalized.
         rest_rate: of the same: step size of x - P_G x in units of that of P_G x.
         generator: source of the starts.
         on_step: called with a Step at every step.

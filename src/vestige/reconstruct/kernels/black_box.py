@@ -48,8 +48,8 @@ class BlackBox:
         used: queries made.
         offset: constant part of the scores, already subtracted in what a call returns.
         log_scale: subtracted from log scores, so that exp stays finite.
-        reach: distance from `centre` beyond which nothing is asked.
-        centre: of that ball.
+        reach: distance from `center` beyond which nothing is asked.
+        center: of that ball.
         known: part of the sum that is known and subtracted, and how well it is known, relative to itself.
         floor: least rounding noise of an answer, relative to its size.
         noise: what was measured of it where the queries are.
@@ -67,7 +67,7 @@ class BlackBox:
     offset: Tensor | None = None
     log_scale: float = 0.0
     reach: float = math.inf
-    centre: Tensor | float = 0.0
+    center: Tensor | float = 0.0
     known: tuple[Callable[[Tensor], Tensor], float] | None = None
     floor: float = 1.2e-16
     noise: float = 1.2e-16
@@ -97,11 +97,11 @@ class BlackBox:
         return value, noise
 
     def within(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """Points out of reach, brought into it along the line to the centre."""
+        """Points out of reach, brought into it along the line to the center."""
         if self.reach == math.inf:
             return z
-        away = z - self.centre
-        return self.centre + away * ((1 - 1e-9) * self.reach / away.norm(dim=1, keepdim=True)).clamp(max=1)
+        away = z - self.center
+        return self.center + away * ((1 - 1e-9) * self.reach / away.norm(dim=1, keepdim=True)).clamp(max=1)
 
     def answers(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m out"]:
         """What the model says, in chunks."""
@@ -153,7 +153,7 @@ def as_scores(answer: Any, rows: int) -> Float[Tensor, "m out"]:
     if bool(torch.isnan(value).any()):
         raise ValueError(
             f"predict returned NaN for {int(torch.isnan(value).any(1).sum())} of {rows} queries. Does it refuse inputs "
-            "that are unlike its data? Then give reach, the distance from the centre within which it answers."
+            "that are unlike its data? Then give reach, the distance from the center within which it answers."
         )
     return value
 
@@ -216,7 +216,7 @@ def _refuse_no_scores(answers: Tensor) -> None:
         raise ValueError(
             f"predict returned {what} at {len(answers)} random queries: classes or votes, where real scores are "
             "needed. Hand over decision_function of an SVC, predict of KernelRidge, score_samples of KernelDensity. "
-            "Or is every score zero because the data lie far from zero? Then give their centre."
+            "Or is every score zero because the data lie far from zero? Then give their center."
         )
     sums = answers.sum(1)
     inside = bool((answers >= 0).all()) and bool((answers <= 1).all())

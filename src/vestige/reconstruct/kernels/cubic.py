@@ -1,4 +1,4 @@
-"""Points of a cubic kernel machine by simultaneous diagonalisation (Jennrich's algorithm).
+"""Points of a cubic kernel machine by simultaneous diagonalization (Jennrich's algorithm).
 
 With k(z, x) = (c + gamma z.x)^3 the scores are a cubic polynomial, whose homogeneous parts sums of signs single out:
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from vestige.reconstruct.kernels.black_box import BlackBox, relative_noise
 from vestige.reconstruct.kernels.functions import Polynomial
 from vestige.reconstruct.kernels.matrix_pencil import ABOVE_NOISE, ROOM, Terms
-from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalise
+from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalize
 
 DIRECTIONS = 3  # third arguments r; each output and each r is one matrix
 FRESH = 8  # held-out third parts that check a point
@@ -76,7 +76,7 @@ def solve_cubic(
     if rank == 0 or full:
         return Terms(none, none.new_empty(0, outputs), none.new_empty(0), rank, full, value, reach)
     basis = left[:, :rank]
-    found = diagonalise(torch.einsum("ai,qab,bj->qij", basis, matrices, basis), draw)
+    found = diagonalize(torch.einsum("ai,qab,bj->qij", basis, matrices, basis), draw)
     return _points(box, unit[:size], thirds, reach, basis @ found.vectors, matrices, kernel, draw, value)
 
 

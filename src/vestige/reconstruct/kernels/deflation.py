@@ -11,7 +11,7 @@ from vestige.reconstruct.kernels.black_box import BlackBox, BudgetSpentError
 from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, squared_distances
 from vestige.reconstruct.kernels.matrix_pencil import Terms, solve
 
-SAME = 1e-2  # distance, relative to the nearer point's from the centre, within which two estimates are one point
+SAME = 1e-2  # distance, relative to the nearer point's from the center, within which two estimates are one point
 HELD_OUT = 64  # queries that measure what is missing
 DONE = 1e-5  # share of the scores left unexplained at which nothing is looked for any more
 
@@ -36,7 +36,7 @@ class Found:
 def search(
     box: BlackBox,
     kernel: Gaussian | Exponential,
-    centre: Float[Tensor, " d"],
+    center: Float[Tensor, " d"],
     draw: torch.Generator,
     *,
     outputs: int,
@@ -46,11 +46,11 @@ def search(
     most: int,
 ) -> Found:
     """All rounds; every estimate that has finite coordinates is in the result, checked or not."""
-    found = nothing(len(centre), outputs)
+    found = nothing(len(center), outputs)
     tried: list[Tensor] = []
     try:
         for k in range(rounds):
-            place = centre if k == 0 else _strongest(box, kernel, found, tried)
+            place = center if k == 0 else _strongest(box, kernel, found, tried)
             if place is None:
                 break
             tried.append(place)
@@ -75,11 +75,11 @@ def nothing(d: int, outputs: int) -> Found:
     return Found(none, none.new_empty(0, outputs), empty, none, none.new_empty(0, outputs), empty)
 
 
-def keep(found: Found, terms: Terms, centre: Float[Tensor, " d"], tolerance: float) -> None:
+def keep(found: Found, terms: Terms, center: Float[Tensor, " d"], tolerance: float) -> None:
     """Add what a round gave: each point once, those that pass the check apart from the others."""
     finite = torch.isfinite(terms.points).all(1) & torch.isfinite(terms.coefficients).all(1)
     good = finite & (terms.error <= tolerance)
-    radius = (terms.points - centre).norm(dim=1)
+    radius = (terms.points - center).norm(dim=1)
     for i in (terms.error.where(good, torch.inf)).argsort().tolist():
         if not bool(good[i]):
             break

@@ -51,7 +51,7 @@ def reconstruct_from_queries(
     n_features: int,
     n: int | None = None,
     scores: Scores | str = Scores.RAW,
-    centre: Float[Tensor, " d"] | None = None,
+    center: Float[Tensor, " d"] | None = None,
     tolerance: float = 1e-2,
     rounds: int = 6,
     max_points: int = 1_000,
@@ -75,17 +75,17 @@ def reconstruct_from_queries(
         n_features: d.
         n: number of points with a non-zero coefficient; None reads it off the scores.
         scores: what the answers are, see `Scores`.
-        centre: about the mean of the data, such as a public mean; None for zero. Answers with a constant b or rounded
+        center: about the mean of the data, such as a public mean; None for zero. Answers with a constant b or rounded
             ones lose what lies far from it.
-        tolerance: estimated error, relative to the distance from the centre, up to which a point counts as validated.
+        tolerance: estimated error, relative to the distance from the center, up to which a point counts as validated.
         rounds: sets of anchors; each after the first looks at what the points validated so far leave unexplained.
         max_points: where n is not known, how many points are looked for at most.
         max_queries: the attack stops before it asks more often than this.
-        reach: distance from the centre within which the model answers sensibly, for one that refuses or clips others.
+        reach: distance from the center within which the model answers sensibly, for one that refuses or clips others.
             Then a constant b is taken for zero, and there is one round. Exponential kernels with their gamma only.
         solver: "default" computes the points where the kernel is of exponential type or cubic and fits them otherwise;
             "published" fits them for every kernel, by the papers' descent, for inputs of about unit variance.
-        pool: inputs to ask about when points are fitted, such as public images; None draws normal ones around centre.
+        pool: inputs to ask about when points are fitted, such as public images; None draws normal ones around center.
         bounds: least and greatest value of an input, for the fit's penalty.
         steps: of the fit.
         generator: the queries are drawn from it.
@@ -112,7 +112,7 @@ def reconstruct_from_queries(
     _check(n_features, n, tolerance, rounds, max_points, max_queries)
     if solver not in ("default", "published"):
         raise ValueError(f"solver={solver!r} given; allowed are 'default' and 'published'.")
-    middle = _centre(centre, n_features)
+    middle = _center(center, n_features)
     draw = spawn(generator, "queries")
     _check_reach(reach, chosen, solver)
     journal = Journal.load(checkpoint)
@@ -201,18 +201,18 @@ def _check_reach(reach: float | None, kernel: Kernel, solver: str) -> None:
         )
 
 
-def _centre(centre: Tensor | None, d: int) -> Tensor:
-    if centre is None:
+def _center(center: Tensor | None, d: int) -> Tensor:
+    if center is None:
         return torch.zeros(d, dtype=torch.float64)
-    if centre.numel() != d or not bool(torch.isfinite(centre).all()):
-        raise ValueError(f"centre has {centre.numel()} numbers; one input has n_features={d}, all finite.")
-    return centre.detach().cpu().double().flatten()
+    if center.numel() != d or not bool(torch.isfinite(center).all()):
+        raise ValueError(f"center has {center.numel()} numbers; one input has n_features={d}, all finite.")
+    return center.detach().cpu().double().flatten()
 
 
 def _open(
     predict: Callable[[Any], Any],
     kernel: Kernel,
-    centre: Tensor,
+    center: Tensor,
     scores: Scores,
     most: float | int,
     draw: torch.Generator,
@@ -221,11 +221,11 @@ def _open(
     journal: Journal,
 ) -> tuple[BlackBox, list[str]]:
     """The model after its first answers: their precision and their constant part are known."""
-    d = len(centre)
+    d = len(center)
     unit = torch.randn(PROBES, d, generator=draw, dtype=torch.float64)
-    probes = centre + min(_reach(kernel, centre), (reach or math.inf) / (2 * d**0.5)) * unit
+    probes = center + min(_reach(kernel, center), (reach or math.inf) / (2 * d**0.5)) * unit
     box, answers = open_box(predict, d, scores, most, probes, on_step, journal)
-    box.reach, box.centre = reach or math.inf, centre
+    box.reach, box.center = reach or math.inf, center
     warning = precision_warning(answers)
     if bool((answers == answers.float().double()).all()):
         box.floor, box.quantum = SINGLE, SMALLEST_SINGLE
@@ -238,8 +238,8 @@ def _open(
         distance = UNKNOWN_FAR
         if kernel.gamma is not None:
             extent = 800 / kernel.gamma if isinstance(kernel, Laplace) else (800 / kernel.gamma) ** 0.5
-            distance = 3 * extent + 3 * float(centre.norm())
-        far = centre + distance * unit[:3] / unit[:3].norm(dim=1, keepdim=True)
+            distance = 3 * extent + 3 * float(center.norm())
+        far = center + distance * unit[:3] / unit[:3].norm(dim=1, keepdim=True)
         constant = box.read(box.answers(far))
         if not bool((constant - constant[0]).abs().max() <= 1e-9 * constant.abs().max() + box.quantum * 4):
             raise ValueError(
@@ -253,14 +253,14 @@ def _open(
 def _cubic(
     box: BlackBox,
     kernel: Polynomial,
-    centre: Tensor,
+    center: Tensor,
     draw: torch.Generator,
     outputs: int,
     n: int | None,
     max_points: int,
     tolerance: float,
 ) -> Found:
-    found, d = nothing(len(centre), outputs), len(centre)
+    found, d = nothing(len(center), outputs), len(center)
     if n is not None and n > d:
         raise ValueError(
             f"n={n} points of {d} numbers; for a cubic kernel as many points as numbers come back at most. "
@@ -275,7 +275,7 @@ def _cubic(
                 "numbers come back. solver='published' with n fits them."
             )
         found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
-        keep(found, terms, torch.zeros_like(centre), tolerance)
+        keep(found, terms, torch.zeros_like(center), tolerance)
         found.misfit = misfit(box, kernel, found, draw)
     except BudgetSpentError:
         found.spent = True
@@ -285,7 +285,7 @@ def _cubic(
 def _fitted(
     box: BlackBox,
     kernel: Kernel,
-    centre: Tensor,
+    center: Tensor,
     pool: Tensor | None,
     n: int | None,
     steps: int,
@@ -294,7 +294,7 @@ def _fitted(
     draw: torch.Generator,
     notes: list[str],
 ) -> QueryReconstruction:
-    d, outputs = len(centre), len(box.offset) if box.offset is not None else 1
+    d, outputs = len(center), len(box.offset) if box.offset is not None else 1
     if n is None:
         raise ValueError(
             f"n is not given; for {type(kernel).__name__} the number of points cannot be read off, give n."
@@ -313,7 +313,7 @@ def _fitted(
             "a larger pool."
         )
     unit = torch.randn(count + HELD_OUT, d, generator=draw, dtype=torch.float64)
-    every = centre + unit if pool is None else pool.detach().cpu().double()
+    every = center + unit if pool is None else pool.detach().cpu().double()
     box.phase = "queries of the fit"
     z, unseen = every[:count], every[-HELD_OUT:]
     scores = box(z)
@@ -334,27 +334,27 @@ def _fitted(
         singular_values=error.new_empty(0),
         queries=box.used,
         kernel=kernel,
-        centre=centre,
+        center=center,
         offset=error.new_zeros(outputs) if box.offset is None else box.offset,
-        method="optimisation",
+        method="optimization",
         outcome=found.outcome,
         warnings=(*notes, "The error of a fitted point is what scores close to it leave unexplained, not a distance."),
         source=(paper("2505.19019"),),
     )
 
 
-def _reach(kernel: Kernel, centre: Tensor) -> float:
+def _reach(kernel: Kernel, center: Tensor) -> float:
     """Spread of the first queries: as far as the kernel reaches, where that is known."""
     if isinstance(kernel, Gaussian) and kernel.gamma is None:
-        return 1e-3 * max(1.0, float(centre.norm())) / len(centre) ** 0.5
-    return (kernel.rate * len(centre)) ** -0.5 if isinstance(kernel, Gaussian | Exponential) else 1.0
+        return 1e-3 * max(1.0, float(center.norm())) / len(center) ** 0.5
+    return (kernel.rate * len(center)) ** -0.5 if isinstance(kernel, Gaussian | Exponential) else 1.0
 
 
 def _result(
     found: Found,
     box: BlackBox,
     kernel: Kernel,
-    centre: Tensor,
+    center: Tensor,
     tolerance: float,
     notes: list[str],
     *,
@@ -386,7 +386,7 @@ def _result(
         singular_values=found.singular_values,
         queries=box.used,
         kernel=kernel,
-        centre=centre,
+        center=center,
         offset=torch.zeros(0, dtype=torch.float64) if box.offset is None else box.offset,
         method=method,
         outcome=outcome,

@@ -61,7 +61,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Exponential:
-    """exp(gamma z.x), the kernel of dot products whose normalised form is the Gaussian."""
+    """exp(gamma z.x), the kernel of dot products whose normalized form is the Gaussian."""
 
     gamma: float = 1.0
 

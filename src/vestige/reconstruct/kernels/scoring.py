@@ -58,7 +58,7 @@ def score_points(
     """Pair recovered with true points, one to one, by relative error.
 
     The error of a true point is relative to its distance from the mean of all true points, so that what they share does
-    not count in its favour.
+    not count in its favor.
 
     Args:
         points: what an attack offers, such as `QueryReconstruction.points`.

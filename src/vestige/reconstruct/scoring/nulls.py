@@ -42,9 +42,9 @@ def built_in_nulls(
         kinds["low-frequency noise"] = mean + spread * _smooth(size, truth)
     kinds["permuted truth"] = _permuted(size, truth)
     mean = truth.mean(0, keepdim=True)
-    # The mean of centred data is rounding noise: it has no direction to be compared.
-    centred = mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean()
-    kinds["mean of the truth"] = torch.zeros_like(mean) if bool(centred) else mean
+    # The mean of centered data is rounding noise: it has no direction to be compared.
+    centered = mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean()
+    kinds["mean of the truth"] = torch.zeros_like(mean) if bool(centered) else mean
     return kinds
 
 

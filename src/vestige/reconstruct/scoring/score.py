@@ -40,7 +40,7 @@ class ReconstructionScore:
         n_candidates: reconstructions that were offered.
         rate: false positive rate behind the threshold.
         threshold: similarity that the best of `n_candidates` unrelated samples reaches with probability `rate`.
-        metric: "NCC" (each channel centred) for images, "cosine" for vectors.
+        metric: "NCC" (each channel centered) for images, "cosine" for vectors.
         similarity: of each true sample to its reconstruction; 0 where none was left for it.
         match: index of that reconstruction, -1 for none.
         recovered: which true samples were.
@@ -162,7 +162,7 @@ def _null_scores(
 ) -> tuple[NullScore, ...]:
     kinds = built_in_nulls(ruler.truth, size, like=chance.samples if measured else None) | dict(given)
     if ruler.group is not None:
-        kinds["symmetrised noise"] = ruler.group.project(kinds["white noise"])
+        kinds["symmetrized noise"] = ruler.group.project(kinds["white noise"])
     if measured:
         order = torch.randperm(len(chance.samples), generator=child(0, "null", "offered"))
         kinds = {"held-out samples": chance.samples[order[:size]]} | kinds

@@ -1,4 +1,4 @@
-"""How near samples are to the true ones: normalised correlation pairs them, SSIM compares the pairs as images."""
+"""How near samples are to the true ones: normalized correlation pairs them, SSIM compares the pairs as images."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.metrics import assign, cosine, ncc, ssim, standardised
+from vestige.core.metrics import assign, cosine, ncc, ssim, standardized
 from vestige.core.space import InputSpace
 from vestige.nets.groups import Group
 
@@ -43,14 +43,14 @@ class Ruler:
 
     @property
     def metric(self) -> str:
-        """NCC, every channel centred, for images; cosine for vectors."""
+        """NCC, every channel centered, for images; cosine for vectors."""
         return ("NCC" if self.truth.ndim >= 3 else "cosine") + ("" if self.group is None else f" modulo {self.group}")
 
     def similarity(self, samples: Float[Tensor, "k ..."]) -> Float[Tensor, "n k"]:
         """Of every true sample to every given one, in [-1, 1]."""
         if self.group is None:
             return (ncc if self.truth.ndim >= 3 else cosine)(self.truth, samples)
-        unit = standardised if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
+        unit = standardized if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
         a, b = (unit(x).reshape(x.shape) for x in (self.truth, samples))
         return self.group.products(a, b)
 

@@ -124,7 +124,7 @@ def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...
     elif not chain.clear:
         said.append(
             "The singular values of the first layer neither have a gap nor end in noise: more samples were trained on "
-            f"than its {chain.rank} directions tell apart, or training left its initialisation above them; single "
+            f"than its {chain.rank} directions tell apart, or training left its initialization above them; single "
             "samples cannot be verified."
         )
     if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:

@@ -63,8 +63,8 @@ def reconstruct_from_weights(
             layer's rank can tell apart, twice where that is more than 50.
         loss: it was trained with: "logistic", "cross_entropy", "mse" or "huber". Only whether multipliers sum to zero
             follows from it (the published solver also takes the sign constraints).
-        weight_decay: it was trained with, if known: then no layer remembers its initialisation.
-        space: range of valid inputs and normalisation; candidates are returned in model space. None: no prior.
+        weight_decay: it was trained with, if known: then no layer remembers its initialization.
+        space: range of valid inputs and normalization; candidates are returned in model space. None: no prior.
         reference_params: parameters before training by name; then theta - theta_0 is what the sum must equal
             (arXiv 2302.01428).
         restarts: independent starts; None for 6 (deeper networks: 4), for 1 where two layers hold more than 50

@@ -1,4 +1,4 @@
-"""The linear programme of a column: against a solver of linear programmes, and on gates of which many are wrong."""
+"""The linear program of a column: against a solver of linear programs, and on gates of which many are wrong."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ from vestige.reconstruct.weights.two_layer.relaxation import (
     SLACK,
     Competitors,
     _clear,
-    _programme,
+    _program,
     in_simplex,
     opened,
     relaxed_columns,
@@ -107,14 +107,14 @@ def test_a_crowd_is_verified_and_a_random_layer_is_not(crowd):
     assert not accepted(columns, null).any()
 
 
-def test_the_programme_is_solved():
+def test_the_program_is_solved():
     """Against the simplex method: as far along the wish, within the bounds."""
-    g = child(3, "programme")
+    g = child(3, "program")
     full, wish = (torch.randn(2, 40, generator=g, dtype=torch.float64) for _ in range(2))
     columns = full * (wish + torch.randn(2, 40, generator=g, dtype=torch.float64) > 0)
     others = torch.randn(18, 40, generator=g, dtype=torch.float64)
     basis = torch.linalg.qr(torch.cat([columns, others]).T)[0]
-    s, clear = _programme(basis, wish, full), _clear(full)
+    s, clear = _program(basis, wish, full), _clear(full)
     typical = full.abs().mean()
     for k in range(2):
         bound = full[k].abs() + SLACK * typical

@@ -1,6 +1,6 @@
 """Columns where samples are many for the neurons, so that the gates of candidates are too wrong to find them from.
 
-Candidates first pass a linear programme that corrects their gates (`two_layer.relaxation`), and what it
+Candidates first pass a linear program that corrects their gates (`two_layer.relaxation`), and what it
 explains best is fitted. A column that is nearly right gives an input (`two_layer.posterior_mean`), whose gates are
 better than those of the candidate, and the input a column again.
 
@@ -97,7 +97,7 @@ def crowd_columns(
 
 
 def _relaxed(chain: Chain, space: ColumnSpace, z: Tensor, label: Tensor, generator: torch.Generator) -> Columns:
-    """Columns of the candidates that the linear programme explains best."""
+    """Columns of the candidates that the linear program explains best."""
     columns = relaxed_columns(chain, space, z, label)
     columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
     columns = fit_columns(space, space.at_all(opened(columns)), generator=generator, rounds=ALTERNATIONS)
