@@ -65,7 +65,7 @@ LONG: dict[str, str] = {
     "reconstruct/weights/two_layer/solver.py:_round": "not yet cut",
 }
 # What is still above the limits; each list can only get shorter, since a name that no longer belongs fails too.
-LONG_FILES = {"reconstruct/kernels/from_queries.py", "tests/reconstruct/kernels/test_kernels.py"}
+LONG_FILES: set[str] = set()
 TERMINAL = {"rich", "typer", "click"}
 
 

@@ -174,7 +174,7 @@ QUERIED = {
 
 def queries(kind, model, checkpoint=None, *, seed=4, **changed):
     options = {"kernel": QUERIED[kind][0]} | QUERIED[kind][1] | changed
-    return reconstruct_from_queries(model, n_features=12, **options, generator=child(seed), checkpoint=checkpoint)
+    return reconstruct_from_queries(model, input_shape=(12,), **options, generator=child(seed), checkpoint=checkpoint)
 
 
 every_kind = pytest.mark.parametrize("kind", QUERIED)

@@ -159,7 +159,7 @@ def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None)
         found = reconstruct_from_queries(
             machine.predict,
             machine.kernel,
-            n_features=math.prod(machine.input_shape),
+            input_shape=machine.input_shape,
             scores=machine.scores,
             center=machine.center,
             max_queries=max_queries,

@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.reconstruct.kernels.black_box import BlackBox, BudgetSpentError
-from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, squared_distances
+from vestige.reconstruct.kernels.cubic import solve_cubic
+from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, Polynomial, squared_distances
 from vestige.reconstruct.kernels.matrix_pencil import Terms, solve
+from vestige.reconstruct.kernels.task import Task
 
 SAME = 1e-2  # distance, relative to the nearer point's from the center, within which two estimates are one point
 HELD_OUT = 64  # queries that measure what is missing
@@ -33,37 +35,57 @@ class Found:
     spent: bool = False
 
 
-def search(
-    box: BlackBox,
-    kernel: Gaussian | Exponential,
-    center: Float[Tensor, " d"],
-    draw: torch.Generator,
-    *,
-    outputs: int,
-    n: int | None,
-    tolerance: float,
-    rounds: int,
-    most: int,
-) -> Found:
+def search(task: Task, kernel: Gaussian | Exponential, rounds: int) -> Found:
     """All rounds; every estimate that has finite coordinates is in the result, checked or not."""
-    found = nothing(len(center), outputs)
+    box, draw, outputs = task.box, task.generator, task.outputs
+    found = nothing(task.d, outputs)
     tried: list[Tensor] = []
     try:
         for k in range(rounds):
-            place = center if k == 0 else _strongest(box, kernel, found, tried)
+            place = task.center if k == 0 else _strongest(box, kernel, found, tried)
             if place is None:
                 break
             tried.append(place)
-            few = {} if k == 0 else {"first": 8, "most": max(32, min(most, len(found.doubtful) * 2 + 16))}
-            left = None if n is None or k else n
-            terms = solve(box, kernel, place, draw, outputs=outputs, n=left, **({"most": most} | few))
+            first, most, n = 32, task.most, task.n
+            if k > 0:
+                first, most, n = 8, max(32, min(most, len(found.doubtful) * 2 + 16)), None
+            terms = solve(box, kernel, place, draw, outputs=outputs, n=n, first=first, most=most)
             if k == 0:
                 found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
-            keep(found, terms, place, tolerance)
+            keep(found, terms, place, task.tolerance)
             _subtract(box, kernel, found)
             found.misfit = misfit(box, kernel, found, draw)
             if found.misfit <= DONE or not len(found.points):
                 break
+    except BudgetSpentError:
+        found.spent = True
+    return found
+
+
+def search_cubic(task: Task, kernel: Polynomial) -> Found:
+    """The one round that a cubic kernel needs.
+
+    Raises:
+        ValueError: more points than dimensions.
+    """
+    found, d = nothing(task.d, task.outputs), task.d
+    if task.n is not None and task.n > d:
+        raise ValueError(
+            f"n={task.n} points of {d} numbers; for a cubic kernel as many points as numbers come back at most. "
+            "solver='published' fits them."
+        )
+    task.box.phase = "third differences"
+    try:
+        most = int(1.2 * task.n_candidates) + 2
+        terms = solve_cubic(task.box, kernel, d, task.generator, n=task.n, most=most)
+        if task.n is None and terms.rank >= d:
+            raise ValueError(
+                f"the scores show {terms.rank} points or more of {d} numbers; for a cubic kernel fewer points than "
+                "numbers come back. solver='published' with n fits them."
+            )
+        found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
+        keep(found, terms, torch.zeros_like(task.center), task.tolerance)
+        found.misfit = misfit(task.box, kernel, found, task.generator)
     except BudgetSpentError:
         found.spent = True
     return found
