@@ -175,7 +175,9 @@ def _scores(machine: BlackBoxModel, found: QueryReconstruction, truth: Truth) ->
     others = None if truth.held_out is None else flat_inputs(machine, truth.held_out.x)
     unseen = None if others is None else others.reshape(shape)
     shown = as_reconstruction(found, machine.input_shape)
-    score = score_reconstruction(shown, own.reshape(shape), held_out=unseen, space=machine.space, rate=RATE)
+    score = score_reconstruction(
+        shown, own.reshape(shape), held_out=unseen, space=machine.space, false_positive_rate=RATE
+    )
     return score, score_points(found.points[torch.isfinite(found.error)], own, held_out=others)
 
 

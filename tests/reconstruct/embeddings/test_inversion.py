@@ -138,14 +138,14 @@ def test_weak_inversions_are_named():
     [
         ({"target": torch.zeros(1, 5).double()}, "must agree"),
         ({"target": torch.full((1, 64), torch.nan).double()}, "finite"),
-        ({"image_shape": (16, 16)}, "channels, height, width"),
+        ({"input_shape": (16, 16)}, "channels, height, width"),
         ({"prior": "magic"}, "allowed are"),
         ({"steps": 0}, "steps"),
         ({"backbone": lambda x: Blocks()(x).detach()}, "no gradient"),
     ],
 )
 def test_bad_input_is_refused(change, words):
-    given = {"backbone": Blocks(), "target": torch.ones(1, 64).double(), "image_shape": SHAPE, **change}
+    given = {"backbone": Blocks(), "target": torch.ones(1, 64).double(), "input_shape": SHAPE, **change}
     options = {k: given.pop(k) for k in list(given) if k in ("prior", "steps")}
     with pytest.raises(ValueError, match=words):
-        invert_embedding(given["backbone"], given["target"], given["image_shape"], **options)
+        invert_embedding(given["backbone"], given["target"], given["input_shape"], **options)

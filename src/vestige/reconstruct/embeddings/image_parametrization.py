@@ -29,7 +29,7 @@ class Prior(ChoiceEnum):
     PIXELS = "pixels"
 
 
-class Drawing(nn.Module):
+class ImageParametrization(nn.Module):
     """Draws `count` images in [0, 1] from its parameters.
 
     Attributes:
@@ -45,7 +45,7 @@ class Drawing(nn.Module):
         return 0.0
 
 
-class DeepPrior(Drawing):
+class DeepPrior(ImageParametrization):
     """An hourglass of convolutions with skips that turns a fixed noise into images; one set of weights an image.
 
     Images of a batch are drawn side by side by grouped convolutions, so that they share nothing.
@@ -86,7 +86,7 @@ class DeepPrior(Drawing):
         return out.reshape(self.count, self.channels, *self.size).sigmoid()
 
 
-class Spectrum(Drawing):
+class Spectrum(ImageParametrization):
     """Cosine coefficients z ~ N(0, 1), scaled to a power that falls with frequency and colors that go together.
 
     x = sigmoid(4 sum_ab z_ab (a^2 + b^2 + knee^2)^(-3/4) cos_a cos_b), in gray, red against blue and green against
@@ -128,7 +128,7 @@ class Spectrum(Drawing):
         return PLAUSIBLE * self.z.square().mean((1, 2, 3))
 
 
-class Pixels(Drawing):
+class Pixels(ImageParametrization):
     """Free pixels, from gray.
 
     Args:
@@ -146,7 +146,7 @@ class Pixels(Drawing):
         return self.logits.sigmoid()
 
 
-DRAWN_BY = {Prior.DEEP: DeepPrior, Prior.SPECTRUM: Spectrum, Prior.PIXELS: Pixels}
+PARAMETRIZATIONS = {Prior.DEEP: DeepPrior, Prior.SPECTRUM: Spectrum, Prior.PIXELS: Pixels}
 
 
 def moved(x: Float[Tensor, "m c h w"], by: int, generator: torch.Generator) -> Float[Tensor, "m c h w"]:

@@ -18,7 +18,7 @@ from vestige.core.cite import Paper, paper
 from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
-from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
+from vestige.reconstruct.embeddings.image_parametrization import PARAMETRIZATIONS, Prior, moved, variation
 from vestige.reconstruct.image_prior import is_photograph
 
 SOURCE = (paper("2407.15845"),)
@@ -51,7 +51,7 @@ class Inversion:
 def invert_embedding(
     backbone: Callable[[Tensor], Tensor],
     target: Float[Tensor, "m d"],
-    image_shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
     *,
     prior: Prior | str | None = None,
     steps: int = 400,
@@ -69,7 +69,7 @@ def invert_embedding(
     Args:
         backbone: differentiable, from images in [0, 1] to (n, d); a module is run in evaluation mode and left as it is.
         target: embeddings of the backbone, one for each image wanted.
-        image_shape: (channels, height, width).
+        input_shape: (channels, height, width).
         prior: "deep" (an untrained convolutional network draws the image), "spectrum" (cosine coefficients as large as
             those of photographs, penalized by their mean square) or "pixels"; None takes "spectrum" for three channels
             of 16 pixels a side or more, else "deep".
@@ -86,11 +86,13 @@ def invert_embedding(
         ValueError: targets that the backbone's width does not match, a backbone that is not differentiable, an image
             shape other than (c, h, w), or options out of range.
     """
-    prior = _checked(target, image_shape, prior, steps, total_variation)
+    prior = _checked(target, input_shape, prior, steps, total_variation)
     source = spawn(generator, "invert")
-    drawing = DRAWN_BY[prior](len(target), image_shape[0], image_shape[1:], source).to(target)
+    drawing = PARAMETRIZATIONS[prior](len(target), input_shape[0], input_shape[1:], source).to(target)
     smooth = drawing.smooth if total_variation is None else total_variation
-    look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if center is None else center.to(target))
+    look = _TargetCosine(
+        backbone, target.detach(), torch.zeros_like(target[0]) if center is None else center.to(target)
+    )
     parameters = list(drawing.parameters())
     optimizer = torch.optim.Adam(parameters, lr=drawing.rate)
     images, best = drawing().detach(), target.new_full((len(target),), -math.inf)
@@ -136,7 +138,7 @@ def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _TargetCosine:
     """What the backbone sees of images: the cosine with each target, both about the center."""
 
     backbone: Callable[[Tensor], Tensor]
@@ -168,9 +170,7 @@ def _checked(
     if target.ndim != 2 or not len(target) or not bool(torch.isfinite(target).all()):
         raise ValueError(f"targets of shape {tuple(target.shape)} given; finite embeddings (m, d) are needed.")
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 8:
-        raise ValueError(f"image_shape={shape} given; (channels, height, width) is needed, 8 pixels a side at least.")
-    if prior is not None and prior not in set(Prior):
-        raise ValueError(f"prior={prior!r} given; allowed are {', '.join(Prior)}.")
+        raise ValueError(f"input_shape={shape} given; (channels, height, width) is needed, 8 pixels a side at least.")
     if steps < 1 or not (total_variation is None or total_variation >= 0):
         raise ValueError(f"steps={steps}, total_variation={total_variation} given; steps >= 1 and a weight >= 0.")
     return Prior(prior or (Prior.SPECTRUM if is_photograph(shape) else Prior.DEEP))

@@ -33,6 +33,7 @@ def fit_points(
         ValueError: no n, a Gaussian without its gamma, or too few queries.
     """
     box, kernel, n = task.box, task.kernel, _known_number(task)
+    bounds = None if bounds is None else (bounds[0].flatten(), bounds[1].flatten())
     queries = _queries(task, n, pool)
     box.phase = "queries of the fit"
     z, unseen = queries[:-HELD_OUT], queries[-HELD_OUT:]

@@ -106,7 +106,7 @@ def reconstruct_from_queries(
     middle = _center(center, d)
     draw = spawn(generator, "queries")
     _check_reach(reach, chosen, solver)
-    bounds = None if space is None else tuple(side.flatten() for side in space.bounds(shape, middle))
+    bounds = None if space is None else space.bounds(shape, middle)
     journal = Journal.load(checkpoint)
     box = BlackBox(
         predict, d, Scores(scores), max_queries or math.inf, on_step, phase="first queries", journal=journal,

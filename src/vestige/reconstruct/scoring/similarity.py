@@ -28,7 +28,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class Comparison:
     """The true samples and what others are measured with.
 
     Attributes:
@@ -54,17 +54,17 @@ class Ruler:
         a, b = (unit(x).reshape(x.shape) for x in (self.truth, samples))
         return self.group.products(a, b)
 
-    def pair(self, samples: Float[Tensor, "k ..."], bar: float) -> Pairs:
-        """Partners such that most true samples reach `bar`, and among those pairings the nearest in total.
+    def pair(self, samples: Float[Tensor, "k ..."], threshold: float) -> Pairs:
+        """Partners such that most true samples reach `threshold`, and among those pairings the nearest in total.
 
-        The sum of similarities alone would give up a sample well above the bar for two that are a little nearer.
+        The sum of similarities alone would give up a sample well above it for two that are a little nearer.
         """
         count = len(self.truth)
         similarity, match = self.truth.new_zeros(count), torch.full((count,), -1)
         if not len(samples):
             return Pairs(similarity, match, self.truth.new_zeros(0))
         table = self.similarity(samples)
-        match = assign(table + 2 * (count + 1) * (table >= bar))
+        match = assign(table + 2 * (count + 1) * (table >= threshold))
         partner = table.gather(1, match.clamp(min=0)[:, None])[:, 0]
         return Pairs(torch.where(match >= 0, partner, 0.0), match, table.max(0).values)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import (
-    CROWDED,
+    MANY,
     Columns,
     ColumnSpace,
     accepted,
@@ -34,9 +34,9 @@ ALTERNATIONS = 45  # between gates and column: 95 verified, where 30 verify 80 a
 CYCLES = 3  # times that columns which are not verified yet give inputs, and those columns again: 60, then 96, then 115
 
 
-def crowded(chain: Chain) -> bool:
+def has_many_samples(chain: Chain) -> bool:
     """Whether the samples are many for the neurons; never where so many can not be told apart."""
-    return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
+    return len(chain.weights) == 2 and chain.clear and chain.rank > MANY * len(chain.weights[0])
 
 
 def agreed(
@@ -63,7 +63,7 @@ def agreed(
     return mean[kept], of[kept]
 
 
-def crowd_columns(
+def fit_many_columns(
     chain: Chain,
     space: ColumnSpace,
     z: Float[Tensor, "m r"],
