@@ -1,12 +1,18 @@
 """The published descent: any kernel, and more queries make it more exact."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from kernel_reference import errors, gaussian, interpolant
+from kernel_reference import box_of, errors, gaussian, interpolant
 
 from vestige.core.rng import child
+from vestige.core.space import InputSpace
+from vestige.reconstruct.kernels.fitting import fit_points
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
 from vestige.reconstruct.kernels.functions import Gaussian, Laplace, Polynomial, RandomFeatureKernel, ReLUTangent
+from vestige.reconstruct.kernels.result import as_reconstruction
+from vestige.reconstruct.kernels.task import Task
 
 
 def images(n, size=4):
@@ -59,3 +65,36 @@ def test_too_few_queries_for_a_fit_say_the_number():
         reconstruct_from_queries(predict, Laplace(1.2), input_shape=(48,), n=6, max_queries=150)
     with pytest.raises(ValueError, match="Give n"):
         reconstruct_from_queries(predict, Laplace(1.2), input_shape=(48,))
+
+
+def test_points_outside_the_range_are_penalized():
+    """Half of the true points lie outside a range that is wrong: the fit stays nearer to it than without."""
+    x = images(600)
+    own, space = x[:4], InputSpace(-0.5, 0.5)
+
+    def excess(space):
+        found = fit_points(task(own), pool=x[4:], steps=200, bounds=space and space.bounds((48,), x))
+        return float((found.points.abs() - 0.5).clamp(min=0).square().sum())
+
+    assert excess(space) < 0.7 * excess(None)
+
+
+def task(own):
+    kernel = Laplace(1.2)
+    box = box_of(interpolant(kernel, own, torch.eye(4).double() - 1 / 4), 48)
+    return Task(
+        box=box, kernel=kernel, center=torch.zeros(48).double(), offset=torch.zeros(4).double(), n=4, n_candidates=9,
+        tolerance=0.01, generator=child(0), warnings=(),
+    )  # fmt: skip
+
+
+def test_points_of_a_fit_as_a_reconstruction():
+    """Nothing is validated: all points are offered, with confidence 0 and the misfit as residual."""
+    own = images(600)[:4]
+    found = fit_points(task(own), pool=images(600)[4:], steps=20, bounds=None)
+    shown = as_reconstruction(found, (3, 4, 4))
+    assert shown.samples.shape == (4, 3, 4, 4) and torch.equal(shown.samples.flatten(1), found.points)
+    assert not shown.verified.any() and not shown.confidence.any()
+    assert shown.residual.tolist() == [found.misfit] and shown.label.tolist() == found.coefficients.argmax(1).tolist()
+    half = replace(found, validated=torch.arange(4) < 2, error=torch.tensor([0.25, 0.0, 0.5, torch.inf]).double())
+    assert as_reconstruction(half, (48,)).confidence.tolist() == [0.75, 1.0]
