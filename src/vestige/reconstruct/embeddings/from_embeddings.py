@@ -208,7 +208,7 @@ def _linear(layer: nn.Linear) -> Reconstruction:
     if len(weight) == 1:
         raise ValueError(
             "a linear head with one output given; its weights are one sum over all training embeddings, from which no "
-            "single one can be told. Heads with several classes, or with a hidden layer, hold more."
+            "single embedding can be read. Heads with several classes, or with a hidden layer, hold more."
         )
     count = len(weight)
     samples = weight - weight.mean(0)

@@ -1,7 +1,7 @@
-"""What an image is taken to be before its embedding is looked at: three ways to draw one.
+"""Image parametrizations: priors for the search of an image that has a given embedding.
 
-Many images share an embedding, and most of them are noise to the eye. A drawing decides which of them a descent from
-its start ends at: the output of an untrained convolutional network (deep image prior), the spectrum and colors of
+Many images share an embedding, and most of them are noise to the eye. The parametrization decides which of them a
+descent ends at: the output of an untrained convolutional network (deep image prior), the spectrum and colors of
 photographs, or free pixels.
 """
 
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from vestige.core.choices import ChoiceEnum
 from vestige.reconstruct.image_prior import KNEE, OPPONENT
 
-CHANNELS = 48  # of the network that draws
+CHANNELS = 48  # of the untrained network
 STEEP = 1.5  # amplitude falls with frequency to this power; 1 is that of photographs, and leaves speckles
 CONTRAST = 0.25  # standard deviation of a pixel at the prior, before the sigmoid
 PLAUSIBLE = 0.3  # weight of the mean squared coefficient against 1 - cosine
 
 
 class Prior(ChoiceEnum):
-    """What an image is taken to be before the embedding is looked at."""
+    """Which images are likely before the embedding is known."""
 
     DEEP = "deep"
     SPECTRUM = "spectrum"
@@ -30,12 +30,12 @@ class Prior(ChoiceEnum):
 
 
 class ImageParametrization(nn.Module):
-    """Draws `count` images in [0, 1] from its parameters.
+    """`count` images in [0, 1] as a function of its parameters.
 
     Attributes:
         rate: step size for Adam.
-        shift: pixels by which images are moved at random before the backbone looks at them.
-        smooth: weight of total variation where the caller names none.
+        shift: pixels by which images are moved at random before the backbone sees them.
+        smooth: weight of total variation where the caller gives none.
     """
 
     rate, shift, smooth = 0.05, 0, 1.0
@@ -48,7 +48,7 @@ class ImageParametrization(nn.Module):
 class DeepPrior(ImageParametrization):
     """An hourglass of convolutions with skips that turns a fixed noise into images; one set of weights an image.
 
-    Images of a batch are drawn side by side by grouped convolutions, so that they share nothing.
+    Images of a batch are computed side by side by grouped convolutions, so that they share nothing.
 
     Args:
         count: how many images.

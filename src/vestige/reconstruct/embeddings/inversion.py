@@ -170,7 +170,7 @@ def _checked(
     if target.ndim != 2 or not len(target) or not bool(torch.isfinite(target).all()):
         raise ValueError(f"targets of shape {tuple(target.shape)} given; finite embeddings (m, d) are needed.")
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 8:
-        raise ValueError(f"input_shape={shape} given; (channels, height, width) is needed, 8 pixels a side at least.")
+        raise ValueError(f"input_shape={shape} given; give (channels, height, width), at least 8 pixels a side.")
     if steps < 1 or not (total_variation is None or total_variation >= 0):
-        raise ValueError(f"steps={steps}, total_variation={total_variation} given; steps >= 1 and a weight >= 0.")
+        raise ValueError(f"steps={steps}, total_variation={total_variation} given; needed: steps >= 1, a weight >= 0.")
     return Prior(prior or (Prior.SPECTRUM if is_photograph(shape) else Prior.DEEP))

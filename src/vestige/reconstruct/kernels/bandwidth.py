@@ -45,7 +45,7 @@ def ray_bandwidth(box: BlackBox, center: Float[Tensor, " d"], draw: torch.Genera
         near, far = far, 2 * far
     if far >= FARTHEST or not middle > 0:
         raise ValueError(
-            "the scores do not fall along rays from the center, so this is no Gaussian kernel machine; name the kernel."
+            "the scores do not fall along rays from the center: this is not a Gaussian kernel machine. Give the kernel."
         )
     for _ in range(20):
         between = (near + far) / 2
@@ -69,7 +69,7 @@ def find_bandwidth(
     """
     rough = ray_bandwidth(box, center, draw)
     if not (rough > 0 and math.isfinite(rough)):
-        raise ValueError("the scores fall along rays, but not as a Gaussian does; name the kernel and its gamma.")
+        raise ValueError("the scores fall along rays, but not as a Gaussian does. Give the kernel and its gamma.")
     d = len(center)
     # With the best scale for points the singular values fall at the ends of the interval too; with a smaller one not.
     scale = SMALLER * choose_scale(box, Gaussian(rough), center, draw, n=None, outputs=outputs)

@@ -1,5 +1,5 @@
-"""Round after round: points that pass the check are kept, their part of the scores is subtracted, and what is left is
-looked at from where it is strongest."""
+"""Deflation: points that pass the check are kept and their part of the scores is subtracted; the next round starts at
+the estimate where the remainder is largest."""
 
 from dataclasses import dataclass, field
 
@@ -71,8 +71,8 @@ def search_cubic(task: Task, kernel: Polynomial) -> Found:
     found, d = nothing(task.d, task.outputs), task.d
     if task.n is not None and task.n > d:
         raise ValueError(
-            f"n={task.n} points of {d} numbers; for a cubic kernel as many points as numbers come back at most. "
-            "solver='published' fits them."
+            f"n={task.n} given for inputs of {d} numbers; a cubic kernel gives back at most as many points as an "
+            "input has numbers. solver='published' fits them."
         )
     task.box.phase = "third differences"
     try:
@@ -80,8 +80,8 @@ def search_cubic(task: Task, kernel: Polynomial) -> Found:
         terms = solve_cubic(task.box, kernel, d, task.generator, n=task.n, most=most)
         if task.n is None and terms.rank >= d:
             raise ValueError(
-                f"the scores show {terms.rank} points or more of {d} numbers; for a cubic kernel fewer points than "
-                "numbers come back. solver='published' with n fits them."
+                f"the scores show {terms.rank} points or more of {d} numbers; a cubic kernel gives back fewer points "
+                "than an input has numbers. solver='published' with n fits them."
             )
         found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
         keep(found, terms, torch.zeros_like(task.center), task.tolerance)

@@ -122,7 +122,7 @@ def _refuse_no_scores(answers: Tensor) -> None:
     inside = bool((answers >= 0).all()) and bool((answers <= 1).all())
     if answers.shape[1] > 1 and inside and bool(((sums - 1).abs() <= 1e-6).all()):
         raise ValueError(
-            "predict returned probabilities (rows in [0, 1] that sum to 1); they are no sum of kernels. "
+            "predict returned probabilities (rows in [0, 1] that sum to 1); they are not a sum of kernels. "
             "Hand over the scores before them, such as decision_function."
         )
 

@@ -15,7 +15,7 @@ WITHIN = 0.05
 
 @dataclass(frozen=True)
 class PointNull:
-    """What points that are no reconstructions reach: true points within the tolerance, the least and median error."""
+    """What points that are not reconstructions reach: true points within the tolerance, the least and median error."""
 
     name: str
     count: int
@@ -35,7 +35,7 @@ class QueryScore:
         match: index of the partner, -1 for none.
         recovered: error within the tolerance.
         precision: share of the offered points that are within the tolerance of some true point.
-        nulls: the same for points that are no reconstructions.
+        nulls: the same for points that are not reconstructions.
     """
 
     n_recovered: int
@@ -64,7 +64,7 @@ def score_points(
         points: what an attack offers, such as `QueryReconstruction.points`.
         x_true: the training points, in the space of the model's inputs.
         held_out: points of the same kind that the model never saw: the strongest null.
-        null: further points to offer in their place, such as what the same attack recovers from a model of other data.
+        null: further points to offer instead, such as what the same attack recovers from a model of other data.
         within: relative error up to which a point counts as recovered.
 
     Raises:

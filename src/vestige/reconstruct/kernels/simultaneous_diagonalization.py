@@ -40,7 +40,7 @@ def diagonalize(matrices: Float[Tensor, "q n n"], draw: torch.Generator) -> Diag
     True
     """
     if len(matrices) < 2:
-        raise ValueError(f"{len(matrices)} matrix given; two at least are needed, or any V would do.")
+        raise ValueError(f"{len(matrices)} matrix given; at least two are needed, because many V diagonalize one.")
     tried = [_pencil(matrices, draw) for _ in range(TRIALS)]
     inverse = min((inv for inv in tried if inv is not None), key=lambda inv: _left(inv, matrices), default=None)
     if inverse is None:

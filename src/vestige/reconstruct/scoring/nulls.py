@@ -71,13 +71,13 @@ def _permuted(size: int, truth: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NullScore:
-    """What samples that are no reconstructions reach.
+    """What samples that are not reconstructions reach.
 
     Attributes:
         name: of the kind.
         count: how many were offered.
         n_recovered: true samples that would have counted as recovered.
-        ssim_count: true samples above the papers' threshold, None where samples are no images.
+        ssim_count: true samples above the papers' threshold, None where samples are not images.
         median: over the true samples, of the similarity to the nearest null sample.
         max: the largest of them.
     """
@@ -178,7 +178,7 @@ def chance_from_noise(comparison: Comparison, size: int, rate: float) -> Chance:
 
 
 def null_score(name: str, comparison: Comparison, samples: Float[Tensor, "k ..."], threshold: float) -> NullScore:
-    """Offer samples that are no reconstructions as if they were."""
+    """Offer samples that are not reconstructions as if they were."""
     pairs, (best, nearest) = comparison.pair(samples, threshold), best_match(comparison.similarity(samples))
     passed = (
         int((comparison.ssim(samples, nearest, rescale=True) > GOOD_SSIM).sum()) if comparison.has_images() else None

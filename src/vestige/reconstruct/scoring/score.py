@@ -47,10 +47,10 @@ class ReconstructionScore:
         recovered: which true samples were.
         sample_similarity: of each offered reconstruction, in the order given, to its nearest true sample.
         precision: share of the offered reconstructions that reach the threshold for some true sample.
-        ssim: of each true sample and its reconstruction, in data space; None where samples are no images.
+        ssim: of each true sample and its reconstruction, in data space; None where samples are not images.
         n_ssim: how many are above 0.4.
-        ssim_null_rate: share of true samples above 0.4 with unrelated samples in the place of reconstructions.
-        nulls: the same comparison for samples that are no reconstructions.
+        ssim_null_rate: share of true samples above 0.4 with unrelated samples instead of reconstructions.
+        nulls: the same comparison for samples that are not reconstructions.
         true_rate: share of true samples above each of a falling series of similarities.
         false_rate: chance that the best of `n_candidates` unrelated samples is above it.
         warnings: what the reader should know.
@@ -96,7 +96,7 @@ def score_reconstruction(
     Args:
         reconstruction: from `reconstruct_from_weights`; its `samples` are what is offered.
         x_true: the training samples, model space.
-        null: further samples to offer in their place, by name, all of them whatever their number: first-layer rows,
+        null: further samples to offer instead, by name, all of them whatever their number: first-layer rows,
             or the samples that the same attack draws from `untrained_like(model)`.
         held_out: samples of the same distribution that the model never saw; they set the threshold. Without them
             noise does, and the threshold is too low.

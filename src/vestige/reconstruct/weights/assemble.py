@@ -57,7 +57,7 @@ def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...
     said = []
     if chain is None:
         said.append(
-            "No ReLU MLP: the search ran in input space, where far fewer samples are found; no sample is verified."
+            "Not a ReLU MLP: the search ran in input space, where far fewer samples are found; no sample is verified."
         )
     elif not chain.clear:
         said.append(

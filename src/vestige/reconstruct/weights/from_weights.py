@@ -29,7 +29,8 @@ from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.joint import layer_weights
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_model, check_training
-from vestige.reconstruct.weights.published.search import published_search, published_settings
+from vestige.reconstruct.weights.published.search import published_search
+from vestige.reconstruct.weights.published.settings import published_settings
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.symmetry import Symmetry
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
