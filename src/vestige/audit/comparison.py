@@ -59,7 +59,7 @@ def score(
         null=null,
         held_out=None if truth.held_out is None else inputs(target, truth.held_out.x).to(like),
         space=target.space,
-        rate=RATE,
+        false_positive_rate=RATE,
         group=group,
     )
 

@@ -159,9 +159,9 @@ def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None)
         found = reconstruct_from_queries(
             machine.predict,
             machine.kernel,
-            n_features=math.prod(machine.input_shape),
+            input_shape=machine.input_shape,
             scores=machine.scores,
-            centre=machine.center,
+            center=machine.center,
             max_queries=max_queries,
             generator=child(seed, "reconstruct"),
             on_step=on_step,
@@ -175,7 +175,9 @@ def _scores(machine: BlackBoxModel, found: QueryReconstruction, truth: Truth) ->
     others = None if truth.held_out is None else flat_inputs(machine, truth.held_out.x)
     unseen = None if others is None else others.reshape(shape)
     shown = as_reconstruction(found, machine.input_shape)
-    score = score_reconstruction(shown, own.reshape(shape), held_out=unseen, space=machine.space, rate=RATE)
+    score = score_reconstruction(
+        shown, own.reshape(shape), held_out=unseen, space=machine.space, false_positive_rate=RATE
+    )
     return score, score_points(found.points[torch.isfinite(found.error)], own, held_out=others)
 
 

@@ -93,7 +93,7 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
         "n": len(similarity),
         "n_recovered": int(score.n_recovered),
         "candidates": score.n_candidates,
-        "rate": score.rate,
+        "rate": score.false_positive_rate,
         "held_out": held_out,
         "metric": score.metric,
         "threshold": number(score.threshold),
