@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vestige.audit.inputs import Audited
 from vestige.audit.target import Space, input_space
-from vestige.core.space import InputSpace
 from vestige.nets.architecture import is_factory
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.machine import load_kernel_model
@@ -21,35 +21,33 @@ Machine = Path | str | Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BlackBoxModel:
+class BlackBoxModel(Audited):
     """A callable that scores inputs, and what is known beside its answers.
 
     Attributes:
-        name: of the file or the callable.
         predict: from (m, d) to scores.
         kernel: as text.
         scores: what the answers are.
-        input_shape: of one sample.
-        space: range and normalization of the inputs; None where it is unknown.
         sha256: of the file, or of the callable's name.
         parameters: how many numbers the file holds; 0 for a callable.
         metadata: untrusted text.
     """
 
-    name: str
     predict: Callable[[Any], Any]
     kernel: str
     scores: Scores
-    input_shape: tuple[int, ...]
-    space: InputSpace | None
     sha256: str
     parameters: int
     metadata: dict[str, str]
 
+    def flat(self, x: Tensor) -> Tensor:
+        """Samples as rows of numbers that the model takes, in float64."""
+        return self.inputs(x.double()).flatten(1)
+
     @property
     def center(self) -> Tensor:
         """Where the inputs lie, from what a user of the model knows: the mean that is subtracted, or mid-range."""
-        space = self.space or InputSpace(-math.inf, math.inf)
+        space = self.shown_space
         middle = torch.as_tensor(space.mean, dtype=torch.float64)
         if not bool(middle.any()) and math.isfinite(space.low + space.high):
             middle = torch.tensor((space.low + space.high) / 2, dtype=torch.float64)
@@ -118,12 +116,3 @@ def _imported(text: str) -> Callable[[Any], Any]:
     if not callable(found):
         raise ValueError(f"{text!r} is a {type(found).__name__}; a function from (m, d) to scores is needed.")
     return found
-
-
-def flat_inputs(machine: BlackBoxModel, x: Tensor) -> Tensor:
-    """Data as the model takes it."""
-    if x[0].numel() != math.prod(machine.input_shape):
-        wanted, got = ("x".join(map(str, shape)) for shape in (machine.input_shape, x.shape[1:]))
-        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
-    x = x.double().reshape(len(x), *machine.input_shape)
-    return (x if machine.space is None else machine.space.to_model(x)).flatten(1)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.suite import AUTOATTACK, Stage
-from vestige.audit.comparison import inputs
+from vestige.attack.suite import Stage, read_stages
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -62,7 +61,7 @@ class RobustnessAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Threat:
+class _Attack:
     """What is done to the samples."""
 
     eps: float
@@ -80,7 +79,7 @@ def audit_robustness(
     data: Data,
     eps: float | int,
     norm: Norm | str | float | int = "linf",
-    attacks: Sequence[Stage | str] = ("fast",),
+    attacks: Sequence[Stage | str] | str = "fast",
     n: int = 200,
     theory: bool = False,
     pair: tuple[int, int] | None = None,
@@ -101,7 +100,8 @@ def audit_robustness(
             (x, y) in data space.
         eps: radius of the ball around each sample, in units of the data.
         norm: of the ball: "linf", "l2" or "l1".
-        attacks: in order: "fast", "standard" (MALT), single stages, or "autoattack" for all of its stages.
+        attacks: in order, in a list or with commas: "fast", "standard" (MALT), single stages such as "square", or
+            "autoattack" for all of its stages.
         n: samples attacked, in equal shares of the classes; all of them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of.
@@ -130,28 +130,28 @@ def audit_robustness(
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
-    inputs(target, chosen.x[:1])
-    threat = _Threat(
-        eps=float(eps), norm=Norm(norm), stages=read_attacks(attacks), seed=seed, batch_size=batch_size, theory=theory,
+    target.inputs(chosen.x[:1])
+    how = _Attack(
+        eps=float(eps), norm=Norm(norm), stages=read_stages(attacks), seed=seed, batch_size=batch_size, theory=theory,
         pair=pair,
     )  # fmt: skip
-    return _run(target, threat, chosen, dataset, out, on_step)
+    return _run(target, how, chosen, dataset, out, on_step)
 
 
 def _run(
     target: Target,
-    threat: _Threat,
+    how: _Attack,
     chosen: DataSet,
     dataset: DataSet,
     out: Path | str | None,
     on_step: OnStep | None,
 ) -> RobustnessAudit:
     report = None
-    with open_job(out, _config(target, threat, chosen), on_step) as job:
+    with open_job(out, _config(target, how, chosen), on_step) as job:
         if job.finished:
             results, tensors = job.kept("adversarial")
         else:
-            report, made, tensors = _work(job, target, threat, chosen, dataset)
+            report, made, tensors = _work(job, target, how, chosen, dataset)
             results = job.keep(made, "adversarial", tensors, ("checkpoint",))
         job.write(write_robustness_report)
     return RobustnessAudit(
@@ -169,21 +169,12 @@ def _run(
     )
 
 
-def read_attacks(names: Sequence[Stage | str]) -> tuple[Stage, ...]:
-    """The stages in order.
-
-    Raises:
-        ValueError: an unknown one, with the list of those allowed.
-    """
-    return tuple(stage for name in names for stage in (AUTOATTACK if name == "autoattack" else (Stage(name),)))
-
-
 def shipped_model() -> Path:
     """The adversarially trained network for 8 x 8 digits that comes with the package."""
     return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
 
 
-def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
+def _config(target: Target, how: _Attack, chosen: DataSet) -> dict[str, Any]:
     """What decides the result."""
     return {
         "verb": "attack",
@@ -191,30 +182,30 @@ def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
         "architecture": target.loaded.architecture,
         "data": fingerprint(chosen),
         **space_config(target.space),
-        "eps": threat.eps,
-        "norm": str(threat.norm),
-        "stages": [str(stage) for stage in threat.stages],
-        "seed": threat.seed,
-        "batch_size": threat.batch_size,
-        **({"theory": True, "pair": threat.pair} if threat.theory else {}),
+        "eps": how.eps,
+        "norm": str(how.norm),
+        "stages": [str(stage) for stage in how.stages],
+        "seed": how.seed,
+        "batch_size": how.batch_size,
+        **({"theory": True, "pair": how.pair} if how.theory else {}),
     }
 
 
 def _work(
-    job: Job, target: Target, threat: _Threat, chosen: DataSet, dataset: DataSet
+    job: Job, target: Target, how: _Attack, chosen: DataSet, dataset: DataSet
 ) -> tuple[RobustnessReport, Results, Tensors]:
-    x, space = chosen.x.reshape(len(chosen), *target.input_shape), target.space or InputSpace()
+    x, space = target.shaped(chosen.x), target.space or InputSpace()
     with job.phase("attacking", recorded=True) as on_step:
         report = evaluate_robustness(
             as_logits(target),
             x,
             chosen.y,
-            eps=threat.eps,
-            norm=threat.norm,
+            eps=how.eps,
+            norm=how.norm,
             space=space,
-            attacks=threat.stages,
-            batch_size=threat.batch_size,
-            generator=child(threat.seed, "attack"),
+            attacks=how.stages,
+            batch_size=how.batch_size,
+            generator=child(how.seed, "attack"),
             on_step=on_step,
             checkpoint=job.checkpoint("checkpoint"),
         )
@@ -223,11 +214,11 @@ def _work(
     tensors = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
     results = _results(target, chosen, report)
-    if threat.theory:
-        everything = dataset.x.reshape(len(dataset), *target.input_shape)
+    if how.theory:
+        everything = target.shaped(dataset.x)
         broken = broken_samples(report, x)
         results["theory"] = theory_section(
-            target, x, chosen.y, everything=everything, broken=broken, pair=threat.pair, seed=threat.seed
+            target, x, chosen.y, everything=everything, broken=broken, pair=how.pair, seed=how.seed
         )
     return report, results, tensors
 
