@@ -119,7 +119,7 @@ def test_autoattack_passes_only_survivors_on(one_net):
         (lambda m: nn.Sequential(m, nn.Softmax(1)), "Softmax outputs"),
         (lambda m: nn.Sequential(Noise(), m), "Randomized model"),
         (lambda m: nn.Sequential(m, Scale(1e4)), "Zero gradients"),
-        (lambda m: Optimises(m), "Inference-time optimization"),
+        (lambda m: Optimizes(m), "Inference-time optimization"),
     ],
 )
 def test_signs_of_unreliability_are_named(one_net, build, word):
@@ -173,7 +173,7 @@ class Scale(nn.Module):
         return x * self.factor
 
 
-class Optimises(nn.Module):
+class Optimizes(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model

@@ -77,7 +77,7 @@ def test_killed_at_every_few_saves_it_ends_where_it_would_have(kind, monkeypatch
 
 
 def test_what_was_not_saved_is_missed(monkeypatch):
-    """The null: with the optimiser's moments forgotten, the end is another one."""
+    """The null: with the optimizer's moments forgotten, the end is another one."""
     monkeypatch.setattr(descent, "SECONDS", 0.0)
     undisturbed, memory = attack("deep", None), Memory(lives=1)
     with pytest.raises(Killed):

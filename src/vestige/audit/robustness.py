@@ -96,7 +96,7 @@ def audit_robustness(
 
     Args:
         model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
-        data: labelled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
+        data: labeled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
             (x, y) in data space.
         eps: radius of the ball around each sample, in units of the data.
         norm: of the ball: "linf", "l2" or "l1".

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -32,6 +33,13 @@ def note(warnings: Iterable[str]) -> None:
     """What a result warns about, a line each."""
     for warning in warnings:
         say(f"note: {warning}", style="yellow")
+
+
+def say_files(folder: Path | None, tensors: str) -> None:
+    """Where the files of a job are, a line each."""
+    for name in ("report.html", "results.json", tensors):
+        if folder is not None and (folder / name).exists():
+            say(str(folder / name))
 
 
 def _show_version(wanted: bool) -> bool:

@@ -1,4 +1,4 @@
-"""An optimisation that a killed run goes on with, bit for bit: what its next step depends on, saved now and then."""
+"""An optimization that a killed run goes on with, bit for bit: what its next step depends on, saved now and then."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Within:
 
 @dataclass
 class Descent:
-    """Variables under an optimiser, with its schedule and the generator that its steps draw from, if any."""
+    """Variables under an optimizer, with its schedule and the generator that its steps draw from, if any."""
 
     variables: Sequence[Tensor]
     optimizer: torch.optim.Optimizer

@@ -1,4 +1,4 @@
-"""Labelled samples in data space with their provenance, and the few things every experiment does with them."""
+"""Labeled samples in data space with their provenance, and the few things every experiment does with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

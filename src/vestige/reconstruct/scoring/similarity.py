@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.metrics import assign, cosine, ncc, ssim, standardised
+from vestige.core.metrics import assign, cosine, ncc, ssim, standardized
 from vestige.core.space import InputSpace
 from vestige.nets.groups import Group
 
@@ -50,7 +50,7 @@ class Ruler:
         """Of every true sample to every given one, in [-1, 1]."""
         if self.group is None:
             return (ncc if self.truth.ndim >= 3 else cosine)(self.truth, samples)
-        unit = standardised if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
+        unit = standardized if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
         a, b = (unit(x).reshape(x.shape) for x in (self.truth, samples))
         return self.group.products(a, b)
 
