@@ -69,6 +69,11 @@ def read_machine(
     Raises:
         ValueError: a model that cannot be loaded, or facts that are missing.
     """
+    if not callable(model) and not isinstance(model, str | Path):
+        raise ValueError(
+            f"a {type(model).__name__} given; give its function from inputs to scores, such as model.decision_function "
+            "or model.predict, or the file that vestige.kernels.save_kernel_model writes."
+        )
     if callable(model) or (is_factory(str(model)) and not Path(model).exists()):
         name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
         if kernel == "auto" or input_shape is None:

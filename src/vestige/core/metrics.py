@@ -30,7 +30,7 @@ def ncc(a: Batch, b: Batch) -> Similarity:
     The squared distance of arXiv 2206.07758's code between standardized images is 2 D (1 - ncc).
     """
     _comparable(a, b)
-    return standardized(a) @ standardised(b).T
+    return standardized(a) @ standardized(b).T
 
 
 def l2(a: Batch, b: Batch) -> Similarity:
