@@ -14,8 +14,8 @@ import vestige
 PAGE = Path(__file__).with_name("names.md")
 TOP = """# Public names
 
-What is typed first is at the top of the package: `vg.NAME`. Everything else is reached through its room: `vg.ROOM.NAME`. This page
-is written by `python docs/names.py` from the stubs and the docstrings; `help(vg.ROOM.NAME)` shows a docstring whole.
+What is typed first is at the top of the package: `vg.NAME`. Everything else is in its room: `vg.ROOM.NAME`.
+`python docs/names.py` writes this page from the stubs and docstrings; `help(vg.ROOM.NAME)` shows all of one.
 """
 
 

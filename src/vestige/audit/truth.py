@@ -77,6 +77,8 @@ def read_data(given: Data, *, split: str = "train") -> DataSet:
         return given
     if isinstance(given, Dataset):  # all in one batch; a generator of its own leaves the global one alone
         given = next(iter(DataLoader(given, batch_size=sys.maxsize, generator=torch.Generator())))
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(f"a {type(given).__name__} given as data; a name, a DataSet or a pair (x, y) is allowed.")
     x, y = (torch.as_tensor(part) for part in given)
     if y.is_floating_point() or y.ndim != 1:
         raise ValueError(f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer a sample is needed.")

@@ -3,7 +3,6 @@
 import copy
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.comparison import score
-from vestige.audit.forgotten import picked, wanted
+from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.retraining import repaired, retrained
 from vestige.audit.search import Search, search
@@ -32,8 +31,6 @@ from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
 TEMPORARY = (*PHASES, "repaired", "again")
-
-Forget = str | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,7 +97,8 @@ def audit_unlearning(
     Args:
         model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
         data: the training data: a name as `vestige.load_data` takes it, a `DataSet`, or a pair (x, y) in data space.
-        forget: positions of samples, "leaked" for all that were recovered, or "leaked:5" for the five that leak most.
+        forget: positions, or a mask, of the samples; "leaked" for all that were recovered, or "leaked:5" for the five
+            that leak most.
         held_out: samples like them that the model never saw.
         step: how the step is calibrated: "clarke" (exact at ReLU kinks) or "kkt" (as published).
         repair: training steps on the other samples afterwards; None: 1000 with weight decay, 0 without.
@@ -134,13 +132,11 @@ def audit_unlearning(
     truth = read_truth(data, held_out, target.loaded.metadata)
     target.inputs(truth.train.x[:1])
     check_labels(truth.train.y, len(truth.train), target.outputs)
-    text = forget if isinstance(forget, str) else ",".join(str(int(k)) for k in forget)
-    wanted(text, len(truth.train))  # refused before any work
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
-    request = _Request(
-        forget=text, step=StepRule(step), repair=repair if repair is not None else REPAIR if target.decay else 0
-    )
+    if repair is None:
+        repair = REPAIR if target.decay else 0
+    request = _Request(forget=read_request(forget, len(truth.train)), step=StepRule(step), repair=repair)
     how = Search(n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver)
     return _run(target, request, how, truth, out, on_step)
 
