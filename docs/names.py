@@ -48,7 +48,8 @@ def page() -> str:
     """The page as text."""
     parts = [TOP]
     for room in rooms():
-        called = "vg" + room.removeprefix("vestige")
+        last = room.rpartition(".")[2]  # `vg.audit` is the function, and its room `vestige.audit`
+        called = "vg" if room == "vestige" else f"vg.{last}" if inspect.ismodule(getattr(vestige, last)) else room
         line = (inspect.getdoc(importlib.import_module(room)) or "").partition("\n")[0]
         rows = [f"| `{name}` | {says(thing(room, name))} |" for name in sorted(names(room), key=str.lower)]
         parts.append("\n".join([f"## `{called}`", "", line, "", "| name | what it is |", "|---|---|", *rows, ""]))

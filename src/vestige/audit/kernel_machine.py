@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vestige.audit.inputs import Audited
 from vestige.audit.target import Space, input_space
+from vestige.core.space import InputSpace
 from vestige.nets.architecture import is_factory
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.machine import load_kernel_model
@@ -75,20 +76,7 @@ def read_machine(
             "or model.predict, or the file that vestige.kernels.save_kernel_model writes."
         )
     if callable(model) or (is_factory(str(model)) and not Path(model).exists()):
-        name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
-        if kernel == "auto" or input_shape is None:
-            raise ValueError(f"{name} is a callable: give its kernel, such as rbf:gamma=..., and its input_shape too.")
-        return BlackBoxModel(
-            name=name,
-            predict=model if callable(model) else _imported(name),
-            kernel=kernel,
-            scores=Scores(scores or "raw"),
-            input_shape=tuple(input_shape),
-            space=input_space(space, None),
-            sha256=hashlib.sha256(name.encode()).hexdigest(),
-            parameters=0,
-            metadata={},
-        )
+        return _answering(model, kernel, Scores(scores or "raw"), input_shape, input_space(space, None))
     stored = load_kernel_model(model)
     shape = tuple(input_shape or stored.input_shape)
     if math.prod(shape) != stored.n_features:
@@ -105,6 +93,26 @@ def read_machine(
         sha256=stored.sha256,
         parameters=stored.numbers,
         metadata=stored.metadata,
+    )
+
+
+def _answering(
+    model: Machine, kernel: str, scores: Scores, input_shape: tuple[int, ...] | None, space: InputSpace | None
+) -> BlackBoxModel:
+    """A callable, or the name of one: nothing is known but what is given."""
+    name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
+    if kernel == "auto" or input_shape is None:
+        raise ValueError(f"{name} is a callable: give its kernel, such as rbf:gamma=..., and its input_shape too.")
+    return BlackBoxModel(
+        name=name,
+        predict=model if callable(model) else _imported(name),
+        kernel=kernel,
+        scores=scores,
+        input_shape=tuple(input_shape),
+        space=space,
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        parameters=0,
+        metadata={},
     )
 
 

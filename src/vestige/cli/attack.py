@@ -11,6 +11,14 @@ from vestige.cli.app import note, say, say_files
 if TYPE_CHECKING:
     from vestige.audit import RobustnessAudit
 
+Radius = Annotated[
+    float, typer.Option(parser=options.read_quotient, metavar="NUMBER", help="In units of the data: 8/255 or 0.03.")
+]
+Pair = Annotated[
+    tuple | None,
+    typer.Option(parser=options.read_pair, metavar="A,B", help="Two classes for --theory's common direction: 3,8."),
+]
+
 
 def attack(
     model: Annotated[
@@ -19,18 +27,12 @@ def attack(
     data: Annotated[
         str, typer.Option(help="Labeled inputs, the test part: digits, npz:PATH, folder:PATH, ...")
     ] = "digits",
-    eps: Annotated[
-        float,
-        typer.Option(parser=options.read_quotient, metavar="NUMBER", help="Radius in data units: 8/255 or 0.03."),
-    ] = 0.15,
+    eps: Radius = 0.15,
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
     preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Say also why it is fooled, as theory has it.")] = False,
-    pair: Annotated[
-        tuple | None,
-        typer.Option(parser=options.read_pair, metavar="A,B", help="Two classes for --theory's common direction: 3,8."),
-    ] = None,
+    pair: Pair = None,
     out: options.Out = None,
     seed: options.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples differentiated together.")] = 256,
