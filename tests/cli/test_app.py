@@ -51,7 +51,7 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
 
     monkeypatch.setattr("vestige.cli.papers.citation", broken)
     assert run(["cite"]) == 1
-    assert "mistake of vestige's" in capsys.readouterr().err
+    assert "bug in vestige" in capsys.readouterr().err
     assert run(["cite", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 

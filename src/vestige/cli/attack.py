@@ -31,7 +31,7 @@ def attack(
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
     preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
-    theory: Annotated[bool, typer.Option("--theory", help="Say also why it is fooled, as theory has it.")] = False,
+    theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,
     out: options.Out = None,
     seed: options.Seed = 0,

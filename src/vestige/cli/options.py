@@ -65,7 +65,7 @@ Shape = Annotated[
     typer.Option(parser=read_shape, metavar="SIZES", help="Of one input: 64 or 3x32x32; default: from the file."),
 ]
 Data = Annotated[str | None, typer.Option(help="Training data, for scoring only: digits, npz:PATH, folder:PATH, ...")]
-HeldOut = Annotated[str | None, typer.Option(help="Data like it that the model never saw: what chance alone reaches.")]
+HeldOut = Annotated[str | None, typer.Option(help="Similar data that the model never saw: what chance alone reaches.")]
 Group = Annotated[str | None, typer.Option(help="The network is invariant to it: c4, d4, shifts:STRIDE or set:SIZE.")]
 Backbone = Annotated[
     str | None,

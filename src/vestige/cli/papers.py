@@ -15,7 +15,7 @@ from vestige.papers import RECORDS
 def papers(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
 ) -> None:
-    """List the thirty papers and say which of them work."""
+    """List the thirty papers and which of them work."""
     if as_json:
         print(json.dumps([known.row() for known in RECORDS], indent=2))
         return

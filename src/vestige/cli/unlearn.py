@@ -34,7 +34,7 @@ def unlearn(
     input_range: options.Range = None,
     threads: options.Threads = None,
 ) -> None:
-    """Reconstruct, forget, reconstruct again: the new weights, and before and after beside a retrained network."""
+    """Reconstruct, forget, reconstruct again; compare with a network retrained without the samples."""
     from vestige.audit import audit_unlearning
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import parameters_in, settle_threads

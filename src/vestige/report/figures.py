@@ -101,8 +101,8 @@ def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = N
 
 
 def survival(names: Sequence[str], share: Sequence[float]) -> bytes:
-    """Share of samples that the model gets right, clean and after each stage of an attack (SVG)."""
-    figure, axes = _axes("", "share that stands")
+    """Share of samples that are classified correctly, clean and after each stage of an attack (SVG)."""
+    figure, axes = _axes("", "share classified correctly")
     place = np.arange(len(names))
     axes.bar(place, share, color=[GRAY, *[BLUE] * (len(names) - 1)], width=0.6)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
