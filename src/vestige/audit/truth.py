@@ -82,7 +82,7 @@ def read_data(given: Data, *, split: str = "train") -> DataSet:
     x, y = (torch.as_tensor(part) for part in given)
     if y.is_floating_point() or y.ndim != 1:
         raise ValueError(
-            f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer for each sample is needed."
+            f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer per sample is needed."
         )
     y = (y > 0).long() if bool((y == -1).any()) and bool((y.abs() == 1).all()) else y.long()
     classes = tuple(str(k) for k in range(max(2, int(y.max()) + 1))) if len(y) else ("0", "1")

@@ -52,7 +52,7 @@ def _show_version(wanted: bool) -> bool:
 @app.callback()
 def shared(
     show_version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; works after any command."),
 ) -> None:

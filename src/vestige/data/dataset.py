@@ -32,7 +32,7 @@ class DataSet:
     def __post_init__(self):
         if len(self.x) != len(self.y) or len(self.x) == 0:
             raise DataError(
-                f"{self.name}: {len(self.x)} samples with {len(self.y)} labels; one label for each sample is needed"
+                f"{self.name}: {len(self.x)} samples with {len(self.y)} labels; one label per sample is needed"
             )
         if int(self.y.min()) < 0 or int(self.y.max()) >= len(self.classes):
             raise DataError(

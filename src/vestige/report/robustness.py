@@ -51,9 +51,9 @@ def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], t
     return template("robustness.html.jinja").render(
         verb="attack",
         level=Level.LEAKS if robust < 0.25 else Level.SOME if robust < 0.75 else Level.NOTHING,
-        verdict=f"{100 * robust:.1f} % of {results['n']} samples of {results['data']} withstand every {results['norm']} "
-        f"perturbation of {results['eps']:.4g} that was tried; {100 * results['clean_accuracy']:.1f} % are classified "
-        "correctly without one.",
+        verdict=f"{100 * robust:.1f} % of {results['n']} samples of {results['data']} withstand every "
+        f"{results['norm']} perturbation of {results['eps']:.4g} that was tried; "
+        f"{100 * results['clean_accuracy']:.1f} % are classified correctly without one.",
         warnings=results["warnings"],
         results=results,
         manifest=manifest,
