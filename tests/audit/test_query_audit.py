@@ -81,6 +81,7 @@ def test_a_callable_of_the_users_own(model):
         ("MODEL", {"input_shape": (3,)}, "takes 16 numbers"),
         ("tests.nowhere:scores", {"kernel": "rbf:gamma=1", "input_shape": (3,)}, "did not load"),
         ("tests.nowhere:scores", {}, "is a callable"),
+        (SVC(), {}, "decision_function"),
         ("OTHER", {}, "is a pickle"),
         ("MODEL", {"data": "digits"}, "another data set"),
         ("MODEL", {"held_out": "digits"}, "Give data too"),
@@ -89,7 +90,7 @@ def test_a_callable_of_the_users_own(model):
 def test_bad_input_is_refused(model, options, words, folder, tmp_path):
     paths = {"MODEL": folder / "ridge.safetensors", "OTHER": folder / "train.npz"}
     with pytest.raises(ValueError, match=words):
-        vg.audit_queries(paths.get(model, model), out=tmp_path / "bad", **options)
+        vg.audit_queries(paths.get(str(model), model), out=tmp_path / "bad", **options)
     assert not (tmp_path / "bad" / "results.json").exists()
 
 

@@ -21,7 +21,7 @@ Matrix = Float[Tensor, "m m"]
 
 
 def ridge(gram: Matrix, target: Vector, alpha: float = 1e-10) -> Vector:
-    """Free signs: minimises the distance plus alpha * mean(diag K) * |lam|^2.
+    """Free signs: minimizes the distance plus alpha * mean(diag K) * |lam|^2.
 
     >>> ridge(torch.eye(2).double(), torch.tensor([3.0, -1.0]).double(), 1.0).tolist()
     [1.5, -0.5]
