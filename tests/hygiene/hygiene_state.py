@@ -6,9 +6,12 @@ The generator of `random` is left out, because beartype draws from it to check c
 
 import dataclasses
 import inspect
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 from torch import nn
@@ -64,7 +67,7 @@ def _module(module, name):
 
 
 def process_state():
-    """Global generators, and the settings of torch that change what other code computes."""
+    """Global generators, and the settings that change what other code computes, draws or says."""
     numbers = np.random.get_state()  # noqa: NPY002
     return {
         "torch's generator": torch.get_rng_state().numpy().tobytes(),
@@ -77,7 +80,15 @@ def process_state():
         "default device": str(torch.get_default_device()),
         "numpy's errors": np.geterr(),
         "folder": Path.cwd(),
+        "environment": dict(os.environ),
+        "logging": (logging.root.level, list(logging.root.handlers)),
+        "figures": matplotlib.rcParams.copy(),
     }
+
+
+def files_in(folder):
+    """Every file below a folder, by its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def difference(before, after):

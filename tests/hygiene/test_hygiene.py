@@ -1,4 +1,5 @@
-"""Every public callable leaves the model, its arguments and the process as they were, and prints nothing.
+"""Every public callable leaves the model, its arguments, the files it is given and the process as they were, and prints
+nothing.
 
 One row a callable, in the `rows_*` beside this file; a public name without a row fails. Each is called with valid
 arguments, with arguments that it refuses, and with a progress callback that raises in the middle.
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hygiene_state import difference, fingerprint, process_state
+from hygiene_state import difference, files_in, fingerprint, process_state
 from rows_attack import ROWS as ATTACK
 from rows_audit import ROWS as AUDIT
 from rows_construct import ROWS as CONSTRUCT
@@ -57,13 +58,15 @@ def call(name, row, given):
     return function(*rest, **options)
 
 
-def leaves_everything(given, run, capfd):
-    before, state = fingerprint(given), process_state()
+def leaves_everything(given, folder, run, capfd):
+    before, files, state = fingerprint(given), files_in(folder), process_state()
     capfd.readouterr()
     run()
     printed = capfd.readouterr()
     assert not difference(state, process_state())
     assert not difference(before, fingerprint(given))
+    after = files_in(folder)
+    assert not [path.name for path in files if after.get(path) != files[path]]
     assert (printed.out, printed.err) == ("", "")
 
 
@@ -78,7 +81,7 @@ def test_a_call_leaves_everything_as_it_was(name, tmp_path, capfd):
     row, given = ROWS[name], ROWS[name].make(tmp_path)
     if row.draws:
         del given["generator"]
-    leaves_everything(given, lambda: call(name, row, given), capfd)
+    leaves_everything(given, tmp_path, lambda: call(name, row, given), capfd)
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not isinstance(row.bad, str)])
@@ -90,7 +93,7 @@ def test_a_refused_call_leaves_everything_as_it_was(name, tmp_path, capfd):
             call(name, ROWS[name], given)
         assert str(caught.value)
 
-    leaves_everything(given, run, capfd)
+    leaves_everything(given, tmp_path, run, capfd)
 
 
 def takes_steps(name):
@@ -109,7 +112,7 @@ def test_a_callback_that_raises_leaves_everything_as_it_was(name, tmp_path, capf
         with pytest.raises(Stop):
             call(name, ROWS[name], given)
 
-    leaves_everything(given, run, capfd)
+    leaves_everything(given, tmp_path, run, capfd)
 
 
 def test_the_fingerprint_sees():
