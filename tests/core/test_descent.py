@@ -88,6 +88,29 @@ def test_what_was_not_saved_is_missed(monkeypatch):
     assert not torch.equal(attack("deep", memory).candidates, undisturbed.candidates)
 
 
+def noisy(checkpoint):
+    """Ten steps whose gradients are drawn."""
+    v, draw = torch.ones(3, requires_grad=True), child(0, "noisy")
+    optimizer = torch.optim.Adam([v], 0.1)
+    path = Descent([v], optimizer, checkpoint, generator=draw)
+    for done in range(path.resume(), 10):
+        v.grad = v.detach() + torch.randn(3, generator=draw)
+        optimizer.step()
+        path.keep(done + 1)
+    return v.detach()
+
+
+def test_draws_go_on_where_they_stood(monkeypatch):
+    monkeypatch.setattr(descent, "SECONDS", 0.0)
+    memory = Memory(lives=4)
+    with pytest.raises(Killed):
+        noisy(memory)
+    memory.lives, stopped = 10**9, dict(memory.state)
+    assert torch.equal(noisy(memory), noisy(None))
+    memory.state = stopped | {"generator": child(0, "noisy").get_state()}
+    assert not torch.equal(noisy(memory), noisy(None))
+
+
 def test_a_moment_after_a_save_nothing_is_saved():
     v = torch.ones(3, requires_grad=True)
     memory = Memory()

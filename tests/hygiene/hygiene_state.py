@@ -7,7 +7,6 @@ The generator of `random` is left out, because beartype draws from it to check c
 import dataclasses
 import inspect
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,12 +65,18 @@ def _module(module, name):
     return found | {f"{name}.{key}": _tensor(t) for key, t in tensors}
 
 
-def process_state():
-    """Global generators, and the settings that change what other code computes, draws or says."""
+def generators():
+    """The global ones."""
     numbers = np.random.get_state()  # noqa: NPY002
     return {
         "torch's generator": torch.get_rng_state().numpy().tobytes(),
         "numpy's generator": (numbers[0], numbers[1].tobytes(), *numbers[2:]),
+    }
+
+
+def settings():
+    """What changes what other code computes, draws or says."""
+    return {
         "default dtype": torch.get_default_dtype(),
         "threads": torch.get_num_threads(),
         "gradients are on": torch.is_grad_enabled(),
@@ -80,7 +85,6 @@ def process_state():
         "default device": str(torch.get_default_device()),
         "numpy's errors": np.geterr(),
         "folder": Path.cwd(),
-        "environment": dict(os.environ),
         "logging": (logging.root.level, list(logging.root.handlers)),
         "figures": matplotlib.rcParams.copy(),
     }
