@@ -35,6 +35,7 @@ def test_one_sample_at_a_kink_is_projected_out(bias):
     before = net[1](x)[0, 2].detach()
     change = net[1].weight[2].detach() - found.model[1].weight[2].detach()
     torch.testing.assert_close(change, before * x[0] / (row @ row))
+    assert abs(found.model[1](x)[0, 2].item()) < 1e-12 < abs(before.item())
     others = torch.arange(6) != 2
     assert torch.equal(found.model[1].weight[others], net[1].weight[others]) and found.repaired == found.wrong == 0
 
