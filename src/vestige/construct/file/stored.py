@@ -46,10 +46,7 @@ class Stored:
         kind: of the specification.
         fields: of the specification: numbers, text, arrays and exact networks (as layers) by name.
         certificate: the claims as written.
-        outcome: how the construction ended.
-        warnings: its warnings.
         source: arXiv numbers.
-        numbers: of its method.
         intact: the digest is the one of the content.
     """
 
@@ -140,7 +137,7 @@ def _plain(kind: str, text: str) -> int | float | Fraction:
         return int(text, 16)
     if kind == "float":
         return float.fromhex(text)
-    _need(kind == "fraction", f"{kind[:40]!r} is no kind of value")
+    _need(kind == "fraction", f"{kind[:40]!r} is not a kind of value")
     over, _, under = text.partition("/")
     _need(int(under, 16) > 0, "a fraction has a positive denominator")
     return Fraction(int(over, 16), int(under, 16))

@@ -51,7 +51,7 @@ def narrow_equal(
             "Rounding shows; the first layer may have neurons whose bias is far larger than their weights. "
             'width="2d+3" divides nowhere and loses least.'
         )
-    return narrowed(chain, network, specification, claims, notes, {"error in float64": rounding})
+    return narrowed(chain, network, specification, claims, notes, {"float64_error": rounding})
 
 
 def _drawn(inputs: int, generator: torch.Generator | None) -> list[NDArray[np.float64]]:

@@ -12,15 +12,7 @@ TOLERANCE = DELTA = 0.01
 
 @dataclass(frozen=True)
 class Promise:
-    """Options in range.
-
-    Attributes:
-        tolerance: largest error on safe inputs.
-        delta: largest probability of the others.
-        radius: largest coordinate.
-        density: largest density of the inputs on the box; None for the uniform distribution.
-        weight_bound: no weight exceeds it; None for any size.
-    """
+    """The options of `narrow`, in range and with their defaults."""
 
     tolerance: float
     delta: float
@@ -39,11 +31,7 @@ def read_promise(
     density: float | int | None,
     weight_bound: int | None,
 ) -> Promise:
-    """The options with their defaults; see `narrow`.
-
-    Raises:
-        ValueError: one is out of its range.
-    """
+    """Check them; the radius comes from the points where it is not given."""
     error, share = float(TOLERANCE if tolerance is None else tolerance), float(DELTA if delta is None else delta)
     if not 0 < error < math.inf:
         raise ValueError(f"tolerance={tolerance} given; the largest error allowed is a positive number, such as 0.01.")

@@ -29,10 +29,10 @@ def narrowed(
         "width": network.width,
         "parameters": network.parameters,
         "nonzeros": network.nonzeros,
-        "weight bits": network.weight_bits,
-        "target depth": chain.depth,
-        "target width": widest,
-        "target parameters": parameters,
+        "weight_bits": network.weight_bits,
+        "target_depth": chain.depth,
+        "target_width": widest,
+        "target_parameters": parameters,
     }
     certificate = Certificate(tuple(claims))
     outcome = Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED

@@ -42,11 +42,7 @@ def prune_neurons(
     neurons: int | None,
     seed: int,
 ) -> Pruned:
-    """A mask over the hidden neurons of a random network that gives the target's outputs at the points.
-
-    Raises:
-        ValueError: no points, or fewer neurons than numbers to fit.
-    """
+    """A mask over the hidden neurons of a random network that gives the target's outputs at the points."""
     if x is None:
         raise ValueError("granularity='neurons' given without x; pass the inputs at which to fit the target.")
     with torch.no_grad():

@@ -25,7 +25,7 @@ class PrunedLayer:
         scale: of the second random matrix.
         worst_weight: largest error of a weight or bias.
         operator_error: norm of the errors as an operator.
-        bound: what the outputs behind this layer can be off by, anywhere in the ball.
+        bound: what the outputs of this layer can be off by, anywhere in the ball.
         retried: searches repeated with new rows, because a weight was out of reach.
     """
 

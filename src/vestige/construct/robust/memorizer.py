@@ -62,7 +62,7 @@ def memorize_robustly(
             "identity" (m = d, which reaches `max_robust_radius` for p in {1, 2, inf}).
         layout: "narrow" has that width; "parallel" is the same function with few wide layers.
         generator: draws projections; None for seed 0.
-        on_step: told the steps of the optimization, samples built, and points verified.
+        on_step: called with the steps of the optimization, samples built, and points verified.
 
     Returns:
         `numbers` has `eps`, `eps_max` for this first layer and the `ceiling` for any function, separations, and
@@ -129,7 +129,7 @@ def _separate(
 
 
 def _largest(chosen: FirstLayer, centers: Centers) -> Fraction:
-    """The radius below which the images of the balls are told apart."""
+    """The radius below which the images of the balls are separated."""
     return (centers.apart / 2 - centers.offset) / chosen.gain
 
 
@@ -173,7 +173,7 @@ def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceilin
     used = below(NEAR * largest) if wanted is None else wanted
     if not 0 < used < largest:
         raise ValueError(
-            f"eps={used:.9g} given; below {float(largest):.9g} is allowed behind this first layer of {m} rows, "
+            f"eps={used:.9g} given; below {float(largest):.9g} is allowed after this first layer of {m} rows, "
             f"which brings the differently labeled points {pair[0]} and {pair[1]} that close; any function has less "
             f"than {ceiling:.9g}. Give a smaller eps, a larger width, or projection='optimized'."
         )
@@ -218,7 +218,7 @@ def _constant(
     used = math.inf if wanted is None else wanted
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
     claims = (*balls.check(network, on_step=on_step), Claim("radius", math.inf, used, PROMISE))
-    numbers = {"samples": 1, "eps": used, "eps_max": math.inf, "ceiling": math.inf}
+    numbers = {"points": 1, "eps": used, "eps_max": math.inf, "ceiling": math.inf}
     note = "All labels agree: a constant keeps them everywhere."
     return ExactConstruction(
         network=network,
@@ -235,7 +235,7 @@ def _numbers(
     plan: Plan, chosen: FirstLayer, centers: Centers, used: float, apart: float, bits: int
 ) -> dict[str, float | int]:
     return {
-        "samples": len(plan.centers),
+        "points": len(plan.centers),
         "m": len(plan.rows),
         "knots": plan.numbers.knots,
         "eps": used,
