@@ -69,18 +69,18 @@ def _neuron(row, columns: list[Column], depth: int) -> Column:
 
 def sizes_of(layers: Sequence[Layer]) -> dict[str, int]:
     """What a certificate may claim of a network's size, by the names that certificates use."""
-    numbers = [(v, row.shift) for item in layers for row in item.neurons for v in (*row.weights, row.bias) if v]
+    first, *rest = (
+        [_bits(v, row.shift) for row in item.neurons for v in (*row.weights, row.bias) if v] for item in layers
+    )
+    later = [bits for item in rest for bits in item]
     return {
         "width": max([len(item.neurons) for item in layers[:-1]], default=0),
         "layers": len(layers),
         "hidden layers": len(layers) - 1,
-        "nonzeros": len(numbers),
+        "nonzeros": len(first) + len(later),
         "parameters": sum((item.inputs + 1) * len(item.neurons) for item in layers),
-        "weight bits": max([_bits(v, shift) for v, shift in numbers], default=0),
-        "weight bits after the first layer": max(
-            [_bits(v, row.shift) for item in layers[1:] for row in item.neurons for v in (*row.weights, row.bias) if v],
-            default=0,
-        ),
+        "weight bits": max([*first, *later], default=0),
+        "weight bits after the first layer": max(later, default=0),
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.exact.points import rows_of
 from vestige.construct.exact.rounding import upwards
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
@@ -111,13 +112,10 @@ class Agreement:
 
 def flat_points(x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."], inputs: int) -> NDArray[np.float64]:
     """(n, inputs) in float64, which holds every narrower float."""
-    array = x.detach().cpu().double().numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float64)
-    if array.ndim < 2 or not len(array) or array[0].size != inputs:
-        raise ValueError(
-            f"inputs of shape {list(array.shape)} given; the network reads (n, {inputs}) with n at least 1. One input "
-            "is a row: x[None]."
-        )
-    return array.reshape(len(array), -1)
+    rows = rows_of(x).astype(np.float64)
+    if rows.shape[1] != inputs:
+        raise ValueError(f"inputs of shape {list(x.shape)} given; the network reads (n, {inputs}).")
+    return rows
 
 
 def exact_chain(chain: ReluChain) -> ExactNetwork:

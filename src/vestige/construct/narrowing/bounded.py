@@ -6,6 +6,7 @@ k_i), every value after it is 2**-(k_1 + ... + k_i) of what it was. Layers that 
 
 from fractions import Fraction
 
+from vestige.construct.exact.layers import Number
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.narrowing.registers import Row
 
@@ -21,7 +22,7 @@ def halvings(rows: list[list[Row]], bound: int) -> list[int]:
     return result
 
 
-def _halvings(value: int | Fraction, bound: int) -> int:
+def _halvings(value: Number, bound: int) -> int:
     ratio = Fraction(value) / bound
     guess = max(0, ratio.numerator.bit_length() - ratio.denominator.bit_length())
     return next(k for k in (guess, guess + 1) if ratio <= 1 << k)
@@ -38,7 +39,7 @@ def bounded_rows(rows: list[list[Row]], bound: int) -> list[list[Row]]:
     scaled: list[list[Row]] = []
     for layer, k in zip(rows, parts, strict=True):
         so_far += k
-        scaled.append([({c: _halved(w, k) for c, w in row.items()}, _halved(b, so_far)) for row, b in layer])
+        scaled.append([({c: Fraction(w) / 2**k for c, w in row.items()}, Fraction(b) / 2**so_far) for row, b in layer])
     if not so_far:
         return scaled
     *hidden, last = scaled
@@ -48,10 +49,6 @@ def bounded_rows(rows: list[list[Row]], bound: int) -> list[list[Row]]:
     carried: list[list[Row]] = [[({c: 1 << k}, 0) for c in range(len(split))] for k in doublings[:-1]]
     joined: list[Row] = [({2 * k: 1 << doublings[-1], 2 * k + 1: -(1 << doublings[-1])}, 0) for k in range(len(last))]
     return [*hidden, split, *carried, joined]
-
-
-def _halved(value: int | Fraction, times: int) -> Fraction:
-    return Fraction(value) / (1 << times)
 
 
 def largest_weight(network: ExactNetwork) -> Fraction:

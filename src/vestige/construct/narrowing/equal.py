@@ -64,11 +64,10 @@ def _agreement(chain: ReluChain, groups: list[NDArray[np.float64]], tolerance: f
     target = exact_chain(chain)
     largest = [max(float(abs(v)) for v in target(group).ravel()) for group in groups]
     sizes = [np.full(len(group), size or 1.0) for group, size in zip(groups, largest, strict=True)]
-    points, unit = np.concatenate(groups), np.concatenate(sizes)
     return Agreement(
         target=target,
-        points=points,
-        sizes=unit,
+        points=np.concatenate(groups),
+        sizes=np.concatenate(sizes),
         tolerance=Fraction(tolerance),
         values=None,
         source="arXiv 2202.03841, Theorem 7",

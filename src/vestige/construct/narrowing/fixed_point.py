@@ -69,9 +69,7 @@ def fewest_bits(chain: ReluChain, radius: float, tolerance: float) -> int:
     """The smallest c0 at which the error is certified to be at most tolerance."""
     least = max(1, -shift_exponent(radius))
     for bits in range(least, 901):
-        if error_bound(chain, radius, bits, float) <= tolerance and error_bound(chain, radius, bits) <= Fraction(
-            tolerance
-        ):
+        if all(error_bound(chain, radius, bits, kind) <= kind(tolerance) for kind in (float, Fraction)):
             return bits
     raise ValueError(
         f"tolerance={tolerance:g} given; 900 bits after the binary point are not enough. Their certified error is "

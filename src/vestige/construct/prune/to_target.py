@@ -17,7 +17,7 @@ from vestige.construct.prune.compare import certify, checked_inputs, on_the_sphe
 from vestige.construct.prune.gadget import Draw, Gadget, approximate, open_gadget
 from vestige.construct.prune.masked_network import MaskedNetwork, Plan
 from vestige.construct.prune.neurons import prune_neurons
-from vestige.construct.prune.pruned import SOURCE, Pruned, PrunedLayer
+from vestige.construct.prune.pruned import Pruned, PrunedLayer, pruned
 from vestige.construct.prune.random_layers import Distribution
 from vestige.construct.prune.subset_sum import PruneMethod
 from vestige.construct.prune.sup_error import Ball, LayerError, checked_ball, stand_in, sup_error
@@ -31,9 +31,8 @@ from vestige.construct.prune.width import (
     weight_tolerances,
 )
 from vestige.core.choices import ChoiceEnum
-from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.relu_chain import Affine, read_relu_chain
 from vestige.core.rng import spawn
 
@@ -120,25 +119,15 @@ def _put_together(
     """The random network made anew from its seed, the masks, and the certificate of what they leave."""
     network = MaskedNetwork(_plan(layers, gadgets), _named_masks(layers, gadgets))
     module, wanted = network.to_torch(), _wanted(target, layers, ball)
-    certificate = Certificate(wanted.check(network))
     errors = certify(layers, module, ball)
-    return Pruned(
-        network=network,
-        specification=wanted,
-        certificate=certificate,
-        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=("The certificate covers inputs >= 0 only.",) if ball.nonnegative else (),
-        source=SOURCE,
-        numbers={
-            "target_weights": sum(map(numbers, layers)),
-            "random_weights": network.random_weights,
-            "kept": network.kept,
-            "certified_error": errors[-1].bound,
-            "sampled_error": run_both(target, module, ball, inputs),
-        },
-        layers=tuple(map(_report, layers, gadgets, errors)),
-        required=needed,
-    )
+    found = {
+        "target_weights": sum(map(numbers, layers)),
+        "certified_error": errors[-1].bound,
+        "sampled_error": run_both(target, module, ball, inputs),
+    }
+    notes = ("The certificate covers inputs >= 0 only.",) if ball.nonnegative else ()
+    reports = tuple(map(_report, layers, gadgets, errors))
+    return pruned(network, wanted, found, warnings=notes, layers=reports, required=needed)
 
 
 def _plan(layers: tuple[Affine, ...], gadgets: list[Gadget]) -> Plan:

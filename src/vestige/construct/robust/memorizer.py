@@ -93,18 +93,30 @@ def memorize_robustly(
     _refuse_size(plan, arrangement)
     network = ExactNetwork(narrow_layers(plan, on_step) if arrangement is Layout.NARROW else parallel_layers(plan))
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    claims = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
     reach = Claim("radius", below(_largest(chosen, centers)), used, PROMISE)
-    certificate = Certificate((*balls.check(network, on_step=on_step), *claims, reach))
+    claims = (*ball_claims(plan, centers, arrangement, network.width, network.depth - 1), reach)
     bits = mantissa_bits(plan, float(rows.abs().max()), used)
+    sizes, notes = _numbers(plan, chosen, centers, used, apart, bits), _warnings(bits, width, rows.shape[1])
+    return _construction(network, balls, claims, sizes, tuple(notes), on_step)
+
+
+def _construction(
+    network: ExactNetwork,
+    balls: Balls,
+    claims: tuple[Claim, ...],
+    numbers: dict[str, float | int],
+    warnings: tuple[str, ...],
+    on_step: OnStep | None,
+) -> ExactConstruction:
+    certificate = Certificate((*balls.check(network, on_step=on_step), *claims))
     return ExactConstruction(
         network=network,
         specification=balls,
         certificate=certificate,
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=tuple(_warnings(bits, width, rows.shape[1])),
+        warnings=warnings,
         source=(PAPER,),
-        numbers=_numbers(plan, chosen, centers, used, apart, bits),
+        numbers=numbers,
     )
 
 
@@ -181,16 +193,13 @@ def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceilin
 
 
 def _plan(chosen: FirstLayer, centers: Centers, numbers: Thresholds, labels: Tensor) -> Plan:
-    unit = unit_of(centers.exponent)
-    exact = [Fraction(label) for label in labels.tolist()]
+    unit, exact = unit_of(centers.exponent), [Fraction(label) for label in labels.tolist()]
     base = Fraction(0) if min(exact) > 0 else min(exact) - 1
-    places = [[int(v) * unit for v in row] for row in centers.integers]
-    levels = [label - base for label in exact]
     return Plan(
         rows=chosen.rows(),
         inputs=chosen.integers.shape[1],
-        centers=places,
-        levels=levels,
+        centers=[[int(v) * unit for v in row] for row in centers.integers],
+        levels=[label - base for label in exact],
         base=base,
         numbers=numbers,
         norm=chosen.norm,
@@ -217,18 +226,10 @@ def _constant(
     network = ExactNetwork((layer(rows.shape[1], [({}, Fraction(labels[0].item()))]),))
     used = math.inf if wanted is None else wanted
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    claims = (*balls.check(network, on_step=on_step), Claim("radius", math.inf, used, PROMISE))
+    reach = Claim("radius", math.inf, used, PROMISE)
     numbers = {"points": 1, "eps": used, "eps_max": math.inf, "ceiling": math.inf}
     note = "All labels agree: a constant keeps them everywhere."
-    return ExactConstruction(
-        network=network,
-        specification=balls,
-        certificate=Certificate(claims),
-        outcome=Outcome.CONVERGED,
-        warnings=(note,),
-        source=(PAPER,),
-        numbers=numbers,
-    )
+    return _construction(network, balls, (reach,), numbers, (note,), on_step)
 
 
 def _numbers(
@@ -245,10 +246,7 @@ def _numbers(
         "projected_separation": below(centers.apart),
         "gain": float(chosen.gain),
         "offset": float(centers.offset),
-        "tau": float(plan.numbers.tau),
-        "limit": float(plan.numbers.limit),
-        "slope": float(plan.numbers.slope),
-        "shift": float(plan.numbers.shift),
+        **{name: float(getattr(plan.numbers, name)) for name in ("tau", "limit", "slope", "shift")},
         "mantissa_bits": bits,
     }
 
