@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from vestige.construct.exact.floats import to_sequential
 
 import vestige as vg
-from vestige.construct.exact.floats import to_sequential
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.memorization.extraction import memorizer_layers
 from vestige.construct.memorization.packing import Packing
