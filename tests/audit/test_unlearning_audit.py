@@ -80,7 +80,7 @@ def test_without_a_folder_nothing_is_written_and_the_network_is_the_same(case, d
         ("9", "0 to 5"),
         ("some", "leaked:5"),
         ("leaked:0", "leaked:5"),
-        ([-1], "leaked:5"),
+        ([-1], "0 to 5 are allowed"),
     ],
 )
 def test_what_cannot_be_forgotten_is_refused(case, forget, words):
