@@ -30,11 +30,9 @@ def memorize(
     dataset = samples_of(data, n, balanced=False, seed=seed, verb="memorize")
     draw = child(seed, "construct memorize", "labels")
     labels = torch.randint(len(dataset.classes), (len(dataset),), generator=draw) if random_labels else dataset.y
-    generator = child(seed, "construct memorize")
+    limits, generator = {"depth": depth, "bits": bits}, child(seed, "construct memorize")
     with progress_bar("checking") as bar:
-        made = memorize_points(
-            dataset.x, labels, strategy=strategy, depth=depth, bits=bits, generator=generator, on_step=bar
-        )
+        made = memorize_points(dataset.x, labels, strategy=strategy, **limits, generator=generator, on_step=bar)
     network, sizes = made.network, made.numbers
     lines = [
         f"{sizes['points']:,} points: {network.nonzeros:,} weights other than 0, of up to {network.weight_bits:,} "

@@ -64,8 +64,7 @@ def prune(
 
 def _as_read(samples: "DataSet", loaded: "LoadedModel") -> "Tensor":
     """The inputs as the model takes them."""
-    x = samples.x if loaded.space is None else loaded.space.to_model(samples.x)
-    return x.to(next(loaded.model.parameters()))
+    return (samples.x if loaded.space is None else loaded.space.to_model(samples.x)).to(next(loaded.model.parameters()))
 
 
 def _print_layers(found: "Pruned") -> None:
@@ -98,6 +97,6 @@ def _accuracies(
     if samples is None or inputs is None:
         return
     with torch.no_grad():
-        correct = [margin(net(inputs), samples.y) > 0 for net in (loaded.model, found.to_torch())]
-    before, after = (float(right.double().mean()) for right in correct)
+        margins = [margin(net(inputs), samples.y) for net in (loaded.model, found.to_torch())]
+    before, after = (float((m > 0).double().mean()) for m in margins)
     yield f"accuracy on {len(samples):,} samples of {samples.name}: {before:.2%} before, {after:.2%} after"

@@ -28,8 +28,7 @@ def write(made: "Construction", out: Path, *lines: str, warnings: tuple[str, ...
     from vestige.construct.file.saved import save
 
     save(made, out)
-    for line in lines:
-        say(line)
+    say("\n".join(lines))
     note((*warnings, *made.warnings))
     show_certificate(made.certificate)
     say(f"wrote {out}, {out.stat().st_size:,} bytes")
