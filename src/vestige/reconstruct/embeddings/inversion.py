@@ -92,8 +92,7 @@ def invert_embedding(
     source = spawn(generator, "invert")
     drawing = PARAMETRIZATIONS[prior](len(target), input_shape[0], input_shape[1:], source).to(target)
     smooth = drawing.smooth if total_variation is None else total_variation
-    center = torch.zeros_like(target[0]) if center is None else center.to(target)
-    look = _TargetCosine(backbone, target.detach(), center)
+    look = _TargetCosine(backbone, target.detach(), torch.zeros(()) if center is None else center.to(target))
     seen = _Seen(drawing().detach(), target.new_full((len(target),), -math.inf), on_step)
     adam = torch.optim.Adam(drawing.parameters(), lr=drawing.rate)
     annealed = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 0.52 + 0.5 * math.cos(math.pi * (k + 1) / steps))
