@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.data.dataset import DataError, DataSet, binarize, center, sample
+from vestige.data.dataset import DataSet, binarize, center, sample
+from vestige.data.source import DataError
 
 
 def make(labels, classes=3):

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from vestige.data import folder
-from vestige.data.dataset import DataError
 from vestige.data.folder import load_folder
+from vestige.data.source import DataError
 
 
 def image(path, mode="RGB", size=(2, 3), color=(255, 0, 0)):
@@ -18,17 +18,20 @@ def image(path, mode="RGB", size=(2, 3), color=(255, 0, 0)):
 def test_classes_and_files_stand_in_the_order_of_their_names(tmp_path):
     for place, name in enumerate(["b/2.png", "b/1.png", "a/9.png"]):
         image(tmp_path / name, "L", color=place * 51)
-    (tmp_path / "empty").mkdir()
+    for passed_over in (".ipynb_checkpoints", "__MACOSX"):
+        image(tmp_path / passed_over / "0.png", "L", color=0)
     data = load_folder(tmp_path, "folder:x")
     assert data.classes == ("a", "b") and data.y.tolist() == [0, 1, 1] and data.name == "folder:x"
     torch.testing.assert_close(data.x[:, 0, 0, 0].double(), torch.tensor([0.4, 0.2, 0.0]))
     assert data.provenance == f"3 image files in {tmp_path.name}"
 
 
-@pytest.mark.parametrize(("modes", "channels"), [(["L", "L"], 1), (["L", "RGB"], 3), (["1", "I;16"], 1), (["P"], 3)])
+@pytest.mark.parametrize(
+    ("modes", "channels"), [(["L", "L"], 1), (["L", "RGB"], 3), (["1", "L"], 1), (["I;16"], 1), (["LA"], 1), (["P"], 3)]
+)
 def test_gray_only_where_all_are_gray(modes, channels, tmp_path):
     for place, mode in enumerate(modes):
-        image(tmp_path / f"{place}.png", mode, color=(9, 9, 9) if mode == "RGB" else 0)
+        image(tmp_path / f"{place}.png", mode, color={"RGB": (9, 9, 9), "LA": (9, 255)}.get(mode, 0))
     assert load_folder(tmp_path, "x").shape == (channels, 3, 2)
 
 
@@ -58,12 +61,55 @@ def test_limits_are_kept(limit, value, said, tmp_path, monkeypatch):
         load_folder(tmp_path, "x")
 
 
-def test_a_link_to_a_folder_is_not_followed(tmp_path):
-    image(tmp_path / "real" / "a.png")
-    (tmp_path / "root" / "own").mkdir(parents=True)
-    image(tmp_path / "root" / "own" / "b.png")
-    (tmp_path / "root" / "linked").symlink_to(tmp_path / "real")
-    assert load_folder(tmp_path / "root", "x").classes == ("own",)
+def test_a_class_that_would_be_left_out_is_refused_by_name(tmp_path):
+    image(tmp_path / "cat" / "a.png")
+    assert load_folder(tmp_path, "x").classes == ("cat",)
+
+    def refused(name, said):
+        with pytest.raises(DataError, match=rf"{name} {said}"):
+            load_folder(tmp_path, "x")
+
+    (tmp_path / "dog").mkdir()
+    refused("dog", "holds no images")
+    image(tmp_path / "dog" / "puppies" / "a.png")
+    refused("dog", "has folders inside, such as puppies")
+    (tmp_path / "dog").rename(tmp_path / ".dog")
+    (tmp_path / "eel").symlink_to(tmp_path / "cat")
+    refused("eel", "is a link")
+    (tmp_path / "eel").unlink()
+    image(tmp_path / "b.png")
+    refused(tmp_path.name, "holds images beside")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_channel_keeps_its_depth(dtype, tmp_path):
+    """The darkest 0.4 % of a 16-bit image are not all that is left of it."""
+    pixels = np.array([[0, 1], [np.iinfo(dtype).max // 2, np.iinfo(dtype).max]], dtype)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = torch.tensor(pixels.astype(float)) / np.iinfo(dtype).max
+    torch.testing.assert_close(load_folder(tmp_path, "x").x[0, 0], expected)
+
+
+def test_depths_are_not_mixed_and_floats_have_no_range(tmp_path):
+    Image.fromarray(np.zeros((3, 2), np.uint16)).save(tmp_path / "a.png")
+    image(tmp_path / "b.png", "L", color=0)
+    with pytest.raises(DataError, match="8 and of 16 bits"):
+        load_folder(tmp_path, "x")
+    (tmp_path / "b.png").unlink()
+    Image.fromarray(np.zeros((3, 2), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="floating-point"):
+        load_folder(tmp_path, "x")
+
+
+def test_what_is_not_shown_as_stored_is_said(tmp_path):
+    turned = Image.new("RGB", (2, 3))
+    exif = turned.getexif()
+    exif[folder.ORIENTATION] = 6
+    turned.save(tmp_path / "a.jpg", exif=exif)
+    image(tmp_path / "b.png", "RGBA", color=(0, 0, 0, 9))
+    data = load_folder(tmp_path, "x")
+    assert data.shape == (3, 3, 2) and len(data.notes) == 2
+    assert "EXIF" in data.notes[0] and "white" in data.notes[1]
 
 
 def test_a_format_that_calls_other_programs_is_no_image(tmp_path):

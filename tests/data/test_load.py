@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vestige.core.space import InputSpace
 from vestige.data import arrays, named
-from vestige.data.dataset import DataError
 from vestige.data.load import load_data
+from vestige.data.source import DataError
 
 
 def test_digits_need_no_download():
@@ -45,16 +46,18 @@ def test_npz_with_one_part_and_class_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"x": np.ones((2, 3))}, "x and y, are needed"),
-        ({"z": np.ones(3)}, "none of the arrays"),
-        ({"x": np.ones((2, 3)), "y": np.array(["a", "b"])}, "one whole number"),
+        ({"x": np.ones((2, 3))}, "holds x; x_train and y_train"),
+        ({"z": np.ones(3), "img": np.ones(3)}, r"holds img, z; .*npz:d\.npz#SAMPLES,LABELS"),
         ({"x": np.ones((2, 3)), "y": np.array([0.5, 1])}, "one whole number"),
+        ({"x": np.ones((2, 3)), "y": np.array([np.inf, 1])}, "one whole number"),
         ({"x": np.ones((2, 3)), "y": np.array([0, 1, 1])}, "2 samples with 3 labels"),
+        ({"x": np.ones((2, 3)), "y": np.array([-3, 1])}, "labels run from -3"),
+        ({"x": np.ones((2, 3)), "y": np.array([0, 10**12])}, "labels run from 0 to 1,000,000,000,000"),
         ({"x": np.ones(3), "y": np.array([0, 1, 1])}, "shape"),
-        ({"x": np.full((2, 3), 9.0), "y": np.array([0, 1])}, "divide by 255"),
-        ({"x": np.full((2, 3), 999), "y": np.array([0, 1])}, "0 to 255"),
+        ({"x": np.full((2, 3, 3), 999), "y": np.array([0, 1])}, "integers from 999 to 999"),
         ({"x": np.full((2, 3), np.nan), "y": np.array([0, 1])}, "NaN"),
-        ({"x": np.ones((2, 3)), "y": np.array([0, 5]), "classes": np.array(["a"])}, "labels run"),
+        ({"x": np.ones((2, 3)), "y": np.array([0, 5]), "classes": np.array(["a"])}, "1 classes have names"),
+        ({"x": np.ones((2, 5, 5, 4)), "y": np.array([0, 1])}, "4 channels"),
         ({"x": np.array([{}, {}]), "y": np.array([0, 1])}, "no objects"),
     ],
 )
@@ -189,3 +192,89 @@ def test_offline_error_names_the_alternatives(monkeypatch, tmp_path):
     with pytest.raises(DataError, match=r"no route to host.*'digits'.*npz:PATH"):
         load_data("cifar10")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("x", "most"),
+    [
+        (np.array([[[0, 16]]], np.uint8), None),  # digits as bytes: nobody can tell
+        (np.array([[0, 16]], np.uint8), None),
+        (np.array([[[0, 900]]], np.uint16), None),
+        (np.array([[[0, 1]]], np.uint8), 1),
+        (np.array([[[False, True]]]), 1),
+        (np.array([[[0, 255]]], np.uint8), 1),
+        (np.array([[[3, 200]]], np.int64), 200 / 255),
+        (np.array([[[0, 65535]]], np.uint16), 1),
+        (np.array([[0, 90]], np.int64), 90),  # a table of numbers
+        (np.array([[-5, 1000]], np.int64), 1000),
+        (np.array([[-1.5, 7.0]]), 7),
+    ],
+)
+def test_the_scale_of_integers_is_measured(x, most, tmp_path):
+    np.savez(tmp_path / "d.npz", x=x, y=[0])
+    if most is None:
+        with pytest.raises(DataError, match=r"--range 0 \d+ --std \d+"):
+            load_data(f"npz:{tmp_path / 'd.npz'}")
+        top = float(x.max())
+        x = load_data(f"npz:{tmp_path / 'd.npz'}", space=InputSpace(0, top)).x
+        most = top
+    else:
+        x = load_data(f"npz:{tmp_path / 'd.npz'}").x
+    assert float(x.max()) == pytest.approx(most)
+
+
+def test_a_stated_range_is_kept_to(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.array([[-1.5, 2.0]]), y=[0])
+    data = load_data(f"npz:{tmp_path / 'd.npz'}", space=InputSpace(-2, 2, mean=7.0))
+    assert (data.space.low, data.space.high, data.space.mean) == (-2, 2, 0)
+    with pytest.raises(DataError, match=r"allowed is \[0, 1\].*State their range"):
+        load_data(f"npz:{tmp_path / 'd.npz'}", space=InputSpace(0, 1))
+    assert load_data(f"npz:{tmp_path / 'd.npz'}").space.high == float("inf")
+
+
+LABELS = {
+    "text": (np.array(["dog", "cat", "dog", "ant"]), [2, 1, 2, 0], ("ant", "cat", "dog")),
+    "bytes": (np.array([b"b", b"a", b"b", b"a"]), [1, 0, 1, 0], ("a", "b")),
+    "numbers as text": (np.array(["2", "10", "0", "2"]), [2, 10, 0, 2], tuple(map(str, range(11)))),
+    "signs": (np.array([-1, 1, 1, -1]), [0, 1, 1, 0], ("0", "1")),
+    "one-hot": (np.eye(4)[[3, 0, 1, 1]], [3, 0, 1, 1], ("0", "1", "2", "3")),
+    "from 1": (np.array([1, 2, 3, 1]), [1, 2, 3, 1], ("0", "1", "2", "3")),
+    "floats, a column": (np.array([[0.0], [1.0], [2.0], [0.0]]), [0, 1, 2, 0], ("0", "1", "2")),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_as_people_write_them(case, tmp_path):
+    y, expected, classes = LABELS[case]
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 3)), y=y)
+    data = load_data(f"npz:{tmp_path / 'd.npz'}")
+    assert data.y.tolist() == expected and data.classes == classes
+    assert bool(data.notes) == (case in ("text", "bytes", "signs", "one-hot"))
+
+
+def test_other_keys_can_be_named(tmp_path):
+    np.savez(tmp_path / "d.npz", img=np.zeros((2, 3)), lab=np.array([0, 1]), train_images=np.ones((2, 3)),
+             train_labels=np.array([1, 1]))  # fmt: skip
+    assert load_data(f"npz:{tmp_path / 'd.npz'}#img,lab").y.tolist() == [0, 1]
+    assert load_data(f"npz:{tmp_path / 'd.npz'}").y.tolist() == [1, 1]
+
+
+def test_two_npy_files(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 3)))
+    np.save(tmp_path / "y.npy", np.array([1, 0]))
+    assert load_data(f"npy:{tmp_path / 'x.npy'},{tmp_path / 'y.npy'}").y.tolist() == [1, 0]
+    with pytest.raises(DataError, match="two files"):
+        load_data(f"npy:{tmp_path / 'x.npy'}")
+    np.save(tmp_path / "y.npy", np.array([{}, {}]), allow_pickle=True)
+    with pytest.raises(DataError, match="objects"):
+        load_data(f"npy:{tmp_path / 'x.npy'},{tmp_path / 'y.npy'}")
+
+
+def test_a_decoy_of_the_same_name_hides_nothing(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in (("x", np.zeros((10_000, 9))), ("y", np.zeros(10_000)), ("zz/x", np.zeros((1, 1)))):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.save(file, array)
+    monkeypatch.setattr(arrays, "LARGEST_ARRAYS", 100_000)
+    with pytest.raises(DataError, match="unpacks to"):
+        load_data(f"npz:{tmp_path / 'd.npz'}")

@@ -1,5 +1,7 @@
 """The architecture grammar: text -> module -> text, and text from weights alone."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -38,18 +40,31 @@ def test_mlp_is_read_off_its_weights(widths, bias):
     assert architecture_of(parse_architecture(text).state_dict()) == text
 
 
-def test_cnn_is_read_off_its_weights_and_the_image_size():
-    text = "cnn:3x16x16-c4k5s2-c6k3s2-10"
+def test_cnn_is_read_off_its_weights_and_the_image_size_where_nothing_made_images_smaller():
+    text = "cnn:3x16x16-c4k5-c6k3-10"
     state = parse_architecture(text).state_dict()
     assert architecture_of(state, (3, 16, 16)) == text
     with pytest.raises(ArchitectureError, match="input_shape=None"):
         architecture_of(state)
 
 
-def test_ambiguous_strides_are_listed():
-    state = parse_architecture("cnn:3x16x16-c4k5s2-c6k3-10").state_dict()
-    with pytest.raises(ArchitectureError, match=r"c4k5s2-c6k3-10.*|c4k5-c6k3s2-10"):
-        architecture_of(state, (3, 16, 16))
+@pytest.mark.parametrize(
+    "text", ["cnn:3x16x16-c4k5s2-c6k3s2-10", "cnn:3x16x16-c4k5-a2-c6k3-a2-10", "cnn:3x8x8-c4k3p0-2"]
+)
+def test_strides_and_pooling_are_asked_for(text):
+    shape = tuple(map(int, text[4:].split("-")[0].split("x")))
+    with pytest.raises(ArchitectureError, match=r"c4k\ds2.*strides.*a2.*average pooling.*max pooling"):
+        architecture_of(parse_architecture(text).state_dict(), shape)
+
+
+def test_names_of_layers_are_stated_in_the_text():
+    assert [m.out_features for m in parse_architecture("mlp:3-2-1:layers=in.a,out-b") if isinstance(m, nn.Linear)] == [
+        2,
+        1,
+    ]
+    for wrong in (":layers=", ":layers=a,", ":layers=a:layers=b", ":layers=a b"):
+        with pytest.raises(ArchitectureError, match="layers="):
+            parse_architecture("mlp:3-2-1" + wrong)
 
 
 def test_order_comes_from_shapes_when_names_mislead():
@@ -69,7 +84,7 @@ def test_layer_ten_comes_after_layer_nine():
         ({"0.weight": torch.zeros(3, 4), "1.weight": torch.zeros(1, 5)}, "do not chain"),
         ({"0.weight": torch.zeros(3, 4), "0.bias": torch.zeros(2)}, r"bias has shape \[2\]"),
         ({}, "no linear"),
-        ({"a.weight": torch.zeros(2, 2), "b.weight": torch.zeros(2, 2), "b.bias": torch.zeros(2)}, "only b carry"),
+        ({"1.weight": torch.zeros(2, 2), "2.weight": torch.zeros(2, 2), "2.bias": torch.zeros(2)}, "only 2 carry"),
     ],
 )
 def test_what_cannot_be_read_is_named(state, said):
@@ -119,6 +134,22 @@ def test_a_factory_is_called(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     assert isinstance(parse_architecture("my_net:make"), nn.Linear)
     assert not is_factory("mlp:relu")
+
+
+OWN_NET = "from torch import nn\nfrom sizes import WIDTH\ndef make():\n    return nn.Linear(WIDTH, 1)\n"
+
+
+def test_a_factory_in_a_file_is_called_with_what_stands_beside_it(monkeypatch, tmp_path):
+    (tmp_path / "sizes.py").write_text("WIDTH = 3\n")
+    (tmp_path / "own_net.py").write_text(OWN_NET)
+    monkeypatch.chdir(tmp_path)
+    assert parse_architecture("./own_net.py:make").in_features == 3
+    assert parse_architecture(f"{tmp_path}/own_net.py:make").in_features == 3
+    assert is_factory("./own_net.py:make") and str(tmp_path) not in sys.path
+    with pytest.raises(ArchitectureError, match=r"write \./own_net\.py:make"):
+        parse_architecture("own_net:make")
+    with pytest.raises(ArchitectureError, match="not there"):
+        parse_architecture("./other.py:make")
 
 
 @pytest.mark.parametrize(

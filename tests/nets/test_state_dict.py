@@ -24,8 +24,57 @@ def test_shapes_decide_where_names_mislead(order):
     assert tuple(layer.name for layer in chain_layers(state)) == order
 
 
+NAMES = {  # in the order of computation, and whether the names say it; all layers but the last are 4 x 4
+    "numbers": (["fc1", "fc2", "fc10"], True),
+    "numbers inside": (["block.0.up", "block.0.down", "block.1.up"], False),
+    "a number and a word": (["net.0", "net.2", "out"], True),
+    "words, alphabetical": (["a", "b", "c"], False),
+    "words that a reader understands": (["input", "hidden", "output"], False),
+    "number words": (["one", "two", "three"], False),
+    "two numbered stacks": (["enc.0", "enc.1", "dec.0", "dec.1"], False),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_only_numbers_say_an_order(case):
+    names, said = NAMES[case]
+    state = {f"{name}.weight": torch.zeros(4, 4) for name in names[:-1]} | {f"{names[-1]}.weight": torch.zeros(2, 4)}
+    if said:
+        assert [layer.name for layer in chain_layers(state)] == names
+        return
+    with pytest.raises(ArchitectureError, match="several orders"):
+        chain_layers(state)
+    assert [layer.name for layer in chain_layers(state, order=names)] == names
+
+
+def test_one_order_that_agrees_with_the_numbers_is_taken():
+    state = weights(up_0=(8, 4), down_0=(4, 8), up_1=(8, 4), out=(2, 8))
+    assert [layer.name for layer in chain_layers(state)] == ["up.0", "down.0", "up.1", "out"]
+
+
+def test_an_order_that_is_stated_must_name_the_layers():
+    with pytest.raises(ArchitectureError, match="the file has the layers a, b"):
+        chain_layers(weights(a=(4, 4), b=(4, 4)), order=["a", "c"])
+
+
+def test_numbered_layers_that_chain_transposed_only_are_named():
+    with pytest.raises(ArchitectureError, match=r"stored as \(in, out\)"):
+        chain_layers({"0.weight": torch.zeros(64, 100), "2.weight": torch.zeros(100, 10)})
+    with pytest.raises(ArchitectureError, match=r"Transpose the weights"):
+        chain_layers({"0.weight": torch.zeros(64, 100), "0.bias": torch.zeros(100)})
+
+
+@pytest.mark.parametrize("n", [12, 70])
+def test_counting_orders_ends_soon(n):
+    """Sizes that chain in no order, and more layers than are looked through."""
+    state = {f"{chr(97 + k // 26)}{chr(97 + k % 26)}.weight": torch.zeros(4, 4) for k in range(n)}
+    state["zz.weight"] = torch.zeros(5, 6)
+    with pytest.raises(ArchitectureError, match=r"do not chain|several orders"):
+        chain_layers(state)
+
+
 def test_two_orders_that_chain_are_not_guessed():
-    with pytest.raises(ArchitectureError, match="2 other orders fit"):
+    with pytest.raises(ArchitectureError, match=r"several orders.*mlp:4-4-4-2:bias=none:layers=x,z,y"):
         chain_layers(weights(z=(4, 4), y=(2, 4), x=(4, 4)))
     with pytest.raises(ArchitectureError, match="no other orders fit"):
         chain_layers(weights(a=(4, 3), b=(4, 3)))
@@ -53,19 +102,18 @@ def test_a_bias_must_fit_its_weight_and_have_one():
         chain_layers({})
 
 
-@pytest.mark.parametrize(("side", "text"), [(8, "c4k3-2"), (4, "c4k3s2-2")])
-def test_strides_follow_from_the_number_of_features(side, text):
-    state = weights(a=(4, 1, 3, 3), b=(2, 4 * side * side))
-    assert architecture_of(state, (1, 8, 8)) == f"cnn:1x8x8-{text}:bias=none"
+def test_images_that_stay_as_large_as_they_are_leave_no_question():
+    state = weights(a=(4, 1, 3, 3), b=(2, 4 * 8 * 8))
+    assert architecture_of(state, (1, 8, 8)) == "cnn:1x8x8-c4k3-2:bias=none"
 
 
 @pytest.mark.parametrize(
     ("state", "shape", "said"),
     [
-        (weights(a=(4, 1, 3, 3), b=(2, 64)), None, "give that|Give that"),
+        (weights(a=(4, 1, 3, 3), b=(2, 64)), None, "Give the architecture"),
         (weights(a=(4, 1, 3, 3), b=(2, 64)), (3, 8, 8), "1 channels"),
-        (weights(a=(4, 1, 3, 3), b=(2, 36)), (1, 8, 8), "no strides of 1 or 2 fit"),
-        (weights(a=(4, 1, 3, 3), b=(4, 4, 3, 3), c=(2, 64)), (1, 8, 8), r"2 sets|no strides"),
+        (weights(a=(4, 1, 3, 3), b=(2, 36)), (1, 8, 8), "9 pixels of 64.*max pooling"),
+        (weights(a=(4, 1, 3, 3), b=(4, 4, 3, 3), c=(2, 64)), (1, 8, 8), "16 pixels of 64"),
         (weights(a=(4, 1, 3, 5), b=(2, 64)), (1, 8, 8), "square kernels"),
         (weights(a=(4, 1, 3, 3)), (1, 8, 8), "followed by a linear layer"),
     ],

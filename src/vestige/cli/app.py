@@ -25,8 +25,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def say(text: str, style: str | None = None) -> None:
-    """One paragraph on the terminal, as it is."""
-    out.print(text, style=style, markup=False, soft_wrap=True)
+    """One paragraph on the terminal, as it is, without what would control the terminal."""
+    out.print(printable(text), style=style, markup=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """The text without control characters, line breaks aside: names in files may hold any.
+
+    >>> printable("a\\x1b[31mb")
+    'a?[31mb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text.expandtabs())
 
 
 def note(warnings: Iterable[str]) -> None:
@@ -105,7 +114,7 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    err.print(f"error: {text}", style="bold red", markup=False, soft_wrap=True)
+    err.print(f"error: {printable(text)}", style="bold red", markup=False, soft_wrap=True)
     return status
 
 

@@ -5,18 +5,25 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli.app import out
+from vestige.cli import options
+from vestige.cli.app import note, say
+from vestige.runs.signals import ended_by_signals
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pt or .pth file of tensors.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    key: Annotated[
+        str, typer.Option(help="Which network, where there are several: a key such as ema, or how its names begin.")
+    ] = "",
 ) -> None:
     """Turn a pickled checkpoint into safetensors, in a process of its own that may load tensors only."""
+    options.check_file(source)
     from vestige.nets.conversion import convert as convert_weights
 
-    convert_weights(source, target)
-    out.print(f"wrote {target}", markup=False)
+    with ended_by_signals():
+        note(convert_weights(source, target, key=key))
+    say(f"wrote {target}")
 
 
 def report(
@@ -29,4 +36,4 @@ def report(
     run = RunFolder.read(folder)
     pages = {"attack": write_robustness_report, "unlearn": write_unlearning_report}
     write = pages.get(run.config.get("verb", ""), write_report)
-    out.print(f"wrote {write(run)}", markup=False)
+    say(f"wrote {write(run)}")

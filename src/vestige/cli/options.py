@@ -11,6 +11,16 @@ def folder_of(out: Path | None, verb: str, model: Path) -> Path:
     return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that is not there, before seconds are spent on importing torch.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a file.")
+
+
 def read_shape(text: str) -> tuple[int, ...]:
     """Sizes with x between them."""
     sizes = tuple(int(size) if size.isdecimal() else 0 for size in text.lower().split("x"))

@@ -75,9 +75,9 @@ class InputSpace:
         if not self.contains(x):
             low, high = x.min().item(), x.max().item()
             cause = (
-                "values in 0-255? divide by 255"
-                if low >= 0 and high > 2
-                else "already normalized? undo it with to_data"
+                "values in 0-255? divide by 255, or state their range"
+                if low >= 0 and 127 < high <= 255
+                else "on another scale, or normalized already? State their range, and the mean and std of the model"
             )
             raise ValueError(
                 f"x lies in [{low:.4g}, {high:.4g}], allowed is [{self.low:g}, {self.high:g}] in data space; {cause}."

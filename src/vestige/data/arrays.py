@@ -1,87 +1,202 @@
-"""`npz:PATH`: arrays of images or vectors with labels, read without pickle and with a limit on what they unpack to."""
+"""Arrays of images or vectors with labels: `npz:PATH` and `npy:X,Y`, read without pickle and with limits before memory.
 
+Integers are bytes or 16-bit values only where they reach that far. What they reach is measured, never assumed.
+"""
+
+import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vestige.data.dataset import DataError, DataSet
+from vestige.core.space import UNBOUNDED, InputSpace
+from vestige.data.dataset import DataSet
+from vestige.data.labels import read_labels
+from vestige.data.source import DataError
 
 LARGEST_ARRAYS = 8 * 2**30
 CHANNELS = (1, 3)
+# Pairs of keys that are read without being named, in this order; {} is "train" or "test".
+PAIRS = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("x", "y"), ("X", "y"), ("images", "labels"), ("data", "target"))
 
 
-def load_npz(path: Path, split: str, name: str) -> DataSet:
+def load_npz(
+    path: Path, split: str, name: str, *, keys: Sequence[str] = (), space: InputSpace | None = None
+) -> DataSet:
     """Read x_train, y_train (or x_test, y_test; or x, y for either split) and, if there, `classes`.
 
-    Images are (n, h, w), (n, h, w, channels) or (n, channels, h, w); uint8 is divided by 255.
+    Images are (n, h, w), (n, h, w, channels) or (n, channels, h, w).
+
+    Args:
+        path: a file that numpy.savez wrote.
+        split: "train" or "test".
+        name: of the data set.
+        keys: of the samples and the labels, where they have other names.
+        space: what is known of the range of the samples.
 
     Raises:
         DataError: no such file, not an npz, pickled objects, too large, arrays missing or of the wrong shape.
     """
-    arrays = _read(path, (f"x_{split}", f"y_{split}", "x", "y", "classes"))
-    suffix = f"_{split}" if f"x_{split}" in arrays else ""
-    if f"x{suffix}" not in arrays or f"y{suffix}" not in arrays:
-        raise DataError(
-            f"{path} holds {', '.join(arrays) or 'none of the arrays'}; x_{split} and y_{split}, or x and y, are needed"
-        )
-    x, y = arrays[f"x{suffix}"], arrays[f"y{suffix}"]
-    labels = integer_labels(y, path)
-    named = [str(c) for c in arrays["classes"].reshape(-1)] if "classes" in arrays else []
-    classes = named or [str(c) for c in range(int(labels.max(initial=0)) + 1)]
-    provenance = f"{path.name}, arrays x{suffix} and y{suffix}"
-    return DataSet(name, samples_tensor(x, path), torch.from_numpy(labels), tuple(classes), provenance=provenance)
-
-
-def samples_tensor(x: np.ndarray, source: Path | str) -> torch.Tensor:
-    """Images channel-first in [0, 1], vectors as they are, in torch's default dtype."""
-    if x.ndim not in (2, 3, 4) or x.size == 0 or x.dtype.kind not in "uif":
-        raise DataError(
-            f"{source}: samples of shape {x.shape} and type {x.dtype}; (n, d), (n, h, w) or (n, h, w, c) numbers"
-        )
-    if x.dtype.kind in "ui":
-        if x.min() < 0 or x.max() > 255:
-            raise DataError(
-                f"{source}: integer samples in {x.min()}..{x.max()}; pixels are 0 to 255, or give floats in [0, 1]"
-            )
-        scale = 255.0
-    else:
-        scale = 1.0
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS:
-        x = np.moveaxis(x, 3, 1)
-    return torch.tensor(np.ascontiguousarray(x), dtype=torch.get_default_dtype()) / scale
-
-
-def integer_labels(y: np.ndarray, source: Path | str) -> np.ndarray:
-    """Labels as int64; floats and booleans that are whole numbers are accepted."""
-    flat = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
-    if flat.ndim != 1 or flat.size == 0 or flat.dtype.kind not in "uifb" or not np.array_equal(flat, np.round(flat)):
-        raise DataError(f"{source}: labels of shape {y.shape} and type {y.dtype}; one integer per sample is needed")
-    return flat.astype(np.int64)
-
-
-def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise DataError(f"{path} is not there; npz:PATH names a file made by numpy.savez(path, x=..., y=...)")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {Path(info.filename).stem: info for info in archive.infolist() if info.filename.endswith(".npy")}
-            unpacked = sum(members[key].file_size for key in wanted if key in members)
-            if unpacked > LARGEST_ARRAYS:
-                raise DataError(f"{path} unpacks to {unpacked:,} bytes; at most {LARGEST_ARRAYS:,} are read")
-        with np.load(path, allow_pickle=False) as file:
-            return {key: _bounded(file, key, members[key].file_size, path) for key in wanted if key in file.files}
+            members = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
+            at_x, at_y = _pair(members, split, keys, path)
+            wanted = [at_x, at_y, *(["classes"] if "classes" in members else [])]
+            _check_sizes(archive, members, wanted, path)
+            arrays = {key: _read(archive.open(members[key])) for key in wanted}
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib, numpy and struct each raise their own kinds on damaged bytes
         raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.savez, no objects") from error
+    named = [str(c)[:80] for c in arrays["classes"].reshape(-1)] if "classes" in arrays else []
+    return as_dataset(
+        arrays[at_x],
+        arrays[at_y],
+        name,
+        path,
+        names=named,
+        space=space,
+        origin=f"{path.name}, arrays {at_x} and {at_y}",
+    )
 
 
-def _bounded(file: np.lib.npyio.NpzFile, key: str, size: int, path: Path) -> np.ndarray:
-    array = file[key]
-    if array.nbytes > size:
-        raise DataError(f"{path}: {key} claims {array.nbytes:,} bytes in {size:,}")
-    return array
+def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = None) -> DataSet:
+    """Read one file of samples and one of labels.
+
+    Raises:
+        DataError: not two files, or no plain arrays.
+    """
+    if len(paths) != 2:
+        raise DataError(f"npy takes two files, npy:X.npy,Y.npy, samples and labels; {len(paths)} given")
+    arrays = []
+    for path in paths:
+        if path.stat().st_size > LARGEST_ARRAYS:
+            raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_ARRAYS:,} are read")
+        try:
+            with path.open("rb") as file:
+                _check_header(*_header(file), path.stat().st_size - file.tell(), path)
+            with path.open("rb") as file:
+                arrays.append(_read(file))
+        except DataError:
+            raise
+        except Exception as error:  # numpy raises its own kinds on damaged bytes
+            raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
+    return as_dataset(*arrays, name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
+
+
+def as_dataset(
+    x: np.ndarray,
+    y: np.ndarray,
+    name: str,
+    source: Path,
+    *,
+    names: Sequence[str] = (),
+    space: InputSpace | None = None,
+    origin: str,
+) -> DataSet:
+    """Samples and labels as a data set, with a note for whatever was not taken as it is."""
+    labels, classes, notes = read_labels(y, source, names)
+    samples, scaled = samples_tensor(x, source, space)
+    told = "; ".join([origin.replace(";", ","), *([scaled] if scaled else []), *notes])
+    return DataSet(name, samples, torch.from_numpy(labels), classes, box_of(samples, space), told)
+
+
+def box_of(x: torch.Tensor, space: InputSpace | None) -> InputSpace:
+    """The range that is known; else [0, 1] where the samples lie in it, and none where they do not."""
+    if space is not None:
+        return InputSpace(space.low, space.high)
+    return InputSpace() if InputSpace().contains(x) else UNBOUNDED
+
+
+def samples_tensor(x: np.ndarray, source: Path | str, space: InputSpace | None = None) -> tuple[torch.Tensor, str]:
+    """Images channel-first, vectors as they are, in torch's default dtype; and how integers were scaled, if they were.
+
+    Raises:
+        DataError: another shape or type, or integers whose scale nobody can tell.
+    """
+    if x.ndim not in (2, 3, 4) or x.size == 0 or x.dtype.kind not in "uifb":
+        raise DataError(
+            f"{source}: samples of shape {x.shape} and type {x.dtype}; (n, d), (n, h, w) or (n, h, w, c) numbers"
+        )
+    scale = 1 if x.dtype.kind in "fb" else _scale(x, source, space)
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4 and x.shape[3] in (*CHANNELS, 2, 4) and x.shape[1] not in CHANNELS:
+        if x.shape[3] not in CHANNELS:
+            raise DataError(f"{source}: images of {x.shape[3]} channels; 1 or 3 are read. Drop alpha")
+        x = np.moveaxis(x, 3, 1)
+    made = torch.tensor(np.ascontiguousarray(x), dtype=torch.get_default_dtype())
+    return made / scale, f"integers were divided by {scale}" if scale != 1 else ""
+
+
+def _scale(x: np.ndarray, source: Path | str, space: InputSpace | None) -> int:
+    """What integers are divided by: 1, 255 or 65535, as far as they reach."""
+    low, high = int(x.min()), int(x.max())
+    bounded = space is not None and space.width < float("inf")
+    if low < 0 or high <= 1 or (bounded and space is not None and 1 < space.high and high <= space.high):
+        return 1
+    table = x.ndim == 2 and x.dtype not in (np.uint8, np.uint16)
+    if 127 < high <= 255 and not (table and high != 255):
+        return 255
+    if 32_767 < high <= 65_535 and not table:
+        return 65_535
+    if table and not bounded:
+        return 1
+    raise DataError(
+        f"{source}: integers from {low} to {high:,}; bytes would come near 255, 16 bits near 65535. Give floats, or "
+        f"say the range and what the model divides by, such as --range 0 {high} --std {high}"
+    )
+
+
+def _pair(members: dict[str, zipfile.ZipInfo], split: str, keys: Sequence[str], path: Path) -> tuple[str, str]:
+    """The names of samples and labels."""
+    if keys:
+        pairs = [tuple(keys)] if len(keys) == 2 else []
+    else:
+        pairs = [(x.format(split), y.format(split)) for x, y in PAIRS]
+    for pair in pairs:
+        if all(key in members for key in pair):
+            return pair[0], pair[1]
+    raise DataError(
+        f"{path} holds {', '.join(sorted(members)[:20]) or 'no arrays'}; x_{split} and y_{split}, or x and y, are "
+        f"needed. Name others as npz:{path.name}#SAMPLES,LABELS"
+    )
+
+
+def _check_sizes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], keys: list[str], path: Path) -> None:
+    """Refuse what is too large, or what claims more than it holds, before anything is unpacked."""
+    unpacked = sum(members[key].file_size for key in keys)
+    if unpacked > LARGEST_ARRAYS:
+        raise DataError(f"{path} unpacks to {unpacked:,} bytes; at most {LARGEST_ARRAYS:,} are read")
+    lengths = []
+    for key in keys[:2]:
+        with archive.open(members[key]) as file:
+            shape, dtype = _header(file)
+            _check_header(shape, dtype, members[key].file_size - file.tell(), f"{path}: {key}")
+            lengths.append(shape[0] if shape else 0)
+    if lengths[0] != lengths[1]:
+        raise DataError(f"{path}: {lengths[0]} samples with {lengths[1]} labels; one label per sample is needed")
+
+
+def _header(file: io.IOBase) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _check_header(shape: tuple[int, ...], dtype: np.dtype, held: int, what: Path | str) -> None:
+    if dtype.hasobject:
+        raise DataError(f"{what} holds Python objects, which are not read; save plain numbers or text, no objects")
+    claimed = dtype.itemsize
+    for size in shape:
+        claimed *= size
+    if claimed != held:
+        raise DataError(f"{what} cannot be read: it claims {claimed:,} bytes in {held:,}")
+
+
+def _read(file: io.IOBase) -> np.ndarray:
+    with file:
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -9,17 +9,15 @@ from torch import Tensor
 
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
-
-
-class DataError(ValueError):
-    """Data that is missing, damaged or outside what is allowed."""
+from vestige.data.source import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Samples in data space, usually [0, 1], with integer labels.
 
-    `provenance` says where they came from in words; `space` is the box they lie in.
+    `provenance` says where they came from in words, then, after semicolons, what was changed while they were read;
+    `space` is the box they lie in.
     """
 
     name: str
@@ -46,6 +44,11 @@ class DataSet:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed or guessed while they were read."""
+        return tuple(f"{self.name}: {note}." for note in self.provenance.split("; ")[1:])
 
     @property
     def shape(self) -> tuple[int, ...]:

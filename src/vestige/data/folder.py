@@ -1,4 +1,8 @@
-"""`folder:PATH`: images in one folder a class, or all in one folder, read with limits on size and number."""
+"""`folder:PATH`: images in one folder a class, or all in one folder, read with limits on size and number.
+
+A label is the place of a folder among the names of all, so that a folder which is left out would shift the others: what
+cannot be read as a class is refused by name, and only what systems and editors leave behind is passed over.
+"""
 
 import warnings
 from pathlib import Path
@@ -7,31 +11,36 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vestige.data.arrays import samples_tensor
-from vestige.data.dataset import DataError, DataSet
+from vestige.data.dataset import DataSet
+from vestige.data.source import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that calls another program (EPS)
 LARGEST_FILE, LARGEST_SIDE, LARGEST_TOTAL = 50 * 2**20, 4096, 2 * 2**30
+LEFT_BEHIND = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+DEEP = ("I", "I;16", "I;16B", "I;16L")  # modes of 16 bits a pixel
+ORIENTATION = 0x0112  # the EXIF tag
 
 
 def load_folder(root: Path, name: str) -> DataSet:
     """Read the images below `root`; each sub-folder is a class, in the order of the names.
 
-    All images must have the same size; gray only if all are gray, color otherwise, transparency on white.
+    All images must have the same size; gray only if all are gray, color otherwise, transparency on white. Hidden
+    folders and those of systems are passed over.
 
     Raises:
-        DataError: no such folder, no images, a file that is no image, too large, or of another size than the first.
+        DataError: no such folder, no images, a class that is empty, a link or has folders inside, a file that is no
+            image, too large, or of another size or depth than the first.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; folder:PATH names one with images, or with one sub-folder a class")
-    groups = sorted(p for p in root.iterdir() if p.is_dir() and not p.is_symlink() and _images_in(p)) or [root]
+    groups = _classes(root) or [root]
     files = [(file, label) for label, group in enumerate(groups) for file in _images_in(group)]
     if not files:
         raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}), neither itself nor its sub-folders")
-    pixels, total, first = [], 0, None
+    pixels, total, first, notes = [], 0, None, set()
     for file, _ in files:
-        image = _read(file)
+        image = _read(file, notes)
         first = first or image.size
         if image.size != first:
             raise DataError(f"{file} is {image.size}, {files[0][0].name} is {first}; resize them to one size")
@@ -39,20 +48,50 @@ def load_folder(root: Path, name: str) -> DataSet:
         if total > LARGEST_TOTAL:
             raise DataError(f"{root} unpacks to more than {LARGEST_TOTAL:,} bytes; use fewer or smaller images")
         pixels.append(image)
-    mode = "L" if all(image.mode == "L" for image in pixels) else "RGB"
-    x = np.stack([np.asarray(image.convert(mode)) for image in pixels])
-    x = np.moveaxis(x, 3, 1) if mode == "RGB" else x
     y = torch.tensor([label for _, label in files])
     classes = tuple(group.name for group in groups)
-    return DataSet(name, samples_tensor(x, root), y, classes, provenance=f"{len(files)} image files in {root.name}")
+    told = "; ".join([f"{len(files)} image files in {root.name}".replace(";", ","), *sorted(notes)])
+    return DataSet(name, _stacked(pixels, root), y, classes, provenance=told)
+
+
+def _classes(root: Path) -> list[Path]:
+    """The folders of the classes; none where the images stand in the root itself."""
+    found = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in LEFT_BEHIND)
+    for group in found:
+        if group.is_symlink():
+            raise DataError(f"{group} is a link, which is not followed; copy the images, or remove it")
+        inside = [p for p in group.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in LEFT_BEHIND]
+        if inside:
+            raise DataError(f"{group} has folders inside, such as {inside[0].name}; a class is one folder of images")
+        if not _images_in(group):
+            raise DataError(f"{group} holds no images; a class without samples would be left out: remove the folder")
+    if found and _images_in(root):
+        raise DataError(f"{root} holds images beside the folders of its classes; move or remove them")
+    return found
 
 
 def _images_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
-def _read(file: Path) -> Image.Image:
-    """A decoded image in mode L or RGB; dimensions are checked before any pixel is decoded."""
+def _stacked(images: list[Image.Image], root: Path) -> torch.Tensor:
+    """(n, channels, height, width) in [0, 1], whatever the depth."""
+    deep = [image.mode in DEEP for image in images]
+    if any(deep):
+        if not all(deep):
+            raise DataError(f"{root} holds images of 8 and of 16 bits; convert them to one depth")
+        x = np.stack([np.asarray(image) for image in images]).astype(np.int64)
+        if x.min() < 0 or x.max() > 65_535:
+            raise DataError(f"{root}: pixels from {x.min()} to {x.max()}; 16 bits hold 0 to 65535")
+        return torch.tensor(x[:, None], dtype=torch.get_default_dtype()) / 65_535
+    mode = "L" if all(image.mode == "L" for image in images) else "RGB"
+    x = np.stack([np.asarray(image.convert(mode)) for image in images])
+    x = np.moveaxis(x, 3, 1) if mode == "RGB" else x[:, None]
+    return torch.tensor(np.ascontiguousarray(x), dtype=torch.get_default_dtype()) / 255
+
+
+def _read(file: Path, notes: set[str]) -> Image.Image:
+    """A decoded image in mode L, RGB or of 16 bits; dimensions are checked before any pixel is decoded."""
     if file.stat().st_size > LARGEST_FILE:
         raise DataError(f"{file} has {file.stat().st_size:,} bytes; at most {LARGEST_FILE:,} are read")
     try:
@@ -61,12 +100,26 @@ def _read(file: Path) -> Image.Image:
             with Image.open(file, formats=FORMATS) as image:
                 if max(image.size) > LARGEST_SIDE:
                     raise DataError(f"{file} is {image.size} pixels; at most {LARGEST_SIDE} a side are read")
-                if image.mode in ("L", "1", "I;16"):
+                if image.mode == "F":
+                    raise DataError(f"{file} holds floating-point pixels, whose range nobody can tell; give an npz")
+                if image.getexif().get(ORIENTATION, 1) != 1:
+                    notes.add("some files ask to be turned (EXIF), and pixels are read as they are stored")
+                if image.mode in DEEP:
+                    return image.copy()
+                if image.mode in ("L", "1"):
                     return image.convert("L")
+                if image.mode == "LA":
+                    notes.add("transparent pixels are shown on white")
+                    white = Image.new("LA", image.size, (255, 255))
+                    white.paste(image, mask=image.getchannel("A"))
+                    return white.getchannel("L")
                 colored = image.convert("RGBA")
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on damaged bytes
         raise DataError(f"{file} cannot be read as an image ({error}); remove or repair it") from error
+    lowest, _ = colored.getchannel("A").getextrema()
+    if float(str(lowest)) < 255:
+        notes.add("transparent pixels are shown on white")
     white = Image.new("RGBA", colored.size, "white")
     return Image.alpha_composite(white, colored).convert("RGB")

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from vestige.core.files import write_atomically
-from vestige.data.arrays import integer_labels, load_npz
-from vestige.data.dataset import DataError, DataSet
+from vestige.data.arrays import load_npz
+from vestige.data.dataset import DataSet
+from vestige.data.labels import read_labels
+from vestige.data.source import DataError
 
 FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -22,7 +24,6 @@ OPENML: dict[str, tuple[str, int, tuple[int, ...], int, tuple[str, ...]]] = {
     "fashion": ("Fashion-MNIST", 1, (1, 28, 28), 60_000, FASHION),
     "cifar10": ("CIFAR_10", 1, (3, 32, 32), 50_000, CIFAR),
 }
-NAMES = ("digits", *OPENML)
 
 
 def load_digits(split: str) -> DataSet:
@@ -72,7 +73,7 @@ def _fetch(name: str, stored: Path) -> None:
             f"OpenML gave {images.shape} for {name!r}; more than {n_train} x {np.prod(shape)} were expected"
         )
     images = images.astype(np.uint8).reshape(-1, *shape)
-    labels = integer_labels(np.asarray(y).astype(np.float64), name).astype(np.uint8)
+    labels = read_labels(np.asarray(y).astype(np.float64), name)[0].astype(np.uint8)
     stored.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez(

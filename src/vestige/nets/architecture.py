@@ -7,14 +7,21 @@
     c4@1x8x8:mlp:64-1000-10                  an MLP averaged over c4, d4 or shifts:2 on images
     shifts:2@1x8x8w4:mlp:16-1000-10          w4: over 4 x 4 windows: circular convolution, average pooling
     set:4@4x64:mlp:64-1000-10                over the elements of sets of 4
+    mlp:64-64-10:layers=in,out               the names of a file's layers in the order of computation, where it does not
+                                             say it itself
+    ./file.py:factory                        of the user's own code, in a file
 
 A checkpoint may carry a grammar string and nothing else: only a user can name a factory, because that imports code.
 """
 
 import importlib
+import importlib.util
 import math
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -28,11 +35,11 @@ from vestige.nets.state_dict import ArchitectureError, architecture_of
 
 __all__ = ["ArchitectureError", "architecture_of", "describe", "is_factory", "parse_architecture"]
 
-LONGEST_TEXT = 500
+LONGEST_TEXT = 4000
 MOST_VIEWS = 4096
 GRAMMAR_HELP = (
     "write mlp:784-1000-10, mlp:784-1000-10:gelu:bias=all, cnn:3x32x32-c64k5s2-a2-10, "
-    "or package.module:factory of your own code"
+    "package.module:factory or ./file.py:factory of your own code"
 )
 _WIDTH = re.compile(r"[1-9]\d{0,7}")
 _CONV = re.compile(r"c([1-9]\d{0,4})k([1-9]\d?)(?:s([1-9]\d?))?(?:p(\d{1,2}))?")
@@ -40,11 +47,21 @@ _POOL = re.compile(r"a([1-9]\d?)")
 _SHAPE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})")
 _ACTS_ON = re.compile(r"((?:[1-9]\d{0,4}x){0,3}[1-9]\d{0,4})(?:w([1-9]\d{0,4}))?")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_FILE_FACTORY = re.compile(r".+\.py:[A-Za-z_]\w*")
+_NAMES = re.compile(r"[\w.-]+(,[\w.-]+)*", re.ASCII)
 
 
 def is_factory(text: str) -> bool:
     """Whether the text names user code rather than a grammar string."""
+    if _FILE_FACTORY.fullmatch(text):
+        return True
     return text.partition(":")[0] not in ("mlp", "cnn") and _FACTORY.fullmatch(text) is not None
+
+
+def stated_layers(text: str) -> list[str] | None:
+    """The names after "layers=" in a grammar string, None where there are none."""
+    names = next((option[7:] for option in text.split(":") if option.startswith("layers=")), None)
+    return None if names is None else names.split(",")
 
 
 def parse_architecture(
@@ -209,17 +226,33 @@ def _token(leaf: nn.Module) -> str:
 
 
 def _call_factory(text: str) -> nn.Module:
-    module_name, _, name = text.partition(":")
+    place, _, name = text.rpartition(":")
     try:
-        model = getattr(importlib.import_module(module_name), name)()
+        model = getattr(_module_in(Path(place)) if place.endswith(".py") else importlib.import_module(place), name)()
     except Exception as error:
+        beside = Path(f"{place}.py")
+        hint = f"; for the file in this folder write ./{beside}:{name}" if beside.is_file() else ""
         raise ArchitectureError(
             f"the factory {text!r} did not give a model ({type(error).__name__}: {error}); it must be importable from "
-            "here and callable without arguments"
+            f"here and callable without arguments{hint}"
         ) from error
     if not isinstance(model, nn.Module):
         raise ArchitectureError(f"the factory {text!r} returned {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def _module_in(file: Path) -> ModuleType:
+    """The module in a file that the user names; what stands beside it can be imported by it."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise FileNotFoundError(f"{file} is not there")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.resolve().parent))
+    return module
 
 
 def _read_options(text: str, options: list[str]) -> dict:
@@ -227,12 +260,16 @@ def _read_options(text: str, options: list[str]) -> dict:
     for option in options:
         name, value = ("bias", option[5:]) if option.startswith("bias=") else ("activation", option)
         allowed = set(Bias) if name == "bias" else set(Activation)
+        if option.startswith("layers=") and "layers" not in found and _NAMES.fullmatch(option[7:]):
+            found["layers"] = option[7:]
+            continue
         if name in found or value not in allowed:
             raise ArchitectureError(
                 f"architecture {text!r}: option {option!r} is unknown or given twice; an activation is one of "
                 f"{', '.join(Activation)}, a bias one of {', '.join(f'bias={rule}' for rule in Bias)}"
             )
         found[name] = value
+    found.pop("layers", None)  # names of a file's layers; the network has its own
     return found
 
 

@@ -10,10 +10,20 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vestige.core.files import write_atomically
-from vestige.nets.architecture import ArchitectureError, architecture_of, describe, is_factory, parse_architecture
+from vestige.nets.architecture import (
+    ArchitectureError,
+    architecture_of,
+    describe,
+    is_factory,
+    parse_architecture,
+    stated_layers,
+)
 from vestige.nets.conversion import convert
 from vestige.nets.fill import fill_model
+from vestige.nets.layer_order import chains
 from vestige.nets.loaded import LoadedModel, read_shape
+from vestige.nets.state_dict import chain_layers, layers_in
+from vestige.nets.stored_weights import chain_tensors
 from vestige.nets.weights_file import (
     LARGEST_FILE,
     CheckpointError,
@@ -58,10 +68,13 @@ def load_model(
     weights = _read(Path(path), trust_pickle, sha256, max_bytes)
     tensors = {name: t for name, t in weights.tensors.items() if not name.startswith(EXTRA)}
     extra = {name.removeprefix(EXTRA): t for name, t in weights.tensors.items() if name.startswith(EXTRA)}
-    warnings: list[str] = []
-    text, model = _build(weights, tensors, architecture, input_shape, warnings)
-    model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=warnings)
-    return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(warnings))
+    notes: list[str] = []
+    try:
+        text, model, tensors, order = _build(weights, tensors, architecture, input_shape, notes)
+    except ArchitectureError as error:
+        raise error if architecture is not None else CheckpointError(str(error)) from error
+    model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=notes, order=order)
+    return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(notes))
 
 
 def save_model(
@@ -142,23 +155,44 @@ def _read(path: Path, trust_pickle: bool, sha256: str | None, max_bytes: int) ->
 def _build(
     weights: WeightsFile,
     tensors: dict[str, Tensor],
-    architecture: str | None,
+    given: str | None,
     input_shape: Sequence[int] | None,
-    warnings: list[str],
-) -> tuple[str, nn.Module]:
-    """The architecture's text and an unfilled network: given by the caller, else by the file, else by the shapes."""
-    if architecture is not None:
-        return architecture, parse_architecture(architecture, device="meta")
-    text = weights.metadata.get("architecture")
+    notes: list[str],
+) -> tuple[str, nn.Module, dict[str, Tensor], list[str] | None]:
+    """The architecture's text, an unfilled network, the tensors for it and the order of their layers where it is known.
+
+    The architecture is given by the caller, else by the file, else by the shapes.
+    """
+    text = given if given is not None else weights.metadata.get("architecture")
+    if given is None and text is not None and is_factory(text):
+        raise ArchitectureError(
+            f"the file asks for the code {text!r}, which is never imported on a file's word; "
+            "if you know it, pass it as architecture yourself"
+        )
+    model = None if text is None else parse_architecture(text, device="meta")
+    named_alike = model is not None and set(model.state_dict()) == set(tensors) and stated_layers(text or "") is None
+    if model is not None and (named_alike or is_factory(text or "")):
+        return text or "", model, tensors, None
+    tensors = chain_tensors(tensors, notes)
+    order = stated_layers(text or "") or (_stored_order(tensors, notes) if weights.ordered else None)
+    if text is None or model is None:
+        text = architecture_of(tensors, input_shape or read_shape(weights.metadata), order=order)
+        notes.append(
+            f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations, "
+            "skips and normalisation without weights would not show"
+        )
+        model = parse_architecture(text, device="meta")
+    return text, model, tensors, order
+
+
+def _stored_order(tensors: Mapping[str, Tensor], notes: list[str]) -> list[str] | None:
+    """The layers as a checkpoint listed them, if they chain so; asked only where nothing else says the order."""
     try:
-        if text is None:
-            text = architecture_of(tensors, input_shape or read_shape(weights.metadata))
-            warnings.append(f"the file names no architecture; {text} was read off the shapes, with ReLU assumed")
-        elif is_factory(text):
-            raise ArchitectureError(
-                f"the file asks for the code {text!r}, which is never imported on a file's word; "
-                "if you know it, pass it as architecture yourself"
-            )
-        return text, parse_architecture(text, device="meta")
-    except ArchitectureError as error:
-        raise CheckpointError(str(error)) from error
+        chain_layers(tensors)
+    except ArchitectureError:
+        order = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
+        layers = {layer.name: layer for layer in layers_in(tensors)}
+        if set(order) == set(layers) and chains([layers[name] for name in order]):
+            notes.append(f"layers in the order in which the checkpoint listed them: {', '.join(order)}")
+            return order
+    return None

@@ -4,15 +4,18 @@ torch.load(weights_only=True) had CVE-2025-32434 (code execution, fixed in 2.6) 
 fixed in 2.10), hence the version that is asked for and the separate process.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from vestige.core.files import write_atomically
-from vestige.nets.weights_file import LARGEST_FILE, CheckpointError, file_kind, read_weights
+from vestige.nets.weights_file import LARGEST_FILE, ORDER, CheckpointError, WeightsFile, file_kind, read_weights
 
 SAFE_TORCH = (2, 10)
 MEMORY_BASE = 16 * 2**30  # address space that importing torch reserves, with room; files come on top
@@ -20,26 +23,40 @@ WORKER = Path(__file__).with_name("unpickle_worker.py")
 
 
 def convert(
-    path_in: Path | str, path_out: Path | str, *, max_bytes: int = LARGEST_FILE, seconds: float | int = 600
-) -> None:
-    """Write the tensors of a .pt file as safetensors.
+    path_in: Path | str,
+    path_out: Path | str,
+    *,
+    key: str = "",
+    max_bytes: int = LARGEST_FILE,
+    seconds: float | int = 600,
+) -> tuple[str, ...]:
+    """Write the tensors of a .pt file as safetensors, with the order of its tensors in the metadata.
 
     Args:
-        path_in: a pickle of a state dict, or of a dictionary that holds one under "state_dict" or "model".
+        path_in: a pickle of a state dict, or of dictionaries with exactly one of them somewhere inside.
         path_out: a new .safetensors file; written whole or not at all.
+        key: of the state dict where there are several, such as "ema", or the beginning of the names of its tensors;
+            with it, part of a safetensors file can be written too.
         max_bytes: refuse larger files.
         seconds: time allowed.
 
+    Returns:
+        What was said: where the tensors were, and what was left out.
+
     Raises:
-        CheckpointError: already safetensors, not a pickle, more than tensors inside, NaN, the output exists.
+        CheckpointError: already safetensors, not a pickle, no or several state dicts, NaN, the output exists.
     """
     source, target = Path(path_in), Path(path_out)
-    if file_kind(source, max_bytes) != "pickle":
+    kind = file_kind(source, max_bytes)
+    if kind != "pickle" and not key:
         raise CheckpointError(f"{source} is a safetensors file already: nothing to convert")
     if target.exists():
         raise CheckpointError(f"{target} exists and is not overwritten; choose another name")
     if not target.parent.is_dir():
         raise CheckpointError(f"the folder {target.parent} does not exist; create it first")
+    if kind != "pickle":
+        write_atomically(target, _part(source, read_weights(source, max_bytes=max_bytes), key), private=True)
+        return (f"only the tensors under {key!r} were written",)
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < SAFE_TORCH:
         raise CheckpointError(
@@ -47,15 +64,31 @@ def convert(
         )
     with tempfile.TemporaryDirectory(prefix="vestige-") as folder:
         written = Path(folder) / "weights.safetensors"
-        _run_worker(source, written, seconds)
-        read_weights(written, max_bytes=4 * max_bytes)
+        said = _run_worker(source, written, key, seconds, max_bytes)
+        try:
+            read_weights(written, max_bytes=4 * max_bytes)
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(written), str(source))) from error
         write_atomically(target, written.read_bytes(), private=True)
+    return said
 
 
-def _run_worker(source: Path, written: Path, seconds: float | int) -> None:
+def _part(source: Path, weights: WeightsFile, key: str) -> bytes:
+    """The tensors below a prefix, without it."""
+    below = {name[len(key) + 1 :]: t for name, t in weights.tensors.items() if name.startswith(f"{key}.")}
+    if not below:
+        first = sorted({name.partition(".")[0] for name in weights.tensors})[:8]
+        raise CheckpointError(f"{source} holds no tensors under {key!r}; its names begin with {', '.join(first)}")
+    kept = {name: text for name, text in weights.metadata.items() if name not in (ORDER, "architecture")}
+    return save(below, kept | ({ORDER: json.dumps(list(below))} if weights.ordered else {}))
+
+
+def _run_worker(source: Path, written: Path, key: str, seconds: float | int, max_bytes: int) -> tuple[str, ...]:
     memory = MEMORY_BASE + 6 * source.stat().st_size
+    _check_unpacked(source, max_bytes)
     # -P keeps the working directory and this folder off the import path: neither may shadow torch.
     command = [sys.executable, "-P", str(WORKER), str(source.resolve()), str(written.resolve()), str(memory)]
+    command += [str(4 * max_bytes), key]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
@@ -63,6 +96,23 @@ def _run_worker(source: Path, written: Path, seconds: float | int) -> None:
     if done.returncode or not written.is_file():
         said = (done.stderr.strip().splitlines() or [f"the reader ended with status {done.returncode}"])[-1]
         raise CheckpointError(
-            f"{source} holds more than tensors, or is damaged; it was not run. Save model.state_dict() where "
-            f"the model was made. The reader said: {said[:700]}"
+            f"{source} holds more than tensors, or is damaged; it was not run. {said[:500]}. Save model.state_dict() "
+            "where the model was made"
+        )
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    where = (f"the tensors under {told['key']!r} were taken",) if told["key"] else ()
+    return (*where, *((f"left out: {', '.join(told['left'])}",) if told["left"] else ()))
+
+
+def _check_unpacked(source: Path, max_bytes: int) -> None:
+    """Refuse an archive whose members are larger than the limit once unpacked."""
+    if not zipfile.is_zipfile(source):
+        return
+    with zipfile.ZipFile(source) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+        packed = any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist())
+    if unpacked > max_bytes or (packed and unpacked > 100 * source.stat().st_size):
+        raise CheckpointError(
+            f"{source} unpacks to {unpacked:,} bytes from {source.stat().st_size:,}; at most {max_bytes:,}, and 100 "
+            "times its size, are read. PyTorch does not compress: where is it from?"
         )

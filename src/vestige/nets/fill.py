@@ -1,29 +1,40 @@
 """Putting tensors into a network: names and shapes must fit exactly, precision is never lowered, ties are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from vestige.nets.state_dict import ArchitectureError, chain_layers
+from vestige.nets.stored_weights import candidates
 from vestige.nets.weights_file import CheckpointError, widened
 
 
-def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], *, is_chain: bool, warnings: list[str]) -> nn.Module:
+def fill_model(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    is_chain: bool,
+    warnings: list[str],
+    order: Sequence[str] | None = None,
+) -> nn.Module:
     """Fill `model` with the tensors of a file.
 
     Args:
         model: a chain built from the grammar (its names need not agree with the file's, its order does), or the user's.
         tensors: of the file.
         is_chain: whether the model came from the grammar.
+        order: names of a chain's layers in the order of computation, where they are known.
         warnings: gets a line when narrow floats were widened.
 
     Raises:
         CheckpointError: missing or unexpected names, other shapes, integer weights, copies of tied weights that differ.
     """
     expected = model.state_dict(keep_vars=True)
-    if is_chain and set(expected) != set(tensors):
-        tensors = _renamed(expected, tensors)
+    if not is_chain:
+        tensors = _with_our_names(expected, tensors, warnings)
+    elif set(expected) != set(tensors) or order is not None:
+        tensors = _renamed(expected, tensors, order)
     filled = {**tensors, **_tied(expected, tensors)}
     missing, unexpected = sorted(set(expected) - set(filled)), sorted(set(filled) - set(expected))
     if missing or unexpected:
@@ -41,17 +52,63 @@ def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], *, is_chain: boo
     return model
 
 
-def _renamed(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_our_names(
+    expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], notes: list[str]
+) -> dict[str, Tensor]:
+    """The file's tensors under the network's own names, whatever was put around them; as they are if nothing helps.
+
+    Raises:
+        CheckpointError: two networks in the file fit.
+    """
+    for found, said in candidates(tensors, notes):
+        below = {
+            name[: -len(first)]
+            for first in list(expected)[:1]
+            for name in found
+            if name.endswith(first) and (name == first or name[-len(first) - 1] == ".")
+        }
+        fitting = sorted(prefix for prefix in below if _fits(expected, _below(found, prefix)))
+        if len(fitting) > 1 and "" not in fitting:
+            places = ", ".join(prefix.rstrip(".") for prefix in fitting)
+            raise CheckpointError(
+                f"{len(fitting)} networks in the file fit the architecture, under {places}. Write one to a file of its "
+                f"own: vestige convert FILE ONE.safetensors --key {fitting[0].rstrip('.')}"
+            )
+        if fitting:
+            prefix = fitting[0]
+            left = [name for name in found if not name.startswith(prefix)]
+            said += [f"the names of the file begin with {prefix!r}, which was dropped"] if prefix else []
+            said += [f"left out of the file: {', '.join(left[:5])} ({len(left)} in all)"] if left else []
+            notes[:] = said
+            return _below(found, prefix)
+    return dict(tensors)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _fits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the names are the network's, those that it ties to others aside."""
+    given = {id(expected[name]) for name in tensors if name in expected}
+    return set(tensors) <= set(expected) and all(id(tensor) in given for tensor in expected.values())
+
+
+def _renamed(
+    expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], order: Sequence[str] | None
+) -> dict[str, Tensor]:
     """A chain is known by its order: file layer k becomes model layer k, whatever either is called."""
+    ours = chain_layers(expected)
     try:
-        theirs = chain_layers(tensors)
+        theirs = chain_layers(tensors, order=order, shapes=[layer.shape for layer in ours])
     except ArchitectureError as error:
         raise CheckpointError(str(error)) from error
-    ours = chain_layers(expected)
-    if len(ours) != len(theirs) or [a.shape for a in ours] != [b.shape for b in theirs]:
+    if [a.shape for a in ours] != [b.shape for b in theirs]:
+        turned = [b.shape[::-1] for b in theirs]
         raise CheckpointError(
             f"the weights do not fit the architecture: it has layers {[list(a.shape) for a in ours]}, the file "
             f"{[list(b.shape) for b in theirs]}"
+            + ("; stored as (in, out)? Transpose them" if [a.shape for a in ours] == turned else "")
         )
     stems = {theirs.name: ours.name for ours, theirs in zip(ours, theirs, strict=True)}
     parts = {name: name.rpartition(".") for name in tensors}

@@ -1,145 +1,207 @@
-"""Reading an architecture off a state dict: the order of a chain of linear and convolutional layers.
+"""Reading an architecture off a state dict: a chain of linear and convolutional layers.
 
-Weights hold the widths, kernels and biases; they hold neither the activation nor strides, padding and image size.
-ReLU is assumed, and strides are searched in {1, 2} with padding kernel // 2: one fit is taken, several are listed.
+Weights hold the widths, kernels and biases; they hold neither the activation nor strides, padding, pooling and image
+size. ReLU is assumed with a note. What else is missing is asked for: convolutions are read only where no stride and no
+pooling can have made the images smaller.
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
-LONGEST_SEARCH = 8
+from vestige.nets.layer_order import ChainLayer, chains, natural, orders
+
+_MEANING = {
+    "running_mean": "BatchNorm",
+    "running_var": "BatchNorm",
+    "num_batches_tracked": "BatchNorm",
+    "in_proj_weight": "attention",
+    "weight_ih_l0": "a recurrent layer",
+    "weight_hh_l0": "a recurrent layer",
+    "qweight": "quantised weights: export floats",
+    "_packed_params": "quantised weights: export floats",
+    "zero_point": "quantised weights: export floats",
+    "scale": "a normalisation, or quantised weights",
+    "weight_scale": "quantised weights: export floats",
+    "SCB": "quantised weights: export floats",
+    "base": "an orthogonal parametrisation: remove it before saving, with torch.nn.utils.parametrize",
+    "kernel": "a kernel of Keras or Flax",
+    "in_proj_bias": "attention",
+}
 
 
 class ArchitectureError(ValueError):
     """An architecture that cannot be read, built or told from the weights."""
 
 
-@dataclass(frozen=True)
-class ChainLayer:
-    """One linear (2-d weight) or convolutional (4-d weight) layer: its name in the state dict and its sizes."""
-
-    name: str
-    shape: tuple[int, ...]
-    has_bias: bool
-
-    @property
-    def is_conv(self) -> bool:
-        return len(self.shape) == 4
-
-
-def chain_layers(state: Mapping[str, Tensor]) -> list[ChainLayer]:
+def chain_layers(
+    state: Mapping[str, Tensor],
+    *,
+    order: Sequence[str] | None = None,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+) -> list[ChainLayer]:
     """The layers of a chain in the order of computation.
 
+    Args:
+        state: names and tensors.
+        order: names of the layers in the order of computation, from whoever knows it.
+        shapes: of the weights in the order of computation, from an architecture that was given.
+
     Raises:
-        ArchitectureError: a tensor that belongs to no linear or convolutional layer, or shapes that do not chain.
+        ArchitectureError: a tensor that belongs to no linear or convolutional layer, shapes that do not chain, or
+            several orders that do.
+    """
+    layers = layers_in(state)
+    return _in_order(layers) if order is None and shapes is None else _stated(layers, order, shapes)
+
+
+def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
+    """The layers, in the order of their names.
+
+    Raises:
+        ArchitectureError: a tensor that belongs to no linear or convolutional layer.
     """
     layers: list[ChainLayer] = []
-    for name in sorted(state, key=_natural):
+    for name in sorted(state, key=natural):
         stem, _, kind = name.rpartition(".")
         tensor = state[name]
         if kind == "weight" and tensor.dim() in (2, 4):
             bias = state.get(f"{stem}.bias" if stem else "bias")
             if bias is not None and tuple(bias.shape) != tuple(tensor.shape[:1]):
-                raise ArchitectureError(f"{stem}.bias has shape {list(bias.shape)}, its weight {list(tensor.shape)}")
+                turned = tensor.dim() == 2 and tuple(bias.shape) == tuple(tensor.shape[1:])
+                cause = "; stored transposed, as (in, out)? Transpose the weights" if turned else ""
+                raise ArchitectureError(
+                    f"{stem}.bias has shape {list(bias.shape)}, its weight {list(tensor.shape)}{cause}"
+                )
             layers.append(ChainLayer(stem, tuple(tensor.shape), bias is not None))
         elif not (kind == "bias" and (f"{stem}.weight" if stem else "weight") in state):
             raise ArchitectureError(
                 f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(tensor.shape)} "
-                "(normalisation, attention and other layers cannot be read off weights); give the architecture as "
-                "package.module:factory"
+                f"({_MEANING.get(kind, 'normalisation, attention and other layers')}), which cannot be read off "
+                "weights; give the architecture as package.module:factory or ./file.py:factory"
             )
     if not layers:
         raise ArchitectureError("no linear or convolutional layer among the tensors")
-    return _in_order(layers)
+    return layers
 
 
-def architecture_of(state: Mapping[str, Tensor], input_shape: Sequence[int] | None = None) -> str:
+def architecture_of(
+    state: Mapping[str, Tensor],
+    input_shape: Sequence[int] | None = None,
+    *,
+    order: Sequence[str] | None = None,
+) -> str:
     """The grammar string that fits a state dict of a chain, with ReLU assumed.
 
     Args:
         state: names and tensors, in any order.
         input_shape: (channels, height, width), needed when the first layer is a convolution.
+        order: names of the layers in the order of computation; None: what numbers and shapes say.
 
     Raises:
-        ArchitectureError: not a chain, no input shape for a convolution, or several strides fit.
+        ArchitectureError: not a chain, several orders that chain, no input shape for a convolution, or strides and
+            pooling that weights do not hold.
 
     Example:
         >>> import torch
         >>> architecture_of({"fc1.weight": torch.zeros(3, 4), "fc2.weight": torch.zeros(1, 3)})
         'mlp:4-3-1:bias=none'
     """
-    layers = chain_layers(state)
-    biases = [layer.has_bias for layer in layers]
-    if any(biases[1:]) and not all(biases):
+    layers = chain_layers(state, order=order)
+    option = _bias_option(layers)
+    if option is None:
         named = ", ".join(layer.name for layer in layers if layer.has_bias)
         raise ArchitectureError(f"only {named} carry a bias; the grammar knows all, the first or none: give a factory")
-    option = ":bias=all" if any(biases[1:]) else "" if biases[0] else ":bias=none"
-    widths = [str(layer.shape[0]) for layer in layers if not layer.is_conv]
     if not layers[0].is_conv:
-        return "-".join([f"mlp:{layers[0].shape[1]}", *widths]) + option
+        return _mlp(layers)
+    widths = [str(layer.shape[0]) for layer in layers if not layer.is_conv]
     return _with_strides(layers, input_shape, widths) + option
 
 
 def _with_strides(layers: list[ChainLayer], input_shape: Sequence[int] | None, widths: list[str]) -> str:
     if input_shape is None or len(input_shape) != 3 or input_shape[0] != layers[0].shape[1]:
         raise ArchitectureError(
-            f"the first layer is a convolution of {layers[0].shape[1]} channels: its strides and image size are "
-            f"not in the weights; got input_shape={input_shape}. Give that, or the architecture: cnn:3x32x32-c64k5s2-10"
+            f"the first layer is a convolution of {layers[0].shape[1]} channels: its strides, pooling and image size "
+            f"are not in the weights; got input_shape={input_shape}. Give the architecture: cnn:3x32x32-c64k5s2-10"
         )
     convs = [layer for layer in layers if layer.is_conv]
-    if (
-        any(layer.shape[2] != layer.shape[3] for layer in convs)
-        or len(convs) == len(layers)
-        or len(convs) > LONGEST_SEARCH
-    ):
+    if any(layer.shape[2] != layer.shape[3] for layer in convs) or len(convs) == len(layers):
         raise ArchitectureError("the grammar knows square kernels followed by a linear layer: give a factory")
-    features, fits = layers[len(convs)].shape[1], []
-    for strides in itertools.product((1, 2), repeat=len(convs)):
-        height, width = input_shape[1:]
-        for conv, stride in zip(convs, strides, strict=True):
-            kernel = conv.shape[2]
-            height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
-        if convs[-1].shape[0] * height * width == features:
-            tokens = [
-                f"c{conv.shape[0]}k{conv.shape[2]}" + ("s2" if stride == 2 else "")
-                for conv, stride in zip(convs, strides, strict=True)
-            ]
-            fits.append("-".join(["cnn:" + "x".join(map(str, input_shape)), *tokens, *widths]))
-    if len(fits) != 1:
-        found = "no strides of 1 or 2 fit" if not fits else f"{len(fits)} sets of strides fit: {', '.join(fits)}"
-        raise ArchitectureError(f"{found}; give the architecture, e.g. cnn:3x32x32-c64k5s2p2-a2-10")
-    return fits[0]
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d{1,9})", name) if part]
-
-
-def _follows(before: ChainLayer, after: ChainLayer) -> bool:
-    if after.is_conv:
-        return before.is_conv and before.shape[0] == after.shape[1]
-    return after.shape[1] % before.shape[0] == 0 if before.is_conv else before.shape[0] == after.shape[1]
-
-
-def _in_order(layers: list[ChainLayer]) -> list[ChainLayer]:
-    """The order of the names if it chains, else the only order that does."""
-    if all(itertools.starmap(_follows, itertools.pairwise(layers))):
-        return layers
-    orders: list[list[ChainLayer]] = []
-    if len(layers) <= LONGEST_SEARCH:
-        orders = [
-            list(order)
-            for order in itertools.permutations(layers)
-            if all(itertools.starmap(_follows, itertools.pairwise(order)))
-        ]
-    if len(orders) == 1:
-        return orders[0]
-    broken = next(pair for pair in itertools.pairwise(layers) if not _follows(*pair))
+    head, features = "cnn:" + "x".join(map(str, input_shape)), layers[len(convs)].shape[1]
+    plain = [f"c{conv.shape[0]}k{conv.shape[2]}" for conv in convs]
+    height, width = input_shape[1:]
+    for conv in convs:
+        height, width = (side + 2 * (conv.shape[2] // 2) - conv.shape[2] + 1 for side in (height, width))
+    pixels = features // convs[-1].shape[0]
+    if pixels == height * width:
+        return "-".join([head, *plain, *widths])
+    strided = "-".join([head, f"{plain[0]}s2", *plain[1:], *widths])
+    pooled = "-".join([head, plain[0], "a2", *plain[1:], *widths])
     raise ArchitectureError(
-        f"the shapes do not chain: {broken[0].name} {list(broken[0].shape)} is followed by {broken[1].name} "
-        f"{list(broken[1].shape)}, and {len(orders) or 'no'} other orders fit; give the architecture"
+        f"the convolutions of an image of {input_shape[1]}x{input_shape[2]} leave {pixels} pixels of {height * width}: "
+        "strides, average pooling, max pooling or no padding made it smaller, and weights do not hold which. Give the "
+        f"architecture: such as {strided} (strides), {pooled} (average pooling), or ./file.py:factory (max pooling)"
     )
+
+
+def _stated(
+    layers: list[ChainLayer], order: Sequence[str] | None, shapes: Sequence[tuple[int, ...]] | None
+) -> list[ChainLayer]:
+    """The order that somebody states, by names or by the shapes that an architecture has."""
+    if order is not None:
+        named = {layer.name: layer for layer in layers}
+        if sorted(order) != sorted(named):
+            raise ArchitectureError(f"layers={','.join(order)} given; the file has the layers {', '.join(named)}")
+        return [named[name] for name in order]
+    if sorted(layer.shape for layer in layers) != sorted(shapes or ()):
+        return layers  # of other sizes: the caller names the difference
+    return _in_order(layers, shapes)
+
+
+def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None = None) -> list[ChainLayer]:
+    """The one order that the numbers in the names and the shapes allow; without the numbers if none agrees."""
+    found = orders(layers, shapes=shapes)
+    if found == [] and _turned(layers):
+        raise ArchitectureError(
+            f"the weights chain in the order of their names only if they are transposed, {layers[0].name} "
+            f"{list(layers[0].shape)} first: they are stored as (in, out); transpose them before saving"
+        )
+    found = orders(layers, numbered=False, shapes=shapes) if found == [] else found
+    if found is not None and len(found) == 1:
+        return found[0]
+    if found == []:
+        broken = next(pair for pair in itertools.pairwise(layers) if not chains(pair))
+        raise ArchitectureError(
+            f"the shapes do not chain: {broken[0].name} {list(broken[0].shape)} is followed by {broken[1].name} "
+            f"{list(broken[1].shape)}, and no other orders fit; give the architecture"
+        )
+    example = (found or [layers])[0]
+    names = ",".join(layer.name for layer in example)
+    text = "cnn:..." if any(layer.is_conv for layer in example) else _mlp(example)
+    raise ArchitectureError(
+        f"the layers {', '.join(layer.name for layer in layers)} chain in several orders, and no numbers in their "
+        f"names say in which they are computed. State it in the architecture: {text}:layers={names}; "
+        "`vestige convert` of the original .pt keeps its order"
+    )
+
+
+def _turned(layers: list[ChainLayer]) -> bool:
+    """Whether numbered layers chain in their order once each is transposed."""
+    if any(layer.is_conv for layer in layers) or len(layers) < 2:
+        return False
+    turned = [ChainLayer(layer.name, layer.shape[::-1], layer.has_bias) for layer in layers]
+    return orders(turned) == [turned]
+
+
+def _mlp(layers: Sequence[ChainLayer]) -> str:
+    option = _bias_option(layers)
+    return "-".join([f"mlp:{layers[0].shape[1]}", *(str(layer.shape[0]) for layer in layers)]) + (option or "")
+
+
+def _bias_option(layers: Sequence[ChainLayer]) -> str | None:
+    """What the grammar writes for these biases; None where it cannot."""
+    biases = [layer.has_bias for layer in layers]
+    if any(biases[1:]):
+        return ":bias=all" if all(biases) else None
+    return "" if biases[0] else ":bias=none"

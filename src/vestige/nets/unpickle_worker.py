@@ -1,58 +1,151 @@
 """Run as a script by `vestige.nets.convert`: reads tensors from a pickle in a process that may do little.
 
-Arguments: input path, output path, limit of memory in bytes. The limits and the empty network are in place before torch
-opens the file; torch's `weights_only` reader builds tensors and plain containers only; it is never retried without.
+Arguments: input path, output path, limits of memory and of the written file in bytes, and the key of the state dict, ""
+where it need not be named. The limits and the empty network are in place before torch opens the file; torch's
+`weights_only` reader builds tensors and plain containers only; it is never retried without. Classes that training
+loops often store beside the weights are replaced by an inert one. One line of JSON says what was read and left out.
 """
 
 import ctypes
+import json
+import re
 import sys
+from pathlib import Path
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-SECONDS, NESTED = 300, ("state_dict", "model_state_dict", "model", "net", "weights")
+CLONE_NEWUSER, CLONE_NEWNET, PR_SET_PDEATHSIG, SIGKILL = 0x10000000, 0x40000000, 1, 9
+SECONDS, DEEPEST = 300, 4
+# Settings, paths and numbers beside the weights; none is needed, and none of the real classes is imported.
+BYSTANDERS = (
+    "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath",
+    "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
+    "datetime.datetime", "datetime.timedelta", "datetime.date", "collections.defaultdict",
+    "collections.deque", "types.SimpleNamespace", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype",
+    "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata", "omegaconf.nodes.AnyNode", "typing.Any", "torch.torch_version.TorchVersion",
+    "lightning_fabric.utilities.data.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict", "_codecs.encode",
+)  # fmt: skip
 
 
-def confine(memory: int) -> None:
-    """No network where the kernel allows an unprivileged namespace; limits on memory, time and processor core dumps."""
+class Ignored:
+    """In the place of a class beside the weights: takes anything, does nothing."""
+
+    def __new__(cls, *arguments, **named):
+        return super().__new__(cls)
+
+    def __init__(self, *arguments, **named):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __hash__(self):
+        return id(self)
+
+
+def confine(memory: int, written: int) -> None:
+    """No network where the kernel allows an unprivileged namespace, the end of the parent as its own, and limits."""
     try:
-        ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_PDEATHSIG, SIGKILL)
+        libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
     except (OSError, AttributeError, TypeError):
         pass  # another system: the limits below and weights_only remain
     try:
         import resource
     except ImportError:
         return
-    for kind, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0)):
+    limits = ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_CORE, 0))
+    for kind, limit in (*limits, (resource.RLIMIT_FSIZE, written)):
         _, hard = resource.getrlimit(kind)
         if hard == resource.RLIM_INFINITY or limit < hard:
             resource.setrlimit(kind, (limit, limit))
 
 
-def tensors_of(loaded, torch) -> dict:
-    """The state dict in what was loaded: itself, or under one of the usual keys."""
-    for key in NESTED:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, dict) or not loaded:
-        raise ValueError(f"it holds a {type(loaded).__name__}, not a dictionary of tensors (save model.state_dict())")
-    odd = [key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
-    if odd:
-        raise ValueError(f"{len(odd)} of {len(loaded)} entries are not named tensors, first {str(odd[0])[:80]!r}")
-    # Tied weights share memory in a pickle; a copy of each is what safetensors can hold.
-    return {key: value.detach().to_dense().clone().contiguous() for key, value in loaded.items()}
+def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
+    """Every dictionary of named tensors in what was loaded, by the keys that lead to it."""
+    if not isinstance(loaded, dict) or len(place) > DEEPEST:
+        return {}
+    named = [key for key, value in loaded.items() if isinstance(key, str) and isinstance(value, torch.Tensor)]
+    if named and len(named) == len(loaded) and any(loaded[key].ndim > 1 for key in named):
+        return {".".join(place): loaded}
+    found: dict[str, dict] = {}
+    for key, value in loaded.items():
+        if isinstance(key, str):
+            found |= state_dicts(value, torch, (*place, key))
+    return found
+
+
+def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
+    """The state dict in what was loaded, and what was said of it: {"key": where it was, "left": what was not read}.
+
+    With a key, the dictionary under it, or the tensors whose names begin with it.
+    """
+    found = state_dicts(loaded, torch)
+    if key and key not in found:
+        below = {name[len(key) + 1 :]: t for name, t in found.get("", {}).items() if name.startswith(f"{key}.")}
+        if not below:
+            raise ValueError(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
+        return _plain(below, torch), {"key": key, "left": [n for n in found[""] if not n.startswith(f"{key}.")][:20]}
+    if not found or (len(found) > 1 and not key):
+        raise ValueError(_held(loaded, found, torch))
+    where = key or next(iter(found))
+    left = [] if not where else [str(name)[:80] for name in loaded if name != where.split(".")[0]]
+    return _plain(found[where], torch), {"key": where, "left": left[:20]}
+
+
+def _held(loaded, found: dict, torch) -> str:
+    if len(found) > 1:
+        return f"it holds {len(found)} state dicts, under {', '.join(found)}: name one with --key {next(iter(found))}"
+    if isinstance(loaded, dict) and loaded:
+        odd = [str(k)[:80] for k, v in loaded.items() if not (isinstance(k, str) and isinstance(v, torch.Tensor))]
+        return f"{len(odd)} of {len(loaded)} entries are not named tensors, first {odd[:1]}, none holds a state dict"
+    return f"it holds a {type(loaded).__name__}, not a dictionary of tensors (save model.state_dict())"
+
+
+def _plain(state: dict, torch) -> dict:
+    """A copy of each tensor, since those that share memory cannot be written; nothing that would grow on the way."""
+    made = {}
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            what = (
+                tensor.dtype if tensor.is_quantized else tensor.layout if tensor.device.type == "cpu" else tensor.device
+            )
+            raise ValueError(f"{name[:80]!r} is {what}: only plain tensors are read; save dense floats")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{name[:80]!r} has {tensor.numel():,} elements, more than its storage holds; save a copy")
+        made[name] = tensor.detach().clone().contiguous()
+    return made
+
+
+def cause(error: BaseException) -> str:
+    """One line without torch's advice to switch safety off, and without control characters."""
+    text = str(error)
+    if match := re.search(r"GLOBAL ([\w.]{1,200}) was not an allowed global", text):
+        return f"it holds an object of {match[1]}, which is not a tensor"
+    if match := re.search(r"(?:Trying to load|Unsupported class|Unsupported global)[^.]{0,80}?((?:\w+\.)+\w+)", text):
+        return f"it asks for {match[1][:200]}, which is not a tensor"
+    if "weights_only" in text:
+        return "it is not a pickle of tensors alone"
+    return f"{type(error).__name__}: {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())[:300]}"
 
 
 def main() -> int:
-    source, target, memory = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    confine(memory)
+    source, target, memory, written, key = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+    confine(memory, written)
     import torch
     from safetensors.torch import save_file
 
     try:
-        save_file(tensors_of(torch.load(source, map_location="cpu", weights_only=True), torch), target)
+        ignored = [(Ignored, name) for name in BYSTANDERS]
+        # Opened here: torch would choose its reader by the name of the file.
+        with torch.serialization.safe_globals(ignored), Path(source).open("rb") as stream:
+            state, said = tensors_of(torch.load(stream, map_location="cpu", weights_only=True), torch, key)
+        save_file(state, target, {"tensor_order": json.dumps(list(state))})
+        print(json.dumps(said))
     except BaseException as error:  # anything at all is reported to the parent, which names it
-        text = " ".join(str(error).split())
-        print(f"{type(error).__name__}: {text[:600]}", file=sys.stderr)
+        print(cause(error), file=sys.stderr)
         return 1
     return 0
 

@@ -5,7 +5,9 @@ is a program; it is refused here and only ever opened by `vestige.nets.convert`.
 """
 
 import hashlib
+import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vestige.nets.file_formats import format_of, part_of
+
 LARGEST_FILE = 8 * 2**30
 LARGEST_HEADER = 100 * 2**20
+ORDER = "tensor_order"  # metadata: names in the order of the checkpoint, which safetensors does not keep
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
-_MAGIC = {
-    b"PK\x03\x04": "pickle",
-    b"\x80": "pickle",
-    b"\x1f\x8b": "a gzip archive: unpack it first",
-    b"\x89HDF": "an HDF5 (Keras) file, which is not read; export the weights as safetensors",
-    b"\x93NUMPY": "a NumPy array, not a model",
-    b"GGUF": "a GGUF file, which is not read; export the weights as safetensors",
-    b"version https://git-lfs": "a Git LFS pointer, not the weights: run `git lfs pull`",
-}
 
 
 class CheckpointError(ValueError):
@@ -33,11 +29,15 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a safetensors file holds: named finite tensors, text metadata, and the SHA-256 of its bytes."""
+    """What a safetensors file holds: named finite tensors, text metadata, and the SHA-256 of its bytes.
+
+    `ordered` says that the tensors stand in the order of the checkpoint that they were converted from.
+    """
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
     sha256: str
+    ordered: bool = False
 
 
 def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
@@ -66,7 +66,7 @@ def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
         return "safetensors"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise CheckpointError(f"{path} is a web page, not weights: the download failed; open the link in a browser")
-    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    found = format_of(path)
     if found == "pickle":
         return found
     raise CheckpointError(f"{path} is {found or 'not a safetensors file (no header at its start)'}")
@@ -84,10 +84,17 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
         CheckpointError: a pickle, a damaged file, another digest, odd tensor names, NaN or infinite values.
     """
     if file_kind(path, max_bytes) == "pickle":
+        beside = path.with_suffix(".safetensors")
+        target = path.with_name(f"{path.stem}-converted.safetensors") if beside == path else beside
         raise CheckpointError(
             f"{path} is a pickle (a PyTorch .pt file): opening one can run code. Convert it once with\n"
-            f"    vestige convert {path} {path.with_suffix('.safetensors')}\n"
+            f"    vestige convert {shlex.quote(str(path))} {shlex.quote(str(target))}\n"
             "which reads tensors only, in a process of its own; or pass trust_pickle=True (--trust-pickle) to do so now"
+        )
+    if part := part_of(path.name):
+        raise CheckpointError(
+            f"{path} is part {part} of a model in several files; join them: load each with safetensors.torch.load_file "
+            "and save all tensors with save_file under another name"
         )
     digest = checked_digest(path, sha256)
     try:
@@ -100,7 +107,18 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
             raise
         raise CheckpointError(f"{path} is not a valid safetensors file ({error}): truncated or damaged") from error
     check_finite(path, tensors)
-    return WeightsFile(tensors, metadata, digest)
+    order = _order(metadata, tensors)
+    return WeightsFile({name: tensors[name] for name in order or tensors}, metadata, digest, ordered=order is not None)
+
+
+def _order(metadata: dict[str, str], tensors: dict[str, Tensor]) -> list[str] | None:
+    """The order that `convert` wrote into the metadata, if it names these very tensors."""
+    try:
+        order = json.loads(metadata.get(ORDER, "null"))
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(order, list) and all(isinstance(name, str) for name in order)
+    return order if known and sorted(order) == sorted(tensors) else None
 
 
 def checked_digest(path: Path, expected: str | None) -> str:
@@ -119,6 +137,7 @@ def check_names(path: Path, names: list[str]) -> list[str]:
         raise CheckpointError(
             f"{path}: {len(bad)} of {len(names)} tensors have names that no layer can have, first {bad[0][:80]!r}; "
             "letters, digits, '_', '-' and single dots are allowed"
+            + ("; names of Keras? Rebuild it in torch" if re.fullmatch(r"[\w/:.-]+", bad[0]) else "")
         )
     return sorted(names)
 

@@ -1,0 +1,102 @@
+"""What a file is, told from its first bytes and, for an archive, from the names in it: never from its own name alone.
+
+Only safetensors is read. A pickle of tensors can be converted. All else is called what it is, with the next step.
+"""
+
+import re
+import zipfile
+from pathlib import Path
+
+EXPORT = "load it where it was made and save the weights as safetensors"
+STATE = "load it where it was made and save model.state_dict()"
+SEEN = 4096  # bytes at the start that are looked at
+
+_MAGIC = {
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"BZh": "a bzip2 archive: unpack it first",
+    b"\xfd7zXZ": "an xz archive: unpack it first",
+    b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a rar archive: unpack it first",
+    b"\x89HDF": f"an HDF5 (Keras) file, which is not read; {EXPORT}",
+    b"\x93NUMPY": "a NumPy array, not a model",
+    b"GGUF": "a GGUF file, which is not read; export the weights as safetensors",
+    b"version https://git-lfs": "a Git LFS pointer, not the weights: run `git lfs pull`",
+    b"PAR1": "a Parquet table, not a model",
+    b"\x7fELF": "a program, not a model",
+}
+# Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
+_ARCHIVES = (
+    (r"(.*/)?(archive_format|models/.*\.json|serialized_exported_program\.json)",
+     f"a program that torch.export wrote (.pt2), which is not read; {STATE}"),
+    (r"(.*/)?(constants\.pkl|code/.*\.py)", f"TorchScript, a program, which is not run; {STATE}"),
+    (r"model\.weights\.h5|keras_metadata\.pb", f"a Keras model, which is not read; {EXPORT}"),
+    (r"schema\.json", "a skops file of a scikit-learn estimator; write its coefs_ and intercepts_ as safetensors"),
+    (r"(.*/)?data\.pkl", "pickle"),
+    (r"[^/]*\.npy", f"NumPy arrays (.npz), not a weights file; {EXPORT}"),
+    (r"\[Content_Types\]\.xml", "an office document, not a model"),
+)  # fmt: skip
+
+
+def format_of(path: Path) -> str:
+    """ "pickle", or what else the file is and what to do; "" where nobody can tell."""
+    with path.open("rb") as stream:
+        head = stream.read(SEEN)
+    if head.startswith(b"PK\x03\x04"):
+        return _archive(path)
+    if named := next((words for magic, words in _MAGIC.items() if head.startswith(magic)), None):
+        return named
+    if re.fullmatch(rb"\x80[\x02-\x05].*", head, re.DOTALL):
+        return _pickled(head)
+    if head[257:262] == b"ustar":
+        return f"a tar archive (an old PyTorch or NeMo file?), which is not read; {STATE}"
+    if head[4:8] == b"TFL3":
+        return f"a TensorFlow Lite file, which is not read; {EXPORT}"
+    if head[:1] == b"\x08" and (
+        path.suffix == ".onnx" or re.search(rb"\x12.{1,2}(pytorch|onnx|tf2onnx|skl2onnx)", head)
+    ):
+        return f"an ONNX file, which is not read; {EXPORT} (onnx.numpy_helper.to_array of each initializer)"
+    if re.match(rb"\s*\{", head):
+        return _text(head)
+    if head[:1] == b"\x78" and path.suffix in (".joblib", ".pkl", ".gz"):
+        return f"a compressed joblib file, a pickle, which is not run; {EXPORT}"
+    return ""
+
+
+def _archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return "a damaged archive: truncated? Download or copy it again"
+    for pattern, words in _ARCHIVES:
+        if any(re.fullmatch(pattern, name) for name in names[:100_000]):
+            return words
+    return "a zip archive, not a weights file: unpack it first"
+
+
+def _pickled(head: bytes) -> str:
+    for word, words in ((b"sklearn", "a pickled scikit-learn estimator"), (b"joblib", "a joblib file"),
+                        (b"xgboost", "a pickled XGBoost model"), (b"keras", "a pickled Keras model")):  # fmt: skip
+        if word in head:
+            return f"{words}, a program, which is not run; {EXPORT}"
+    return "pickle"
+
+
+def _text(head: bytes) -> str:
+    if b"weight_map" in head:
+        return (
+            "the index of a model in several files, not its weights; join the files: load each with "
+            "safetensors.torch.load_file and save all tensors with save_file"
+        )
+    return "JSON text, such as a configuration, not weights"
+
+
+def part_of(name: str) -> str | None:
+    """ "2 of 5" for the name of one file of several, None otherwise.
+
+    >>> part_of("model-00002-of-00005.safetensors")
+    '2 of 5'
+    """
+    match = re.search(r"(\d{1,6})-of-(\d{1,6})\.", name)
+    return f"{int(match[1])} of {int(match[2])}" if match and int(match[2]) > 1 else None

@@ -1,0 +1,198 @@
+"""What training loops and file formats wrap around a network's tensors, recognised by name and taken off again.
+
+Prefixes of wrappers, the counter of an averaged copy, the state of a loss or a metric, transposed kernels, and weights
+that are stored as the factors of a parametrisation. Whatever is changed is said. Two networks in one file are refused.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from vestige.nets.layer_order import numbered_before
+from vestige.nets.state_dict import ArchitectureError
+
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+LOSSES = ("criterion", "loss", "loss_fn", "loss_func", "loss_function")
+_METRIC = re.compile(r".*(metric|acc|accuracy|auroc|f1|confmat)\w*\.(tp|fp|tn|fn|total|correct|confmat|preds|target)")
+
+Tensors = dict[str, Tensor]
+
+
+def candidates(tensors: Mapping[str, Tensor], notes: list[str]) -> Iterator[tuple[Tensors, list[str]]]:
+    """The tensors as they are, then with more and more taken off, each with what was done to them.
+
+    A network that names its tensors itself takes the first of these whose names are its own.
+    """
+    plain = dict(tensors)
+    yield plain, list(notes)
+    said = list(notes)
+    plain = without_bystanders(plain, said)
+    yield plain, list(said)
+    for deep in (False, True):
+        bare = without_wrappers(plain, deep=deep)
+        extra = [_dropped_prefix(plain, bare)] if set(bare) != set(plain) else []
+        yield bare, [*said, *extra]
+        more = list(said) + extra
+        yield effective_weights(bare, more), more
+
+
+def chain_tensors(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
+    """The weights and biases of a chain, whose names matter only for their order.
+
+    Raises:
+        ArchitectureError: several networks in one file, or a kernel that cannot be turned.
+    """
+    bare = without_wrappers(without_bystanders(tensors, notes), deep=True)
+    several = networks(bare)
+    if several:
+        raise ArchitectureError(
+            f"the file holds {len(several)} networks of the same layers, {', '.join(several)}: an average (EMA) of the "
+            f"other? Write one to a file of its own: vestige convert FILE ONE.safetensors --key {several[0]}"
+        )
+    return effective_weights(turned_kernels(bare, notes), notes)
+
+
+def without_bystanders(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
+    """Without the counter of an average, and without what belongs to a loss or a metric."""
+    left = [
+        name
+        for name in tensors
+        if name.rpartition(".")[2] == "n_averaged" or name.split(".")[0] in LOSSES or _METRIC.fullmatch(name)
+    ]
+    if left:
+        notes.append(f"left out of the file, as no part of the network: {', '.join(left[:5])}")
+    return {name: t for name, t in tensors.items() if name not in set(left)}
+
+
+def without_wrappers(tensors: Mapping[str, Tensor], *, deep: bool) -> Tensors:
+    """Without the segments that DataParallel, torch.compile and their like put before names.
+
+    Args:
+        tensors: by name.
+        deep: wherever such a segment stands, and also any first segment that all names share.
+    """
+    bare = {".".join(_unwrapped(name.split("."), deep)): t for name, t in tensors.items()}
+    if len(bare) != len(tensors):
+        return dict(tensors)
+    while deep and bare and len({name.split(".")[0] for name in bare}) == 1 and min(n.count(".") for n in bare) > 1:
+        bare = {name.partition(".")[2]: t for name, t in bare.items()}
+    return bare
+
+
+def _unwrapped(parts: list[str], deep: bool) -> list[str]:
+    if deep:
+        return [part for part in parts if part not in WRAPPERS]
+    while parts and parts[0] in WRAPPERS:
+        parts = parts[1:]
+    return parts
+
+
+def _dropped_prefix(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:
+    first, bare = next(iter(before), ""), next(iter(after), "")
+    return f"the names of the file are longer than the network's; {first!r} was read as {bare!r}"
+
+
+def networks(tensors: Mapping[str, Tensor]) -> list[str]:
+    """First segments below which the same layers stand, two layers or more; none where numbers order them."""
+    groups: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, tensor in tensors.items():
+        first, _, rest = name.partition(".")
+        groups.setdefault(first, {})[rest] = tuple(tensor.shape)
+    for held in groups.values():
+        same = [other for other, theirs in groups.items() if theirs == held]
+        weights = sum(name.endswith((".weight", ".kernel")) for name in held)
+        if len(same) > 1 and weights > 1 and not numbered_before(*sorted(same)[:2]):
+            return same
+    return []
+
+
+def turned_kernels(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
+    """Kernels of Keras and Flax, stored as (in, out), as weights (out, in).
+
+    Raises:
+        ArchitectureError: a kernel of a convolution, whose flattened outputs stand in another order there.
+    """
+    kernels = [name for name in tensors if name.rpartition(".")[2] == "kernel"]
+    if not kernels:
+        return dict(tensors)
+    if any(tensors[name].ndim != 2 for name in kernels):
+        raise ArchitectureError(
+            "convolutions of Keras or Flax ('kernel') flatten their outputs in another order than torch; rebuild the "
+            "network in torch, check its outputs, and save its state_dict"
+        )
+    notes.append("kernels stored as (in, out), as Keras and Flax do, were transposed")
+    return {
+        name.removesuffix("kernel") + "weight" if name in kernels else name: t.T.contiguous() if name in kernels else t
+        for name, t in tensors.items()
+    }
+
+
+def effective_weights(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
+    """Weights computed from the factors that weight norm, spectral norm and pruning store instead.
+
+    Old and new torch name them differently: `weight_g`, `weight_v` or `parametrizations.weight.original0`, `original1`;
+    `weight_orig`, `weight_u`, `weight_v` or `parametrizations.weight.original`, `.0._u`, `.0._v`; `weight_orig`,
+    `weight_mask`.
+    """
+    found: dict[str, str] = {}
+    made: Tensors = {}
+    for name, tensor in tensors.items():
+        whole, kind, others = _parametrised(name, tensors)
+        if kind is None:
+            made.setdefault(whole, tensor)
+        elif kind:
+            made[whole] = _EFFECTIVE[kind](tensor, *(tensors[other] for other in others))
+            found[whole] = kind
+    if found:
+        named = ", ".join(f"{name} ({kind})" for name, kind in list(found.items())[:5])
+        notes.append(
+            f"computed from what the file stores: {named}. What theory says of trained parameters holds for those"
+        )
+    return made
+
+
+def _parametrised(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, str | None, tuple[str, ...]]:
+    """The tensor that a stored name belongs to, the kind ("" for a factor, None for none) and the other factors."""
+    for main, kind, others in _FACTORS:
+        if match := main.fullmatch(name):
+            stem, what = match["stem"], match["what"]
+            factors = tuple(f"{stem}{other.format(what=what)}" for other in others)
+            if all(factor in tensors for factor in factors):
+                return stem + what, kind, factors
+    if match := _FACTOR.fullmatch(name):
+        stem, what = match["stem"], match["what"] or match["other"]
+        if any(f"{stem}{main.format(what=what)}" in tensors for main in _MAINS):
+            return stem + what, "", ()
+    return name, None, ()
+
+
+_STEM = r"(?P<stem>(?:.*\.)?)"
+_FACTORS = (
+    (re.compile(_STEM + r"(?P<what>\w+)_g"), "weight norm", ("{what}_v",)),
+    (re.compile(_STEM + r"parametrizations\.(?P<what>\w+)\.original0"), "weight norm",
+     ("parametrizations.{what}.original1",)),
+    (re.compile(_STEM + r"(?P<what>\w+)_orig"), "pruning mask", ("{what}_mask",)),
+    (re.compile(_STEM + r"(?P<what>\w+)_orig"), "spectral norm", ("{what}_u", "{what}_v")),
+    (re.compile(_STEM + r"parametrizations\.(?P<what>\w+)\.original"), "spectral norm",
+     ("parametrizations.{what}.0._u", "parametrizations.{what}.0._v")),
+)  # fmt: skip
+_FACTOR = re.compile(
+    _STEM + r"(?:(?P<what>weight|bias|kernel)_(?:v|u|mask)|parametrizations\.(?P<other>\w+)\.(?:original1|0\._[uv]))"
+)
+_MAINS = ("{what}_g", "{what}_orig", "parametrizations.{what}.original0", "parametrizations.{what}.original")
+
+
+def _normed(size: Tensor, direction: Tensor) -> Tensor:
+    """g v / |v|, the norm over every axis that the sizes g do not run over."""
+    axes = [axis for axis in range(direction.ndim) if size.ndim != direction.ndim or size.shape[axis] == 1]
+    return size * direction / torch.linalg.vector_norm(direction, dim=axes or None, keepdim=True)
+
+
+def _spectral(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """W / u^T W v, as in evaluation mode."""
+    return weight / torch.dot(u, torch.mv(weight.flatten(1), v))
+
+
+_EFFECTIVE = {"weight norm": _normed, "spectral norm": _spectral, "pruning mask": torch.mul}

@@ -1,0 +1,51 @@
+"""Tables: their columns, their labels, and what is no table of numbers."""
+
+import pytest
+
+from vestige.data.load import load_data
+from vestige.data.source import DataError
+
+
+def csv(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    return f"csv:{tmp_path / 't.csv'}"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_column_of_labels_is_found_by_its_name(separator, tmp_path):
+    text = "age,Label,height\n30,yes,1.5\n41,no,-2\n29,no,0\n30,yes,1\n".replace(",", separator)
+    data = load_data(csv(tmp_path, text))
+    assert data.x.tolist() == [[30, 1.5], [41, -2], [29, 0], [30, 1]]
+    assert data.classes == ("no", "yes") and data.y.tolist() == [1, 0, 0, 1]
+
+
+def test_another_column_can_be_named_and_a_header_may_lack(tmp_path):
+    spec = csv(tmp_path, "a,b\n1,0\n2,1\n")
+    with pytest.raises(DataError, match=r"columns a, b; .*csv:t\.csv#COLUMN"):
+        load_data(spec)
+    assert load_data(f"{spec}#b").x.tolist() == [[1], [2]]
+    spec = csv(tmp_path, "1.5,0\n2.5,1\n")
+    assert load_data(f"{spec}#2").x.tolist() == [[1.5], [2.5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,y\n1,0\n2\n", "row 2 has 1 cells"),
+        ("a,y\n1,0\n,1\n", "empty or infinite values in a"),
+        ("a,b,y\n1,red,0\n2,blue,1\n", "no numbers in b"),
+        ("a,a,y\n1,2,0\n", "different names"),
+        ("y\n0\n1\n", "no numbers in any column"),
+        ("", "0 rows under 0 names"),
+        ("a,y\n1,0.5\n2,1\n", "one whole number"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_named(text, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        load_data(csv(tmp_path, text))
+
+
+def test_bytes_are_no_table(tmp_path):
+    (tmp_path / "t.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match="cannot be read"):
+        load_data(f"csv:{tmp_path / 't.csv'}")
