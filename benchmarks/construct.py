@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from vestige.construct.exact.floats import to_sequential
 
 import vestige as vg
 from vestige.construct.exact.network import ExactNetwork
