@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from vestige.construct.exact.floats import to_sequential
 
 import vestige as vg
 from vestige.construct.exact.network import ExactNetwork
