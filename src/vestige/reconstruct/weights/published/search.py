@@ -80,7 +80,7 @@ def published_search(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> PublishedRun:
-    """Minimise the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
+    """Minimize the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
 
     Args:
         model: a network of nn.ReLU modules; read in its own precision (the papers: float64), left as it is. MLP chains
