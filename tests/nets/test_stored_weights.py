@@ -43,7 +43,7 @@ def named(words):
     return lambda name: words[name[0]] + name[1:]
 
 
-def reparametrised(how):
+def reparametrized(how):
     def change(net):
         net = copy.deepcopy(net)
         for layer in (net[0], net[2]):
@@ -55,14 +55,14 @@ def reparametrised(how):
 
 
 KINDS = {
-    "weight norm, old": reparametrised(U.weight_norm),
-    "weight norm": reparametrised(U.parametrizations.weight_norm),
-    "weight norm of all": reparametrised(lambda layer: U.weight_norm(layer, dim=None)),
-    "weight norm of columns": reparametrised(lambda layer: U.parametrizations.weight_norm(layer, dim=1)),
-    "spectral norm, old": reparametrised(U.spectral_norm),
-    "spectral norm": reparametrised(U.parametrizations.spectral_norm),
-    "pruned": reparametrised(lambda layer: prune.l1_unstructured(layer, "weight", 0.5)),
-    "pruned biases": reparametrised(lambda layer: prune.random_unstructured(layer, "bias", 0.5)),
+    "weight norm, old": reparametrized(U.weight_norm),
+    "weight norm": reparametrized(U.parametrizations.weight_norm),
+    "weight norm of all": reparametrized(lambda layer: U.weight_norm(layer, dim=None)),
+    "weight norm of columns": reparametrized(lambda layer: U.parametrizations.weight_norm(layer, dim=1)),
+    "spectral norm, old": reparametrized(U.spectral_norm),
+    "spectral norm": reparametrized(U.parametrizations.spectral_norm),
+    "pruned": reparametrized(lambda layer: prune.l1_unstructured(layer, "weight", 0.5)),
+    "pruned biases": reparametrized(lambda layer: prune.random_unstructured(layer, "bias", 0.5)),
     "average": lambda net: torch.optim.swa_utils.AveragedModel(net),
     "data parallel": lambda net: nn.ModuleDict({"module": net}),
     "compiled": lambda net: nn.ModuleDict({"_orig_mod": nn.ModuleDict({"module": net})}),
@@ -73,7 +73,7 @@ KINDS = {
 
 @pytest.mark.parametrize("given", ["shapes", "text", "factory"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # torch's of the old parametrisations
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # torch's of the old parametrizations
 def test_every_wrapping_is_read_with_the_same_outputs(kind, given, net, factory, tmp_path):
     made = KINDS[kind](net)
     inner = made
@@ -91,7 +91,7 @@ def test_every_wrapping_is_read_with_the_same_outputs(kind, given, net, factory,
         assert any("left out" in line for line in loaded.warnings)
 
 
-def test_a_saved_parametrised_network_loads_again(net, tmp_path):
+def test_a_saved_parametrized_network_loads_again(net, tmp_path):
     U.parametrizations.weight_norm(net[0])
     save_model(net, tmp_path / "m.safetensors")
     with torch.no_grad():
@@ -173,8 +173,8 @@ REFUSED = {
     "BatchNorm": ({"0.weight": torch.ones(4, 4), "1.running_mean": torch.ones(4)}, "BatchNorm"),
     "orthogonal": ({"0.parametrizations.weight.original": torch.ones(4, 4),
                     "0.parametrizations.weight.0.base": torch.ones(4, 4)}, "orthogonal"),
-    "quantised": ({"0.weight": torch.ones(4, 4), "0.weight_scale": torch.ones(4)}, "quantised"),
-    "quantised, packed": ({"0.qweight": torch.ones(4, 4, dtype=torch.int8)}, "quantised"),
+    "quantized": ({"0.weight": torch.ones(4, 4), "0.weight_scale": torch.ones(4)}, "quantized"),
+    "quantized, packed": ({"0.qweight": torch.ones(4, 4, dtype=torch.int8)}, "quantized"),
     "a recurrent layer": ({"rnn.weight_ih_l0": torch.ones(4, 4)}, "recurrent"),
     "attention": ({"a.in_proj_weight": torch.ones(12, 4)}, "attention"),
     "keras names": ({"dense/kernel:0": torch.ones(4, 4)}, "Keras"),

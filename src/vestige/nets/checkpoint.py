@@ -179,7 +179,7 @@ def _build(
         text = architecture_of(tensors, input_shape or read_shape(weights.metadata), order=order)
         notes.append(
             f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations, "
-            "skips and normalisation without weights would not show"
+            "skips and normalization without weights would not show"
         )
         model = parse_architecture(text, device="meta")
     return text, model, tensors, order

@@ -19,13 +19,13 @@ _MEANING = {
     "in_proj_weight": "attention",
     "weight_ih_l0": "a recurrent layer",
     "weight_hh_l0": "a recurrent layer",
-    "qweight": "quantised weights: export floats",
-    "_packed_params": "quantised weights: export floats",
-    "zero_point": "quantised weights: export floats",
-    "scale": "a normalisation, or quantised weights",
-    "weight_scale": "quantised weights: export floats",
-    "SCB": "quantised weights: export floats",
-    "base": "an orthogonal parametrisation: remove it before saving, with torch.nn.utils.parametrize",
+    "qweight": "quantized weights: export floats",
+    "_packed_params": "quantized weights: export floats",
+    "zero_point": "quantized weights: export floats",
+    "scale": "a normalization, or quantized weights",
+    "weight_scale": "quantized weights: export floats",
+    "SCB": "quantized weights: export floats",
+    "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
     "kernel": "a kernel of Keras or Flax",
     "in_proj_bias": "attention",
 }
@@ -78,7 +78,7 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
         elif not (kind == "bias" and (f"{stem}.weight" if stem else "weight") in state):
             raise ArchitectureError(
                 f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(tensor.shape)} "
-                f"({_MEANING.get(kind, 'normalisation, attention and other layers')}), which cannot be read off "
+                f"({_MEANING.get(kind, 'normalization, attention and other layers')}), which cannot be read off "
                 "weights; give the architecture as package.module:factory or ./file.py:factory"
             )
     if not layers:

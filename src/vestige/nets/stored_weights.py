@@ -1,7 +1,7 @@
-"""What training loops and file formats wrap around a network's tensors, recognised by name and taken off again.
+"""What training loops and file formats wrap around a network's tensors, recognized by name and taken off again.
 
 Prefixes of wrappers, the counter of an averaged copy, the state of a loss or a metric, transposed kernels, and weights
-that are stored as the factors of a parametrisation. Whatever is changed is said. Two networks in one file are refused.
+that are stored as the factors of a parametrization. Whatever is changed is said. Two networks in one file are refused.
 """
 
 import re
@@ -139,7 +139,7 @@ def effective_weights(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensor
     found: dict[str, str] = {}
     made: Tensors = {}
     for name, tensor in tensors.items():
-        whole, kind, others = _parametrised(name, tensors)
+        whole, kind, others = _parametrized(name, tensors)
         if kind is None:
             made.setdefault(whole, tensor)
         elif kind:
@@ -153,7 +153,7 @@ def effective_weights(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensor
     return made
 
 
-def _parametrised(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, str | None, tuple[str, ...]]:
+def _parametrized(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, str | None, tuple[str, ...]]:
     """The tensor that a stored name belongs to, the kind ("" for a factor, None for none) and the other factors."""
     for main, kind, others in _FACTORS:
         if match := main.fullmatch(name):
