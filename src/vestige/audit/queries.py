@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vestige.audit.job import Job, Results, open_job
 from vestige.audit.kernel_machine import BlackBoxModel, Machine, read_machine
 from vestige.audit.summary import judged, number, numbers, reconstruction_summary, score_summary
 from vestige.audit.target import Space, space_config
-from vestige.audit.truth import Data, Truth, check_held_out, read_truth
+from vestige.audit.truth import Data, Truth, check_held_out, read_data, read_truth
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
@@ -98,7 +99,11 @@ def audit_queries(
     """
     check_held_out(data, held_out)
     machine = read_machine(model, kernel, scores=scores, input_shape=input_shape, space=space)
-    truth = None if data is None else read_truth(data, held_out, machine.metadata)
+    truth = (
+        None
+        if data is None
+        else read_truth(data, held_out, machine.metadata, load=partial(read_data, space=machine.space))
+    )
     return _run(machine, truth, seed, max_queries, out, on_step)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
 from vestige.attack.suite import Stage, read_stages
+from vestige.audit.fit import Fit, fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -124,16 +125,16 @@ def audit_robustness(
     target = read_target(
         model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle
     )
-    dataset = read_data(data, split="test")
+    dataset = read_data(data, split="test", space=target.space)
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
-    target.inputs(chosen.x[:1])
+    fit = fit_of(target, chosen, trained=False)
     plan = _Plan(
         threat=Threat(eps, norm, target.space), stages=read_stages(attacks), seed=seed, batch_size=batch_size,
         theory=theory, pair=pair,
     )  # fmt: skip
-    return _run(target, plan, chosen, dataset, out, on_step)
+    return _run(target, plan, chosen, dataset, fit, out, on_step)
 
 
 def _run(
@@ -141,6 +142,7 @@ def _run(
     plan: _Plan,
     chosen: DataSet,
     dataset: DataSet,
+    fit: Fit,
     out: Path | str | None,
     on_step: OnStep | None,
 ) -> RobustnessAudit:
@@ -150,6 +152,7 @@ def _run(
             results, tensors = job.kept("adversarial")
         else:
             report, made, tensors = _work(job, target, plan, chosen, dataset)
+            made |= {"fit": fit.summary, "warnings": [*fit.reasons, *chosen.notes, *made["warnings"]]}
             results = job.keep(made, "adversarial", tensors, ("checkpoint",))
         job.write(write_robustness_report)
     return RobustnessAudit(
@@ -228,7 +231,7 @@ def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Resul
         "format": 1,
         "model": model_summary(target),
         "data": chosen.name,
-        "classes": list(chosen.classes),
+        "classes": [*chosen.classes, *(str(k) for k in range(len(chosen.classes), max(2, target.outputs)))],
         "n": len(chosen),
         "eps": report.eps,
         "norm": report.norm,
@@ -249,8 +252,9 @@ def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Resul
 def _notes(target: Target) -> list[str]:
     """What was assumed of the inputs; how the model was trained does not matter to an attack."""
     if target.space is not None:
-        return []
+        return [*target.loaded.warnings]
     return [
+        *target.loaded.warnings,
         "The model does not say the range of its inputs; [0, 1] without normalization was assumed. Give space "
-        "(--range) to set it."
+        "(--range) to set it.",
     ]

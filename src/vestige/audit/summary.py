@@ -127,13 +127,13 @@ def judged(results: Mapping[str, Any], warnings: Sequence[str]) -> dict[str, Any
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
 
 
-def offer(name: str, recovered: Tensor) -> str | None:
+def offer(file: str, data: str, recovered: Tensor) -> str | None:
     """The command that takes out what leaked; None where nothing did."""
     leaked, n = int(recovered.sum()), len(recovered)
     if not leaked:
         return None
     share = "leaked" if leaked < n else f"leaked:{max(1, n // 4)}"  # forgetting all would leave nothing
-    return f"vestige unlearn {shlex.quote(name)} --data ... --forget {share}"
+    return f"vestige unlearn {shlex.quote(file)} --data {shlex.quote(data)} --forget {share}"
 
 
 def stationarity_summary(points: Sequence[Stationarity]) -> dict[str, Any] | None:

@@ -3,25 +3,39 @@
 import copy
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vestige.audit.inputs import Audited
 from vestige.core.margins import Loss
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import describe
 from vestige.nets.checkpoint import load_model
 from vestige.nets.loaded import LoadedModel
 from vestige.nets.state_dict import ArchitectureError
 
+LARGEST_INPUT = 2**25  # numbers in one input: 12 times an image of 3 x 1024 x 1024
+TINY, HUGE = 1e-20, 1e15  # weights outside are no trained network, and their squares leave float32
+
 GIVEN, STORED, GUESSED = "given", "from the model file", "guessed"
 
 Model = Path | str | nn.Module
-Space = InputSpace | tuple[float | int, float | int]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stated:
+    """What a user says of the inputs; None leaves it to the model's file."""
+
+    limits: tuple[float, float] | None = None
+    mean: float | Tensor | None = None
+    std: float | Tensor | None = None
+
+
+Space = InputSpace | Stated | tuple[float | int, float | int]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +44,7 @@ class Target(Audited):
 
     Attributes:
         loaded: the network, in evaluation mode, with its metadata and its hash.
-        in_file: whether it came from a file.
+        file: where it came from; None for a module in memory.
         outputs: 1, or the number of classes.
         loss: of the training.
         loss_source: where the loss is known from.
@@ -39,7 +53,7 @@ class Target(Audited):
     """
 
     loaded: LoadedModel
-    in_file: bool
+    file: str | None
     outputs: int
     loss: Loss
     loss_source: str
@@ -103,7 +117,7 @@ def read_target(
     return Target(
         name=name,
         loaded=loaded,
-        in_file=not isinstance(model, nn.Module),
+        file=None if isinstance(model, nn.Module) else str(model),
         input_shape=tuple(shape),
         outputs=outputs,
         space=settled,
@@ -135,7 +149,7 @@ def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) ->
         notes.append(
             f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss to set it."
         )
-    if space is None:
+    if space is None or not math.isfinite(space.width):
         notes.append(
             "The model does not say the range of its inputs, so none is assumed and pictures are stretched. "
             "Give space (--range) to set it."
@@ -151,10 +165,13 @@ def input_space(given: Space | None, stored: InputSpace | None) -> InputSpace | 
     """
     if given is None or isinstance(given, InputSpace):
         return given or stored
-    low, high = given
+    said = given if isinstance(given, Stated) else Stated(limits=given)
+    base = stored or UNBOUNDED
+    low, high = said.limits or (base.low, base.high)
     if not low < high:
         raise ValueError(f"range {low:g} {high:g} given; the first number must be the smaller one.")
-    return replace(stored or InputSpace(), low=low, high=high)
+    mean, std = base.mean if said.mean is None else said.mean, base.std if said.std is None else said.std
+    return InputSpace(low, high, mean, std)
 
 
 def space_config(space: InputSpace | None) -> dict[str, Any]:
@@ -171,6 +188,18 @@ def _outputs(model: nn.Module, shape: tuple[int, ...]) -> int:
     parameter = next(model.parameters(), None)
     if parameter is None:
         raise ValueError("the model has no parameters: there is nothing to audit.")
+    if math.prod(shape) > LARGEST_INPUT:
+        raise ValueError(
+            f"inputs of shape {'x'.join(map(str, shape))} have {math.prod(shape):,} numbers; at most {LARGEST_INPUT:,} "
+            "are allowed. Give another input_shape (--input-shape)."
+        )
+    largest = max(float(p.detach().abs().max()) if p.numel() else 0.0 for p in model.parameters())
+    if not TINY < largest < HUGE:
+        raise ValueError(
+            f"the largest of the model's weights is {largest:.3g}: "
+            + ("zero, so that they hold nothing" if largest <= TINY else "its training diverged")
+            + "; is it the right file?"
+        )
     try:
         with torch.no_grad():
             found = model(torch.zeros((2, *shape), dtype=parameter.dtype, device=parameter.device))

@@ -1,6 +1,7 @@
 """The training behind `vestige train` and `vestige demo`: fit, and save without the data."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def save(fitted: Fitted, chosen: DataSet, path: Path, made_from: dict[str, str],
         "input_shape": json.dumps(list(chosen.shape)),
         "loss": str(fitted.loss),
         "weight_decay": repr(fitted.weight_decay),
-        "space": json.dumps({"low": chosen.space.low, "high": chosen.space.high}),
     }
+    if math.isfinite(chosen.space.width):
+        metadata["space"] = json.dumps({"low": chosen.space.low, "high": chosen.space.high})
     save_model(fitted.trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": mean_of(chosen, group)})

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vestige.core.rng import child
-from vestige.core.space import UNBOUNDED
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet, binarize, sample
 from vestige.data.load import load_data
 
@@ -23,11 +23,12 @@ Data = str | DataSet | Dataset | tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Truth:
-    """Training samples, and held-out ones for the null comparison where there are any."""
+    """Training samples, held-out ones for the null comparison where there are any, and the text that named them."""
 
     train: DataSet
     held_out: DataSet | None
     warnings: tuple[str, ...]
+    named: str | None = None
 
     @property
     def digest(self) -> str:
@@ -64,14 +65,19 @@ def split_classes(dataset: DataSet, positive: str | None) -> DataSet:
     return binarize(dataset, [int(name) if name.isdecimal() else name for name in names])
 
 
-def read_data(given: Data, *, split: str = "train") -> DataSet:
+def read_data(given: Data, *, split: str = "train", space: InputSpace | None = None) -> DataSet:
     """Data by name, as a `DataSet`, as torch's `Dataset` of pairs, or as one pair (x, y) in data space.
+
+    Args:
+        given: the data.
+        split: of a named set.
+        space: the range that samples of files must lie in, where it is known.
 
     Raises:
         ValueError: data that cannot be loaded, or labels that are not integers from 0.
     """
     if isinstance(given, str):
-        return load_data(given, split=split)
+        return load_data(given, split=split, space=space)
     if isinstance(given, DataSet):
         return given
     if isinstance(given, Dataset):  # all in one batch; a generator of its own leaves the global one alone
@@ -136,7 +142,7 @@ def read_truth(
         warnings.append("No held-out data: unrelated samples of the same kind, the strongest null, are missing below.")
     elif len(rest) > HELD_OUT:
         rest = rest.take(torch.randperm(len(rest), generator=child(0, "held out"))[:HELD_OUT])
-    return Truth(train, rest, tuple(warnings))
+    return Truth(train, rest, (*train.notes, *warnings), data if isinstance(data, str) else None)
 
 
 def _unseen(rest: DataSet, train: DataSet) -> DataSet:

@@ -4,6 +4,7 @@ import copy
 import json
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.comparison import score
+from vestige.audit.fit import fit_of
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.retraining import repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.truth import Data, Truth, read_truth
+from vestige.audit.truth import Data, Truth, read_data, read_truth
 from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
 from vestige.core.cite import Paper
 from vestige.core.margins import Loss, check_labels
@@ -129,9 +131,13 @@ def audit_unlearning(
         model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
         trust_pickle=trust_pickle,
     )  # fmt: skip
-    truth = read_truth(data, held_out, target.loaded.metadata)
+    truth = read_truth(data, held_out, target.loaded.metadata, load=partial(read_data, space=target.space))
     target.inputs(truth.train.x[:1])
     check_labels(truth.train.y, len(truth.train), target.outputs)
+    if reasons := fit_of(target, truth.train).reasons:
+        raise ValueError(
+            f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
+        )
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
     if repair is None:
@@ -204,7 +210,7 @@ def _work(
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
     notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
-    warnings = [*truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
+    warnings = [*target.warnings, *truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
     return new, attacks, report, {"format": 1, "model": model_summary(target), **results, "warnings": warnings}
 
 

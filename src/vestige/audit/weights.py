@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from vestige.audit.comparison import at_truth, compare, kept_tensors
 from vestige.audit.embeddings import embedder, retrieval
+from vestige.audit.fit import fit_of
 from vestige.audit.groups import aligned, group_of
 from vestige.audit.job import Job, Results, open_job
 from vestige.audit.search import Search, search
@@ -143,7 +145,8 @@ def audit(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
     )  # fmt: skip
-    load = embedder(backbone, head_width(target.model), on_step) if backbone else read_data
+    known = partial(read_data, space=target.space)
+    load = embedder(backbone, head_width(target.model), on_step) if backbone else known
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
     return _run(target, how, truth, out, on_step, report=report)
 
@@ -259,8 +262,10 @@ def _results(
     }
     if truth is not None and score is not None:
         points, notes = at_truth(target, truth)
-        warnings += [*truth.warnings, *score.warnings, *notes]
+        fit = fit_of(target, truth.train)
+        warnings = [*fit.reasons, *warnings, *truth.warnings, *score.warnings, *notes]
         results |= {
+            "fit": fit.summary,
             "score": score_summary(score, held_out=truth.held_out is not None),
             "stationarity": stationarity_summary(points),
             "citations": citation(found, score, *points),
@@ -275,6 +280,6 @@ def _offers(
     """What embeddings stand for, or the command that takes samples out of a network that is attacked plainly."""
     if how.backbone is not None:
         return {"retrieval": retrieval(found, truth, target.space, next(target.model.parameters()))}
-    if how.group is not None or not target.in_file:
+    if how.group is not None or target.file is None or truth.named is None:
         return {}
-    return {"unlearn": offer(target.name, score.recovered)}
+    return {"unlearn": offer(target.file, truth.named, score.recovered)}

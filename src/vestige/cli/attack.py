@@ -40,9 +40,12 @@ def attack(
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     threads: options.Threads = None,
 ) -> None:
     """Measure robust accuracy with adversarial examples, and show them in a report."""
+    options.check_file(model or Path(__file__), data)
     from vestige.audit import audit_robustness
     from vestige.audit.robustness import shipped_model
     from vestige.cli.progress import progress_bar
@@ -50,17 +53,22 @@ def attack(
 
     model = model or shipped_model()
     settle_threads(threads, parameters_in(model))
+    space = options.space_of(input_range, mean, std)
     with progress_bar("attacking") as bar:
         found = audit_robustness(
             model, data=data, eps=eps, norm=norm, attacks=preset, n=n, theory=theory, pair=pair, architecture=arch,
-            input_shape=input_shape, space=input_range, batch_size=batch_size, seed=seed, trust_pickle=trust_pickle,
+            input_shape=input_shape, space=space, batch_size=batch_size, seed=seed, trust_pickle=trust_pickle,
             out=options.folder_of(out, "attack", model), on_step=bar,
         )  # fmt: skip
     _show(found)
 
 
 def _show(found: "RobustnessAudit") -> None:
+    from vestige.report.verdict import misfit
+
     results, (low, high) = found.results, found.robust_interval
+    if why := misfit(results):
+        say(why, style="bold")
     say(
         f"{found.robust_accuracy:.1%} of {results['n']} samples withstand {results['norm']} perturbations of "
         f"{results['eps']:.4g} (95 % interval {low:.1%} to {high:.1%}); clean {found.clean_accuracy:.1%}. "

@@ -19,6 +19,8 @@ def audit(
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     threads: options.Threads = None,
     backbone: options.Backbone = None,
     group: options.Group = None,
@@ -31,11 +33,16 @@ def audit(
     Without --data the report shows the likeliest samples with a confidence; with it, what leaked against chance.
     """
     _check_one({"--backbone": backbone, "--group": group, "--kernel": kernel})
+    if held_out is not None and data is None:
+        raise ValueError("--held-out without --data given; there is no score to compare with. Give data too.")
+    if kernel is None:
+        options.check_file(model, data, held_out)
     from vestige.cli.progress import progress_bar
     from vestige.cli.show import show
     from vestige.cli.threads import parameters_in, settle_threads
 
-    common = {"data": data, "held_out": held_out, "input_shape": input_shape, "space": input_range, "seed": seed}
+    space = options.space_of(input_range, mean, std)
+    common = {"space": space, "data": data, "held_out": held_out, "input_shape": input_shape, "seed": seed}
     with progress_bar("auditing") as bar:
         common |= {"out": options.folder_of(out, "audit", model), "on_step": bar}
         if kernel is not None:
@@ -68,18 +75,22 @@ def reconstruct(
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
+    options.check_file(model)
     from vestige.cli.progress import progress_bar
     from vestige.cli.show import show
     from vestige.cli.threads import parameters_in, settle_threads
 
     settle_threads(threads, parameters_in(model))
+    space = options.space_of(input_range, mean, std)
     with progress_bar("reconstructing") as bar:
         found = vg.audit(
             model, architecture=arch, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
             restarts=restarts, seed=seed, solver=solver, trust_pickle=trust_pickle, input_shape=input_shape,
-            space=input_range, out=options.folder_of(out, "reconstruct", model), report=False, on_step=bar,
+            space=space, out=options.folder_of(out, "reconstruct", model), report=False, on_step=bar,
         )  # fmt: skip
     show(found)

@@ -1,9 +1,16 @@
 """Options that several verbs share: one meaning and one sentence of help for each, and how their text is read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vestige.data.source import read_source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vestige.audit.target import Stated
 
 
 def folder_of(out: Path | None, verb: str, model: Path) -> Path:
@@ -11,14 +18,43 @@ def folder_of(out: Path | None, verb: str, model: Path) -> Path:
     return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
 
 
-def check_file(path: Path) -> None:
-    """Refuse a file that is not there, before seconds are spent on importing torch.
+def check_file(path: Path, *data: str | None) -> None:
+    """Refuse a file or data that are not there, before seconds are spent on importing torch.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or the data are neither a known word nor there.
     """
     if not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a file.")
+    for spec in data:
+        if spec is not None:
+            read_source(spec)
+
+
+def space_of(limits: tuple[float, float] | None, mean: str | None, std: str | None) -> "Stated | None":
+    """What --range, --mean and --std say of the inputs; None where none is given."""
+    if limits is None and mean is None and std is None:
+        return None
+    from vestige.audit.target import Stated
+
+    return Stated(limits=limits, mean=_numbers("--mean", mean), std=_numbers("--std", std))
+
+
+def _numbers(option: str, text: str | None) -> "Tensor | None":
+    """A number, numbers with commas, or the array in a .npy file."""
+    if text is None:
+        return None
+    import numpy as np
+    import torch
+
+    try:
+        is_file = Path(text).suffix == ".npy"
+        found = np.load(text, allow_pickle=False) if is_file else np.array([float(part) for part in text.split(",")])
+        return torch.tensor(found if found.size > 1 else found.reshape(()), dtype=torch.get_default_dtype())
+    except (ValueError, TypeError, EOFError) as error:
+        raise ValueError(
+            f"{option} {text} given ({error}); a number, one for each channel with commas, or a .npy file is allowed."
+        ) from None
 
 
 def read_shape(text: str) -> tuple[int, ...]:
@@ -60,15 +96,26 @@ Decay = Annotated[float | None, typer.Option(help="Weight decay of the training:
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command continues in it.")
 ]
-Candidates = Annotated[int | None, typer.Option(min=1, help="Candidates of one restart; default: from the weights.")]
+Candidates = Annotated[
+    int | None, typer.Option(min=1, max=1_000_000, help="Candidates of one restart; default: from the weights.")
+]
 Restarts = Annotated[int | None, typer.Option(min=1, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the same machine.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Default: one for small models, which is faster.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Default: one for small models, which is faster.")]
 Solver = Annotated[str, typer.Option(help="default (ours) or published (the papers' procedure).")]
 Pickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a .pt file, tensors only, in its own process.")]
 Range = Annotated[
     tuple[float, float] | None,
     typer.Option("--range", metavar="LOW HIGH", help="Least and greatest value of an input, such as 0 1."),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS", help="Subtracted from the inputs in training: .5, one for each channel, or a .npy."
+    ),
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean.")
 ]
 Shape = Annotated[
     tuple | None,

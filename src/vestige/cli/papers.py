@@ -5,31 +5,33 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from vestige.cli.app import out
+from vestige.cli.app import out, say
 from vestige.core.cite import citation, paper
 from vestige.papers import RECORDS
 
 
 def papers(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
+    number: Annotated[str | None, typer.Argument(help="arXiv number of one paper; default: a line for each.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of lines.")] = False,
 ) -> None:
     """List the thirty papers and which of them work."""
+    wanted = [known for known in RECORDS if number in (None, known.paper.arxiv)]
+    if not wanted:
+        paper(number or "")  # says what is allowed
     if as_json:
-        print(json.dumps([known.row() for known in RECORDS], indent=2))
+        print(json.dumps([known.row() for known in wanted], indent=2))
         return
-    table = Table(
-        title=f"{sum(known.works for known in RECORDS)} of {len(RECORDS)} papers work", box=None, padding=(0, 1)
+    if number is not None:
+        for name, value in wanted[0].row().items():
+            say(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        return
+    out.print(
+        f"{sum(known.works for known in RECORDS)} of {len(RECORDS)} papers work; `vestige papers NUMBER` says more"
     )
-    for name, wide in (("paper", None), ("title", 2), ("functions", 2), ("status", 2)):
-        table.add_column(name, ratio=wide, no_wrap=wide is None, overflow="fold")
     for known in RECORDS:
-        color = "green" if known.works else "dim"
-        table.add_row(
-            known.paper.arxiv, known.paper.title, ", ".join(known.functions), f"[{color}]{known.status}[/{color}]"
-        )
-    out.print(table)
+        line = f"{known.paper.arxiv}  {'works' if known.works else '-':5}  {known.paper.title}"
+        out.print(line if len(line) <= out.width else f"{line[: out.width - 3]}...", markup=False, soft_wrap=True)
 
 
 def cite(

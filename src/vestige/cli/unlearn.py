@@ -32,18 +32,22 @@ def unlearn(
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     threads: options.Threads = None,
 ) -> None:
     """Reconstruct, forget, reconstruct again; compare with a network retrained without the samples."""
+    options.check_file(model, data, held_out)
     from vestige.audit import audit_unlearning
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import parameters_in, settle_threads
 
     settle_threads(threads, parameters_in(model))
+    space = options.space_of(input_range, mean, std)
     with progress_bar("unlearning") as bar:
         found = audit_unlearning(
             model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, architecture=arch,
-            input_shape=input_shape, space=input_range, loss=loss, weight_decay=weight_decay,
+            input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
             n_candidates=n_candidates, restarts=restarts, solver=solver, seed=seed, trust_pickle=trust_pickle,
             out=options.folder_of(out, "unlearn", model), on_step=bar,
         )  # fmt: skip

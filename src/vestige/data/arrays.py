@@ -3,10 +3,10 @@
 Integers are bytes or 16-bit values only where they reach that far. What they reach is measured, never assumed.
 """
 
-import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
             raise
         except Exception as error:  # numpy raises its own kinds on damaged bytes
             raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
-    return as_dataset(*arrays, name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
+    return as_dataset(arrays[0], arrays[1], name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
 
 
 def as_dataset(
@@ -180,7 +180,7 @@ def _check_sizes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], 
         raise DataError(f"{path}: {lengths[0]} samples with {lengths[1]} labels; one label per sample is needed")
 
 
-def _header(file: io.IOBase) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -197,6 +197,6 @@ def _check_header(shape: tuple[int, ...], dtype: np.dtype, held: int, what: Path
         raise DataError(f"{what} cannot be read: it claims {claimed:,} bytes in {held:,}")
 
 
-def _read(file: io.IOBase) -> np.ndarray:
+def _read(file: Any) -> np.ndarray:
     with file:
         return np.lib.format.read_array(file, allow_pickle=False)

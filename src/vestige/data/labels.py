@@ -31,7 +31,7 @@ def read_labels(
         return _text(flat, source, names)
     notes: list[str] = []
     if flat.ndim == 2 and _is_one_hot(flat):
-        flat, notes = flat.argmax(1), [f"one-hot labels were read as classes 0 to {flat.shape[1] - 1}"]
+        flat, notes = flat.argmax(1), ["one-hot labels were read as the classes of their columns"]
     numeric = flat.ndim == 1 and flat.size > 0 and flat.dtype.kind in "uifb"
     if not numeric or not np.isfinite(flat).all() or not np.array_equal(flat, np.round(flat)):
         raise DataError(

@@ -82,7 +82,7 @@ def _is_number(cell: str) -> bool:
 
 def _parquet(path: Path) -> Mapping[str, np.ndarray]:
     try:
-        from pyarrow import parquet
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DataError(f"{path} is a Parquet table, which needs pyarrow: pip install 'vestige[tables]'") from None
     try:

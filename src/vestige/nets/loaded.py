@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import acted_on
 from vestige.nets.weights_file import CheckpointError
 
@@ -36,13 +37,18 @@ class LoadedModel:
 
     @property
     def space(self) -> InputSpace | None:
-        """The input range of the metadata key "space", with the tensors "mean" and "std" where saved."""
+        """The input range of the metadata key "space", with the tensors "mean" and "std" where saved.
+
+        The entry may hold "mean" and "std" too, as a number or one for each channel. None where nothing is said.
+        """
         if "space" not in self.metadata:
-            return None
+            known = {"mean", "std"} & set(self.tensors)
+            return replace(UNBOUNDED, **{name: self.tensors[name] for name in known}) if known else None
         try:
             stored = json.loads(self.metadata["space"])
             low, high = float(stored["low"]), float(stored["high"])
-            return InputSpace(low, high, self.tensors.get("mean", 0.0), self.tensors.get("std", 1.0))
+            said = {name: torch.tensor(stored[name], dtype=torch.float64) for name in ("mean", "std") if name in stored}
+            return InputSpace(low, high, **(said | {n: t for n, t in self.tensors.items() if n in ("mean", "std")}))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(f"the metadata entry space={self.metadata['space'][:80]!r} is unreadable") from error
 

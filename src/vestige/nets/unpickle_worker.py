@@ -138,7 +138,7 @@ def main() -> int:
     from safetensors.torch import save_file
 
     try:
-        ignored = [(Ignored, name) for name in BYSTANDERS]
+        ignored: list = [(Ignored, name) for name in BYSTANDERS]
         # Opened here: torch would choose its reader by the name of the file.
         with torch.serialization.safe_globals(ignored), Path(source).open("rb") as stream:
             state, said = tensors_of(torch.load(stream, map_location="cpu", weights_only=True), torch, key)

@@ -31,7 +31,17 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
     """
     score, found = results.get("score"), results["reconstruction"]
     seen = "scores" if results.get("queried") else "weights"
+    if score and not score["n_recovered"] and (why := misfit(results)):
+        return Level.UNKNOWN, why
     return _scored(score, seen) if score else _unscored(found, seen)
+
+
+def misfit(results: Mapping[str, Any]) -> str | None:
+    """Why nothing can be said with these data, one sentence; None where they fit the model, or nobody has looked."""
+    fit = results.get("fit")
+    if not fit or fit["fits"]:
+        return None
+    return f"Inconclusive: these data do not fit this model ({'; '.join(fit['reasons'])})."
 
 
 def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:

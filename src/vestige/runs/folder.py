@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -234,9 +234,14 @@ class RunFolder:
         path = self._tensor_path(name)
         if not path.exists():
             return None
-        with safe_open(path, framework="pt") as file:
-            # clone: what is loaded must outlive the map of a file that may be replaced
-            return {key: file.get_tensor(key).clone() for key in file.keys()}
+        try:
+            with safe_open(path, framework="pt") as file:
+                # clone: what is loaded must outlive the map of a file that may be replaced
+                return {key: file.get_tensor(key).clone() for key in file.keys()}
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(
+                f"{path} is damaged ({error}); remove the folder, or this file to do its part again."
+            ) from None
 
     def _tensor_path(self, name: str) -> Path:
         if not name.replace("-", "_").isidentifier():
@@ -269,7 +274,10 @@ class RunFolder:
     def results(self) -> dict[str, Any] | None:
         """The results, or None while there are none."""
         path = self.path / "results.json"
-        return read_json(path) if path.exists() else None
+        try:
+            return read_json(path) if path.exists() else None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} is damaged ({error}); remove it and run the same command again.") from None
 
 
 def _locked(path: Path) -> FileLock:

@@ -1,0 +1,148 @@
+"""Every command on files that were made to harm or were not meant for it: one line, and nothing that runs or grows."""
+
+import os
+import pickle
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vestige.cli import run
+
+WEIGHTS = {"1.weight": torch.ones(5, 4), "1.bias": torch.ones(5), "3.weight": torch.ones(3, 5)}
+
+
+class Touch:
+    """Pickles as a call that makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "m.safetensors"
+    torch.manual_seed(0)
+    state = {name: torch.randn(t.shape, dtype=torch.float32) for name, t in WEIGHTS.items()}
+    save_file(state, path, {"architecture": "mlp:4-5-3", "space": '{"low": 0, "high": 1}', "loss": "cross_entropy"})
+    return path
+
+
+def weights(path, factor=1.0, **metadata):
+    save_file(
+        {name: factor * t.float() for name, t in WEIGHTS.items()}, path, {"architecture": "mlp:4-5-3", **metadata}
+    )
+
+
+MODELS = {
+    "a shape of gigabytes": (lambda p: weights(p, input_shape="[9999, 40000]"), "399,960,000 numbers"),
+    "zeros": (lambda p: weights(p, 0.0), "zero, so that they hold nothing"),
+    "almost zeros": (lambda p: weights(p, 1e-42), "zero, so that they hold nothing"),
+    "diverged": (lambda p: weights(p, 1e30), "diverged"),
+    "a pickle": (lambda p: p.write_bytes(pickle.dumps(Touch(p.with_name("touched")))), "pickle"),
+    "control characters": (lambda p: weights(p, architecture="\x1b[2Jmlp:4"), "architecture"),
+    "code": (lambda p: weights(p, architecture="os:getcwd"), "never imported"),
+    "code in a file": (lambda p: weights(p, architecture="./x.py:run"), "never imported"),
+    "a page": (lambda p: p.write_text("<html>not found</html>"), "web page"),
+    "nothing": (lambda p: None, "not there"),
+    "a folder": (lambda p: p.mkdir(), "a folder"),
+}
+VERBS = {
+    "audit": lambda m, out: ["audit", m, "--data", "digits", "--out", out],
+    "reconstruct": lambda m, out: ["reconstruct", m, "--out", out],
+    "attack": lambda m, out: ["attack", m, "--out", out],
+    "unlearn": lambda m, out: ["unlearn", m, "--data", "digits", "--forget", "1", "--out", out],
+    "verify": lambda m, out: ["verify", m],
+    "kernel": lambda m, out: ["audit", m, "--kernel", "auto", "--out", out],
+}
+
+
+def refused(line, capsys, said=""):
+    tracemalloc.start()
+    status = run([str(part) for part in line])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    error = capsys.readouterr().err
+    assert status == 2, error
+    assert error.startswith("error: ") and "Traceback" not in error and "\x1b" not in error
+    assert "weights_only" not in error and said in " ".join(error.split()) and peak < 2**27
+    return error
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("case", MODELS)
+def test_a_model_is_refused_in_one_line_by_every_verb(case, verb, tmp_path, capsys):
+    make, said = MODELS[case]
+    path = tmp_path / "strange.safetensors"
+    make(path)
+    refused(VERBS[verb](path, tmp_path / "out"), capsys, "" if verb in ("verify", "kernel") else said)
+    assert not (tmp_path / "touched").exists() and not (tmp_path / "out" / "results.json").exists()
+
+
+def archived(path, **arrays):
+    np.savez(path, **arrays)
+
+
+DATA = {
+    "an identifier as a label": (lambda p: archived(p, x=np.zeros((4, 4)), y=[0, 1, 2, 10**12]), "1,000,000,000,000"),
+    "many classes": (lambda p: archived(p, x=np.zeros((4, 4)), y=[0, 1, 2, 200_000_000]), "200,000,000"),
+    "labels from 1": (lambda p: archived(p, x=np.zeros((4, 4)), y=[1, 2, 3, 3]), "Counted from 1?"),
+    "another range": (lambda p: archived(p, x=np.full((4, 4), -1.0), y=[0, 1, 2, 2]), "allowed is [0, 1]"),
+    "digits as bytes": (lambda p: archived(p, x=np.full((4, 2, 2), 16, np.uint8), y=[0, 1, 2, 2]), "--range 0 16"),
+    "objects": (lambda p: archived(p, x=np.array([{}]), y=[0]), "objects"),
+    "no arrays of these names": (lambda p: archived(p, image=np.zeros((4, 4))), "holds image"),
+    "another size": (lambda p: archived(p, x=np.zeros((4, 9)), y=[0, 1, 2, 2]), "another data set?"),
+    "not a number": (lambda p: archived(p, x=np.full((4, 4), np.nan), y=[0, 1, 2, 2]), "NaN"),
+    "random bytes": (lambda p: p.write_bytes(bytes(range(256))), "cannot be read"),
+    "nothing": (lambda p: None, "is not there"),
+}
+
+
+@pytest.mark.parametrize("verb", ["audit", "attack", "unlearn"])
+@pytest.mark.parametrize("case", DATA)
+def test_data_are_refused_in_one_line_by_every_verb(case, verb, model, tmp_path, capsys):
+    make, said = DATA[case]
+    path = tmp_path / "d.npz"
+    make(path)
+    line = [f"npz:{path}" if part == "digits" else part for part in VERBS[verb](model, tmp_path / "out")]
+    line += [] if "--data" in line else ["--data", f"npz:{path}"]
+    refused(line, capsys, said)
+
+
+def test_a_member_that_claims_more_than_it_holds_is_not_allocated(model, tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        for name in "xy":
+            with archive.open(f"{name}.npy", "w") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (2**40,)}
+                np.lib.format.write_array_header_1_0(file, header)
+    refused(["attack", model, "--data", f"npz:{tmp_path / 'd.npz'}"], capsys, "claims")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["reconstruct", "m.safetensors", "--n-candidates", "1000000000"],
+        ["audit", "m.safetensors", "--threads", "100000"],
+        ["audit", "m.safetensors", "--mean", "half"],
+        ["audit", "m.safetensors", "--std", "0"],
+        ["audit", "m.safetensors", "--mean", "0.1,0.2,0.3"],
+        ["audit", "m.safetensors", "--data", "imagenet"],
+        ["convert", "m.safetensors", "n.safetensors", "--key", "ema"],
+    ],
+)
+def test_options_that_cannot_be_are_refused(line, model, monkeypatch, capsys):
+    monkeypatch.chdir(model.parent)
+    refused(line, capsys)
+
+
+def test_a_class_that_is_absent_is_no_mistake(model, tmp_path):
+    x = np.random.default_rng(0).random((8, 4))
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(8) % 2)
+    line = ["attack", str(model), "--data", f"npz:{tmp_path / 'd.npz'}", "--eps", "0.1", "--out", str(tmp_path / "out")]
+    assert run(line) == 0 and (tmp_path / "out" / "report.html").is_file()
