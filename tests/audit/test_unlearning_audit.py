@@ -103,13 +103,13 @@ def test_those_that_leak_most_are_picked():
 @pytest.mark.parametrize(
     ("recovered", "command"),
     [
-        (3, "vestige unlearn 'm y.safetensors' --data ... --forget leaked"),
-        (8, "vestige unlearn 'm y.safetensors' --data ... --forget leaked:2"),
+        (3, "vestige unlearn 'm y.safetensors' --data 'npz:d e.npz' --forget leaked"),
+        (8, "vestige unlearn 'm y.safetensors' --data 'npz:d e.npz' --forget leaked:2"),
         (0, None),
     ],
 )
 def test_the_audit_offers_it_where_something_leaked(recovered, command):
-    assert offer("m y.safetensors", torch.arange(8) < recovered) == command
+    assert offer("m y.safetensors", "npz:d e.npz", torch.arange(8) < recovered) == command
 
 
 def test_the_offer_of_an_audit_stands_in_the_results_and_on_the_page(case, tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_the_offer_of_an_audit_stands_in_the_results_and_on_the_page(case, tmp_p
     monkeypatch.setattr(weights, "compare", leaky)
     some = vg.audit(case.model, data=case.data, out=tmp_path / "some", **FAST)
     command = some.results["unlearn"]
-    assert command == "vestige unlearn m.safetensors --data ... --forget leaked"
+    assert command == f"vestige unlearn {case.model} --data {case.data} --forget leaked"
     assert f"<code>{command}</code>" in (tmp_path / "some" / "report.html").read_text()
 
 

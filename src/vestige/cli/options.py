@@ -31,10 +31,12 @@ def check_file(path: Path, *data: str | None) -> None:
             read_source(spec)
 
 
-def space_of(limits: tuple[float, float] | None, mean: str | None, std: str | None) -> "Stated | None":
+def space_of(
+    limits: tuple[float, float] | None, mean: str | None, std: str | None
+) -> "Stated | tuple[float, float] | None":
     """What --range, --mean and --std say of the inputs; None where none is given."""
-    if limits is None and mean is None and std is None:
-        return None
+    if mean is None and std is None:
+        return limits
     from vestige.audit.target import Stated
 
     return Stated(limits=limits, mean=_numbers("--mean", mean), std=_numbers("--std", std))
