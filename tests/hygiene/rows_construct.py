@@ -164,4 +164,42 @@ ROWS = {
         lambda _: {"gram": torch.eye(3).double(), "moments": gaussian(3)}, "any matrix and moments have one"
     ),
     "construct.sq_dimension_lower_bound": Row(lambda _: {"values": gaussian(3, 8)}, NOT_FINITE),
+    "construct.build_counter": Row(
+        lambda _: {"vocab": 4, "length": 5, "dim": 3, "generator": torch.Generator()}, {"vocab": 1}
+    ),
+    "construct.build_most_frequent": Row(
+        lambda _: {"vocab": 4, "length": 5, "dim": 3, "generator": torch.Generator()}, {"layers": 3}
+    ),
+    "construct.Computes": made(lambda: BUILD.build_counter(4, 5)),
+    "construct.Transformer": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network, "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+        call=lambda model, x: (model(x), model.trace(x)),
+    ),
+    "construct.EncoderTransformer": Row(
+        lambda _: {"model": BUILD.to_torch_encoder(BUILD.build_counter(4, 5).network), "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+        call=lambda model, x: model(x),
+    ),
+    "construct.to_torch_encoder": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network},
+        {"model": BUILD.build_most_frequent(4, 5, layers=1).network},
+    ),
+    "construct.describe_stream": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network, "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+    ),
+    "construct.precision_sweep": Row(lambda _: {"construction": BUILD.build_counter(4, 5)}, {"dtypes": []}),
+    "construct.coherence": Row(lambda _: {"embeddings": gaussian(4, 3)}, "any rows have one"),
+    "construct.welch_bound": Row(lambda _: {"vocab": 5, "dim": 3}, "any sizes have one"),
+    "construct.counting_capacity": Row(
+        lambda _: {"vocab": 5, "dim": 3, "length": 9, "generator": torch.Generator()}, {"vocab": 1}
+    ),
+    "construct.most_frequent_lower_bound": Row(lambda _: {"vocab": 5, "length": 9}, {"vocab": 1}),
+    "construct.random_counts": Row(
+        lambda _: {"vocab": 5, "length": 9, "n": 3, "generator": torch.Generator()}, "torch refuses sizes below 0"
+    ),
+    "construct.disjointness_sequences": Row(
+        lambda _: {"universe": 8, "n": 3, "generator": torch.Generator()}, {"universe": 3}
+    ),
 }

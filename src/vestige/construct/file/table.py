@@ -30,6 +30,7 @@ from vestige.construct.file.check_masks import derive_masks
 from vestige.construct.file.check_narrow import derive_narrow
 from vestige.construct.file.check_points import derive_interpolation
 from vestige.construct.file.check_signs import derive_signs
+from vestige.construct.file.check_transformer import derive_transformer
 from vestige.construct.file.network_format import CHAIN, EXACT, NetworkFormat
 from vestige.construct.file.stored import Stored
 from vestige.construct.narrowing.agreement import Agreement
@@ -37,6 +38,8 @@ from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.mask_format import MASKS
 from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.sign_balls import SignBalls
+from vestige.construct.transformer.computes import Computes
+from vestige.construct.transformer.file_format import TRANSFORMER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(specification=Agreement, network=EXACT, check=derive_narrow, construction=ExactConstruction),
             Kind(specification=SignBalls, network=CHAIN, check=derive_signs),
             Kind(specification=Approximation, network=MASKS, check=derive_masks, takes_target=True),
+            Kind(specification=Computes, network=TRANSFORMER, check=derive_transformer),
         )
     }
 )
