@@ -61,7 +61,31 @@ ATTACKS = {"embeddings": embeddings} | {
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
-@every_attack
+def network(kind):
+    if kind == "convolutional":
+        net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)).float()
+        with torch.no_grad():
+            for k, parameter in enumerate(net.parameters()):
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=child(k, "conv")))
+        return net, (1, 6, 6)
+    widths = [36, 30, 10, 3] if kind == "deep" else [36, 30, 3]
+    return mlp(widths, generator=child(0, kind), dtype=torch.float32), (36,)
+
+
+def weights(kind, checkpoint=None):
+    options = {"n_candidates": 6, "steps": 75, "solver": "published" if kind == "published" else "default"}
+    return reconstruct_from_weights(
+        *network(kind), weight_decay=1e-3, **options, generator=child(4), checkpoint=checkpoint
+    )
+
+
+WEIGHTS = {
+    kind: lambda checkpoint=None, kind=kind: weights(kind, checkpoint)
+    for kind in ("two layers", "deep", "convolutional", "published")
+}
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS.values(), *WEIGHTS.values()], ids=[*ATTACKS, *WEIGHTS])
 def test_killed_again_and_again_it_ends_where_it_would_have(attack):
     whole = Memory()
     undisturbed = attack(whole)
@@ -219,7 +243,7 @@ def test_the_fit_goes_on_and_does_not_start_over():
     seen = []
 
     def stop(step):
-        if step.note == "fit" and step.index == 50:
+        if step.note == "fit" and step.index == 60:
             raise Killed
 
     with pytest.raises(Killed):

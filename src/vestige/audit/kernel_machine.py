@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vestige.audit.target import Space, input_space
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import is_factory
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.machine import load_kernel_model
@@ -49,7 +49,7 @@ class BlackBoxModel:
     @property
     def center(self) -> Tensor:
         """Where the inputs lie, from what a user of the model knows: the mean that is subtracted, or mid-range."""
-        space = self.space or InputSpace(-math.inf, math.inf)
+        space = self.space or UNBOUNDED
         middle = torch.as_tensor(space.mean, dtype=torch.float64)
         if not bool(middle.any()) and math.isfinite(space.low + space.high):
             middle = torch.tensor((space.low + space.high) / 2, dtype=torch.float64)

@@ -18,7 +18,7 @@ from vestige.audit.truth import Data, Truth, check_held_out, read_truth
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
 from vestige.reconstruct.kernels.result import QueryReconstruction, as_reconstruction
@@ -182,7 +182,7 @@ def _scores(machine: BlackBoxModel, found: QueryReconstruction, truth: Truth) ->
 def _tensors(
     machine: BlackBoxModel, found: QueryReconstruction, truth: Truth | None, score: ReconstructionScore | None
 ) -> Tensors:
-    space = machine.space or InputSpace(-math.inf, math.inf)
+    space = machine.space or UNBOUNDED
     samples = as_reconstruction(found, machine.input_shape).samples
     kept = {"samples": space.to_data(samples), "singular_values": found.singular_values}
     if truth is None or score is None:
@@ -200,7 +200,7 @@ def _results(
     points: QueryScore | None,
 ) -> Results:
     shown = as_reconstruction(found, machine.input_shape)
-    space = machine.space or InputSpace(-math.inf, math.inf)
+    space = machine.space or UNBOUNDED
     results = {
         "format": 1,
         "model": {

@@ -20,8 +20,7 @@ from vestige.audit.truth import Data, fingerprint, read_data, split_classes
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 from vestige.data.dataset import DataSet, sample
 from vestige.report.robustness import write_robustness_report
 
@@ -62,11 +61,10 @@ class RobustnessAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Threat:
+class _Plan:
     """What is done to the samples."""
 
-    eps: float
-    norm: Norm
+    threat: Threat
     stages: tuple[Stage, ...]
     seed: int
     batch_size: int
@@ -131,27 +129,27 @@ def audit_robustness(
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
     inputs(target, chosen.x[:1])
-    threat = _Threat(
-        eps=float(eps), norm=Norm(norm), stages=read_attacks(attacks), seed=seed, batch_size=batch_size, theory=theory,
-        pair=pair,
+    plan = _Plan(
+        threat=Threat(eps, norm, target.space), stages=read_attacks(attacks), seed=seed, batch_size=batch_size,
+        theory=theory, pair=pair,
     )  # fmt: skip
-    return _run(target, threat, chosen, dataset, out, on_step)
+    return _run(target, plan, chosen, dataset, out, on_step)
 
 
 def _run(
     target: Target,
-    threat: _Threat,
+    plan: _Plan,
     chosen: DataSet,
     dataset: DataSet,
     out: Path | str | None,
     on_step: OnStep | None,
 ) -> RobustnessAudit:
     report = None
-    with open_job(out, _config(target, threat, chosen), on_step) as job:
+    with open_job(out, _config(target, plan, chosen), on_step) as job:
         if job.finished:
             results, tensors = job.kept("adversarial")
         else:
-            report, made, tensors = _work(job, target, threat, chosen, dataset)
+            report, made, tensors = _work(job, target, plan, chosen, dataset)
             results = job.keep(made, "adversarial", tensors, ("checkpoint",))
         job.write(write_robustness_report)
     return RobustnessAudit(
@@ -183,7 +181,7 @@ def shipped_model() -> Path:
     return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
 
 
-def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
+def _config(target: Target, plan: _Plan, chosen: DataSet) -> dict[str, Any]:
     """What decides the result."""
     return {
         "verb": "attack",
@@ -191,30 +189,30 @@ def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
         "architecture": target.loaded.architecture,
         "data": fingerprint(chosen),
         **space_config(target.space),
-        "eps": threat.eps,
-        "norm": str(threat.norm),
-        "stages": [str(stage) for stage in threat.stages],
-        "seed": threat.seed,
-        "batch_size": threat.batch_size,
-        **({"theory": True, "pair": threat.pair} if threat.theory else {}),
+        "eps": plan.threat.eps,
+        "norm": str(plan.threat.norm),
+        "stages": [str(stage) for stage in plan.stages],
+        "seed": plan.seed,
+        "batch_size": plan.batch_size,
+        **({"theory": True, "pair": plan.pair} if plan.theory else {}),
     }
 
 
 def _work(
-    job: Job, target: Target, threat: _Threat, chosen: DataSet, dataset: DataSet
+    job: Job, target: Target, plan: _Plan, chosen: DataSet, dataset: DataSet
 ) -> tuple[RobustnessReport, Results, Tensors]:
-    x, space = chosen.x.reshape(len(chosen), *target.input_shape), target.space or InputSpace()
+    x, space = chosen.x.reshape(len(chosen), *target.input_shape), plan.threat.space
     with job.phase("attacking", recorded=True) as on_step:
         report = evaluate_robustness(
             as_logits(target),
             x,
             chosen.y,
-            eps=threat.eps,
-            norm=threat.norm,
+            eps=plan.threat.eps,
+            norm=plan.threat.norm,
             space=space,
-            attacks=threat.stages,
-            batch_size=threat.batch_size,
-            generator=child(threat.seed, "attack"),
+            attacks=plan.stages,
+            batch_size=plan.batch_size,
+            generator=child(plan.seed, "attack"),
             on_step=on_step,
             checkpoint=job.checkpoint("checkpoint"),
         )
@@ -223,11 +221,11 @@ def _work(
     tensors = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
     results = _results(target, chosen, report)
-    if threat.theory:
+    if plan.theory:
         everything = dataset.x.reshape(len(dataset), *target.input_shape)
         broken = broken_samples(report, x)
         results["theory"] = theory_section(
-            target, x, chosen.y, everything=everything, broken=broken, pair=threat.pair, seed=threat.seed
+            target, x, chosen.y, everything=everything, broken=broken, pair=plan.pair, seed=plan.seed
         )
     return report, results, tensors
 

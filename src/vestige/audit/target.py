@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vestige.core.margins import Loss
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import describe
 from vestige.nets.checkpoint import load_model
 from vestige.nets.loaded import LoadedModel
@@ -64,7 +64,7 @@ class Target:
     @property
     def shown_space(self) -> InputSpace:
         """The space for pictures: unbounded where the range is unknown, so that they are stretched."""
-        return self.space or InputSpace(-math.inf, math.inf)
+        return self.space or UNBOUNDED
 
     @property
     def decay(self) -> float | None:

@@ -77,9 +77,9 @@ def audited_robustness(
         chosen = sample(chosen, LARGEST_ATTACK, generator=child(seed, "robustness"))[0]
     space, x = target.space, chosen.x.reshape(len(chosen), *target.input_shape)
     measured, broken = {"reason": "The range of the inputs is unknown; give space (--range)."}, None
-    if space is not None and space.high - space.low < float("inf"):
+    if space is not None and space.width < float("inf"):
         share = COLOR if len(target.input_shape) == 3 and target.input_shape[0] == 3 else GRAY
-        eps = share * (space.high - space.low)
+        eps = share * space.width
         draw = child(seed, "robustness")
         measured, broken = _attacked(target, space, x, chosen.y, eps, draw, on_step, checkpoint)
     trained = truth.train.x.reshape(len(truth.train), *target.input_shape)

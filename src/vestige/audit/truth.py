@@ -1,7 +1,6 @@
 """The training data, for scoring only: which samples the model saw, and which of the same kind it did not."""
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED
 from vestige.data.dataset import DataSet, binarize, sample
 from vestige.data.load import load_data
 
@@ -76,7 +75,7 @@ def read_data(given: Data, *, split: str = "train") -> DataSet:
         raise ValueError(f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer a sample is needed.")
     y = (y > 0).long() if bool((y == -1).any()) and bool((y.abs() == 1).all()) else y.long()
     classes = tuple(str(k) for k in range(max(2, int(y.max()) + 1))) if len(y) else ("0", "1")
-    space = InputSpace(-math.inf, math.inf)
+    space = UNBOUNDED
     return DataSet("given", x.detach().cpu(), y.cpu(), classes, space, "given as tensors")
 
 

@@ -15,10 +15,11 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.kkt import gram_system, layer_of, select_layers, smoothed, weighted_gradient, working_copy
+from vestige.core.kkt import gram_system, layer_of, select_layers, weighted_gradient, working_copy
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin, margin_directions, multiplier_cotangent
 from vestige.core.multipliers import clarke, nonnegative, ridge, run_chain
 from vestige.core.relu_chain import ReluChain, read_relu_chain
+from vestige.core.soft_gate import smoothed
 
 MARGIN, DECAY, KINKS = paper("1906.05890"), paper("2307.01827"), paper("2510.14844")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import Loss, margin
 from vestige.core.outcome import OnStep, Outcome
-from vestige.nets.gradient_descent import Descent, Schedule, Trace, loss_scaled, scheduled
+from vestige.nets.gradient_descent import Schedule, Trace, Training, loss_scaled, scheduled
 from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 
@@ -112,17 +112,17 @@ def train_to_margin(
     first, decay = _first_step(rule, kind, x, learning_rate), _momentum(rule, momentum)
     # Loss-scaled steps mend themselves, and a learning rate that was asked for is kept.
     for attempt in range(1 if learning_rate is not None or rule is Schedule.LOSS_SCALED else ATTEMPTS):
-        descent, work = _descent(model, x, view, loss_of, weight_decay)
+        training, work = _training(model, x, view, loss_of, weight_decay)
         goal = -math.inf if weight_decay else tol_loss
         trace = Trace(steps, max(1, steps // RECORDED_POINTS), goal, tol_stationarity, on_step)
         if rule is Schedule.LOSS_SCALED:
-            outcome, used, size = loss_scaled(descent, trace, first, kind.is_margin)
+            outcome, used, size = loss_scaled(training, trace, first, kind.is_margin)
         else:
-            outcome, used, size = scheduled(descent, trace, first / 4**attempt, decay, rule)
+            outcome, used, size = scheduled(training, trace, first / 4**attempt, decay, rule)
         evaluations += used
         if not _failed(outcome, trace):
             break
-    trained = work if view is None else leave_span(view, work, model, descent.outside)
+    trained = work if view is None else leave_span(view, work, model, training.outside.item())
     return _result(trained, x, y, outcome, trace, evaluations, size, None if view is None else view.z.shape[-1])
 
 
@@ -173,18 +173,18 @@ def _checked_view(model: nn.Module, x: Tensor, span: bool | str) -> SpanView | N
     return view
 
 
-def _descent(
+def _training(
     model: nn.Module,
     x: Tensor,
     view: SpanView | None,
     loss_of: Callable[[Tensor], Tensor],
     weight_decay: float | int,
-) -> tuple[Descent, nn.Module]:
-    """A descent at its start, and the network it will change: a copy of the model or of its view in the span."""
+) -> tuple[Training, nn.Module]:
+    """A training at its start, and the network it will change: a copy of the model or of its view in the span."""
     work, data = copy.deepcopy(model if view is None else view.model), x if view is None else view.z
     outside_sq = 0.0 if view is None else view.outside.square().sum().item()
     parameters: list[Tensor] = [p for p in work.parameters() if p.requires_grad]
-    return Descent(parameters, lambda: loss_of(work(data)), float(weight_decay), outside_sq), work
+    return Training(parameters, lambda: loss_of(work(data)), float(weight_decay), outside_sq), work
 
 
 def _failed(outcome: Outcome, trace: Trace) -> bool:

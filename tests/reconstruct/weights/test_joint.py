@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.core.kkt import smoothed, weighted_gradient
+from vestige.core.kkt import weighted_gradient
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
+from vestige.core.soft_gate import smoothed
 from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, search, warm_up

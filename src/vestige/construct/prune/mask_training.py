@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vestige.core.batches import Batches
 from vestige.core.cite import Paper, paper
+from vestige.core.descent import Descent, fit
 from vestige.core.margins import as_rows, check_labels, signs
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 
 MASKED = (nn.Linear, nn.Conv2d)
-Descent = tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int]  # samples, their order, batch size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,8 +111,21 @@ def edge_popup(
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
     before = _accuracy(net, weights, _masks(scores, counts), x, y)
     optimizer = torch.optim.SGD(list(scores.values()), learning_rate, momentum, weight_decay=weight_decay)
-    descent = optimizer, x, y, draw, batch_size
-    scores, losses, outcome = _train(net, weights, scores, counts, descent, epochs, on_step)
+    batches = Batches(len(x), batch_size, draw)
+
+    def objective(k: int) -> Tensor:
+        masked = {name: weight * _Top.apply(scores[name].abs(), counts[name]) for name, weight in weights.items()}
+        batch = batches(k).to(x.device)
+        return _loss(functional_call(net, masked, (x[batch],)), y[batch])
+
+    found = fit(
+        objective,
+        Descent(optimizer, _cosine(optimizer, batches.steps, epochs)),
+        steps=epochs * batches.steps,
+        keep_every=batches.steps,
+        on_step=batches.by_epoch(on_step),
+        note="masks",
+    )
     masks = _masks(scores, counts)
     accuracy = _accuracy(net, weights, masks, x, y)
     with torch.no_grad():
@@ -123,33 +137,14 @@ def edge_popup(
         keep_fraction=float(keep_fraction),
         accuracy=accuracy,
         accuracy_before=before,
-        losses=losses,
-        outcome=outcome,
+        losses=batches.means(found.values),
+        outcome=found.outcome,
     )
 
 
-def _train(
-    net: nn.Module,
-    weights: dict[str, Tensor],
-    scores: dict[str, Tensor],
-    counts: dict[str, int],
-    descent: Descent,
-    epochs: int,
-    on_step: OnStep | None,
-) -> tuple[dict[str, Tensor], tuple[float, ...], Outcome]:
-    """The last finite scores, the losses, and how it ended."""
-    losses: list[float] = []
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent[0], epochs)
-    for epoch in range(epochs):
-        kept = {name: score.detach().clone() for name, score in scores.items()}
-        loss = _epoch(net, weights, scores, counts, descent)
-        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
-            return kept, tuple(losses), Outcome.NOT_FINITE
-        losses.append(loss)
-        schedule.step()
-        if on_step is not None:
-            on_step(Step(epoch + 1, epochs, loss, "masks"))
-    return scores, tuple(losses), Outcome.BUDGET_SPENT
+def _cosine(optimizer: torch.optim.Optimizer, steps: int, epochs: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """From the full step size to none, constant in each epoch."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: (1 + math.cos(math.pi * (k // steps) / epochs)) / 2)
 
 
 def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
@@ -175,26 +170,6 @@ def _check_labels(net: nn.Module, x: Tensor, y: Tensor) -> None:
     with torch.no_grad():
         outputs = as_rows(net(x))
     check_labels(y, len(x), outputs.shape[1])
-
-
-def _epoch(
-    net: nn.Module,
-    weights: dict[str, Tensor],
-    scores: dict[str, Tensor],
-    counts: dict[str, int],
-    descent: Descent,
-) -> float:
-    """One pass over the samples; the mean loss of its steps."""
-    optimizer, x, y, draw, batch_size = descent
-    losses = []
-    for batch in torch.randperm(len(x), generator=draw).to(x.device).split(batch_size):
-        masked = {name: weight * _Top.apply(scores[name].abs(), counts[name]) for name, weight in weights.items()}
-        loss = _loss(functional_call(net, masked, (x[batch],)), y[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return sum(losses) / len(losses)
 
 
 def _loss(outputs: Tensor, y: Tensor) -> Tensor:

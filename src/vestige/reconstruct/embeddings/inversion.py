@@ -7,7 +7,7 @@ the target, plus total variation, as one of `embeddings.image_parametrization` d
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
+from vestige.core.descent import Descent, fit
 from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
+from vestige.core.space import per_sample
 from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
 from vestige.reconstruct.image_prior import is_photograph
 
@@ -91,48 +93,55 @@ def invert_embedding(
     drawing = DRAWN_BY[prior](len(target), image_shape[0], image_shape[1:], source).to(target)
     smooth = drawing.smooth if total_variation is None else total_variation
     look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if centre is None else centre.to(target))
-    parameters = list(drawing.parameters())
-    optimiser = torch.optim.Adam(parameters, lr=drawing.rate)
-    images, best = drawing().detach(), target.new_full((len(target),), -math.inf)
-    history, outcome, index = [], Outcome.BUDGET_SPENT, 0
-    for index in range(1, steps + 1):
-        optimiser.param_groups[0]["lr"] = drawing.rate * (0.52 + 0.5 * math.cos(math.pi * index / steps))
+    seen = _Seen(drawing().detach(), target.new_full((len(target),), -math.inf), on_step)
+    adam = torch.optim.Adam(drawing.parameters(), lr=drawing.rate)
+    annealed = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 0.52 + 0.5 * math.cos(math.pi * (k + 1) / steps))
+
+    def objective(_k: int) -> Tensor:
         x = drawing()
         cosine = look(moved(x, drawing.shift, source))
-        if not bool(torch.isfinite(cosine).all()):
-            outcome = Outcome.NOT_FINITE
-            break
-        better = cosine.detach() > best
-        best, images = _keep(better, cosine.detach(), best), _keep(better, x.detach(), images)
-        step = Step(index, steps, float(1 - cosine.detach().mean()), "inverting")
-        if index % max(1, steps // 100) == 0:
-            history.append(step)
-        if on_step is not None:
-            on_step(step)
-        if bool((best >= ENOUGH).all()):
-            outcome = Outcome.CONVERGED
-            break
-        objective = (1 - cosine + smooth * variation(x) + drawing.penalty()).sum()
-        # gradients by hand: the backbone's own parameters must not collect any
-        for p, g in zip(parameters, torch.autograd.grad(objective, parameters), strict=True):
-            p.grad = g
-        optimiser.step()
-    if drawing.shift:
-        best = look(images).detach()
+        seen.take(x.detach(), cosine.detach())
+        return (1 - cosine + smooth * variation(x) + drawing.penalty()).sum()
+
+    descent = Descent(adam, annealed, source, (seen.images, seen.best))
+    found = fit(objective, descent, steps=steps, enough=seen.enough, on_step=seen.tell, note="inverting")
+    best = look(seen.images).detach() if drawing.shift else seen.best
     weak = int((best < 0.5).sum())
     warnings = (f"{weak} of {len(target)} inversions reach less than half of their target.",) if weak else ()
     return Inversion(
-        images=images,
+        images=seen.images,
         similarity=best,
-        history=tuple(history),
-        evaluations=index * len(target),
-        outcome=outcome,
+        history=tuple(seen.history),
+        evaluations=len(found.values) * len(target),
+        outcome=found.outcome,
         warnings=warnings,
     )
 
 
-def _keep(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+@dataclass(eq=False)
+class _Seen:
+    """The best image of each target so far with its cosine, and what is told of the progress."""
+
+    images: Tensor
+    best: Tensor
+    on_step: OnStep | None
+    distance: float = math.nan
+    history: list[Step] = field(default_factory=list)
+
+    def take(self, x: Tensor, cosine: Tensor) -> None:
+        better, self.distance = cosine > self.best, float(1 - cosine.mean())
+        for old, new in ((self.best, cosine), (self.images, x)):
+            old.copy_(torch.where(per_sample(better, new), new, old))
+
+    def enough(self, _k: int, _value: float) -> bool:
+        return bool((self.best >= ENOUGH).all())
+
+    def tell(self, step: Step) -> None:
+        step = replace(step, value=self.distance)
+        if step.index % max(1, step.total // 100) == 0:
+            self.history.append(step)
+        if self.on_step is not None:
+            self.on_step(step)
 
 
 @dataclass(frozen=True, eq=False)

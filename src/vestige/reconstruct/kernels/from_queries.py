@@ -31,7 +31,7 @@ from vestige.reconstruct.kernels.black_box import (
 )
 from vestige.reconstruct.kernels.cubic import solve_cubic
 from vestige.reconstruct.kernels.deflation import HELD_OUT, Found, keep, misfit, nothing, search
-from vestige.reconstruct.kernels.descent import fit, local_misfit
+from vestige.reconstruct.kernels.descent import fit_machine, local_misfit
 from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, Laplace, Polynomial, parse_kernel
 from vestige.reconstruct.kernels.journal import Journal
 from vestige.reconstruct.kernels.result import QueryReconstruction
@@ -319,7 +319,9 @@ def _fitted(
     scores = box(z)
     box.journal.save()
     part = box.journal.part(f"fit {fingerprint([kernel, z, scores, n, steps, bounds])}")
-    found = fit(kernel, z, scores, n, steps=steps, bounds=bounds, draw=draw, on_step=box.on_step, checkpoint=part)
+    found = fit_machine(
+        kernel, z, scores, n, steps=steps, bounds=bounds, draw=draw, on_step=box.on_step, checkpoint=part
+    )
     error = local_misfit(box, kernel, found, draw, tries=CHECKS)
     right = box(unseen)
     rest = right - kernel(unseen, found.points) @ found.coefficients

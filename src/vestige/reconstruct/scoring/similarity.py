@@ -101,7 +101,7 @@ class Ruler:
     def _unit(self, z: Tensor) -> Tensor:
         """Images (n, C, H, W) in [0, 1] where the data's range is the space's."""
         space = self.space or InputSpace()
-        return ((space.to_data(z) - space.low) / (space.high - space.low)).reshape(len(z), -1, *z.shape[-2:])
+        return ((space.to_data(z) - space.low) / space.width).reshape(len(z), -1, *z.shape[-2:])
 
 
 def _stretch(images: Tensor) -> Tensor:

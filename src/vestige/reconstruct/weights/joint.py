@@ -22,29 +22,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.descent import Checkpoint, Descent
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.descent import Checkpoint, Descent, fit
+from vestige.core.outcome import OnStep, Outcome
+from vestige.core.soft_gate import soft_relu
 from vestige.reconstruct.invariant.views import Lift
 from vestige.reconstruct.weights.chain import Chain
 
-CHECK_EVERY = 50
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
 PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
-
-
-class SoftGate(torch.autograd.Function):
-    """Exact relu forwards; backwards, and in its own derivative, the gate is sigmoid(sharpness z)."""
-
-    @staticmethod
-    def forward(ctx, z: Tensor, sharpness: float) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.sharpness = sharpness
-        return z.relu()
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):
-        (z,) = ctx.saved_tensors
-        return grads[0] * torch.sigmoid(ctx.sharpness * z), None
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ def gradient_sums(
     for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
         u = activations[-1] @ weight.T + bias
         gates.append(torch.sigmoid(sharpness * u))
-        activations.append(SoftGate.apply(u, sharpness))
+        activations.append(soft_relu(u, sharpness))
     delta, sums = multipliers, []
     for k in range(len(chain.weights) - 1, -1, -1):
         sums.append((delta.mT @ activations[k], delta.sum(-2)))
@@ -133,54 +118,29 @@ def search(
     u = place.start(restarts, candidates, chain.weights[0], generator)
     raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
     form = _form(chain, place.z(u), raw, zero_sum, labelled, lift)
-    for free in (u, raw):
-        free.requires_grad_()
-    rates = [place.rate, 0.02]
-    optimizer = torch.optim.Adam([{"params": [u]}, {"params": [raw]}], betas=(0.9, 0.99))
-    schedule = one_cycle(optimizer, rates, steps)
-    descent = Descent((u, raw), optimizer, checkpoint, schedule, generator)
-    done = descent.resume()
-    good, outcome = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT
     low, high = sharpness
-    for k in range(done, steps):
+
+    def objective(k: int) -> Tensor:
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
         residual = _residual(chain, z, form.multipliers(raw), alpha, known, lift)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
-        if box is not None:
-            loss = loss + _outside(z, inputs, box, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        done = k + 1
-        if done % CHECK_EVERY == 0 or done == steps:
-            value = float(loss.detach())
-            if not (torch.isfinite(u).all() and torch.isfinite(raw).all() and value == value):
-                outcome = Outcome.NOT_FINITE
-                break
-            good = (u.detach().clone(), raw.detach().clone())
-            descent.keep(done)
-        if on_step is not None:
-            on_step(Step(done, steps, float(loss.detach()), note))
+        return loss if box is None else loss + _outside(z, inputs, box, generator)
+
+    descent = Descent(*one_cycle((u, raw), (place.rate, 0.02), steps), generator)
+    found = fit(objective, descent, steps=steps, checkpoint=checkpoint, on_step=on_step, note=note)
     with torch.no_grad():
-        z, multipliers = place.z(good[0]), form.multipliers(good[1])
+        z, multipliers = place.z(u), form.multipliers(raw)
         residual = _residual(chain, z, multipliers, high, known, lift)
-    return Joint(z, multipliers, residual, done, outcome)
+    return Joint(z, multipliers, residual, len(found.values), found.outcome)
 
 
 def one_cycle(
-    optimizer: torch.optim.Optimizer, rates: Sequence[float], steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR:
-    """The rates of every joint search: from a tenth of the largest up to it, and down to a hundredth of that tenth."""
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        list(rates),
-        total_steps=steps,
-        pct_start=warm_up(steps),
-        cycle_momentum=False,
-        div_factor=10,
-        final_div_factor=100,
-    )
+    variables: Sequence[Tensor], rates: Sequence[float], steps: int
+) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
+    """Adam of every joint search: from a tenth of the largest rates to them, and down to a hundredth of that tenth."""
+    adam = torch.optim.Adam([{"params": [v.requires_grad_()]} for v in variables], betas=(0.9, 0.99))
+    cycle = {"pct_start": warm_up(steps), "cycle_momentum": False, "div_factor": 10, "final_div_factor": 100}
+    return adam, torch.optim.lr_scheduler.OneCycleLR(adam, list(rates), total_steps=steps, **cycle)
 
 
 def warm_up(steps: int) -> float:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.core.kkt import smoothed
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
+from vestige.core.soft_gate import smoothed
 from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.weights.published.objective import published_objective
