@@ -29,6 +29,7 @@ from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.construct.transformer.blocks import Transformer
 from vestige.construct.transformer.counting.counter import build_counter
 from vestige.construct.transformer.counting.most_frequent import build_most_frequent
+from vestige.construct.transformer.rank.nearest import build_nearest_neighbor, build_rank_one_majority
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.nets.fully_connected import mlp
@@ -58,6 +59,9 @@ CONSTRUCTIONS: dict[str, Callable[[], Any]] = {
     "count-histogram": lambda: build_counter(4, 5, dim=4),
     "count-attend": lambda: build_counter(12, 20, dim=6, inclusive=False),
     "count-most-frequent": lambda: build_most_frequent(8, 12, dim=5),
+    "nearest-neighbor": lambda: build_nearest_neighbor(5, 4),
+    "farthest-neighbor": lambda: build_nearest_neighbor(5, 4, farthest=True),
+    "rank-one-majority": lambda: build_rank_one_majority(5, 7),
 }
 TARGETS = {"prune-weights": TARGET, "prune-neurons": TARGET}  # what the file does not hold
 

@@ -202,4 +202,52 @@ ROWS = {
     "construct.disjointness_sequences": Row(
         lambda _: {"universe": 8, "n": 3, "generator": torch.Generator()}, {"universe": 3}
     ),
+    "construct.counting_phase": Row(
+        lambda _: {
+            "dims": [4],
+            "vocabs": [3],
+            "largest_count": 3,
+            "length": 6,
+            "steps": 2,
+            "generator": torch.Generator(),
+        },
+        {"restarts": 0},
+    ),
+    "construct.SmallCounter": Row(
+        lambda _: {"model": BUILD.SmallCounter(5, 4, 3, generator=torch.Generator()), "x": torch.tensor([[1, 3, 1]])},
+        "unknown ids are refused by torch",
+        call=lambda model, x: model(x),
+    ),
+    "construct.build_nearest_neighbor": Row(lambda _: {"dim": 4, "n": 3, "generator": torch.Generator()}, {"gap": 0.0}),
+    "construct.build_rank_one_majority": Row(
+        lambda _: {"dim": 4, "heads": 3, "generator": torch.Generator()}, {"heads": 2}
+    ),
+    "construct.nearest_accuracy": Row(
+        lambda _: {"model": BUILD.build_nearest_neighbor(4, 3).network, "x": BUILD.sphere_points(4, 3, 5)},
+        {"x": gaussian(5, 4, 3)},
+    ),
+    "construct.sphere_points": Row(
+        lambda _: {"dim": 4, "n": 3, "batch": 2, "generator": torch.Generator()}, {"n": 5, "orthogonal": True}
+    ),
+    "construct.head_accuracy": Row(lambda _: {"dim": 4, "alignment": torch.tensor([0.5])}, {"dim": 2}),
+    "construct.head_agreement": Row(
+        lambda _: {"q": gaussian(2, 3), "k": gaussian(2, 3), "other_q": gaussian(2, 3), "other_k": gaussian(2, 3)},
+        "any vectors have one",
+    ),
+    "construct.optimal_head_weights": Row(
+        lambda _: {"q": torch.eye(3).double(), "k": torch.eye(3).double()},
+        {"q": torch.eye(2).double(), "k": torch.eye(2).double()},
+    ),
+    "construct.rank_lower_bound": Row(lambda _: {"dim": 4, "heads": 3, "rank": 1}, {"rank": 0}),
+    "construct.softmax_head_error": Row(lambda _: {"dim": 4, "beta": 3.0}, {"beta": 0.0}),
+    "construct.rank_audit": Row(
+        lambda _: {"model": mixed(torch.nn.TransformerEncoderLayer(4, 2, 8).double())}, {"model": torch.nn.Linear(2, 2)}
+    ),
+    "construct.rank_sweep": Row(
+        lambda _: {"dim": 4, "n": 3, "ranks": [2], "steps": 3, "hidden": 4, "generator": torch.Generator()},
+        {"ranks": [3]},
+    ),
+    "construct.ScaledUnit": Row(
+        lambda _: {"model": BUILD.ScaledUnit(), "x": gaussian(2, 3)}, "any vector", call=lambda model, x: model(x)
+    ),
 }

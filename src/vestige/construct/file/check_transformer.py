@@ -130,7 +130,7 @@ class Weights:
         table = self.get("embedding.table", dtype)
         stream = table[x] if self.network["ids"] is True else x.astype(dtype) @ table
         least, most = self.network["lengths"]
-        if stream.ndim != 3 or not least <= stream.shape[1] <= most or x.min() < 0:
+        if stream.ndim != 3 or not least <= stream.shape[1] <= most or (self.network["ids"] is True and x.min() < 0):
             raise ValueError(f"inputs of shape {x.shape} for a network of {least} to {most} tokens")
         if "embedding.position" in self.tensors:
             stream = stream + self.get("embedding.position", dtype)[: stream.shape[1]]

@@ -11,21 +11,23 @@ EXHAUSTIVE, NUMBERS = 1000, 1 << 18  # sequences of one length, and tokens of on
 
 
 def random_counts(
-    vocab: int, length: int, n: int, *, generator: torch.Generator | None = None
+    vocab: int, length: int, n: int, *, largest: int | None = None, generator: torch.Generator | None = None
 ) -> Int[Tensor, "{n} {length}"]:
-    """Sequences whose last token occurs 1..length times, evenly, among random other tokens.
+    """Sequences whose last token occurs 1..largest times, evenly, among random other tokens.
 
     Args:
         vocab: different tokens, at least 2.
         length: tokens of each.
         n: sequences; the last tokens go through the vocabulary.
+        largest: count; None for the length.
         generator: None for seed 0.
     """
     draw = spawn(generator, "sequences", str(length))
-    query = (torch.arange(n) + torch.randint(vocab, (1,), generator=draw)) % vocab
+    query = torch.arange(n)[torch.randperm(n, generator=draw)] % vocab
     other = torch.randint(vocab - 1, (n, length), generator=draw)
     other = (query[:, None] + 1 + other) % vocab
-    count = 1 + (torch.arange(n) * max(1, length - 1) // max(1, n - 1)).clamp(max=length - 1)
+    most = length if largest is None else min(largest, length)
+    count = 1 + (torch.arange(n) * (most - 1) / max(1, n - 1)).round().long()
     place = torch.rand(n, length, generator=draw)
     place[:, -1] = -1
     return torch.where(place.argsort(1).argsort(1) < count[:, None], query[:, None], other)
