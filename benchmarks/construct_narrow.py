@@ -112,7 +112,7 @@ def sizes(out: Path | None, most: int) -> None:
         equal = vg.construct.narrow(model, max_depth=10**5).numbers
         for row, value in zip(rows.values(), (*near, equal), strict=False):
             row.append(value["parameters"])
-        rows["target"].append(near[0]["target parameters"])
+        rows["target"].append(near[0]["target_parameters"])
         print(
             f"n = {n}: {rows['near, 5d'][-1]:,} and {rows['near, d+2'][-1]:,} parameters in {near[0]['depth']:,} and "
             f"{near[1]['depth']:,} layers of width {near[0]['width']} and {near[1]['width']}, c0 {near[0]['c0']}, c "
@@ -201,7 +201,7 @@ def equal(out: Path | None, most: int) -> None:
             print(
                 f"d = {d}, n = {n}, L = {layers}, {width}: width {built.network.width}, {built.network.depth:,} layers "
                 f"(bound {(2 * n) ** (layers - 1) + 2:,}), relative error {worst:.1e} of the stored weights, "
-                f"{built.numbers['error in float64']:.1e} run in float64, holds {built.certificate.holds}, "
+                f"{built.numbers['float64_error']:.1e} run in float64, holds {built.certificate.holds}, "
                 f"{time.process_time() - start:.1f} CPU s",
                 flush=True,
             )

@@ -227,7 +227,7 @@ ROWS = {
         {"x": gaussian(5, 4, 3)},
     ),
     "construct.sphere_points": Row(
-        lambda _: {"dim": 4, "n": 3, "batch": 2, "generator": torch.Generator()}, {"n": 5, "orthogonal": True}
+        lambda _: {"dim": 4, "n": 3, "samples": 2, "generator": torch.Generator()}, {"n": 5, "orthogonal": True}
     ),
     "construct.head_accuracy": Row(lambda _: {"dim": 4, "alignment": torch.tensor([0.5])}, {"dim": 2}),
     "construct.head_agreement": Row(

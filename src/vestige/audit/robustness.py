@@ -10,8 +10,7 @@ from torch import Tensor
 
 import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.suite import AUTOATTACK, Stage
-from vestige.audit.comparison import inputs
+from vestige.attack.suite import Stage, read_stages
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -78,7 +77,7 @@ def audit_robustness(
     data: Data,
     eps: float | int,
     norm: Norm | str | float | int = "linf",
-    attacks: Sequence[Stage | str] = ("fast",),
+    attacks: Sequence[Stage | str] | str = "fast",
     n: int = 200,
     theory: bool = False,
     pair: tuple[int, int] | None = None,
@@ -95,11 +94,12 @@ def audit_robustness(
 
     Args:
         model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
-        data: labelled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
+        data: labeled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
             (x, y) in data space.
         eps: radius of the ball around each sample, in units of the data.
         norm: of the ball: "linf", "l2" or "l1".
-        attacks: in order: "fast", "standard" (MALT), single stages, or "autoattack" for all of its stages.
+        attacks: in order, in a list or with commas: "fast", "standard" (MALT), single stages such as "square", or
+            "autoattack" for all of its stages.
         n: samples attacked, in equal shares of the classes; all of them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of.
@@ -128,9 +128,9 @@ def audit_robustness(
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
-    inputs(target, chosen.x[:1])
+    target.inputs(chosen.x[:1])
     plan = _Plan(
-        threat=Threat(eps, norm, target.space), stages=read_attacks(attacks), seed=seed, batch_size=batch_size,
+        threat=Threat(eps, norm, target.space), stages=read_stages(attacks), seed=seed, batch_size=batch_size,
         theory=theory, pair=pair,
     )  # fmt: skip
     return _run(target, plan, chosen, dataset, out, on_step)
@@ -167,15 +167,6 @@ def _run(
     )
 
 
-def read_attacks(names: Sequence[Stage | str]) -> tuple[Stage, ...]:
-    """The stages in order.
-
-    Raises:
-        ValueError: an unknown one, with the list of those allowed.
-    """
-    return tuple(stage for name in names for stage in (AUTOATTACK if name == "autoattack" else (Stage(name),)))
-
-
 def shipped_model() -> Path:
     """The adversarially trained network for 8 x 8 digits that comes with the package."""
     return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
@@ -201,7 +192,7 @@ def _config(target: Target, plan: _Plan, chosen: DataSet) -> dict[str, Any]:
 def _work(
     job: Job, target: Target, plan: _Plan, chosen: DataSet, dataset: DataSet
 ) -> tuple[RobustnessReport, Results, Tensors]:
-    x, space = chosen.x.reshape(len(chosen), *target.input_shape), plan.threat.space
+    x, space = target.shaped(chosen.x), plan.threat.space
     with job.phase("attacking", recorded=True) as on_step:
         report = evaluate_robustness(
             as_logits(target),
@@ -222,7 +213,7 @@ def _work(
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
     results = _results(target, chosen, report)
     if plan.theory:
-        everything = dataset.x.reshape(len(dataset), *target.input_shape)
+        everything = target.shaped(dataset.x)
         broken = broken_samples(report, x)
         results["theory"] = theory_section(
             target, x, chosen.y, everything=everything, broken=broken, pair=plan.pair, seed=plan.seed

@@ -95,9 +95,11 @@ class Descent:
 
     def wind(self, steps: int) -> None:
         """Move a new schedule to where it was after so many steps."""
+        if self.schedule is None:
+            return
         with catch_warnings():
             simplefilter("ignore", UserWarning)  # torch expects a step of the optimizer before each
-            for _ in range(steps if self.schedule is not None else 0):
+            for _ in range(steps):
                 self.schedule.step()
 
     def differentiate(self, objective: Tensor) -> None:
@@ -160,17 +162,16 @@ def fit(
     """
     saver = _Saver(checkpoint)
     good = saver.resumed(descent)
-    values, outcome = good["values"].tolist(), Outcome.BUDGET_SPENT
+    values = good["values"].tolist()
     for k in range(len(values), steps):
-        now = descent.state() | _told(values) if k % keep_every == 0 else None
+        now = descent.state() | _told(values) if k % keep_every == 0 else good
         value = objective(k)
         number = float(value.detach())
-        if not (math.isfinite(number) and _is_finite(now)):
+        if not math.isfinite(number) or not (now is good or _is_finite(now)):
             outcome = Outcome.NOT_FINITE
             break
-        if now is not None:
-            good = now
-            saver.save(good)
+        good = now
+        saver.save(good)
         values.append(number)
         descent.differentiate(value)
         if on_step is not None:
@@ -181,10 +182,8 @@ def fit(
         descent.step()
     else:
         now = descent.state() | _told(values)
-        if _is_finite(now):
-            saver.save(now)
-        else:
-            outcome = Outcome.NOT_FINITE
+        good, outcome = (now, Outcome.BUDGET_SPENT) if _is_finite(now) else (good, Outcome.NOT_FINITE)
+        saver.save(good)
     if outcome is Outcome.NOT_FINITE:
         descent.take(good)
     descent.optimizer.zero_grad()
@@ -195,8 +194,8 @@ def _told(values: list[float]) -> dict[str, Tensor]:
     return {"values": torch.tensor(values, dtype=torch.float64)}
 
 
-def _is_finite(state: Mapping[str, Tensor] | None) -> bool:
-    variables = (t for name, t in (state or {}).items() if name.startswith("variable."))
+def _is_finite(state: Mapping[str, Tensor]) -> bool:
+    variables = (t for name, t in state.items() if name.startswith("variable."))
     return all(bool(torch.isfinite(t).all()) for t in variables)
 
 

@@ -1,4 +1,4 @@
-"""Where inputs live: data space (pixels), model space (after normalisation), and balls in l_p."""
+"""Where inputs live: data space (pixels), model space (after normalization), and balls in l_p."""
 
 import math
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class InputSpace:
             cause = (
                 "values in 0-255? divide by 255"
                 if low >= 0 and high > 2
-                else "already normalised? undo it with to_data"
+                else "already normalized? undo it with to_data"
             )
             raise ValueError(
                 f"x lies in [{low:.4g}, {high:.4g}], allowed is [{self.low:g}, {self.high:g}] in data space; {cause}."

@@ -196,7 +196,7 @@ def _descended(
 
 def _mask(variables: list[Tensor], masks: list[Tensor]) -> None:
     for variable, mask in zip(variables, masks, strict=True):
-        variable.grad = variable.grad * mask
+        variable.grad = None if variable.grad is None else variable.grad * mask
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
+from vestige.cli.construct.written import write
 
 if TYPE_CHECKING:
     import torch
@@ -29,21 +29,17 @@ def counter(
     seed: options.Seed = 0,
 ) -> None:
     """Write down a transformer that counts how often the last token occurs, and say where precision ends it."""
-    from vestige.construct.file.saved import save
     from vestige.construct.transformer.counting.counter import build_counter
     from vestige.construct.transformer.counting.most_frequent import build_most_frequent
     from vestige.core.rng import child
 
-    options.check_weights_file(out)
     draw = child(seed, "construct counter")
     kind = read_dtype(dtype)
     if most_frequent:
         made = build_most_frequent(vocab, length, layers=layers, dim=dim, dtype=kind, generator=draw)
     else:
         made = build_counter(vocab, length, dim=dim, method=method, dtype=kind, generator=draw)
-    save(made, out)
-    show_transformer(made)
-    say(f"wrote {out}")
+    write(made, out, *lines_of(made))
 
 
 def read_dtype(text: str) -> "torch.dtype":
@@ -60,23 +56,16 @@ def read_dtype(text: str) -> "torch.dtype":
     return known[text]
 
 
-def show_transformer(made: "Construction") -> None:
-    """Who reads and writes what, what it costs, how it does in each dtype, and its certificate."""
+def lines_of(made: "Construction") -> list[str]:
+    """Who reads and writes which block, and how the longest stored inputs do in each dtype."""
     import torch
 
-    from vestige.cli.verify import show_certificate
     from vestige.construct.transformer.precision import precision_sweep
     from vestige.construct.transformer.resources import describe_stream
 
     points: tuple = getattr(made.specification, "points", ())
     longest = torch.from_numpy(points[-1])
-    for part in describe_stream(made.network, longest[:4]):
-        say(str(part))
     sweep = precision_sweep(made, longest)
     rates = zip(sweep.dtypes, sweep.exact_rates, strict=True)
-    say(
-        "right on the longest inputs in "
-        + ", ".join(f"{str(d).removeprefix('torch.')} {rate:.1%}" for d, rate in rates)
-    )
-    note(made.warnings)
-    show_certificate(made.certificate)
+    said = ", ".join(f"{str(dtype).removeprefix('torch.')} {rate:.1%}" for dtype, rate in rates)
+    return [*map(str, describe_stream(made.network, longest[:4])), f"right at the longest inputs stored in {said}"]

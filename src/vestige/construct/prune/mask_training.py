@@ -109,25 +109,11 @@ def edge_popup(
     draw = spawn(generator, "edge_popup")
     scores = {name: _first_scores(weight, draw) for name, weight in weights.items()}
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
-    before = _accuracy(net, weights, _masks(scores, counts), x, y)
+    masked = _Masked(net, weights, scores, counts)
+    before = masked.accuracy(x, y)
     optimizer = torch.optim.SGD(list(scores.values()), learning_rate, momentum, weight_decay=weight_decay)
-    batches = Batches(len(x), batch_size, draw)
-
-    def objective(k: int) -> Tensor:
-        masked = {name: weight * _Top.apply(scores[name].abs(), counts[name]) for name, weight in weights.items()}
-        batch = batches(k).to(x.device)
-        return _loss(functional_call(net, masked, (x[batch],)), y[batch])
-
-    found = fit(
-        objective,
-        Descent(optimizer, _cosine(optimizer, batches.steps, epochs)),
-        steps=epochs * batches.steps,
-        keep_every=batches.steps,
-        on_step=batches.by_epoch(on_step),
-        note="masks",
-    )
-    masks = _masks(scores, counts)
-    accuracy = _accuracy(net, weights, masks, x, y)
+    losses, outcome = _trained(masked, optimizer, x, y, Batches(len(x), batch_size, draw), epochs, on_step)
+    masks, accuracy = masked.masks(), masked.accuracy(x, y)
     with torch.no_grad():
         for name, mask in masks.items():
             net.get_parameter(name).mul_(mask)
@@ -137,14 +123,61 @@ def edge_popup(
         keep_fraction=float(keep_fraction),
         accuracy=accuracy,
         accuracy_before=before,
-        losses=batches.means(found.values),
-        outcome=found.outcome,
+        losses=losses,
+        outcome=outcome,
     )
 
 
-def _cosine(optimizer: torch.optim.Optimizer, steps: int, epochs: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """From the full step size to none, constant in each epoch."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: (1 + math.cos(math.pi * (k // steps) / epochs)) / 2)
+@dataclass(frozen=True, eq=False)
+class _Masked:
+    """A network whose weights are multiplied by the masks of their scores."""
+
+    net: nn.Module
+    weights: dict[str, Tensor]
+    scores: dict[str, Tensor]
+    counts: dict[str, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        masks = {name: _Top.apply(score.abs(), self.counts[name]) for name, score in self.scores.items()}
+        return functional_call(self.net, {name: w * masks[name] for name, w in self.weights.items()}, (x,))
+
+    def masks(self) -> dict[str, Tensor]:
+        return {name: _top(score.abs(), self.counts[name]) for name, score in self.scores.items()}
+
+    @torch.no_grad()
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        rows = as_rows(self(x))
+        right = (signs(y) * rows[:, 0] > 0) if rows.shape[1] == 1 else (rows.argmax(1) == y)
+        return float(right.double().mean())
+
+
+def _trained(
+    masked: _Masked,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    batches: Batches,
+    epochs: int,
+    on_step: OnStep | None,
+) -> tuple[tuple[float, ...], Outcome]:
+    """The mean loss of each epoch, and how it ended; the step falls from epoch to epoch."""
+
+    def objective(k: int) -> Tensor:
+        batch = batches(k).to(x.device)
+        return _loss(masked(x[batch]), y[batch])
+
+    def falling(k: int) -> float:
+        return (1 + math.cos(math.pi * (k // batches.steps) / epochs)) / 2
+
+    found = fit(
+        objective,
+        Descent(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, falling)),
+        steps=epochs * batches.steps,
+        keep_every=batches.steps,
+        on_step=batches.by_epoch(on_step),
+        note="masks",
+    )
+    return batches.means(found.values), found.outcome
 
 
 def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
@@ -189,14 +222,3 @@ def _top(size: Tensor, count: int) -> Tensor:
     mask = torch.zeros(size.numel(), dtype=torch.bool, device=size.device)
     mask[size.detach().flatten().topk(count).indices] = True
     return mask.reshape(size.shape)
-
-
-def _masks(scores: dict[str, Tensor], counts: dict[str, int]) -> dict[str, Tensor]:
-    return {name: _top(score.abs(), counts[name]) for name, score in scores.items()}
-
-
-def _accuracy(net: nn.Module, weights: dict[str, Tensor], masks: dict[str, Tensor], x: Tensor, y: Tensor) -> float:
-    with torch.no_grad():
-        rows = as_rows(functional_call(net, {name: weight * masks[name] for name, weight in weights.items()}, (x,)))
-    right = (signs(y) * rows[:, 0] > 0) if rows.shape[1] == 1 else (rows.argmax(1) == y)
-    return float(right.double().mean())

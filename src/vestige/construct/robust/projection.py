@@ -117,7 +117,7 @@ def optimized_projection(
         return _loss(rows @ basis, pairs, basis, SOFT[0] * (SOFT[1] / SOFT[0]) ** (k / steps), p)
 
     adam = torch.optim.Adam([free], lr=RATE)
-    falling = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 1 - 0.9 * k / steps)
+    falling = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 1 - 0.9 * k / max(steps, 1))
     told = None if on_step is None else lambda step: on_step(replace(step, value=most))
     fit(objective, Descent(adam, falling), steps=steps, on_step=told, note="separation")
     return _better(best, most, torch.linalg.qr(free)[0], rows, y, p)[0]

@@ -91,7 +91,7 @@ def learning_run(
         note=target.name,
     )
     recorded = [value for k, value in enumerate(found.values.tolist(), 1) if k % every == 0 or k == steps]
-    return _judged(net, *held, recorded, found.outcome)
+    return _judged(net, held[0], held[1], recorded, found.outcome)
 
 
 def _check(steps: int, batch_size: int) -> None:

@@ -20,7 +20,7 @@ from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.core.space import per_sample
-from vestige.reconstruct.embeddings.image_parametrization import DRAWN_BY, Prior, moved, variation
+from vestige.reconstruct.embeddings.image_parametrization import PARAMETRIZATIONS, Prior, moved, variation
 from vestige.reconstruct.image_prior import is_photograph
 
 SOURCE = (paper("2407.15845"),)
@@ -53,31 +53,31 @@ class Inversion:
 def invert_embedding(
     backbone: Callable[[Tensor], Tensor],
     target: Float[Tensor, "m d"],
-    image_shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
     *,
     prior: Prior | str | None = None,
     steps: int = 400,
     total_variation: float | None = None,
-    centre: Float[Tensor, " d"] | None = None,
+    center: Float[Tensor, " d"] | None = None,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Inversion:
-    """Minimise 1 - cos(F(x) - centre, target - centre) + total_variation * TV(x) + penalty over images x in [0, 1].
+    """Minimize 1 - cos(F(x) - center, target - center) + total_variation * TV(x) + penalty over images x in [0, 1].
 
-    TV is the mean absolute difference of neighbouring pixels. Many images share an embedding, and most of them look
+    TV is the mean absolute difference of neighboring pixels. Many images share an embedding, and most of them look
     like nothing: an inversion shows what the embedding keeps, in pixels that may be nobody's. Without smoothness, or
     with free pixels, the result is noise that the backbone takes for the target.
 
     Args:
         backbone: differentiable, from images in [0, 1] to (n, d); a module is run in evaluation mode and left as it is.
         target: embeddings of the backbone, one for each image wanted.
-        image_shape: (channels, height, width).
+        input_shape: (channels, height, width).
         prior: "deep" (an untrained convolutional network draws the image), "spectrum" (cosine coefficients as large as
-            those of photographs, penalised by their mean square) or "pixels"; None takes "spectrum" for three channels
+            those of photographs, penalized by their mean square) or "pixels"; None takes "spectrum" for three channels
             of 16 pixels a side or more, else "deep".
         steps: of Adam.
         total_variation: weight of smoothness, >= 0; None takes 1, and 0 for "spectrum", which is smooth by itself.
-        centre: mean embedding of unrelated inputs, if known; what all images share then counts for nothing.
+        center: mean embedding of unrelated inputs, if known; what all images share then counts for nothing.
         generator: source of the starts.
         on_step: called at every step; the value is 1 - mean similarity.
 
@@ -88,11 +88,11 @@ def invert_embedding(
         ValueError: targets that the backbone's width does not match, a backbone that is not differentiable, an image
             shape other than (c, h, w), or options out of range.
     """
-    prior = _checked(target, image_shape, prior, steps, total_variation)
+    prior = _checked(target, input_shape, prior, steps, total_variation)
     source = spawn(generator, "invert")
-    drawing = DRAWN_BY[prior](len(target), image_shape[0], image_shape[1:], source).to(target)
+    drawing = PARAMETRIZATIONS[prior](len(target), input_shape[0], input_shape[1:], source).to(target)
     smooth = drawing.smooth if total_variation is None else total_variation
-    look = _Look(backbone, target.detach(), torch.zeros_like(target[0]) if centre is None else centre.to(target))
+    look = _TargetCosine(backbone, target.detach(), torch.zeros(()) if center is None else center.to(target))
     seen = _Seen(drawing().detach(), target.new_full((len(target),), -math.inf), on_step)
     adam = torch.optim.Adam(drawing.parameters(), lr=drawing.rate)
     annealed = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 0.52 + 0.5 * math.cos(math.pi * (k + 1) / steps))
@@ -145,16 +145,16 @@ class _Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """What the backbone sees of images: the cosine with each target, both about the centre."""
+class _TargetCosine:
+    """What the backbone sees of images: the cosine with each target, both about the center."""
 
     backbone: Callable[[Tensor], Tensor]
     target: Tensor
-    centre: Tensor
+    center: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         found = _embedded(self.backbone, x, self.target.shape[1])
-        return F.cosine_similarity(found - self.centre, self.target - self.centre)
+        return F.cosine_similarity(found - self.center, self.target - self.center)
 
 
 def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
@@ -164,7 +164,7 @@ def _embedded(backbone: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Te
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
             f"the backbone returned {shape} for {len(x)} images, the targets have {width} numbers; they must agree. "
-            "Were the embeddings standardised? Undo that first: space.to_data(samples)."
+            "Were the embeddings standardized? Undo that first: space.to_data(samples)."
         )
     if x.requires_grad and not found.requires_grad:
         raise ValueError("the backbone's output has no gradient; does it detach, or run under torch.no_grad?")
@@ -177,9 +177,7 @@ def _checked(
     if target.ndim != 2 or not len(target) or not bool(torch.isfinite(target).all()):
         raise ValueError(f"targets of shape {tuple(target.shape)} given; finite embeddings (m, d) are needed.")
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < 8:
-        raise ValueError(f"image_shape={shape} given; (channels, height, width) is needed, 8 pixels a side at least.")
-    if prior is not None and prior not in set(Prior):
-        raise ValueError(f"prior={prior!r} given; allowed are {', '.join(Prior)}.")
+        raise ValueError(f"input_shape={shape} given; give (channels, height, width), at least 8 pixels a side.")
     if steps < 1 or not (total_variation is None or total_variation >= 0):
-        raise ValueError(f"steps={steps}, total_variation={total_variation} given; steps >= 1 and a weight >= 0.")
+        raise ValueError(f"steps={steps}, total_variation={total_variation} given; needed: steps >= 1, a weight >= 0.")
     return Prior(prior or (Prior.SPECTRUM if is_photograph(shape) else Prior.DEEP))

@@ -61,7 +61,7 @@ def fit_machine(
     *,
     steps: int = 20_000,
     batch: int = 4_096,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
     pace: Pace | None = None,
     draw: torch.Generator,
     on_step: OnStep | None = None,
@@ -76,7 +76,7 @@ def fit_machine(
         n: points to fit.
         steps: of Adam.
         batch: queries a step; all of them where they are fewer.
-        bounds: least and greatest value of an input, for the penalty.
+        bounds: least and greatest value of each entry, for the penalty.
         pace: step sizes; None for the published ones.
         draw: random numbers.
         on_step: progress of the descent.
@@ -117,7 +117,7 @@ def _thinned(on_step: OnStep | None, size: float) -> OnStep | None:
     return None if on_step is None else told
 
 
-def _excess(points: Tensor, bounds: tuple[float, float]) -> Tensor:
+def _excess(points: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
     low, high = bounds
     return (points - high).clamp(min=0).square().mean() + (low - points).clamp(min=0).square().mean()
 

@@ -22,17 +22,17 @@ PAPER, CHECKED, NO_ERROR = "2407.16153", 256, 1e-6
 def sphere_points(
     dim: int,
     n: int,
-    batch: int,
+    samples: int,
     *,
     orthogonal: bool = False,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "{batch} tokens {dim}"]:
+) -> Float[Tensor, "{samples} tokens {dim}"]:
     """n uniform points of the unit sphere, or a uniform orthonormal frame, and a uniform query behind them.
 
     Args:
         dim: of the points.
         n: points of each sample.
-        batch: samples.
+        samples: how many.
         orthogonal: whether the n points are orthonormal, at most dim.
         generator: None for seed 0.
 
@@ -42,7 +42,7 @@ def sphere_points(
     if orthogonal and n > dim:
         raise ValueError(f"n={n} orthonormal points in {dim} dimensions given; at most {dim} there are.")
     draw = spawn(generator, "sphere points")
-    x = torch.randn(batch, n + 1, dim, generator=draw, dtype=torch.float64)
+    x = torch.randn(samples, n + 1, dim, generator=draw, dtype=torch.float64)
     if orthogonal:
         x[:, :n] = torch.linalg.qr(x[:, :n].transpose(1, 2))[0].transpose(1, 2)
     return x / x.norm(dim=2, keepdim=True)
@@ -88,21 +88,8 @@ def build_nearest_neighbor(
     """
     if dim < 2 or n < 2:
         raise ValueError(f"dim={dim}, n={n} given; both must be at least 2.")
-    stream = Stream({"point": dim, "answer": dim})
     beta = lookup_temperature(gap, n, tolerance / 2)
-    point = stream.wires("point")
-    query = [(-beta if farthest else beta) * w for w in point]
-    head = attention_head(stream, query=query, key=point, value=point, to=list(stream.places("answer")))
-    table = torch.eye(dim, stream.width, dtype=torch.float64)
-    embedding = Embedding(table, (2 if farthest else 3, n + (not farthest)), ids=False)
-    network = Transformer(
-        stream,
-        embedding,
-        [Layer([head])],
-        stream.wires("answer"),
-        read=None if farthest else -1,
-        mask=Mask.NONE if farthest else Mask.OTHERS,
-    )
+    network = _nearest(dim, n, -beta if farthest else beta)
     x = sphere_points(dim, n, 4 * CHECKED, generator=generator)
     x = x[:, :n] if farthest else x
     specification = Computes(
@@ -117,6 +104,18 @@ def build_nearest_neighbor(
         raise ValueError(f"gap={gap} given; no random points have it at n={n}: give a smaller one.")
     bounds = {"layers": 1, "heads in a layer": 1, "rank of a head": dim}
     return constructed(network, specification, bounds=bounds, numbers={"beta": beta}, source=(paper(PAPER),))
+
+
+def _nearest(dim: int, n: int, beta: float) -> Transformer:
+    """One head; a negative beta looks for the farthest from each."""
+    stream, farthest = Stream({"point": dim, "answer": dim}), beta < 0
+    point = stream.wires("point")
+    query = [beta * w for w in point]
+    head = attention_head(stream, query=query, key=point, value=point, to=list(stream.places("answer")))
+    table = torch.eye(dim, stream.width, dtype=torch.float64)
+    embedding = Embedding(table, (2 if farthest else 3, n + (not farthest)), ids=False)
+    read, mask = (None, Mask.NONE) if farthest else (-1, Mask.OTHERS)
+    return Transformer(stream, embedding, [Layer([head])], stream.wires("answer"), read=read, mask=mask)
 
 
 def _gaps(x: Tensor, farthest: bool) -> Tensor:
@@ -159,9 +158,29 @@ def build_rank_one_majority(
         raise ValueError(f"heads={heads}, dim={dim} given; an odd number of heads and dim >= 2 are needed.")
     q = torch.randn(heads, dim, generator=spawn(generator, "heads"), dtype=torch.float64)
     q = q / q.norm(dim=1, keepdim=True)
+    sharp = lookup_temperature(gap, 2, NO_ERROR / 2)
+    network = _majority(q, sharp)
+    x = sphere_points(dim, 2, 4 * CHECKED, orthogonal=True, generator=generator)
+    clear = ((x[:, 2] @ q.T) * ((x[:, 0] - x[:, 1]) @ q.T)).abs().amin(1) >= gap
+    specification = Computes(
+        task=Task.MAJORITY,
+        points=(x[clear][:CHECKED].numpy(),),
+        given=q.numpy(),
+        tolerance=1e-3,
+        rounded=False,
+        dtype=str(dtype).removeprefix("torch."),
+        source=f"arXiv {PAPER}, Theorem 5, gaps of {gap:g}",
+    )
+    if not clear.any():
+        raise ValueError(f"gap={gap} given; at {heads} heads no random points have it: give a smaller one.")
+    bounds = {"layers": 2, "heads in a layer": heads, "rank of a head": 1}
+    return constructed(network, specification, bounds=bounds, numbers={"sharp": sharp}, source=(paper(PAPER),))
+
+
+def _majority(q: Tensor, sharp: float) -> Transformer:
+    heads, dim = q.shape
     stream = Stream({"point": dim, "position": 3, "vote": 3, "answer": dim})
     point, position, vote = (stream.wires(name) for name in ("point", "position", "vote"))
-    sharp = lookup_temperature(gap, 2, NO_ERROR / 2)
 
     def voter(row: Tensor) -> Head:
         seen = total(float(f) * w for f, w in zip(row, point, strict=True))
@@ -180,22 +199,7 @@ def build_rank_one_majority(
     places[:, list(stream.places("position"))] = torch.eye(3).double()
     embedding = Embedding(table, (3, 3), ids=False, position=places)
     layers = [Layer([voter(row) for row in q]), Layer([decide])]
-    network = Transformer(stream, embedding, layers, stream.wires("answer"), mask=Mask.OTHERS)
-    x = sphere_points(dim, 2, 4 * CHECKED, orthogonal=True, generator=generator)
-    clear = ((x[:, 2] @ q.T) * ((x[:, 0] - x[:, 1]) @ q.T)).abs().amin(1) >= gap
-    specification = Computes(
-        task=Task.MAJORITY,
-        points=(x[clear][:CHECKED].numpy(),),
-        given=q.numpy(),
-        tolerance=1e-3,
-        rounded=False,
-        dtype=str(dtype).removeprefix("torch."),
-        source=f"arXiv {PAPER}, Theorem 5, gaps of {gap:g}",
-    )
-    if not clear.any():
-        raise ValueError(f"gap={gap} given; at {heads} heads no random points have it: give a smaller one.")
-    bounds = {"layers": 2, "heads in a layer": heads, "rank of a head": 1}
-    return constructed(network, specification, bounds=bounds, numbers={"sharp": sharp}, source=(paper(PAPER),))
+    return Transformer(stream, embedding, layers, stream.wires("answer"), mask=Mask.OTHERS)
 
 
 def nearest_accuracy(model: nn.Module, x: Float[Tensor, "batch tokens dim"], *, batch_size: int = 1024) -> float:

@@ -85,15 +85,7 @@ def rank_sweep(
     for rank in ranks:
         model, draw = _start(dim, dim // rank, hidden, spawn(generator, "start", str(rank))), spawn(generator, "points")
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=BETAS, weight_decay=DECAY)
-        warm = max(1, round(WARM_UP * steps))
-        schedule = torch.optim.lr_scheduler.SequentialLR(
-            optimizer,
-            [
-                torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warm, total_iters=warm),
-                torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - warm)),
-            ],
-            [warm],
-        )
+        schedule = _schedule(optimizer, steps)
         fitted = fit(
             lambda k, model=model, draw=draw: _error(model, dim, n, batch_size, spawn(draw, str(k))),
             Descent(optimizer, schedule),
@@ -107,6 +99,14 @@ def rank_sweep(
         losses = tuple(fitted.values.tolist())
         found.append(RankFit(rank=rank, heads=dim // rank, error=error, losses=losses, outcome=fitted.outcome))
     return tuple(found)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """A linear warm-up, then a cosine to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warm, total_iters=warm)
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - warm))
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, fall], [warm])
 
 
 def _start(dim: int, heads: int, hidden: int, draw: torch.Generator) -> nn.TransformerEncoderLayer:

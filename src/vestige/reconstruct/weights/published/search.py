@@ -125,13 +125,12 @@ def published_search(
         box=box,
         span=span,
     )
-    descent = Descent(
-        torch.optim.SGD(_start(problem, candidates, init_scale, (lr_x, lr_lambda), generator), momentum=MOMENTUM)
-    )
+    sgd = torch.optim.SGD(_start(problem, candidates, init_scale, (lr_x, lr_lambda), generator), momentum=MOMENTUM)
+    descent = Descent(sgd)
     found = fit(
         lambda _: problem.value(*descent.variables), descent, steps=steps, checkpoint=checkpoint, on_step=on_step
     )
-    return _result(problem, *(v.detach() for v in descent.variables), found)
+    return _result(problem, [v.detach() for v in descent.variables], found)
 
 
 def _start(
@@ -147,7 +146,8 @@ def _start(
     return [{"params": [part.to(like.device).requires_grad_()], "lr": float(rate)} for part, rate in pairs]
 
 
-def _result(problem: Published, x: Tensor, multipliers: Tensor, found: Fitted) -> PublishedRun:
+def _result(problem: Published, state: list[Tensor], found: Fitted) -> PublishedRun:
+    x, multipliers = state
     terms = {name: float(term.detach()) for name, term in problem.residuals(x, multipliers).items()}
     square = {name: max(float(value.square().sum()), 1e-300) for name, value in problem.theta.items()}
     return PublishedRun(
