@@ -27,6 +27,9 @@ from vestige.construct.prune.to_target import prune_to_target
 from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.two_layer import robust_two_layer
 from vestige.construct.transformer.blocks import Transformer
+from vestige.construct.transformer.composition.chain import build_crq_chain_of_thought
+from vestige.construct.transformer.composition.deep import build_crq_transformer
+from vestige.construct.transformer.composition.recurrent import StackMachine, build_crq_rnn
 from vestige.construct.transformer.counting.counter import build_counter
 from vestige.construct.transformer.counting.most_frequent import build_most_frequent
 from vestige.construct.transformer.rank.nearest import build_nearest_neighbor, build_rank_one_majority
@@ -62,6 +65,9 @@ CONSTRUCTIONS: dict[str, Callable[[], Any]] = {
     "nearest-neighbor": lambda: build_nearest_neighbor(5, 4),
     "farthest-neighbor": lambda: build_nearest_neighbor(5, 4, farthest=True),
     "rank-one-majority": lambda: build_rank_one_majority(5, 7),
+    "composition-deep": lambda: build_crq_transformer(7, 2, 4),
+    "composition-chain": lambda: build_crq_chain_of_thought(7, 2),
+    "composition-stack": lambda: build_crq_rnn(7, 2),
 }
 TARGETS = {"prune-weights": TARGET, "prune-neurons": TARGET}  # what the file does not hold
 
@@ -119,6 +125,19 @@ def transformer_constant(value, network, tolerance):
     return null
 
 
+def machine_constant(value, network, tolerance):
+    null = copy.deepcopy(network)
+    null.cell[-1].weight.zero_()
+    null.cell[-1].bias.fill_(value - 1000)
+    return null
+
+
+def machine_moved(network, tolerance):
+    moved = copy.deepcopy(network)
+    moved.cell[-1].bias.add_(2 * tolerance)
+    return moved
+
+
 def transformer_moved(network, tolerance):
     """By twice the error that is allowed."""
     moved = copy.deepcopy(network)
@@ -142,6 +161,11 @@ NULLS = {
         "zeros": partial(transformer_constant, 0.0),
         "constant": partial(transformer_constant, 2.0),
         "moved": transformer_moved,
+    },
+    StackMachine: {
+        "zeros": partial(machine_constant, 0.0),
+        "constant": partial(machine_constant, 2.0),
+        "moved": machine_moved,
     },
 }
 

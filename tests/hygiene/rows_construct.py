@@ -43,6 +43,11 @@ def target(_):
     return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
 
 
+def tree():
+    """Five nodes, two children each."""
+    return BUILD.random_question(5, 2, most_children=2)
+
+
 def made(build, **options):
     """A construction: its specification is checked again, and its network turned into a module."""
     return Row(
@@ -249,5 +254,41 @@ ROWS = {
     ),
     "construct.ScaledUnit": Row(
         lambda _: {"model": BUILD.ScaledUnit(), "x": gaussian(2, 3)}, "any vector", call=lambda model, x: model(x)
+    ),
+    "construct.CompositionalQuestion": Row(
+        lambda _: {"question": tree(), "order": "memory_rank"},
+        {"order": "none"},
+        call=lambda question, order: (question.answers(), question.order(order), question.memory_rank),
+    ),
+    "construct.random_question": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"n": 0}),
+    "construct.formula_question": Row(lambda _: {"text": "a & ~b"}, {"text": "a &"}),
+    "construct.node_codes": Row(lambda _: {"n": 5, "generator": torch.Generator()}, "torch refuses sizes below 0"),
+    "construct.question_tokens": Row(
+        lambda _: {"question": tree(), "codes": BUILD.node_codes(5)}, {"codes": BUILD.node_codes(4)}
+    ),
+    "construct.question_steps": Row(lambda _: {"question": tree()}, {"slots": 1}),
+    "construct.build_crq_transformer": Row(
+        lambda _: {"n": 5, "dim": 2, "height": 4, "generator": torch.Generator()}, {"height": 0}
+    ),
+    "construct.build_crq_chain_of_thought": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"n": 1}),
+    "construct.build_crq_rnn": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"slots": 0}),
+    "construct.Recurs": made(lambda: BUILD.build_crq_rnn(5, 2)),
+    "construct.StackMachine": Row(
+        lambda _: {"model": BUILD.build_crq_rnn(5, 2).network, "x": BUILD.question_steps(tree())},
+        {"x": torch.zeros(1, 2, 2)},
+        call=lambda model, x: model(x),
+    ),
+    "construct.solve_by_chain": Row(
+        lambda _: {
+            "model": BUILD.build_crq_chain_of_thought(5, 2).network,
+            "question": tree(),
+            "codes": torch.eye(5).double(),
+        },
+        {"codes": torch.eye(4).double()},
+    ),
+    "construct.ChainPrompt": Row(
+        lambda _: {"question": tree(), "codes": torch.eye(5).double()},
+        {"codes": torch.eye(4).double()},
+        call=lambda question, codes: BUILD.ChainPrompt(question, codes).write(None, 0),
     ),
 }

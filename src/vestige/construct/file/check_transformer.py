@@ -7,7 +7,7 @@ Nothing is shared with what made the network: `forward` is a second reading of t
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,25 +33,43 @@ def derive_transformer(stored: Stored, question: Question) -> Derived:
     """
     fields = stored.fields
     weights = Weights(stored.network, stored.tensors)
+    claims = measured(weights, fields, question)
+    if fields["proved"] is True:
+        offset = -1 if fields["task"] == "count before" else 0
+        worst = proved_counts(weights, offset)
+        claims.append(Claim("error at every input, proved", float(fields["tolerance"]), worst, str(fields["source"])))
+    return Derived(tuple(claims), weights.sizes())
+
+
+@runtime_checkable
+class Runs(Protocol):
+    """What has outputs in a dtype, and a width that memory goes with."""
+
+    @property
+    def width(self) -> int: ...
+    def run(self, x: Array, dtype: str) -> Array: ...
+
+
+def measured(weights: Runs, fields: Mapping[str, Any], question: Question) -> list[Claim]:
+    """Outputs that are off in float64 and in the narrower dtype, and the largest error.
+
+    Raises:
+        ValueError: a dtype or a tolerance that is none.
+    """
     narrow = FINER.get(str(fields["dtype"]))
     if narrow is None or not isinstance(fields["points"], tuple) or not 0 < fields["tolerance"] < math.inf:
         raise ValueError(f"dtype {fields['dtype']!r}, tolerance {fields['tolerance']!r}; float64 and float32 are run")
     errors, off = _errors(weights, "float64", fields, question)
     _, off_narrow = _errors(weights, narrow, fields, question)
     source = str(fields["source"])
-    claims = [
+    return [
         Claim("inputs where it is off", 0, off, source),
         Claim("largest error", float(fields["tolerance"]), errors, source),
         Claim(f"inputs where it is off in {narrow}", 0, off_narrow, source),
     ]
-    if fields["proved"] is True:
-        offset = -1 if fields["task"] == "count before" else 0
-        worst = proved_counts(weights, offset)
-        claims.append(Claim("error at every input, proved", float(fields["tolerance"]), worst, source))
-    return Derived(tuple(claims), weights.sizes())
 
 
-def _errors(weights: "Weights", dtype: str, fields: Mapping[str, Any], question: Question) -> tuple[float, int]:
+def _errors(weights: Runs, dtype: str, fields: Mapping[str, Any], question: Question) -> tuple[float, int]:
     worst, off, done = 0.0, 0, 0
     total = sum(len(group) for group in fields["points"])
     for group in fields["points"]:

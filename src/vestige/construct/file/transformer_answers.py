@@ -60,6 +60,53 @@ def _majority(x: Array, given: Array | None) -> Array:
     return first if votes > 0 else second
 
 
+def _composition(x: Array, given: Array | None) -> Array:
+    """From the leaves up, by the tree that the codes spell."""
+    size = _needed(given).shape[1]
+    dim = x.shape[1] - 2 * size - 1
+    place = {tuple(node[dim : dim + size]): k for k, node in enumerate(x.tolist())}
+    children: list[list[int]] = [[] for _ in x]
+    for k, node in enumerate(x.tolist()):
+        above = place.get(tuple(node[dim + size : dim + 2 * size]))
+        if above is not None:
+            children[above].append(k)
+    order = [0]
+    for k in order:  # grows as it is read: a tree's nodes level by level
+        order += children[k]
+        if len(order) > len(x):
+            raise ValueError("the codes spell no tree")
+    found: dict[int, Array] = {}
+    for k in reversed(order):
+        below = [found[child] for child in children[k]]
+        found[k] = max(below, key=lambda each, k=k: _dot(each, x[k, :dim])) if below else x[k, :dim]
+    return found[0]
+
+
+def _next_answer(x: Array, given: Array | None) -> Array:
+    size = _needed(given).shape[1]
+    dim = (x.shape[1] - 3 * size - 1) // 2
+    asked = x[-1, 2 * dim + 2 * size : 2 * dim + 3 * size].tolist()
+    (own,) = (node[:dim] for node in x if node[2 * dim : 2 * dim + size].tolist() == asked)
+    known = [node for node in x if node[-1] == 1 and node[2 * dim + size : 2 * dim + 2 * size].tolist() == asked]
+    return max((node[dim : 2 * dim] for node in known), key=lambda each: _dot(each, own))
+
+
+def _post_order(x: Array, given: Array | None) -> Array:
+    """A node's parent is the next one that is less deep by one."""
+    *labels, depths = x.T.tolist()
+    points = [np.array(point) for point in zip(*labels, strict=True)]
+    children: list[list[Array]] = [[] for _ in points]
+    for k, depth in enumerate(depths):
+        own = points[k]
+        if children[k]:
+            own = max(reversed(children[k]), key=lambda each, k=k: _dot(each, points[k]))
+        above = next((j for j in range(k + 1, len(depths)) if depths[j] == depth - 1), None)
+        if above is None:
+            return own
+        children[above].append(own)
+    raise ValueError("no root in the order given")
+
+
 def _needed(given: Array | None) -> Array:
     if given is None:
         raise ValueError("the task needs more than its inputs")
@@ -73,4 +120,7 @@ ANSWERS: dict[str, Callable[[Array, Array | None], Any]] = {
     "nearest": _nearest,
     "farthest": _farthest,
     "majority": _majority,
+    "composition": _composition,
+    "next answer": _next_answer,
+    "post-order composition": _post_order,
 }

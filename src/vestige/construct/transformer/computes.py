@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige.construct.construction import Construction
-from vestige.construct.transformer.blocks import Transformer
+from vestige.construct.transformer.blocks import Transformer, constructed_transformer
 from vestige.construct.transformer.counting.proof import attend_error
 from vestige.construct.transformer.resources import resources
 from vestige.construct.transformer.tasks import Task, answers
@@ -47,7 +47,7 @@ class Computes:
     proved: bool = False
     kind: ClassVar[str] = "transformer"
 
-    def check(self, network: Transformer, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
+    def check(self, network: nn.Module, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
         """Outputs that are off and the largest error, in float64, and outputs that are off in the narrower dtype."""
         errors = self.errors(network, torch.float64, on_step)
         narrow = self.errors(network, getattr(torch, self.dtype), on_step)
@@ -58,7 +58,14 @@ class Computes:
         ]
         if self.proved:
             offset = -1 if self.task == Task.COUNT_BEFORE else 0
-            claims.append(Claim(EVERYWHERE, self.tolerance, attend_error(network, offset=offset), self.source))
+            claims.append(
+                Claim(
+                    EVERYWHERE,
+                    self.tolerance,
+                    attend_error(constructed_transformer(network), offset=offset),
+                    self.source,
+                )
+            )
         return tuple(claims)
 
     def off(self, errors: Tensor) -> int:
@@ -87,25 +94,27 @@ def _width(module: nn.Module) -> int:
 
 
 def constructed(
-    network: Transformer,
+    network: nn.Module,
     specification: Computes,
     *,
     bounds: Mapping[str, float | int],
     numbers: Mapping[str, float | int],
     source: Sequence[Paper],
     warnings: Sequence[str] = (),
+    sizes: Mapping[str, float | int] | None = None,
 ) -> Construction:
     """The network with its certificate: what it computes, what it costs, and what its paper promises of that.
 
     Args:
-        network: the transformer.
+        network: the transformer, or another module with its `sizes`.
         specification: what it computes.
         bounds: on its sizes, by the names of `resources`.
         numbers: of the method.
         source: the papers.
         warnings: what a reader must know.
+        sizes: of the network; None for those of a transformer.
     """
-    sizes = resources(network)
+    sizes = resources(constructed_transformer(network)) if sizes is None else sizes
     claims = [Claim(name, bound, sizes[name], specification.source) for name, bound in bounds.items()]
     certificate = Certificate((*specification.check(network), *claims))
     return Construction(
