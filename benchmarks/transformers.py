@@ -67,7 +67,32 @@ def throughput(quick: bool) -> None:
             print(f"n = {length}, batch {batch}: {ours:,.0f} a second; collections.Counter {2 * done:,}", flush=True)
 
 
-PARTS = {"precision": precision, "throughput": throughput, "phase": phase}
+def composition(quick: bool) -> None:
+    """What three solvers of tree-shaped questions cost, and whether they are right on random binary trees."""
+    for n in (15, 63) if quick else (15, 63, 255):
+        asked = [vg.construct.random_question(n, 2, most_children=2, generator=child(k, "trees")) for k in range(20)]
+        height = max(question.height for question in asked)
+        deep = vg.construct.build_crq_transformer(n, 2, height)
+        rnn = vg.construct.build_crq_rnn(n, 2)
+        chain = vg.construct.build_crq_chain_of_thought(n, 2)
+        codes = {made: made.specification.given for made in (deep, chain)}
+        right = [0, 0, 0]
+        for question in asked:
+            wanted = question.answers()[question.root]
+            tokens = vg.construct.question_tokens(question, codes[deep])
+            right[0] += torch.equal(deep.network(tokens)[0].round(), wanted)
+            right[1] += torch.equal(rnn.network(vg.construct.question_steps(question))[0], wanted)
+            written = vg.construct.solve_by_chain(chain.network, question, torch.from_numpy(codes[chain]))
+            right[2] += torch.equal(written[-1], wanted)
+        sizes = [sum(p.numel() for p in made.network.parameters()) for made in (deep, rnn, chain)]
+        print(
+            f"n = {n}: deep {height} layers, {sizes[0]:,} parameters; stack {rnn.numbers['slots']} slots, {sizes[1]:,}; "
+            f"chain {sizes[2]:,}, {sum(map(bool, asked[0].children))} tokens; right of 20: {right}",
+            flush=True,
+        )
+
+
+PARTS = {"composition": composition, "precision": precision, "throughput": throughput, "phase": phase}
 
 
 def main() -> None:

@@ -132,8 +132,13 @@ CONSTRUCT = (
     ),
     Record(
         paper("2503.01544"),
-        ("compositional_question", "deep_solver", "recurrent_solver", "chain_of_thought_solver"),
-        "missing: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought",
+        (
+            "construct.CompositionalQuestion",
+            "construct.build_crq_transformer",
+            "construct.build_crq_rnn",
+            "construct.build_crq_chain_of_thought",
+        ),
+        "works: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought; none trained",
     ),
     Record(
         paper("2503.01805"),

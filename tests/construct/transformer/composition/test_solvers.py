@@ -53,6 +53,18 @@ def test_three_solvers_agree_with_the_recursion(deep, chain, rnn):
             assert len(written) == sum(map(bool, question.children))  # a token for each inner node
 
 
+@pytest.mark.slow  # a minute
+def test_a_thousand_trees_of_63_nodes():
+    deep, rnn = BUILD.build_crq_transformer(63, DIM, 24), BUILD.build_crq_rnn(63, DIM)
+    for seed in range(1000):
+        draw = torch.Generator().manual_seed(seed)
+        question = BUILD.random_question(1 + seed % 63, DIM, most_children=2, generator=draw)
+        wanted = question.answers()[question.root]
+        tokens = BUILD.question_tokens(question, deep.specification.given)
+        assert torch.equal(deep.network(tokens)[0].round(), wanted)
+        assert torch.equal(rnn.network(BUILD.question_steps(question))[0], wanted)
+
+
 def test_trees_with_four_children(deep, chain):
     for question in questions(20, 4, seed=1):
         wanted = question.answers()[question.root]
