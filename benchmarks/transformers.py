@@ -86,7 +86,7 @@ def composition(quick: bool) -> None:
             right[2] += torch.equal(written[-1], wanted)
         sizes = [sum(p.numel() for p in made.network.parameters()) for made in (deep, rnn, chain)]
         print(
-            f"n = {n}: deep {height} layers, {sizes[0]:,} parameters; stack {rnn.numbers['slots']} slots, {sizes[1]:,}; "
+            f"n = {n}: deep {height} layers, {sizes[0]:,} weights; stack {rnn.numbers['slots']} slots, {sizes[1]:,}; "
             f"chain {sizes[2]:,}, {sum(map(bool, asked[0].children))} tokens; right of 20: {right}",
             flush=True,
         )
