@@ -39,9 +39,7 @@ def phase(quick: bool) -> None:
     for dim in dims:
         for vocab in vocabs:
             start = time.process_time()
-            (found,) = vg.construct.counting_phase(
-                [dim], [vocab], steps=50 if quick else 1500, generator=child(0, "phase")
-            )
+            (found,) = vg.construct.counting_phase([dim], [vocab], steps=50 if quick else 1500)
             print(
                 f"d = {dim}, m = {vocab}: {found.accuracy:.3f} (constant {found.constant:.3f}), twice the length "
                 f"{found.longer:.3f}; {time.process_time() - start:.0f} s",
