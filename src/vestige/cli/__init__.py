@@ -4,7 +4,7 @@ Importing torch takes seconds. A verb's own file holds its options and its help,
 verb runs.
 """
 
-from vestige.cli import attack, audit, construct, demo, doctor, files, papers, train, unlearn, verify
+from vestige.cli import attack, audit, construct, demo, doctor, files, papers, rank, train, unlearn, verify
 from vestige.cli.app import app, main, run
 
 app.command()(audit.audit)
@@ -13,6 +13,7 @@ app.command()(attack.attack)
 app.command()(unlearn.unlearn)
 app.add_typer(construct.construct, name="construct")
 app.command()(verify.verify)
+app.command()(rank.rank)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(files.report)
