@@ -12,7 +12,7 @@ from vestige.landscape.gaussian.bivariate import (
     residual,
     truncated_moments,
 )
-from vestige.landscape.gaussian.pair import TINY, Angles, Blocks, Pair, angles, normals, outer
+from vestige.landscape.gaussian.pair import TINY, Angles, Blocks, Pair, angles, normal, outer
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def biased_relu_pair(w: Tensor, b: Tensor, v: Tensor, c: Tensor) -> Pair:
 def biased_relu_blocks(w: Tensor, b: Tensor, v: Tensor, c: Tensor) -> Blocks:
     """Second derivatives in (w, b): the first block is all at s = 0; the mixed is E 1{s, t > 0} (x, 1)(x, 1)^T."""
     frame = _frame(w, b, v, c)
-    across = normals(frame.at)[0]
+    across = normal(frame.at)
     first = frame.at.first[..., :, None, :].expand(across.shape)
     h, (zero, one) = frame.h, _positive_part(frame)
     ratio = frame.level / frame.spread.clamp_min(TINY)

@@ -74,17 +74,14 @@ def angles(w: Tensor, v: Tensor) -> Angles:
     )
 
 
-def normals(at: Angles) -> tuple[Tensor, Tensor]:
-    """Unit vectors: of v_j orthogonal to w_i, and of w_i orthogonal to v_j, (..., n, k, d); 0 where parallel."""
-    w, v, cosine = at.first[..., :, None, :], at.second[..., None, :, :], at.cosine[..., None]
+def normal(at: Angles) -> Tensor:
+    """The unit vector of v_j orthogonal to w_i, (..., n, k, d); 0 where they are parallel."""
+    w, v = at.first[..., :, None, :], at.second[..., None, :, :]
     # v - cos w, written with the small number 1 - |cos| so that nearly parallel rows keep their digits
-    sign = torch.where(cosine >= 0, 1.0, -1.0)
-    gap, rest = v - sign * w, sign * at.versed[..., None]
-    found = []
-    for vector in (gap + rest * w, -sign * gap + rest * v):
-        length = vector.norm(dim=-1, keepdim=True)
-        found.append(torch.where(length > TINY, vector / length.clamp_min(TINY), 0.0))
-    return found[0], found[1]
+    sign = torch.where(at.cosine[..., None] >= 0, 1.0, -1.0)
+    vector = (v - sign * w) + sign * at.versed[..., None] * w
+    length = vector.norm(dim=-1, keepdim=True)
+    return torch.where(length > TINY, vector / length.clamp_min(TINY), 0.0)
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:
@@ -100,12 +97,16 @@ def relu_pair(w: Tensor, v: Tensor) -> Pair:
 
 
 def relu_blocks(w: Tensor, v: Tensor) -> Blocks:
-    """|v| sin t / (2 pi |w|) (I - ww^T + nn^T) and ((pi - t) I + w n_v^T + v n_w^T) / 2 pi, of directions w and v."""
+    """|v| sin / (2 pi |w|) (I - ww^T + nn^T) and ((pi - t) I + sin (cos (ww^T - nn^T) + sin (wn^T + nw^T))) / 2 pi.
+
+    w and v are directions here and n that of v orthogonal to w, which the sines make harmless where there is none.
+    """
     at = angles(w, v)
-    across, back = normals(at)
-    first, second = at.first[..., :, None, :], at.second[..., None, :, :]
+    n = normal(at)
+    first = at.first[..., :, None, :].expand(n.shape)
     eye = torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)
-    size = (at.second_norm * at.sine / (2 * math.pi * at.first_norm))[..., None, None]
-    mixed = at.rest[..., None, None] * eye + outer(first, across) + outer(second, back)
-    # at angle pi, w n_v^T + v n_w^T is 0 in the limit, as it is with the zero vectors above
-    return Blocks(size * (eye - outer(first, first) + outer(across, across)), mixed / (2 * math.pi))
+    rest, sine, cosine = (part[..., None, None] for part in (at.rest, at.sine, at.cosine))
+    along, across, turned = outer(first, first), outer(n, n), outer(first, n)
+    mixed = rest * eye + sine * (cosine * (along - across) + sine * (turned + turned.mT))
+    size = (at.second_norm / (2 * math.pi * at.first_norm))[..., None, None] * sine
+    return Blocks(size * (eye - along + across), mixed / (2 * math.pi))
