@@ -1,5 +1,6 @@
 from . import attack as attack
 from . import construct as construct
+from . import convex as convex
 from . import core as core
 from . import data as data
 from . import landscape as landscape

@@ -2,6 +2,7 @@
 
 import torch
 from hygiene_rows import Row, gaussian, mixed
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import vestige as vg
@@ -113,4 +114,17 @@ ROWS = {
     ),
     "landscape.start_within_reach_probability": Row(lambda _: {"dimension": 3, "init_scale": 0.1}, {"init_scale": 0.0}),
     "landscape.dead_start_probability": Row(lambda _: {"dimension": 3, "radius": 0.1}, {"radius": -1.0}),
+    "landscape.overfitting_profile": Row(
+        lambda _: {
+            "fit": KNeighborsClassifier(1),
+            "sizes": [20],
+            "repeats": 2,
+            "test_samples": 20,
+            "generator": torch.Generator(),
+        },
+        {"repeats": 0},
+    ),
+    "convex.max_margin_1d": Row(
+        lambda _: {"x": torch.arange(4).double(), "y": torch.tensor([0, 1, 1, 0])}, {"y": torch.tensor([0, 1, 2, 0])}
+    ),
 }

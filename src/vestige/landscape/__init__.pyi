@@ -18,6 +18,11 @@ from .neuron.laws import RadialInputs as RadialInputs
 from .neuron.laws import SampledInputs as SampledInputs
 from .neurons import Neurons as Neurons
 from .neurons import neurons_of as neurons_of
+from .overfitting.exponents import Exponent as Exponent
+from .overfitting.exponents import Overfitting as Overfitting
+from .overfitting.sweep import NotInterpolating as NotInterpolating
+from .overfitting.sweep import OverfittingProfile as OverfittingProfile
+from .overfitting.sweep import overfitting_profile as overfitting_profile
 from .teacher_student.catalogue import known_minima as known_minima
 from .teacher_student.certify import MinimumCertificate as MinimumCertificate
 from .teacher_student.certify import PointKind as PointKind
