@@ -5,7 +5,8 @@ Balanced weights turn min 1/2 |theta|^2 with y_i N(x_i) >= 1 into
     min  sum_j |u_j|      with  y_i sum_j u_j max(0, x_i cos p_j + sin p_j) >= 1,
 
 over all angles p. Its dual is max sum_i l_i, l >= 0, with |sum_i l_i y_i max(0, x_i cos p + sin p)| <= 1 at every p.
-Between two angles at which a sample becomes active, the left side is |A cos p + B sin p|, whose maximum is known. So the neuron that breaks the dual most is found exactly, and added, until none does; the multipliers then bound the
+Between two angles at which a sample becomes active, the left side is |A cos p + B sin p|, whose maximum is known. The
+neuron that breaks the dual most is thus found exactly, and added, until none does; the multipliers then bound the
 optimum from below. A fixed grid of neurons would only bound it from above. The problem is that of arXiv 2305.15141.
 """
 

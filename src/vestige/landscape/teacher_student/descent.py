@@ -12,6 +12,7 @@ from vestige.landscape.gaussian.population import population_gradient, populatio
 from vestige.landscape.neurons import Neurons
 from vestige.landscape.teacher_student.certify import PAPERS
 
+FEW = 6  # neurons: the largest curvature at the minimum is about n / 4 + 1/2
 ROUND = 50  # steps of gradient descent between two attempts of Newton's method
 NEAR = 0.05  # the gradient's length from where on Newton's method is tried
 NEWTON = 8  # its steps at most
@@ -59,7 +60,7 @@ def descend(
     Args:
         student: weights (runs, n, d), output weights 1, no biases.
         teacher: weights (k, d), likewise.
-        learning_rate: None for 5 / k, as published.
+        learning_rate: None for 5 / n, as published for n = k, and 5 / 6 for fewer than 6, where that is too large.
         steps: of gradient descent at most.
         solved: a run stops below this loss. Every known minimum with k <= 20 that is not global lies above 0.01.
         on_step: called after every round of 50 steps; its value is the share of runs that have ended.
@@ -72,7 +73,7 @@ def descend(
     if steps < 1:
         raise ValueError(f"steps={steps} given; at least 1 is needed.")
     teacher, weight = teacher.double(), student.double().weight.clone()
-    rate = 5 / len(teacher.weight) if learning_rate is None else learning_rate
+    rate = 5 / max(FEW, weight.shape[1]) if learning_rate is None else learning_rate
     bound = STATIONARY * float(teacher.weight.norm())
     done, stationary = (torch.zeros(len(weight), dtype=torch.bool) for _ in range(2))
     for first in range(0, steps, ROUND):
