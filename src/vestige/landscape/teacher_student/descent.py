@@ -12,6 +12,7 @@ from vestige.landscape.gaussian.population import population_gradient, populatio
 from vestige.landscape.neurons import Neurons
 from vestige.landscape.teacher_student.certify import PAPERS
 
+VANISHED = 1e-6  # length of a neuron, from where on it is not followed to 0, where a ReLU has no derivative
 FEW = 6  # neurons: the largest curvature at the minimum is about n / 4 + 1/2
 ROUND = 50  # steps of gradient descent between two attempts of Newton's method
 NEAR = 0.05  # the gradient's length from where on Newton's method is tried
@@ -81,29 +82,35 @@ def descend(
         moved = _steps(weight[live], teacher, rate, min(ROUND, steps - first))
         weight[live] = torch.where(moved.isfinite().all(-1).all(-1)[:, None, None], moved, weight[live])
         loss, gradient = _measured(weight[live], teacher)
-        done[live] = loss < solved
-        near = live[(gradient < NEAR) & ~(loss < solved)]
+        done[live] = (loss < solved) | _vanished(weight[live])
+        near = live[(gradient < NEAR) & ~done[live]]
         if len(near):
             weight[near], ended = _newton(weight[near], teacher, bound)
-            done[near], stationary[near] = ended, ended
+            done[near] |= ended
+            stationary[near] = ended
         if on_step is not None:
             on_step(Step(min(first + ROUND, steps), steps, float(done.double().mean()), "descending"))
         if bool(done.all()):
             break
     loss, gradient = _measured(weight, teacher)
+    ended = (loss < solved) | stationary
     return Descent(
         student=Neurons(weight),
         loss=loss,
         gradient=gradient,
         solved=loss < solved,
         stationary=stationary,
-        outcome=Outcome.CONVERGED if bool(done.all()) else Outcome.BUDGET_SPENT,
+        outcome=Outcome.CONVERGED if bool(ended.all()) else Outcome.BUDGET_SPENT,
     )
 
 
 def _measured(weight: Tensor, teacher: Neurons) -> tuple[Tensor, Tensor]:
     student = Neurons(weight)
     return population_loss(student, teacher), population_gradient(student, teacher).weight.flatten(1).norm(dim=1)
+
+
+def _vanished(weight: Tensor) -> Tensor:
+    return weight.norm(dim=-1).amin(-1) < VANISHED
 
 
 def _steps(weight: Tensor, teacher: Neurons, rate: float, count: int) -> Tensor:
@@ -132,6 +139,7 @@ def _newton_part(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor
         factor, info = torch.linalg.cholesky_ex(population_hessian(Neurons(weight), teacher))
         fine = fine & (info == 0)
         step = torch.cholesky_solve(slope[..., None], factor)[..., 0].view_as(weight)
+        fine = fine & ~_vanished(weight - step)
         weight, before = torch.where(fine[:, None, None], weight - step, start), size
     loss, size = _measured(weight, teacher)
     ended = fine & (size <= bound) & (loss <= value)

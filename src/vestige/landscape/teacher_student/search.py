@@ -50,7 +50,7 @@ class MinimaSearch:
         restarts: runs.
         solved: runs whose loss fell below the bound, or that ended in a minimum whose loss may be 0.
         uncertified: runs that ended in a point without gradient that no proof covers.
-        unfinished: runs that used all their steps.
+        unfinished: runs that used all their steps, or one of whose neurons shrank to 0.
         outcome: CONVERGED where no run is unfinished.
         warnings: what a reader must know.
         source: the papers.
@@ -143,7 +143,9 @@ def _sorted_out(found: Descent, teacher: Neurons) -> MinimaSearch:
         else:
             uncertified += len(runs)
     unfinished = int((~found.solved & ~found.stationary).sum())
-    warnings = [f"{unfinished} runs used all their steps; they are neither solved nor spurious."] * (unfinished > 0)
+    warnings = [
+        f"{unfinished} runs used all their steps, or a neuron shrank to 0; they are neither solved nor spurious."
+    ] * (unfinished > 0)
     return MinimaSearch(
         minima=tuple(sorted(minima, key=lambda minimum: minimum.loss)),
         restarts=len(found.loss),
