@@ -20,9 +20,9 @@ def convert(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
+    folder: Annotated[Path, typer.Argument(help="The run folder that --out named.")],
 ) -> None:
-    """Make the report.html of a finished run again."""
+    """Write the report.html of a finished run again."""
     from vestige.report import write_landscape_report, write_report, write_robustness_report, write_unlearning_report
     from vestige.runs.folder import RunFolder
 
