@@ -166,9 +166,9 @@ def contours(
     figure, axes = _axes(xlabel, ylabel)
     shown = _array(values)
     levels = shown.min() + (shown.max() - shown.min()) * np.linspace(0.02, 0.98, 14) ** 2
-    axes.contour(_array(x), _array(y), shown, levels=levels, colors=GREY, linewidths=0.8)
+    axes.contour(_array(x), _array(y), shown, levels=levels, colors=GRAY, linewidths=0.8)
     for colour, marker, (name, place) in zip(
-        (ORANGE, BLUE, GREY) * len(points), "*o^" * len(points), points.items(), strict=False
+        (ORANGE, BLUE, GRAY) * len(points), "*o^" * len(points), points.items(), strict=False
     ):
         at = _array(place)
         axes.plot(at[:, 0], at[:, 1], color=colour, marker=marker, markersize=5, linestyle="none", label=name)

@@ -69,10 +69,7 @@ def descend(
     Raises:
         ValueError: biases or output weights, a shape other than (runs, n, d), steps below 1.
     """
-    if student.weight.ndim != 3 or any(p is not None for s in (student, teacher) for p in (s.bias, s.output)):
-        raise ValueError("Weights (runs, n, d) without biases or output weights are needed, of student and teacher.")
-    if steps < 1:
-        raise ValueError(f"steps={steps} given; at least 1 is needed.")
+    _check(student, teacher, steps)
     teacher, weight = teacher.double(), student.double().weight.clone()
     rate = 5 / max(FEW, weight.shape[1]) if learning_rate is None else learning_rate
     bound = STATIONARY * float(teacher.weight.norm())
@@ -102,6 +99,13 @@ def descend(
         stationary=stationary,
         outcome=Outcome.CONVERGED if bool(ended.all()) else Outcome.BUDGET_SPENT,
     )
+
+
+def _check(student: Neurons, teacher: Neurons, steps: int) -> None:
+    if student.weight.ndim != 3 or any(p is not None for s in (student, teacher) for p in (s.bias, s.output)):
+        raise ValueError("Weights (runs, n, d) without biases or output weights are needed, of student and teacher.")
+    if steps < 1:
+        raise ValueError(f"steps={steps} given; at least 1 is needed.")
 
 
 def _measured(weight: Tensor, teacher: Neurons) -> tuple[Tensor, Tensor]:
