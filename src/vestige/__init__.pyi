@@ -1,7 +1,9 @@
 from . import attack as attack
 from . import construct as construct
+from . import convex as convex
 from . import core as core
 from . import data as data
+from . import landscape as landscape
 from . import nets as nets
 from . import papers as papers
 from . import reconstruct as reconstruct

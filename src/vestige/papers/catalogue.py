@@ -170,8 +170,8 @@ LEARN = (
     ),
     Record(
         paper("2305.15141"),
-        ("overfitting_profile", "max_margin_1d"),
-        "missing: how the error of an interpolating network grows with label noise, by dimension",
+        ("landscape.overfitting_profile", "convex.max_margin_1d"),
+        "works: error against label noise by dimension, a verdict with its interval, the exact network on the line",
     ),
     Record(
         paper("1904.00687"),
@@ -180,18 +180,24 @@ LEARN = (
     ),
     Record(
         paper("2001.05205"),
-        ("certify_descent",),
-        "missing: when gradient descent provably learns one neuron, with its certificate",
+        ("landscape.neuron_descent", "landscape.neuron_flow", "landscape.one_point_terms"),
+        "works: exact descent and flow of one neuron, its guarantees checked on the way; no stochastic gradients",
     ),
     Record(
         paper("2106.01101"),
-        ("single_neuron_flow",),
-        "missing: the flow of one neuron with bias in closed form, and which starts fail",
+        ("landscape.neuron_certificate", "landscape.dead_start_probability"),
+        "works: which starts provably learn a neuron with bias and which never will; published rates are not tested",
     ),
     Record(
         paper("2006.01005"),
-        ("find_minima", "certify_local_minimum"),
-        "missing: a catalogue of spurious minima of small teacher networks, each certified",
+        (
+            "landscape.find_spurious_minima",
+            "landscape.certify_minimum",
+            "landscape.known_minima",
+            "landscape.split_spectrum",
+            "landscape.grow",
+        ),
+        "works: spurious minima with proofs for up to 20 neurons, and the split that leaves them; not beyond 20",
     ),
 )
 
