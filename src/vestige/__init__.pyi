@@ -2,6 +2,7 @@ from . import attack as attack
 from . import construct as construct
 from . import core as core
 from . import data as data
+from . import membership as membership
 from . import nets as nets
 from . import papers as papers
 from . import reconstruct as reconstruct
@@ -25,6 +26,7 @@ from .core import metrics as metrics
 from .core import stationarity as stationarity
 from .data import DataSet as DataSet
 from .data import load_data as load_data
+from .membership import membership_scores as membership_scores
 from .nets import load_model as load_model
 from .nets import save_model as save_model
 from .nets import train_to_margin as train_to_margin
