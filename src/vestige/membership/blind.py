@@ -1,6 +1,6 @@
 """Can candidates and reference be told apart without the network? Then a score that does so says nothing about it.
 
-Published sets for membership often differ in this way (arXiv 2406.16201). Here a logistic regression sees each sample's
+Published sets for membership often differ in this way (arXiv 2406.16201). Here a linear classifier sees each sample's
 label, its mean, spread and extremes, and its coordinates on the main axes, and is judged out of fold.
 """
 
@@ -10,11 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from vestige.core.rng import child
@@ -45,12 +41,22 @@ def blind_auc(
     shape = np.stack([raw.mean(1), raw.std(1), raw.min(1), raw.max(1)], 1)
     features = np.concatenate([axes, shape, np.concatenate([side for _, side in parts])], 1)
     truth = np.repeat([1, 0], [len(part) for part, _ in parts])
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     order = np.random.default_rng(0).permutation(len(truth))
-    guess = cross_val_predict(model, features[order], truth[order], cv=5, method="decision_function")
+    guess = _out_of_fold(features[order], truth[order])
     auc = float(roc_auc_score(truth[order], guess))
     n, m = (len(part) for part, _ in parts)
     return auc, (auc - 0.5) / math.sqrt((n + m + 1) / (12 * n * m))
+
+
+def _out_of_fold(features: np.ndarray, truth: np.ndarray, folds: int = 5) -> np.ndarray:
+    """Ridge regression of the truth, whose closed form costs less than a library's checks of its arguments."""
+    a = (features - features.mean(0)) / np.maximum(features.std(0), 1e-12)
+    guess = np.empty(len(a))
+    for part in np.array_split(np.arange(len(a)), folds):
+        others = np.setdiff1d(np.arange(len(a)), part)
+        known, mean = a[others], truth[others].mean()
+        guess[part] = a[part] @ np.linalg.solve(known.T @ known + np.eye(a.shape[1]), known.T @ (truth[others] - mean))
+    return guess
 
 
 def _few(x: Tensor, y: Tensor, classes: Tensor | None, name: str) -> tuple[np.ndarray, np.ndarray]:

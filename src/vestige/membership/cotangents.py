@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from vestige.core.margins import Loss, Rows, as_rows, check_labels, loss_cotangent, signs
+from vestige.core.margins import Loss, Rows, as_rows, loss_cotangent, signs
 
 TINY = 1e-300
 
@@ -21,10 +21,9 @@ def unit_cotangents(outputs: Float[Tensor, " n *out"], y: Shaped[Tensor, "n ..."
     [[0.7071067811865475, -0.7071067811865475]]
     """
     rows, loss = as_rows(outputs).double(), Loss(loss)
+    direction = -loss_cotangent(rows, y, loss)  # refuses labels that do not fit, whatever the loss
     if not loss.is_margin:
-        direction = -loss_cotangent(rows, y, loss)
         return direction / direction.norm(dim=1, keepdim=True).clamp(min=TINY)
-    check_labels(y, *rows.shape)
     if rows.shape[1] == 1:
         return signs(y)[:, None].to(rows)
     own = F.one_hot(y.long(), rows.shape[1]).to(rows)

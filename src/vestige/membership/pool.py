@@ -27,9 +27,7 @@ class Pool:
 
 
 def pool_of(
-    x: Float[Tensor, "n ..."],
-    y: Shaped[Tensor, "n ..."],
-    reference: tuple[Float[Tensor, "m ..."], Shaped[Tensor, "m ..."]] | None,
+    x: Float[Tensor, "n ..."], y: Shaped[Tensor, "labels ..."], reference: tuple[Tensor, Tensor] | None
 ) -> Pool:
     """Group equal samples, and refuse a reference that holds candidates.
 

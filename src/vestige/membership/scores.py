@@ -24,9 +24,11 @@ from vestige.membership.notes import notes
 from vestige.membership.pool import Pool, pool_of
 from vestige.membership.rows import Rows, Samples, Views, rows_of
 from vestige.membership.taps import Layer, evaluation_copy, read_layers
+from vestige.membership.thresholds import outputs_of, sample_losses
 
 SOURCE = (paper("2510.10625"), paper("1906.05890"))
 CALIBRATED = (*SOURCE, paper("2208.06685"))
+OWN_LOSS = "loss"  # a squared loss that reaches 0 leaves no direction, and is itself the evidence
 RIDGE = 0.03  # of a row's square; 0.1 to 0.01 differ little, and which is better depends on the network
 
 
@@ -99,7 +101,7 @@ def membership_scores(
         reference: samples of the same distribution that the network never saw, with labels. They make p-values, and
             choose among layers. None: scores alone.
         layers: names of layers; "auto": the dense ones, or the last convolution where no dense one is hidden. Without
-            reference the first of them.
+            reference the first of them. For a squared loss "auto" weighs each sample's own loss, as "loss", too.
         base: the network before fine-tuning; W is measured from its weights.
         augment: gives the copies of a batch that training drew from, as one list; a candidate's gradient is their sum.
         ridge: r > 0; 1 is the square of a row.
@@ -129,9 +131,12 @@ def membership_scores(
     samples = Samples(net, pool.x, pool.y, loss, batch_size, augment)
     rows = rows_of(samples, chosen, start)
     found = _solved(rows, chosen, float(ridge), generator, on_step)
-    choice = choose({name: c.scores for name, c in found.items()}, pool, generator)
+    views = {name: c.scores for name, c in found.items()}
+    if reference is not None and layers == "auto" and not loss.is_margin:
+        views[OWN_LOSS] = _normal(-sample_losses(outputs_of(net, pool.x, batch_size), pool.y, loss))
+    choice = choose(views, pool, generator)
     blind = None if reference is None else blind_auc(x, y, *reference)
-    remarks = notes(model, samples, pool, {k: each for k, each in rows.items() if k in choice.weights}, blind)
+    remarks = notes(model, samples, pool, {k: each for k, each in rows.items() if choice.weights.get(k)}, blind)
     return _result(pool, found, choice, None if blind is None else blind[0], remarks)
 
 
@@ -150,6 +155,12 @@ def _like(net: nn.Module, x: Tensor) -> Tensor:
     if parameter is None:
         raise ValueError("the model has no parameters: there is nothing to explain.")
     return x.to(parameter.device, parameter.dtype)
+
+
+def _normal(scores: Tensor) -> Tensor:
+    """Normal quantiles of the ranks within the pool, so that extremes do not hide the rest."""
+    rank = scores.argsort().argsort().double()
+    return torch.special.ndtri((rank + 0.5) / len(rank))
 
 
 def _solved(
