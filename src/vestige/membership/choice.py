@@ -86,5 +86,5 @@ def _nonnegative(every: Tensor, other: Tensor) -> Tensor:
             break
         kept.pop(found.argmin())
     weights = torch.zeros(every.shape[1]).to(every)
-    weights[kept] = torch.from_numpy(found).clamp(min=1e-12).to(every)
+    weights[kept] = torch.from_numpy(found).to(every) if found.max() > 0 else 1.0
     return weights

@@ -79,4 +79,5 @@ def _distinct(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         seen.setdefault(key, len(seen)) for key in zip(_contents(x), _contents(y.reshape(len(y), -1)), strict=True)
     ]
     first = {group: k for k, group in reversed(list(enumerate(groups)))}
-    return tuple(torch.tensor(each, device=x.device) for each in ([first[k] for k in range(len(first))], groups))
+    kept = [first[k] for k in range(len(first))]
+    return torch.tensor(kept, device=x.device), torch.tensor(groups, device=x.device)

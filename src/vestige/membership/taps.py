@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_linear_bn_weights
 
 from vestige.core.kkt import layer_of
 from vestige.core.margins import Loss
@@ -96,16 +97,16 @@ def _described(net: nn.Module, name: str, norm: str | None, *, once: bool, last:
 def weight_of(net: nn.Module, layer: Layer) -> Float[Tensor, "channel feature"]:
     """Weights and bias of a factored layer as one matrix, the BatchNorm behind it multiplied in."""
     module = net.get_submodule(layer.name)
-    weight = module.weight.detach().flatten(1)
-    bias = None if module.bias is None else module.bias.detach()
+    assert isinstance(module, nn.Linear | nn.Conv2d)
+    weight, bias = module.weight.flatten(1), module.bias
     if layer.norm is not None:
         norm = net.get_submodule(layer.norm)
-        scale = (norm.running_var + norm.eps).rsqrt()
-        scale = scale if norm.weight is None else scale * norm.weight.detach()
-        shift = 0 if norm.bias is None else norm.bias.detach()
-        bias = ((0 if bias is None else bias) - norm.running_mean) * scale + shift
-        weight = weight * scale[:, None]
-    return (weight if bias is None else torch.cat([weight, bias[:, None]], 1)).double()
+        assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
+        scale = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight
+        shift = torch.zeros_like(norm.running_mean) if norm.bias is None else norm.bias
+        statistics = (norm.running_mean, norm.running_var, norm.eps)
+        weight, bias = fuse_linear_bn_weights(weight, bias, *statistics, scale, shift)
+    return (weight if bias is None else torch.cat([weight, bias[:, None]], 1)).detach().double()
 
 
 def factors(
