@@ -9,6 +9,7 @@ from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
 from .audit import audit as audit
+from .audit import audit_membership as audit_membership
 from .audit import audit_queries as audit_queries
 from .audit import audit_robustness as audit_robustness
 from .audit import audit_unlearning as audit_unlearning

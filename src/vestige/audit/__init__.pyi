@@ -1,3 +1,5 @@
+from .membership import MembershipAudit as MembershipAudit
+from .membership import audit_membership as audit_membership
 from .queries import QueryAudit as QueryAudit
 from .queries import audit_queries as audit_queries
 from .robustness import RobustnessAudit as RobustnessAudit

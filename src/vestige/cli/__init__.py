@@ -4,12 +4,13 @@ Importing torch takes seconds. A verb's own file holds its options and its help,
 verb runs.
 """
 
-from vestige.cli import attack, audit, construct, demo, doctor, files, papers, train, unlearn, verify
+from vestige.cli import attack, audit, construct, demo, doctor, files, membership, papers, train, unlearn, verify
 from vestige.cli.app import app, main, run
 
 app.command()(audit.audit)
 app.command()(audit.reconstruct)
 app.command()(attack.attack)
+app.command()(membership.membership)
 app.command()(unlearn.unlearn)
 app.add_typer(construct.construct, name="construct")
 app.command()(verify.verify)

@@ -23,10 +23,19 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
 ) -> None:
     """Make the report.html of a finished audit or attack again."""
-    from vestige.report import write_report, write_robustness_report, write_unlearning_report
+    from vestige.report import (
+        write_membership_report,
+        write_report,
+        write_robustness_report,
+        write_unlearning_report,
+    )
     from vestige.runs.folder import RunFolder
 
     run = RunFolder.read(folder)
-    pages = {"attack": write_robustness_report, "unlearn": write_unlearning_report}
+    pages = {
+        "attack": write_robustness_report,
+        "unlearn": write_unlearning_report,
+        "membership": write_membership_report,
+    }
     write = pages.get(run.config.get("verb", ""), write_report)
     out.print(f"wrote {write(run)}", markup=False)

@@ -45,6 +45,7 @@ class Membership:
         reference_scores: of the reference samples that p-values come from, those that choose layers left out; None
             without reference.
         blind_auc: AUC with which candidates and reference differ without the network; 1/2 is what p-values assume.
+        blind_errors: by how many standard errors it is above 1/2.
         outcome: whether every layer's equation was solved.
         warnings: what the reader should know.
         source: the papers.
@@ -57,6 +58,7 @@ class Membership:
     q_values: Float[Tensor, " n"] | None
     reference_scores: Float[Tensor, " m"] | None
     blind_auc: float | None
+    blind_errors: float | None
     outcome: Outcome
     warnings: tuple[str, ...]
     source: tuple[Paper, ...]
@@ -137,7 +139,7 @@ def membership_scores(
     choice = choose(views, pool, generator)
     blind = None if reference is None else blind_auc(x, y, *reference)
     remarks = notes(model, samples, pool, {k: each for k, each in rows.items() if choice.weights.get(k)}, blind)
-    return _result(pool, found, choice, None if blind is None else blind[0], remarks)
+    return _result(pool, found, choice, (None, None) if blind is None else blind, remarks)
 
 
 def _base(model: nn.Module, base: nn.Module) -> nn.Module:
@@ -177,7 +179,11 @@ def _solved(
 
 
 def _result(
-    pool: Pool, found: dict[str, Coefficients], choice: Choice, blind: float | None, remarks: tuple[str, ...]
+    pool: Pool,
+    found: dict[str, Coefficients],
+    choice: Choice,
+    blind: tuple[float | None, float | None],
+    remarks: tuple[str, ...],
 ) -> Membership:
     outcomes = {c.outcome for c in found.values()}
     worst = next(o for o in (Outcome.NOT_FINITE, Outcome.BUDGET_SPENT, Outcome.CONVERGED) if o in outcomes)
@@ -194,7 +200,8 @@ def _result(
         p_values=p,
         q_values=q,
         reference_scores=unseen,
-        blind_auc=blind,
+        blind_auc=blind[0],
+        blind_errors=blind[1],
         outcome=worst,
         warnings=remarks,
         source=SOURCE if unseen is None else CALIBRATED,
