@@ -18,6 +18,7 @@ from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.data.dataset import DataSet
 from vestige.membership.blind import CLEAR
+from vestige.membership.calibration import q_values
 from vestige.membership.curve import MembershipCurve, evaluate_membership
 from vestige.membership.nulls import membership_nulls
 from vestige.membership.scores import Membership, membership_scores
@@ -138,10 +139,10 @@ def forgotten_members(
             )  # fmt: skip
         except ValueError as error:
             return {name: {"reason": str(error)}}
-        p, q = scores.p_values, scores.q_values
-        assert p is not None and q is not None
-        named = int((q[rows] <= RATE).sum())
-        found[name] = {"named": named, "n": int(rows.sum()), "median_p": number(p[rows].median()), "rate": RATE}
+        assert scores.p_values is not None
+        p = scores.p_values[rows.to(like.device)]
+        named = int((q_values(p) <= RATE).sum())  # among the forgotten, who were chosen without their scores
+        found[name] = {"named": named, "n": len(p), "median_p": number(p.median()), "rate": RATE}
     return found
 
 
