@@ -27,7 +27,7 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
-from vestige.reconstruct.scoring.similarity import Ruler
+from vestige.reconstruct.scoring.similarity import Comparison
 from vestige.reconstruct.weights.clusters import cluster_candidates, features
 
 NEAR = 0.8  # similarity from which a group may count as a training sample
@@ -108,14 +108,14 @@ class Judged:
 
 def unrelated(truth: Tensor, held_out: Tensor) -> Tensor:
     """Of every true sample the similarity to the nearest image that the model never saw."""
-    return Ruler(truth.double(), None).similarity(held_out.double()).amax(1)
+    return Comparison(truth.double(), None).similarity(held_out.double()).amax(1)
 
 
 def right(samples: Tensor, truth: Tensor, bar: Tensor) -> tuple[Tensor, Tensor]:
     """Which samples are as near to a true one as they should be, and how near the nearest is."""
     if not len(samples):
         return torch.zeros(0, dtype=torch.bool), torch.zeros(0)
-    table = Ruler(truth.double(), None).similarity(samples.double().reshape(-1, *truth.shape[1:]))
+    table = Comparison(truth.double(), None).similarity(samples.double().reshape(-1, *truth.shape[1:]))
     return (table >= bar[:, None].clamp(min=NEAR)).any(0), table.amax(0)
 
 

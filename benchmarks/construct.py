@@ -20,10 +20,9 @@ import numpy as np
 import torch
 
 import vestige as vg
-from vestige.construct.exact.floats import to_sequential
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.memorization.extraction import memorizer_layers
-from vestige.construct.memorization.layout import Layout
+from vestige.construct.memorization.packing import Packing
 from vestige.report.figures import curves
 
 D, CLASSES = 8, 10
@@ -127,13 +126,13 @@ def floats(figure: Path | None) -> None:
         labels = rng.integers(0, 8, POINTS)
         pairs = list(zip(keys.tolist(), labels.tolist(), strict=True))
         groups = [pairs[k : k + slots] for k in range(0, len(pairs), slots)]
-        layers = memorizer_layers([groups], Layout(1, len(groups), slots, key_bits, 3))
+        layers = memorizer_layers([groups], Packing(1, len(groups), slots, key_bits, 3))
         network, points = ExactNetwork(tuple(layers)), torch.from_numpy(keys)[:, None].double()
         assert network(points)[:, 0].tolist() == labels.tolist()
         audit = network.audit(points)
         wrong = {}
         for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
-            values = to_sequential(network.layers, dtype)(points.to(dtype))[:, 0].double().numpy()
+            values = network.to_torch(dtype, exact=False)(points.to(dtype))[:, 0].double().numpy()
             wrong[name] = float((values != labels).mean())
             rows[name].append(wrong[name])
             assert wrong[name] == 0 or not audit.fits(dtype)

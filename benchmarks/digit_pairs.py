@@ -1,4 +1,4 @@
-"""A hundred classes without a download: two of scikit-learn's digits side by side, labelled 10 a + b.
+"""A hundred classes without a download: two of scikit-learn's digits side by side, labeled 10 a + b.
 
     python benchmarks/digit_pairs.py --out pairs.npz
 

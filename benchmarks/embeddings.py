@@ -26,7 +26,7 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
-from vestige.reconstruct.embeddings.from_embeddings import pool_runs
+from vestige.reconstruct.embeddings.from_embeddings import pool_repeats
 
 ALIKE = 0.8  # cosine from which two texts are one: mailing lists repeat themselves
 
@@ -114,16 +114,16 @@ class Case:
 
 
 def attacks(case: Case, args, seed: int):
-    """Ours, the published search pooled over runs, and ours on the head before training."""
+    """Ours, the published search pooled, and ours on the head before training."""
     shape = (case.x.shape[1],)
     yield (
         "ours",
         lambda: vg.reconstruct_from_embeddings(
-            case.head, runs=args.runs, generator=child(seed, "attack"), **case.known
+            case.head, repeats=args.repeats, generator=child(seed, "attack"), **case.known
         ),
     )
     if args.published_steps:
-        yield f"published, {args.published_runs} x {args.published_steps:,} steps", lambda: pool_runs([
+        yield f"published, {args.published_runs} x {args.published_steps:,} steps", lambda: pool_repeats([
             vg.reconstruct_from_weights(
                 case.head, shape, solver="published", steps=args.published_steps, n_candidates=2 * args.n,
                 generator=child(seed, "published", str(k)), **case.known,
@@ -170,11 +170,11 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
     kept = kept[: args.inversions]
     aim = case.space.to_data(found.samples[kept])
     match = case.train[table[kept].argmax(1)]
-    centre = torch.as_tensor(case.space.mean)
+    center = torch.as_tensor(case.space.mean)
     begun = time.perf_counter()
-    drawn = vg.reconstruct.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, centre=centre)
+    drawn = vg.reconstruct.invert_embedding(backbone, aim, tuple(x.shape[1:]), steps=args.steps, center=center)
     ideal = vg.reconstruct.invert_embedding(
-        backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps, centre=centre
+        backbone, case.space.to_data(case.x[match]), tuple(x.shape[1:]), steps=args.steps, center=center
     )
     near = vg.reconstruct.nearest_in_gallery(found.samples[kept], case.x[case.rest], top=1).index[:, 0]
     others = case.rest.nonzero().flatten()[near]
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=40)
     parser.add_argument("--most", type=int, default=4000, help="inputs embedded, training samples among them")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--weight-decay", type=float, default=1e-3)
     parser.add_argument("--published-steps", type=int, default=2000, help="0: ours only")
     parser.add_argument("--published-runs", type=int, default=4)

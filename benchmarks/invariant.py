@@ -79,9 +79,9 @@ class Case:
 def attacks(restarts: int, steps: int) -> dict[str, dict]:
     """Options of `reconstruct_invariant` by the name of the attack."""
     plain = {"conventional": True, "n_candidates": 60, "restarts": 1, "steps": steps}
-    remedies = {"start": 1.0, "most_symmetric": 0.6, "rest_rate": 3.0}
+    remedies = {"init_scale": 1.0, "most_symmetric": 0.6, "rest_rate": 3.0}
     return {
-        "conventional": plain | {"start": 1e-3},
+        "conventional": plain | {"init_scale": 1e-3},
         "conventional with remedies": plain | remedies,
         "ours": {"restarts": restarts},
     }
@@ -123,8 +123,8 @@ def collapse(path: Path) -> None:
     axis = (figure := Figure(figsize=(5, 3), layout="constrained")).add_subplot()
     energies = {}
     for name, how in {
-        "start 1e-3": {"start": 1e-3}, "start 0.4": {"start": 0.4},
-        "start 1, penalty above 0.6": {"start": 1.0, "most_symmetric": 0.6},
+        "start 1e-3": {"init_scale": 1e-3}, "start 0.4": {"init_scale": 0.4},
+        "start 1, penalty above 0.6": {"init_scale": 1.0, "most_symmetric": 0.6},
     }.items():  # fmt: skip
         found = [
             vg.reconstruct.reconstruct_invariant(

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
     classes = int(y.max()) + 1
     predict, scores, points = trained(kind, x[own], y[own], gamma, classes, args.fast)
     other, *_ = trained(kind, x[more], y[more], gamma, classes, args.fast)
-    known = {"n_features": x.shape[1], "scores": scores, "generator": child(seed, "attack")}
+    known = {"input_shape": x.shape[1:], "scores": scores, "generator": child(seed, "attack")}
     kernel, rows = vg.kernels.Gaussian(gamma), {}
     if args.within:
         furthest = float(x[own].norm(dim=1).max())

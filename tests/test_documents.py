@@ -1,5 +1,6 @@
 """What README and docs say is so: the examples run, the links lead somewhere, the command lines are understood."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -71,6 +72,13 @@ def test_command_lines_are_understood(line):
 def test_every_paper_that_works_has_its_page():
     working = {record.paper.arxiv for record in RECORDS if record.works}
     assert working == {page.stem for page in (ROOT / "docs" / "papers").glob("*.md")}
+
+
+def test_the_page_of_public_names_is_that_of_the_stubs():
+    spec = importlib.util.spec_from_file_location("names_page", ROOT / "docs" / "names.py")
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    assert written.PAGE.read_text(encoding="utf-8") == written.page(), "run: python docs/names.py"
 
 
 def test_pages_are_reached_from_the_index():

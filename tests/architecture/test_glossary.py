@@ -23,16 +23,6 @@ ALLOWED: dict[str, str] = {
     "construct.narrow(x)": "where the network must agree; None for a claim about a whole ball",
     "construct.prune_to_target(x)": "where the error is measured; None for a claim about a whole ball",
     "construct.memorize_robustly(eps)": "'max' asks for the largest that the points allow",
-    "reconstruct.reconstruct_from_embeddings(embedding_dim)": "not yet renamed",
-    "reconstruct.reconstruct_from_embeddings(runs)": "not yet renamed",
-    "reconstruct.invert_embedding(image_shape)": "not yet renamed",
-    "reconstruct.reconstruct_from_queries(n_features)": "not yet renamed",
-    "reconstruct.reconstruct_from_queries(max_points)": "not yet renamed",
-    "reconstruct.reconstruct_from_queries(bounds)": "not yet renamed",
-    "reconstruct.score_reconstruction(rate)": "of false positives; not yet renamed",
-    "reconstruct.reconstruct_invariant(input_shape)": "also a list",
-    "reconstruct.reconstruct_invariant(start)": "a scale; not yet renamed",
-    "reconstruct.reconstruct_from_weights(input_shape)": "also a list",
 }
 
 

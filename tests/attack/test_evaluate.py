@@ -6,7 +6,7 @@ from torch import nn
 from vestige.attack import evaluate
 from vestige.attack.evaluate import evaluate_robustness
 from vestige.attack.methods._malt import malt
-from vestige.attack.suite import AUTOATTACK, autoattack
+from vestige.attack.suite import AUTOATTACK, autoattack, read_stages
 from vestige.core.rng import child
 
 
@@ -106,8 +106,9 @@ def test_hopeless_targets_are_skipped_and_counted():
 
 def test_autoattack_passes_only_survivors_on(one_net):
     model, x, y = one_net
-    found = autoattack(model, x, y, eps=0.05, attacks=["apgd-ce", "apgd-t", "fab-t"])
-    report = evaluate_robustness(model, x, y, eps=0.05, attacks=["apgd-ce", "apgd-t", "fab-t"])
+    given = {"x": x[:12], "y": y[:12], "eps": 0.05, "attacks": ["apgd-ce", "apgd-t", "fab-t"]}
+    found, report = autoattack(model, **given), evaluate_robustness(model, **given)
+    assert 0 < report.robust_accuracy < 1
     assert found.robust_accuracy == report.robust_accuracy
     assert [s.before for s in report.stages][1:] == [s.after for s in report.stages][:-1]
     assert len(AUTOATTACK) == 4
@@ -119,7 +120,7 @@ def test_autoattack_passes_only_survivors_on(one_net):
         (lambda m: nn.Sequential(m, nn.Softmax(1)), "Softmax outputs"),
         (lambda m: nn.Sequential(Noise(), m), "Randomized model"),
         (lambda m: nn.Sequential(m, Scale(1e4)), "Zero gradients"),
-        (lambda m: Optimises(m), "Inference-time optimization"),
+        (lambda m: Optimizes(m), "Inference-time optimization"),
     ],
 )
 def test_signs_of_unreliability_are_named(one_net, build, word):
@@ -173,7 +174,7 @@ class Scale(nn.Module):
         return x * self.factor
 
 
-class Optimises(nn.Module):
+class Optimizes(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
@@ -192,3 +193,8 @@ def test_export(one_net, tmp_path):
     assert torch.equal(torch.load(tmp_path / "adv.pt", weights_only=True), report.adv)
     with pytest.raises(ValueError, match="safetensors"):
         report.export(tmp_path / "adv.npy")
+
+
+@pytest.mark.parametrize("attacks", ["fast, autoattack", ["fast", "autoattack"], ["fast", *AUTOATTACK]])
+def test_stages_are_read_in_order(attacks):
+    assert [str(stage) for stage in read_stages(attacks)] == ["fast", "apgd-ce", "apgd-t", "fab-t", "square"]

@@ -74,7 +74,7 @@ class Interrupter:
             raise KeyboardInterrupt
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def interrupter():
     return Interrupter
 

@@ -224,7 +224,7 @@ def test_the_model_file_is_left_alone(case):
     [
         ({"data": "digits", "held_out": None}, "1x8x8"),
         ({"data": (torch.rand(6, 1, 2, 4), torch.arange(6) % 3)}, "label"),
-        ({"data": (torch.rand(6, 8), torch.rand(6))}, "one integer a sample"),
+        ({"data": (torch.rand(6, 8), torch.rand(6))}, "one integer per sample"),
         ({"data": None}, "Give data too"),
         ({"backbone": "minilm", "group": "c4"}, "Give one of them"),
         ({"space": (1.0, 0.0)}, "range 1 0"),

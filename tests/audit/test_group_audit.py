@@ -43,5 +43,5 @@ def test_trained_audited_and_scored_modulo_the_group(tmp_path):
     how = {"group": Rotations(), "restarts": 1, "n_candidates": 10}
     found = vg.audit(path, data=chosen, held_out=rest, out=tmp_path / "run", **how)
     assert found.score.metric == "NCC modulo c4"
-    assert "symmetrised noise" in {null.name for null in found.score.nulls}
+    assert "symmetrized noise" in {null.name for null in found.score.nulls}
     assert (tmp_path / "run" / "report.html").exists()

@@ -1,5 +1,7 @@
 """The audit of a kernel machine: it is asked for scores, and nothing else of it is looked at."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 import vestige as vg
+from vestige.audit.kernel_machine import read_machine
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.load import load_data
@@ -91,6 +94,11 @@ def test_bad_input_is_refused(model, options, words, folder, tmp_path):
     with pytest.raises(ValueError, match=words):
         vg.audit_queries(paths.get(model, model), out=tmp_path / "bad", **options)
     assert not (tmp_path / "bad" / "results.json").exists()
+
+
+def test_an_estimator_itself_is_refused():
+    with pytest.raises(ValueError, match=r"a SVC given; give its function .* model\.decision_function"):
+        inspect.unwrap(read_machine)(SVC(), "auto")  # tests check types before the function can
 
 
 def test_other_estimators_are_refused(tmp_path):

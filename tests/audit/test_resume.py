@@ -1,5 +1,6 @@
 """Stopped anywhere, an audit of every kind continues in its folder, bit for bit, without doing the work again."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -64,21 +65,32 @@ KINDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def undisturbed(case, tmp_path_factory, interrupter):
+    """How a job of each sort ends if nobody stops it: its call, what it returned, its folder and its steps."""
+
+    @functools.cache
+    def done(make):
+        folder, steps = tmp_path_factory.mktemp(make.__name__), interrupter()
+        run = make(case, folder)
+        return run, run(out=folder / "whole", on_step=steps), folder / "whole", steps
+
+    return done
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stopped_audit_continues_bit_for_bit(kind, case, tmp_path, eager, interrupter):
+def test_a_stopped_audit_continues_bit_for_bit(kind, undisturbed, tmp_path, eager, interrupter):
     make, phase, after, saved = KINDS[kind]
-    run = make(case, tmp_path)
-    undisturbed = interrupter()
-    whole = run(out=tmp_path / "whole", on_step=undisturbed)
+    run, whole, folder, steps = undisturbed(make)
     broken, stop = tmp_path / "broken", interrupter(phase, after)
     with pytest.raises(KeyboardInterrupt):
         run(out=broken, on_step=stop)
     assert RunFolder.read(broken).state is RunState.INTERRUPTED and stop.counts[phase] == after
     rest = interrupter()
     found = run(out=broken, on_step=rest)
-    check_equal(tmp_path / "whole", broken)
+    check_equal(folder, broken)
     assert found.verdict == whole.verdict and found.results.get("score") == whole.results.get("score")
-    assert rest.counts.get(saved, 0) < undisturbed.counts[saved]  # what was saved is not done again
+    assert rest.counts.get(saved, 0) < steps.counts[saved]  # what was saved is not done again
 
 
 def test_a_stopped_audit_of_scores_asks_for_none_twice(case, tmp_path, eager, interrupter):

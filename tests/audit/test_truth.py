@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from vestige.audit import truth as truth_module
 from vestige.audit.truth import draw, read_truth, recipe, split_classes
@@ -57,6 +58,15 @@ def test_without_a_recipe_everything_given_is_the_truth(tmp_path):
     truth = read_truth(f"npz:{tmp_path / 'a.npz'}", None, {})
     assert len(truth.train) == 6 and truth.held_out is None
     assert "held-out" in truth.warnings[0]
+
+
+def test_arrays_tensors_and_torch_data_sets_are_one_data_set():
+    x, y = np.linspace(0, 1, 24, dtype="float32").reshape(6, 4), np.arange(6) % 2
+    before = torch.get_rng_state()
+    tensors = (torch.as_tensor(x), torch.as_tensor(y))
+    found = [read_truth(given, None, {}).train for given in ((x, y), tensors, TensorDataset(*tensors))]
+    assert all(torch.equal(one.x, tensors[0]) and torch.equal(one.y, tensors[1]) for one in found)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_training_samples_are_taken_out_of_the_held_out_ones(tmp_path):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import vestige as vg
 from vestige.audit import weights
-from vestige.audit.forgotten import picked
+from vestige.audit.forgotten import picked, read_request
 from vestige.audit.summary import offer
 from vestige.audit.training import fit, save, untrained
 from vestige.audit.truth import draw, recipe
@@ -80,7 +80,7 @@ def test_without_a_folder_nothing_is_written_and_the_network_is_the_same(case, d
         ("9", "0 to 5"),
         ("some", "leaked:5"),
         ("leaked:0", "leaked:5"),
-        ([-1], "leaked:5"),
+        ([-1], "0 to 5 are allowed"),
     ],
 )
 def test_what_cannot_be_forgotten_is_refused(case, forget, words):
@@ -92,7 +92,8 @@ def test_those_that_leak_most_are_picked():
     similarity, recovered = torch.tensor([0.9, 0.2, 0.95, 0.8]), torch.tensor([True, False, True, True])
     assert picked("leaked", similarity, recovered).tolist() == [0, 2, 3]
     assert picked("leaked:2", similarity, recovered).tolist() == [0, 2]
-    assert picked("3,1,3", similarity, recovered).tolist() == [1, 3]
+    for given in ("3,1,3", [3, 1], torch.tensor([1, 3]), torch.tensor([False, True, False, True])):
+        assert picked(read_request(given, 4), similarity, recovered).tolist() == [1, 3]
     with pytest.raises(ValueError, match="no sample leaks"):
         picked("leaked", similarity, ~recovered & recovered)
     with pytest.raises(ValueError, match="leaked:1 for those"):

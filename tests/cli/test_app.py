@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vestige.audit import self_test
 from vestige.cli import run
 from vestige.cli.app import app
 from vestige.papers.catalogue import RECORDS
@@ -50,7 +51,7 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
 
     monkeypatch.setattr("vestige.cli.papers.citation", broken)
     assert run(["cite"]) == 1
-    assert "mistake of vestige's" in capsys.readouterr().err
+    assert "bug in vestige" in capsys.readouterr().err
     assert run(["cite", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
@@ -104,7 +105,7 @@ def test_doctor_fails_when_a_self_test_does(monkeypatch, capsys):
         """broken on purpose"""
         raise RuntimeError("wrong")
 
-    monkeypatch.setattr("vestige.cli.self_test._stationarity", wrong)
+    monkeypatch.setattr(self_test, "_stationarity", wrong)
     assert run(["doctor"]) == 1
     assert "RuntimeError: wrong" in capsys.readouterr().out
 
@@ -120,6 +121,7 @@ def test_what_needs_no_network_does_not_wait_for_torch():
     lines = [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["papers"], ["cite"], ["nonsense"]]
     code = f"""
 import sys
+from vestige.audit import self_test
 from vestige.cli import run
 statuses = [run(line) for line in {lines}]
 assert statuses == [0] * 6 + [2], statuses

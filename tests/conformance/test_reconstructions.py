@@ -117,8 +117,8 @@ def test_every_submodule_keeps_its_own_mode(solver, kind, changed, trained):
 def test_candidates_live_in_model_space(solver, kind, trained):
     """Two descriptions of one box in model space are one problem; without a box it is another."""
     plain = attack(trained[kind], solver, space=InputSpace(-1.0, 1.0))
-    normalised = attack(trained[kind], solver, space=InputSpace(0.0, 1.0, mean=0.5, std=0.5))
-    assert torch.equal(plain.samples, normalised.samples)
+    normalized = attack(trained[kind], solver, space=InputSpace(0.0, 1.0, mean=0.5, std=0.5))
+    assert torch.equal(plain.samples, normalized.samples)
     assert not torch.equal(plain.candidates, attack(trained[kind], solver, space=InputSpace(-9.0, 9.0)).candidates)
 
 

@@ -49,3 +49,8 @@ def test_a_last_bit_is_an_error_that_does_not_round_to_zero():
 def test_to_torch_is_audited_at_the_points_of_the_specification():
     module = construction(pass_through(1, 3)).to_torch()
     assert module(torch.from_numpy(POINTS)).tolist() == POINTS.tolist()
+
+
+def test_the_worst_output_of_a_point_counts():
+    twice = ExactNetwork((layer(1, [({0: 1}, 0), ({0: 1}, 0)]),))
+    assert Interpolation(POINTS[1:2], np.array([[1.0, 5.0]]), "by definition").errors(twice) == [4]

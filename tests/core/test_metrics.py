@@ -91,11 +91,11 @@ def test_ssim_of_equal_images_is_one_and_pairs_are_symmetric():
 def test_ssim_noise_ruler_on_photographs():
     """Truth plus white noise of relative standard deviation .1 and .3, after the papers' min-max stretch."""
     x = cifar(100)
-    centred = x - x.mean(0)
+    centered = x - x.mean(0)
     scores = {}
     for relative in (0.1, 0.3):
         noise = torch.randn(x.shape, generator=child(0, str(relative)))
-        guess = centred + relative * centred.flatten(1).std(1)[:, None, None, None] * noise + x.mean(0)
+        guess = centered + relative * centered.flatten(1).std(1)[:, None, None, None] * noise + x.mean(0)
         low, high = guess.flatten(1).amin(1), guess.flatten(1).amax(1)
         guess = (guess - low[:, None, None, None]) / (high - low)[:, None, None, None]
         scores[relative] = float(ssim(guess, x).mean())
@@ -135,11 +135,11 @@ def test_invariances(seed, scale, shift):
 def test_ncc_is_the_papers_distance():
     a, b = images(2, 4), images(2, 4, 1)
 
-    def standardise(x):
+    def standardize(x):
         flat = x.flatten(2)
         return ((flat - flat.mean(2, keepdim=True)) / flat.std(2, correction=0, keepdim=True)).flatten(1)
 
-    distance = (standardise(a)[:, None] - standardise(b)).square().sum(2)
+    distance = (standardize(a)[:, None] - standardize(b)).square().sum(2)
     torch.testing.assert_close(distance, 2 * 48 * (1 - ncc(a, b)))
 
 

@@ -87,15 +87,15 @@ def test_smooth_network_with_squared_loss_reproduces_its_weights():
     x, y = torch.randn(8, 5, generator=generator), torch.randn(8, 2, generator=generator)
     net, wd = mlp(5, 12, 2, bias="all", activation=nn.Softplus), 0.02
     params = list(net.parameters())
-    optimiser = torch.optim.LBFGS(params, max_iter=1000, tolerance_grad=1e-10, tolerance_change=0, history_size=50)
+    optimizer = torch.optim.LBFGS(params, max_iter=1000, tolerance_grad=1e-10, tolerance_change=0, history_size=50)
 
     def closure():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value = loss_value(net(x), y, "mse") + wd / 2 * sum(p.square().sum() for p in params)
         value.backward()
         return value
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     found = stationarity(net, x, y, loss="mse", weight_decay=wd)
     assert found.residual**0.5 < 1e-4
     assert all(r**0.5 < 1e-4 for r in found.residual_per_layer.values())

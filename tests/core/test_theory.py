@@ -112,6 +112,19 @@ def test_zero_here_and_not_there_is_no_dead_network():
     assert "scaling the weights" in found.warnings[0]
 
 
+def test_scaling_is_tried_in_both_directions():
+    class Kinked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return x * torch.where(self.weight >= 1, self.weight, self.weight**2)
+
+    found = check_theory(Kinked(), (3,))
+    assert not found.homogeneous and found.degree is None and found.max_gap == pytest.approx(0.25)
+
+
 def test_nan_weights_are_refused():
     broken = mlp(4, 5, 2)
     nn.init.constant_(broken[3].weight, torch.nan)

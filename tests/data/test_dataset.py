@@ -1,4 +1,4 @@
-"""Drawing, relabelling and centring."""
+"""Drawing, relabeling and centering."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_binarize_by_index_and_name():
     assert binary.classes == ("b", "a/c")
 
 
-def test_centred_has_zero_mean():
+def test_centered_has_zero_mean():
     x, mean = center(make([0, 1, 2, 1]))
     torch.testing.assert_close(x.mean(0), torch.zeros(1))
     assert mean.item() == pytest.approx(0.375)

@@ -25,14 +25,14 @@ def test_digits_need_no_download():
     assert torch.bincount(test.y).min() > 20
 
 
-def test_npz_of_colour_and_grey_images(tmp_path):
-    colour = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
-    grey = colour[..., 0]
-    np.savez(tmp_path / "d.npz", x_train=colour, y_train=np.arange(5), x_test=grey, y_test=np.arange(5.0)[:, None])
+def test_npz_of_color_and_gray_images(tmp_path):
+    color = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+    gray = color[..., 0]
+    np.savez(tmp_path / "d.npz", x_train=color, y_train=np.arange(5), x_test=gray, y_test=np.arange(5.0)[:, None])
     train, test = load_data(f"npz:{tmp_path / 'd.npz'}"), load_data(f"npz:{tmp_path / 'd.npz'}", split="test")
     assert (train.shape, test.shape) == ((3, 4, 6), (1, 4, 6))
-    np.testing.assert_allclose(train.x[2, 1].numpy() * 255, colour[2, :, :, 1])
-    np.testing.assert_allclose(test.x[:, 0].numpy() * 255, grey)
+    np.testing.assert_allclose(train.x[2, 1].numpy() * 255, color[2, :, :, 1])
+    np.testing.assert_allclose(test.x[:, 0].numpy() * 255, gray)
     assert test.y.tolist() == [0, 1, 2, 3, 4] and train.classes == ("0", "1", "2", "3", "4")
 
 
@@ -91,24 +91,24 @@ def test_random_bytes_end_in_a_named_error(tmp_path, data, suffix):
         load_data(f"npz:{tmp_path / 'd.npz'}" if suffix == ".npz" else f"folder:{tmp_path}")
 
 
-def save_image(path, mode="RGB", size=(4, 3), colour=(255, 0, 0)):
+def save_image(path, mode="RGB", size=(4, 3), color=(255, 0, 0)):
     path.parent.mkdir(exist_ok=True, parents=True)
-    Image.new(mode, size, colour).save(path)
+    Image.new(mode, size, color).save(path)
 
 
 def test_folder_with_a_class_each(tmp_path):
     save_image(tmp_path / "pets" / "cat" / "1.png")
-    save_image(tmp_path / "pets" / "dog" / "1.png", "RGBA", colour=(0, 0, 0, 0))
-    save_image(tmp_path / "pets" / "dog" / "2.PNG", "L", colour=51)
+    save_image(tmp_path / "pets" / "dog" / "1.png", "RGBA", color=(0, 0, 0, 0))
+    save_image(tmp_path / "pets" / "dog" / "2.PNG", "L", color=51)
     (tmp_path / "pets" / "notes.txt").write_text("no image")
     data = load_data(f"folder:{tmp_path / 'pets'}")
     assert (data.shape, data.y.tolist(), data.classes) == ((3, 3, 4), [0, 1, 1], ("cat", "dog"))
     assert data.x[:, :, 0, 0].tolist() == [[1, 0, 0], [1, 1, 1], [0.2, 0.2, 0.2]]
 
 
-def test_flat_folder_of_grey_images(tmp_path):
-    save_image(tmp_path / "a.png", "L", colour=255)
-    save_image(tmp_path / "b.png", "L", colour=0)
+def test_flat_folder_of_gray_images(tmp_path):
+    save_image(tmp_path / "a.png", "L", color=255)
+    save_image(tmp_path / "b.png", "L", color=0)
     data = load_data(f"folder:{tmp_path}")
     assert (data.shape, data.y.tolist(), data.x.sum().item()) == ((1, 3, 4), [0, 0], 12)
 
@@ -135,7 +135,7 @@ def test_image_bomb_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IEND", b""))
     with pytest.raises(DataError, match=r"a.png"):
         load_data(f"folder:{tmp_path}")
-    save_image(tmp_path / "a.png", "L", size=(5000, 2), colour=0)
+    save_image(tmp_path / "a.png", "L", size=(5000, 2), color=0)
     with pytest.raises(DataError, match="4096 a side"):
         load_data(f"folder:{tmp_path}")
 

@@ -6,9 +6,11 @@ The generator of `random` is left out, because beartype draws from it to check c
 
 import dataclasses
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 from torch import nn
@@ -63,12 +65,18 @@ def _module(module, name):
     return found | {f"{name}.{key}": _tensor(t) for key, t in tensors}
 
 
-def process_state():
-    """Global generators, and the settings of torch that change what other code computes."""
+def generators():
+    """The global ones."""
     numbers = np.random.get_state()  # noqa: NPY002
     return {
         "torch's generator": torch.get_rng_state().numpy().tobytes(),
         "numpy's generator": (numbers[0], numbers[1].tobytes(), *numbers[2:]),
+    }
+
+
+def settings():
+    """What changes what other code computes, draws or says."""
+    return {
         "default dtype": torch.get_default_dtype(),
         "threads": torch.get_num_threads(),
         "gradients are on": torch.is_grad_enabled(),
@@ -77,7 +85,14 @@ def process_state():
         "default device": str(torch.get_default_device()),
         "numpy's errors": np.geterr(),
         "folder": Path.cwd(),
+        "logging": (logging.root.level, list(logging.root.handlers)),
+        "figures": matplotlib.rcParams.copy(),
     }
+
+
+def files_in(folder):
+    """Every file below a folder, by its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def difference(before, after):

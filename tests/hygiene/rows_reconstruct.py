@@ -42,7 +42,7 @@ def kernel_machine(_):
     return {
         "predict": lambda z: kernel(torch.as_tensor(z), x) @ weight,
         "kernel": kernel,
-        "n_features": 5,
+        "input_shape": (5,),
         "n": 4,
         "steps": 50,
         "generator": torch.Generator(),
@@ -97,7 +97,7 @@ ROWS = {
         lambda _: {
             "backbone": mixed(nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Dropout(0.5))).double(),
             "target": gaussian(1, 6),
-            "image_shape": (1, 8, 8),
+            "input_shape": (1, 8, 8),
             "steps": 2,
             "generator": torch.Generator(),
         },

@@ -1,7 +1,7 @@
 """Rows of `unlearning`."""
 
 import torch
-from hygiene_rows import Row, classifier, gaussian, trained
+from hygiene_rows import Row, classifier, gaussian, mixed, trained
 
 import vestige as vg
 
@@ -12,7 +12,7 @@ def request(_):
 
 def stepped(_):
     given = request(_)
-    return given, vg.unlearn(**given, certify=False).model
+    return given, mixed(vg.unlearn(**given, certify=False).model)
 
 
 def certified(_):

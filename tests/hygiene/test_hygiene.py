@@ -1,4 +1,5 @@
-"""Every public callable leaves the model, its arguments and the process as they were, and prints nothing.
+"""Every public callable leaves the model, its arguments, the files it is given and the process as they were, and prints
+nothing.
 
 One row a callable, in the `rows_*` beside this file; a public name without a row fails. Each is called with valid
 arguments, with arguments that it refuses, and with a progress callback that raises in the middle.
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hygiene_state import difference, fingerprint, process_state
+from hygiene_state import difference, files_in, fingerprint, generators, settings
 from rows_attack import ROWS as ATTACK
 from rows_audit import ROWS as AUDIT
 from rows_construct import ROWS as CONSTRUCT
@@ -58,13 +59,18 @@ def call(name, row, given):
     return function(*rest, **options)
 
 
-def leaves_everything(given, run, capfd):
-    before, state = fingerprint(given), process_state()
+def leaves_everything(name, folder, capfd, *, changed=None, without=(), run=call):
+    """Settings are compared with those before the arguments were made: what makes them may be at fault too."""
+    row, wanted = ROWS[name], settings()
+    given = {key: value for key, value in (row.make(folder) | (changed or {})).items() if key not in without}
+    before, files, drawn = fingerprint(given), files_in(folder), generators()
     capfd.readouterr()
-    run()
+    run(name, row, given)
     printed = capfd.readouterr()
-    assert not difference(state, process_state())
+    assert not difference(drawn | wanted, generators() | settings())
     assert not difference(before, fingerprint(given))
+    after = files_in(folder)
+    assert not [path.name for path in files if after.get(path) != files[path]]
     assert (printed.out, printed.err) == ("", "")
 
 
@@ -76,22 +82,17 @@ def test_every_public_callable_has_a_row():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_call_leaves_everything_as_it_was(name, tmp_path, capfd):
-    row, given = ROWS[name], ROWS[name].make(tmp_path)
-    if row.draws:
-        del given["generator"]
-    leaves_everything(given, lambda: call(name, row, given), capfd)
+    leaves_everything(name, tmp_path, capfd, without=("generator",) if ROWS[name].draws else ())
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not isinstance(row.bad, str)])
 def test_a_refused_call_leaves_everything_as_it_was(name, tmp_path, capfd):
-    given = ROWS[name].make(tmp_path) | ROWS[name].bad
-
-    def run():
+    def run(*what):
         with pytest.raises((ValueError, OSError)) as caught:
-            call(name, ROWS[name], given)
+            call(*what)
         assert str(caught.value)
 
-    leaves_everything(given, run, capfd)
+    leaves_everything(name, tmp_path, capfd, changed=ROWS[name].bad, run=run)
 
 
 def takes_steps(name):
@@ -104,13 +105,11 @@ def test_a_callback_that_raises_leaves_everything_as_it_was(name, tmp_path, capf
     def stop(step):
         raise Stop
 
-    given = ROWS[name].make(tmp_path) | {"on_step": stop}
-
-    def run():
+    def run(*what):
         with pytest.raises(Stop):
-            call(name, ROWS[name], given)
+            call(*what)
 
-    leaves_everything(given, run, capfd)
+    leaves_everything(name, tmp_path, capfd, changed={"on_step": stop}, run=run)
 
 
 def test_the_fingerprint_sees():
@@ -133,8 +132,28 @@ def test_the_fingerprint_sees():
         before = fingerprint(given)
         change()
         assert difference(before, fingerprint(given))
-    state = process_state()
+    state = generators()
     generator = torch.get_rng_state()
     torch.rand(1)
-    assert difference(state, process_state()) == ["torch's generator"]
+    assert difference(state, generators()) == ["torch's generator"]
     torch.set_rng_state(generator)
+
+
+def test_settings_and_files_are_seen(tmp_path, monkeypatch):
+    import logging
+
+    import matplotlib
+    import torch
+
+    before = settings()
+    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()])
+    monkeypatch.chdir(tmp_path)
+    torch.set_default_dtype(torch.float32)
+    with matplotlib.rc_context({"font.size": 3.0}), torch.no_grad():
+        seen = difference(before, settings())
+    assert seen == ["default dtype", "figures", "folder", "gradients are on", "logging"]
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a").write_text("x")
+    old = files_in(tmp_path)
+    (tmp_path / "inner" / "a").write_text("y")
+    assert old.keys() == files_in(tmp_path).keys() and old != files_in(tmp_path)

@@ -185,7 +185,7 @@ def test_shapes_that_a_group_does_not_act_on(group, shape, reason):
         "e8@1x4x4:mlp:16-5-1",
         "c4@:mlp:16-5-1",
         "c4@1x4x4",
-        "shifts:1@1x100x100:mlp:10000-5-1",
+        "shifts:1@1x65x65:mlp:4225-5-1",
         "@",
     ],
 )

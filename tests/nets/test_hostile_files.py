@@ -51,7 +51,7 @@ def test_a_pickle_that_touches_a_file_never_runs(tmp_path, how, name):
         torch.save({"state_dict": bomb}, path)
     else:
         path.write_bytes(pickle.dumps(Touch(touched), protocol=0 if how == "protocol0" else None))
-    for trust in (False, True):
+    for trust in (False, True) if how in ("torch", "nested") else (False,):  # a process each, as below
         with pytest.raises(CheckpointError):
             load_model(path, trust_pickle=trust)
     with pytest.raises(CheckpointError):

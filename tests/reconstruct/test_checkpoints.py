@@ -37,7 +37,7 @@ HEAD = mlp([24, 30, 4], generator=child(0, "head"), dtype=torch.float64)
 
 
 def embeddings(checkpoint=None, *, head=HEAD, seed=4, **changed):
-    options = {"runs": 2, "n_candidates": 6, "restarts": 1, "steps": 75, "weight_decay": 1e-3} | changed
+    options = {"repeats": 2, "n_candidates": 6, "restarts": 1, "steps": 75, "weight_decay": 1e-3} | changed
     return reconstruct_from_embeddings(head, **options, generator=child(seed), checkpoint=checkpoint)
 
 
@@ -61,7 +61,31 @@ ATTACKS = {"embeddings": embeddings} | {
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
-@every_attack
+def network(kind):
+    if kind == "convolutional":
+        net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)).float()
+        with torch.no_grad():
+            for k, parameter in enumerate(net.parameters()):
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=child(k, "conv")))
+        return net, (1, 6, 6)
+    widths = [36, 30, 10, 3] if kind == "deep" else [36, 30, 3]
+    return mlp(widths, generator=child(0, kind), dtype=torch.float32), (36,)
+
+
+def weights(kind, checkpoint=None):
+    options = {"n_candidates": 6, "steps": 75, "solver": "published" if kind == "published" else "default"}
+    return reconstruct_from_weights(
+        *network(kind), weight_decay=1e-3, **options, generator=child(4), checkpoint=checkpoint
+    )
+
+
+WEIGHTS = {
+    kind: lambda checkpoint=None, kind=kind: weights(kind, checkpoint)
+    for kind in ("two layers", "deep", "convolutional", "published")
+}
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS.values(), *WEIGHTS.values()], ids=[*ATTACKS, *WEIGHTS])
 def test_killed_again_and_again_it_ends_where_it_would_have(attack):
     whole = Memory()
     undisturbed = attack(whole)
@@ -101,7 +125,7 @@ def test_a_state_of_another_model_is_not_used():
 
 
 class Finished(Memory):
-    """Dies at the save that holds the first finished run."""
+    """Dies at the save that holds the first finished attack."""
 
     def save(self, tensors):
         super().save(tensors)
@@ -109,17 +133,17 @@ class Finished(Memory):
             raise Killed
 
 
-def test_finished_runs_come_back_whole():
+def test_finished_attacks_come_back_whole():
     undisturbed, memory, seen = embeddings(), Finished(), []
     with pytest.raises(Killed):
         embeddings(memory)
     rest = Memory()
     rest.state = memory.state
     found = embeddings(rest, on_step=seen.append)
-    assert seen[0].index == 1 and not any("finished 0" in name and "run" in name for name in rest.state)
+    assert seen[0].index == 1 and not any("attack 0" in name for name in rest.state)
     assert same(found, undisturbed) and found.history == undisturbed.history and found.source == undisturbed.source
     alone = []
-    embeddings(runs=1, on_step=alone.append)
+    embeddings(repeats=1, on_step=alone.append)
     every = []
     embeddings(on_step=every.append)
     assert len(seen) == len(every) - len(alone)
@@ -174,7 +198,7 @@ QUERIED = {
 
 def queries(kind, model, checkpoint=None, *, seed=4, **changed):
     options = {"kernel": QUERIED[kind][0]} | QUERIED[kind][1] | changed
-    return reconstruct_from_queries(model, n_features=12, **options, generator=child(seed), checkpoint=checkpoint)
+    return reconstruct_from_queries(model, input_shape=(12,), **options, generator=child(seed), checkpoint=checkpoint)
 
 
 every_kind = pytest.mark.parametrize("kind", QUERIED)
@@ -219,7 +243,7 @@ def test_the_fit_goes_on_and_does_not_start_over():
     seen = []
 
     def stop(step):
-        if step.note == "fit" and step.index == 50:
+        if step.note == "fit" and step.index == 60:
             raise Killed
 
     with pytest.raises(Killed):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, Page
 
-from vestige.report import render_report, write_report
+from vestige.report import figures, render_report, write_report
 from vestige.runs.folder import RunError, RunFolder
 
 LOADING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}
@@ -84,8 +84,8 @@ def test_hostile_names_stay_text(audit):
 @given(name=st.text(max_size=30))
 def test_any_name_keeps_the_page_whole(name, audit):
     manifest, results, tensors, _ = audit(name=name)
-    results["reconstruction"]["residual_per_layer"] = {name: 0.1}
-    page = Page(render_report(manifest, {**results, "score": None}, tensors))
+    results["reconstruction"] |= {"residual_per_layer": {name: 0.1}, "confidence": [], "support": []}
+    page = Page(render_report(manifest, {**results, "score": None}, {"samples": tensors["samples"][:0]}))  # no figures
     assert not page.wrong and not page.open and "script" not in page.tags
 
 
@@ -98,6 +98,16 @@ def test_samples_without_confidence_are_shown_only_where_there_is_nothing_better
     found.update(confidence=[0.0] * 12, verified=[False] * 12)
     page = Page(render_report(manifest, results, tensors, progress))
     assert page.tags.count("img") == 12 and "exact fit" not in " ".join(page.words)
+
+
+def test_a_step_done_again_after_a_resume_is_drawn_once(audit, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "history", lambda series: drawn.append(series) or b"<svg></svg>")
+    manifest, results, tensors, _ = audit()
+    steps = [(1, 9.0, "a"), (2, 8.0, "a"), (2, 7.0, "a"), (1, 5.0, "b"), (3, None, "a"), ("4", 1.0, "a")]
+    progress = [{"index": index, "value": value, "note": note} for index, value, note in steps]
+    render_report(manifest, results, tensors, progress)
+    assert drawn == [{"a": [(1, 9.0), (2, 7.0)], "b": [(1, 5.0)]}]
 
 
 def test_no_candidates_is_said(audit):

@@ -52,9 +52,9 @@ def page(before, after, **more):
     return Page(render_unlearning(*made_up(recovered, **more)))
 
 
-# before, after, whether it was to be forgotten -> what its card says, and the colour of it
+# before, after, whether it was to be forgotten -> what its card says, and the color of it
 @pytest.mark.parametrize(
-    ("before", "after", "forgotten", "remark", "colour"),
+    ("before", "after", "forgotten", "remark", "color"),
     [
         (True, False, True, "gone", "passed"),
         (True, True, True, "still there", "missed"),
@@ -64,13 +64,13 @@ def page(before, after, **more):
         (False, False, False, None, "missed"),
     ],
 )
-def test_each_card_says_what_became_of_its_sample(before, after, forgotten, remark, colour):
+def test_each_card_says_what_became_of_its_sample(before, after, forgotten, remark, color):
     # the sample in question is the first; the second is forgotten or kept, whichever the first is not, and never found
     found = page([before, False, False], [after, False, False], forgotten=(0,) if forgotten else (1,))
     said = {word for word in found.words if word in ("gone", "still there", "recovered", "lost")}
     assert said == ({remark} if remark else set())
     cards = [value for tag, name, value in found.attributes if tag == "figure" and value in ("passed", "missed")]
-    assert cards[0 if forgotten else 1] == colour
+    assert cards[0 if forgotten else 1] == color
 
 
 @pytest.mark.parametrize(("left", "level"), [(True, "leaks"), (False, "nothing")])

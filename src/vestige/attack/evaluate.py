@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vestige.attack.chunks import FIELDS, Chunk, concatenated, pack, saved_chunk
 from vestige.attack.problem import check_counts, check_mode, open_case, read_inputs, read_labels
 from vestige.attack.reliability import LogProbabilities, black_box_wins, reliability
-from vestige.attack.suite import Stage, StageRecord, run_stages, sources_of
+from vestige.attack.suite import Stage, StageRecord, read_stages, run_stages, sources_of
 from vestige.core.cite import Paper
 from vestige.core.descent import Checkpoint
 from vestige.core.files import write_atomically
@@ -101,7 +101,7 @@ def evaluate_robustness(
     eps: float | int,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
-    attacks: Sequence[Stage | str] = (Stage.FAST,),
+    attacks: Sequence[Stage | str] | str = Stage.FAST,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
@@ -114,8 +114,8 @@ def evaluate_robustness(
         x: clean inputs in data space.
         y: true classes.
         eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
-        attacks: in order: "fast", "standard" (MALT), "apgd-ce", "apgd-t", "fab-t", "square";
-            `vestige.attack.suite.AUTOATTACK` is the last four.
+        attacks: in order, in a list or with commas: "fast", "standard" (MALT), "apgd-ce", "apgd-t", "fab-t", "square";
+            "autoattack" stands for the last four.
         batch_size: samples that are evaluated together.
         generator: of all random choices; None for seed 0.
         on_step: told how many samples are done; its value is the robust accuracy so far.
@@ -132,9 +132,7 @@ def evaluate_robustness(
     >>> found.clean_accuracy, found.robust_accuracy
     (1.0, 0.5)
     """
-    threat, stages = Threat(eps, norm, space), [Stage(attack) for attack in attacks]
-    if not stages:
-        raise ValueError(f"no attack given; allowed are {', '.join(Stage)}.")
+    threat, stages = Threat(eps, norm, space), read_stages(attacks)
     check_counts(batch_size=batch_size)
     check_mode(model)
     x = read_inputs(model, x, threat)

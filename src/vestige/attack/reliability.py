@@ -59,7 +59,7 @@ def reliability(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Relia
     if first.ndim == 2 and int(y.max()) < first.shape[1]:
         notes += _gradients(Oracle(LogProbabilities(model) if soft else model, space), x, y)
     notes += _inference(oracle, x)
-    if threat.norm is Norm.LINF and threat.eps > (space.high - space.low) / 2:
+    if threat.norm is Norm.LINF and threat.eps > space.width / 2:
         notes.append(
             f"eps = {threat.eps:g} is more than half of the data's range: any input can be made gray. Is it in "
             "units of 0-255?"

@@ -51,6 +51,19 @@ class StageRecord:
     forward_evaluations: int
 
 
+def read_stages(attacks: Sequence[Stage | str] | str) -> tuple[Stage, ...]:
+    """Stages in order; "autoattack" stands for its four. In one string there are commas between them.
+
+    Raises:
+        ValueError: none, or an unknown one, with the list of those allowed.
+    """
+    names = [name.strip() for name in attacks.split(",")] if isinstance(attacks, str) else attacks
+    stages = tuple(s for name in names for s in (AUTOATTACK if name == "autoattack" else (Stage(name),)))
+    if not stages:
+        raise ValueError(f"no attack given; allowed are {', '.join(Stage)}.")
+    return stages
+
+
 def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
     """The papers behind these stages, each once."""
     papers = {
@@ -106,7 +119,7 @@ def autoattack(
     eps: float | int,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
-    attacks: Sequence[Stage | str] = AUTOATTACK,
+    attacks: Sequence[Stage | str] | str = AUTOATTACK,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
@@ -120,7 +133,7 @@ def autoattack(
         x: clean inputs in data space.
         y: true classes.
         eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
-        attacks: in order; see `Stage`.
+        attacks: in order, in a list or with commas; see `Stage`.
         batch_size: samples that are evaluated together.
         generator: of all random choices; None for seed 0.
         on_step: told how many samples of the current search are done.
@@ -131,7 +144,7 @@ def autoattack(
     Raises:
         ValueError: as for `apgd`, or an unknown attack.
     """
-    threat, stages = Threat(eps, norm, space), [Stage(attack) for attack in attacks]
+    threat, stages = Threat(eps, norm, space), read_stages(attacks)
     common = {"batch_size": batch_size, "generator": generator, "on_step": on_step}
     return run_stages(stages, model, x, y, threat, **common)[0]
 

@@ -10,7 +10,6 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
-from vestige.audit.comparison import inputs
 from vestige.audit.summary import number
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
@@ -81,9 +80,9 @@ def membership_section(
     """
     begun = time.perf_counter()
     like = next(target.model.parameters())
-    x, y = inputs(target, asked.candidates.x).to(like), asked.candidates.y.to(like.device)
+    x, y = target.inputs(asked.candidates.x).to(like), asked.candidates.y.to(like.device)
     unseen = asked.reference
-    reference = None if unseen is None else (inputs(target, unseen.x).to(like), unseen.y.to(like.device))
+    reference = None if unseen is None else (target.inputs(unseen.x).to(like), unseen.y.to(like.device))
     draw = child(seed, "membership")
     try:
         found = membership_scores(
@@ -129,7 +128,7 @@ def forgotten_members(
     if asked is None or asked.reference is None:
         return None
     like, rows = next(target.model.parameters()), torch.isin(asked.position, forgotten.cpu())
-    x, unseen = (inputs(target, part.x).to(like) for part in (asked.candidates, asked.reference))
+    x, unseen = (target.inputs(part.x).to(like) for part in (asked.candidates, asked.reference))
     found = {}
     for name, network in networks.items():
         try:

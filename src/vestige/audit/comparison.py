@@ -7,6 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vestige.audit.inputs import Audited
+from vestige.audit.job import Tensors
 from vestige.audit.search import Search, search
 from vestige.audit.target import Target
 from vestige.audit.truth import Truth
@@ -44,7 +46,7 @@ def compare(
 
 
 def score(
-    target: Target,
+    target: Audited,
     found: Reconstruction,
     truth: Truth,
     *,
@@ -52,14 +54,13 @@ def score(
     null: Mapping[str, Tensor] | None = None,
 ) -> ReconstructionScore:
     """Score what was found against the truth, in model space."""
-    like = next(target.model.parameters())
     return score_reconstruction(
         found,
-        inputs(target, truth.train.x).to(like),
+        target.inputs(truth.train.x.to(found.samples)),
         null=null,
-        held_out=None if truth.held_out is None else inputs(target, truth.held_out.x).to(like),
+        held_out=None if truth.held_out is None else target.inputs(truth.held_out.x.to(found.samples)),
         space=target.space,
-        rate=RATE,
+        false_positive_rate=RATE,
         group=group,
     )
 
@@ -86,13 +87,15 @@ def _first_rows(target: Target) -> Tensor | None:
     return weight.detach().reshape(-1, *target.input_shape) if weight is not None and weight.shape[1] == size else None
 
 
-def inputs(target: Target, x: Tensor) -> Tensor:
-    """Data as the model takes it."""
-    if x[0].numel() != torch.Size(target.input_shape).numel():
-        wanted, got = ("x".join(map(str, shape)) for shape in (target.input_shape, x.shape[1:]))
-        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
-    x = x.reshape(len(x), *target.input_shape)
-    return x if target.space is None else target.space.to_model(x)
+def kept_tensors(
+    target: Audited, found: Reconstruction, truth: Truth | None, score: ReconstructionScore | None
+) -> Tensors:
+    """What samples.safetensors holds, the samples in data space."""
+    kept = {"samples": target.shown_space.to_data(found.samples), "singular_values": found.singular_values}
+    if truth is None or score is None:
+        return kept
+    shown = target.shaped(truth.train.x)
+    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
 
 
 def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tuple[str, ...]]:
@@ -103,7 +106,7 @@ def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tu
     """
     if len(truth.train) > LARGEST_CHECK or target.loss in (Loss.MSE, Loss.HUBER):
         return (), ()
-    x = inputs(target, truth.train.x).to(next(target.model.parameters()))
+    x = target.inputs(truth.train.x).to(next(target.model.parameters()))
     check = partial(stationarity, target.model, x, truth.train.y, loss=target.loss, weight_decay=target.decay)
     try:
         plain = check()

@@ -1,6 +1,5 @@
 """Heads on a frozen backbone: data go through the backbone before they meet the head that is audited."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from vestige.audit.job import Job
 from vestige.audit.truth import Data, Truth, read_data
 from vestige.core.outcome import OnStep
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.texts import load_texts
 from vestige.nets.backbones import Backbone, embed, load_backbone
@@ -44,7 +43,7 @@ class Embedder:
                 "they must agree. Is it the backbone that the head was trained on?"
             )
         made = f"{shown} through {self.name}"
-        return DataSet(made, x, y, classes, InputSpace(-math.inf, math.inf), made)
+        return DataSet(made, x, y, classes, UNBOUNDED, made)
 
 
 def _inputs(given: Data) -> tuple[Any, torch.Tensor, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vestige.audit.inputs import Audited
 from vestige.audit.target import Space, input_space
 from vestige.core.space import InputSpace
 from vestige.nets.architecture import is_factory
@@ -21,35 +22,33 @@ Machine = Path | str | Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BlackBoxModel:
+class BlackBoxModel(Audited):
     """A callable that scores inputs, and what is known beside its answers.
 
     Attributes:
-        name: of the file or the callable.
         predict: from (m, d) to scores.
         kernel: as text.
         scores: what the answers are.
-        input_shape: of one sample.
-        space: range and normalization of the inputs; None where it is unknown.
         sha256: of the file, or of the callable's name.
         parameters: how many numbers the file holds; 0 for a callable.
         metadata: untrusted text.
     """
 
-    name: str
     predict: Callable[[Any], Any]
     kernel: str
     scores: Scores
-    input_shape: tuple[int, ...]
-    space: InputSpace | None
     sha256: str
     parameters: int
     metadata: dict[str, str]
 
+    def flat(self, x: Tensor) -> Tensor:
+        """Samples as rows of numbers that the model takes, in float64."""
+        return self.inputs(x.double()).flatten(1)
+
     @property
     def center(self) -> Tensor:
         """Where the inputs lie, from what a user of the model knows: the mean that is subtracted, or mid-range."""
-        space = self.space or InputSpace(-math.inf, math.inf)
+        space = self.shown_space
         middle = torch.as_tensor(space.mean, dtype=torch.float64)
         if not bool(middle.any()) and math.isfinite(space.low + space.high):
             middle = torch.tensor((space.low + space.high) / 2, dtype=torch.float64)
@@ -71,21 +70,13 @@ def read_machine(
     Raises:
         ValueError: a model that cannot be loaded, or facts that are missing.
     """
-    if callable(model) or (is_factory(str(model)) and not Path(model).exists()):
-        name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
-        if kernel == "auto" or input_shape is None:
-            raise ValueError(f"{name} is a callable: give its kernel, such as rbf:gamma=..., and its input_shape too.")
-        return BlackBoxModel(
-            name=name,
-            predict=model if callable(model) else _imported(name),
-            kernel=kernel,
-            scores=Scores(scores or "raw"),
-            input_shape=tuple(input_shape),
-            space=input_space(space, None),
-            sha256=hashlib.sha256(name.encode()).hexdigest(),
-            parameters=0,
-            metadata={},
+    if not callable(model) and not isinstance(model, str | Path):
+        raise ValueError(
+            f"a {type(model).__name__} given; give its function from inputs to scores, such as model.decision_function "
+            "or model.predict, or the file that vestige.kernels.save_kernel_model writes."
         )
+    if callable(model) or (is_factory(str(model)) and not Path(model).exists()):
+        return _answering(model, kernel, Scores(scores or "raw"), input_shape, input_space(space, None))
     stored = load_kernel_model(model)
     shape = tuple(input_shape or stored.input_shape)
     if math.prod(shape) != stored.n_features:
@@ -105,6 +96,26 @@ def read_machine(
     )
 
 
+def _answering(
+    model: Machine, kernel: str, scores: Scores, input_shape: tuple[int, ...] | None, space: InputSpace | None
+) -> BlackBoxModel:
+    """A callable, or the name of one: nothing is known but what is given."""
+    name = str(model) if isinstance(model, str | Path) else f"{getattr(model, '__module__', '')}:{_name_of(model)}"
+    if kernel == "auto" or input_shape is None:
+        raise ValueError(f"{name} is a callable: give its kernel, such as rbf:gamma=..., and its input_shape too.")
+    return BlackBoxModel(
+        name=name,
+        predict=model if callable(model) else _imported(name),
+        kernel=kernel,
+        scores=scores,
+        input_shape=tuple(input_shape),
+        space=space,
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        parameters=0,
+        metadata={},
+    )
+
+
 def _name_of(function: Callable[[Any], Any]) -> str:
     return getattr(function, "__qualname__", type(function).__qualname__)
 
@@ -118,12 +129,3 @@ def _imported(text: str) -> Callable[[Any], Any]:
     if not callable(found):
         raise ValueError(f"{text!r} is a {type(found).__name__}; a function from (m, d) to scores is needed.")
     return found
-
-
-def flat_inputs(machine: BlackBoxModel, x: Tensor) -> Tensor:
-    """Data as the model takes it."""
-    if x[0].numel() != math.prod(machine.input_shape):
-        wanted, got = ("x".join(map(str, shape)) for shape in (machine.input_shape, x.shape[1:]))
-        raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
-    x = x.double().reshape(len(x), *machine.input_shape)
-    return (x if machine.space is None else machine.space.to_model(x)).flatten(1)

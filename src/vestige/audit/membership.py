@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from vestige.audit.candidates import Asked, asked_of, held_samples, membership_section
-from vestige.audit.comparison import inputs
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -88,7 +87,7 @@ def audit_membership(
     target = read_target(model, trust_pickle=trust_pickle, **settings)
     start = None if base is None else read_target(base, trust_pickle=trust_pickle, **settings)
     asked = _asked(target, data, reference, seed)
-    inputs(target, asked.candidates.x[:1])
+    target.inputs(asked.candidates.x[:1])
     check_labels(asked.candidates.y, len(asked.candidates), target.outputs)
     found = None
     with open_job(out, _config(target, start, asked, seed), on_step) as job:

@@ -1,6 +1,5 @@
 """The audit of a kernel machine that is asked for scores and nothing else; it ends in the same report."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vestige.audit.comparison import RATE
-from vestige.audit.job import Job, Results, Tensors, open_job
-from vestige.audit.kernel_machine import BlackBoxModel, Machine, flat_inputs, read_machine
-from vestige.audit.summary import number, numbers, reconstruction_summary, score_summary
+from vestige.audit.comparison import kept_tensors, score
+from vestige.audit.job import Job, Results, open_job
+from vestige.audit.kernel_machine import BlackBoxModel, Machine, read_machine
+from vestige.audit.summary import judged, number, numbers, reconstruction_summary, score_summary
 from vestige.audit.target import Space, space_config
 from vestige.audit.truth import Data, Truth, check_held_out, read_truth
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
 from vestige.reconstruct.kernels.result import QueryReconstruction, as_reconstruction
 from vestige.reconstruct.kernels.scoring import QueryScore, score_points
-from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
-from vestige.report import Level, verdict, write_report
+from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.scoring.score import ReconstructionScore
+from vestige.report import Level, write_report
 
 SOURCE = (paper("2505.19019"),)
 TEMPORARY = ("checkpoint",)
@@ -112,16 +111,17 @@ def _run(
     on_step: OnStep | None,
 ) -> QueryAudit:
     if truth is not None:
-        flat_inputs(machine, truth.train.x)  # refused before any work
-    found = score = points = None
+        machine.shaped(truth.train.x)  # refused before any work
+    found = compared = points = None
     with open_job(out, _config(machine, truth, seed, max_queries), on_step) as job:
         if job.finished:
             results, tensors = job.kept("samples")
         else:
             found, seconds = _found(job, machine, seed, max_queries)
-            score, points = (None, None) if truth is None else _scores(machine, found, truth)
-            tensors = _tensors(machine, found, truth, score)
-            made = _results(machine, found, seconds, truth, score, points)
+            shown = as_reconstruction(found, machine.input_shape)
+            compared, points = (None, None) if truth is None else _scores(machine, found, shown, truth)
+            tensors = kept_tensors(machine, shown, truth, compared)
+            made = _results(machine, found, shown, seconds, truth, compared, points)
             results = job.keep(made, "samples", tensors, TEMPORARY)
         job.write(write_report)
     return QueryAudit(
@@ -129,7 +129,7 @@ def _run(
         level=Level(results["level"]),
         samples=tensors["samples"],
         reconstruction=found,
-        score=score,
+        score=compared,
         point_score=points,
         warnings=tuple(results["warnings"]),
         results=results,
@@ -159,9 +159,9 @@ def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None)
         found = reconstruct_from_queries(
             machine.predict,
             machine.kernel,
-            n_features=math.prod(machine.input_shape),
+            input_shape=machine.input_shape,
             scores=machine.scores,
-            centre=machine.center,
+            center=machine.center,
             max_queries=max_queries,
             generator=child(seed, "reconstruct"),
             on_step=on_step,
@@ -170,37 +170,24 @@ def _found(job: Job, machine: BlackBoxModel, seed: int, max_queries: int | None)
     return found, time.perf_counter() - begun
 
 
-def _scores(machine: BlackBoxModel, found: QueryReconstruction, truth: Truth) -> tuple[ReconstructionScore, QueryScore]:
-    shape, own = (-1, *machine.input_shape), flat_inputs(machine, truth.train.x)
-    others = None if truth.held_out is None else flat_inputs(machine, truth.held_out.x)
-    unseen = None if others is None else others.reshape(shape)
-    shown = as_reconstruction(found, machine.input_shape)
-    score = score_reconstruction(shown, own.reshape(shape), held_out=unseen, space=machine.space, rate=RATE)
-    return score, score_points(found.points[torch.isfinite(found.error)], own, held_out=others)
-
-
-def _tensors(
-    machine: BlackBoxModel, found: QueryReconstruction, truth: Truth | None, score: ReconstructionScore | None
-) -> Tensors:
-    space = machine.space or InputSpace(-math.inf, math.inf)
-    samples = as_reconstruction(found, machine.input_shape).samples
-    kept = {"samples": space.to_data(samples), "singular_values": found.singular_values}
-    if truth is None or score is None:
-        return kept
-    shown = truth.train.x.reshape(-1, *machine.input_shape)
-    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
+def _scores(
+    machine: BlackBoxModel, found: QueryReconstruction, shown: Reconstruction, truth: Truth
+) -> tuple[ReconstructionScore, QueryScore]:
+    unseen = None if truth.held_out is None else machine.flat(truth.held_out.x)
+    points = score_points(found.points[torch.isfinite(found.error)], machine.flat(truth.train.x), held_out=unseen)
+    return score(machine, shown, truth), points
 
 
 def _results(
     machine: BlackBoxModel,
     found: QueryReconstruction,
+    shown: Reconstruction,
     seconds: float,
     truth: Truth | None,
     score: ReconstructionScore | None,
     points: QueryScore | None,
 ) -> Results:
-    shown = as_reconstruction(found, machine.input_shape)
-    space = machine.space or InputSpace(-math.inf, math.inf)
+    space = machine.shown_space
     results = {
         "format": 1,
         "model": {
@@ -229,8 +216,7 @@ def _results(
             "score": score_summary(score, held_out=truth.held_out is not None),
             "citations": citation(found, score),
         }
-    level, sentence = verdict(results)
-    return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
+    return judged(results, warnings)
 
 
 def _queried(found: QueryReconstruction, points: QueryScore | None) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 import vestige.attack
 from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
-from vestige.attack.suite import AUTOATTACK, Stage
-from vestige.audit.comparison import inputs
+from vestige.attack.suite import Stage, read_stages
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -20,8 +19,7 @@ from vestige.audit.truth import Data, fingerprint, read_data, split_classes
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
-from vestige.core.threat import Norm
+from vestige.core.threat import Norm, Threat
 from vestige.data.dataset import DataSet, sample
 from vestige.report.robustness import write_robustness_report
 
@@ -62,11 +60,10 @@ class RobustnessAudit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Threat:
+class _Plan:
     """What is done to the samples."""
 
-    eps: float
-    norm: Norm
+    threat: Threat
     stages: tuple[Stage, ...]
     seed: int
     batch_size: int
@@ -80,7 +77,7 @@ def audit_robustness(
     data: Data,
     eps: float | int,
     norm: Norm | str | float | int = "linf",
-    attacks: Sequence[Stage | str] = ("fast",),
+    attacks: Sequence[Stage | str] | str = "fast",
     n: int = 200,
     theory: bool = False,
     pair: tuple[int, int] | None = None,
@@ -97,11 +94,12 @@ def audit_robustness(
 
     Args:
         model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
-        data: labelled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
+        data: labeled inputs: a name as `vestige.load_data` takes it, whose test part is used, a `DataSet`, or a pair
             (x, y) in data space.
         eps: radius of the ball around each sample, in units of the data.
         norm: of the ball: "linf", "l2" or "l1".
-        attacks: in order: "fast", "standard" (MALT), single stages, or "autoattack" for all of its stages.
+        attacks: in order, in a list or with commas: "fast", "standard" (MALT), single stages such as "square", or
+            "autoattack" for all of its stages.
         n: samples attacked, in equal shares of the classes; all of them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of.
@@ -130,28 +128,28 @@ def audit_robustness(
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
-    inputs(target, chosen.x[:1])
-    threat = _Threat(
-        eps=float(eps), norm=Norm(norm), stages=read_attacks(attacks), seed=seed, batch_size=batch_size, theory=theory,
-        pair=pair,
+    target.inputs(chosen.x[:1])
+    plan = _Plan(
+        threat=Threat(eps, norm, target.space), stages=read_stages(attacks), seed=seed, batch_size=batch_size,
+        theory=theory, pair=pair,
     )  # fmt: skip
-    return _run(target, threat, chosen, dataset, out, on_step)
+    return _run(target, plan, chosen, dataset, out, on_step)
 
 
 def _run(
     target: Target,
-    threat: _Threat,
+    plan: _Plan,
     chosen: DataSet,
     dataset: DataSet,
     out: Path | str | None,
     on_step: OnStep | None,
 ) -> RobustnessAudit:
     report = None
-    with open_job(out, _config(target, threat, chosen), on_step) as job:
+    with open_job(out, _config(target, plan, chosen), on_step) as job:
         if job.finished:
             results, tensors = job.kept("adversarial")
         else:
-            report, made, tensors = _work(job, target, threat, chosen, dataset)
+            report, made, tensors = _work(job, target, plan, chosen, dataset)
             results = job.keep(made, "adversarial", tensors, ("checkpoint",))
         job.write(write_robustness_report)
     return RobustnessAudit(
@@ -169,21 +167,12 @@ def _run(
     )
 
 
-def read_attacks(names: Sequence[Stage | str]) -> tuple[Stage, ...]:
-    """The stages in order.
-
-    Raises:
-        ValueError: an unknown one, with the list of those allowed.
-    """
-    return tuple(stage for name in names for stage in (AUTOATTACK if name == "autoattack" else (Stage(name),)))
-
-
 def shipped_model() -> Path:
     """The adversarially trained network for 8 x 8 digits that comes with the package."""
     return Path(vestige.attack.__file__).with_name("robust_digits.safetensors")
 
 
-def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
+def _config(target: Target, plan: _Plan, chosen: DataSet) -> dict[str, Any]:
     """What decides the result."""
     return {
         "verb": "attack",
@@ -191,30 +180,30 @@ def _config(target: Target, threat: _Threat, chosen: DataSet) -> dict[str, Any]:
         "architecture": target.loaded.architecture,
         "data": fingerprint(chosen),
         **space_config(target.space),
-        "eps": threat.eps,
-        "norm": str(threat.norm),
-        "stages": [str(stage) for stage in threat.stages],
-        "seed": threat.seed,
-        "batch_size": threat.batch_size,
-        **({"theory": True, "pair": threat.pair} if threat.theory else {}),
+        "eps": plan.threat.eps,
+        "norm": str(plan.threat.norm),
+        "stages": [str(stage) for stage in plan.stages],
+        "seed": plan.seed,
+        "batch_size": plan.batch_size,
+        **({"theory": True, "pair": plan.pair} if plan.theory else {}),
     }
 
 
 def _work(
-    job: Job, target: Target, threat: _Threat, chosen: DataSet, dataset: DataSet
+    job: Job, target: Target, plan: _Plan, chosen: DataSet, dataset: DataSet
 ) -> tuple[RobustnessReport, Results, Tensors]:
-    x, space = chosen.x.reshape(len(chosen), *target.input_shape), target.space or InputSpace()
+    x, space = target.shaped(chosen.x), plan.threat.space
     with job.phase("attacking", recorded=True) as on_step:
         report = evaluate_robustness(
             as_logits(target),
             x,
             chosen.y,
-            eps=threat.eps,
-            norm=threat.norm,
+            eps=plan.threat.eps,
+            norm=plan.threat.norm,
             space=space,
-            attacks=threat.stages,
-            batch_size=threat.batch_size,
-            generator=child(threat.seed, "attack"),
+            attacks=plan.stages,
+            batch_size=plan.batch_size,
+            generator=child(plan.seed, "attack"),
             on_step=on_step,
             checkpoint=job.checkpoint("checkpoint"),
         )
@@ -223,11 +212,11 @@ def _work(
     tensors = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
     results = _results(target, chosen, report)
-    if threat.theory:
-        everything = dataset.x.reshape(len(dataset), *target.input_shape)
+    if plan.theory:
+        everything = target.shaped(dataset.x)
         broken = broken_samples(report, x)
         results["theory"] = theory_section(
-            target, x, chosen.y, everything=everything, broken=broken, pair=threat.pair, seed=threat.seed
+            target, x, chosen.y, everything=everything, broken=broken, pair=plan.pair, seed=plan.seed
         )
     return report, results, tensors
 

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from vestige.core.residual import Stationarity
 from vestige.core.theory import TheoryCheck
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
+from vestige.report.verdict import verdict
 
 
 def number(value: float | int | Tensor | None) -> float | int | None:
@@ -93,7 +94,7 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
         "n": len(similarity),
         "n_recovered": int(score.n_recovered),
         "candidates": score.n_candidates,
-        "rate": score.rate,
+        "rate": score.false_positive_rate,
         "held_out": held_out,
         "metric": score.metric,
         "threshold": number(score.threshold),
@@ -118,6 +119,12 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
             for null in score.nulls
         ],
     }
+
+
+def judged(results: Mapping[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
+    """The results of an audit with their verdict, and each warning once."""
+    level, sentence = verdict(results)
+    return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
 
 
 def offer(name: str, recovered: Tensor) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vestige.audit.inputs import Audited
 from vestige.core.margins import Loss
 from vestige.core.space import InputSpace
 from vestige.nets.architecture import describe
@@ -23,29 +24,23 @@ Model = Path | str | nn.Module
 Space = InputSpace | tuple[float | int, float | int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Target(Audited):
     """A network and everything the attack needs to know about it; none of it comes from training data.
 
     Attributes:
-        name: of the file, or the class of a module in memory.
         loaded: the network, in evaluation mode, with its metadata and its hash.
         in_file: whether it came from a file.
-        input_shape: of one sample.
         outputs: 1, or the number of classes.
-        space: range and normalization of the inputs; None where it is unknown.
         loss: of the training.
         loss_source: where the loss is known from.
         weight_decay: of the training; None: unknown, 0.0: none.
         warnings: what was guessed.
     """
 
-    name: str
     loaded: LoadedModel
     in_file: bool
-    input_shape: tuple[int, ...]
     outputs: int
-    space: InputSpace | None
     loss: Loss
     loss_source: str
     weight_decay: float | None
@@ -60,11 +55,6 @@ class Target:
     def parameters(self) -> int:
         """How many numbers it holds."""
         return sum(p.numel() for p in self.model.parameters())
-
-    @property
-    def shown_space(self) -> InputSpace:
-        """The space for pictures: unbounded where the range is unknown, so that they are stretched."""
-        return self.space or InputSpace(-math.inf, math.inf)
 
     @property
     def decay(self) -> float | None:

@@ -12,7 +12,6 @@ from vestige.attack.theory.linearity import linearity_profile
 from vestige.attack.theory.span import DataSpan, data_span
 from vestige.attack.theory.subspace import off_subspace_robustness
 from vestige.attack.theory.universal import LARGEST_CHECK, UniversalPerturbation, universal_margin_perturbation
-from vestige.audit.comparison import inputs
 from vestige.audit.gap import robustness_gap
 from vestige.audit.summary import number, numbers
 from vestige.audit.target import Target
@@ -75,14 +74,14 @@ def audited_robustness(
     chosen = truth.held_out if unseen and truth.held_out is not None else truth.train
     if len(chosen) > LARGEST_ATTACK:
         chosen = sample(chosen, LARGEST_ATTACK, generator=child(seed, "robustness"))[0]
-    space, x = target.space, chosen.x.reshape(len(chosen), *target.input_shape)
+    space, x = target.space, target.shaped(chosen.x)
     measured, broken = {"reason": "The range of the inputs is unknown; give space (--range)."}, None
-    if space is not None and space.high - space.low < float("inf"):
+    if space is not None and space.width < float("inf"):
         share = COLOR if len(target.input_shape) == 3 and target.input_shape[0] == 3 else GRAY
-        eps = share * (space.high - space.low)
+        eps = share * space.width
         draw = child(seed, "robustness")
         measured, broken = _attacked(target, space, x, chosen.y, eps, draw, on_step, checkpoint)
-    trained = truth.train.x.reshape(len(truth.train), *target.input_shape)
+    trained = target.shaped(truth.train.x)
     return {
         **measured,
         "n": len(chosen),
@@ -149,11 +148,11 @@ def theory_section(
         seed: of random directions.
     """
     like = next(target.model.parameters())
-    at = inputs(target, x[:LARGEST_THEORY]).to(like)
+    at = target.inputs(x[:LARGEST_THEORY]).to(like)
     return {
         "n": len(at),
-        "universal": _answer(lambda: _universal(target, inputs(target, x).to(like), y, pair, seed)),
-        "off_subspace": _answer(lambda: _off_subspace(target, at, inputs(target, everything).to(like), seed)),
+        "universal": _answer(lambda: _universal(target, target.inputs(x).to(like), y, pair, seed)),
+        "off_subspace": _answer(lambda: _off_subspace(target, at, target.inputs(everything).to(like), seed)),
         "linearity": _answer(lambda: _linearity(target, at, broken, seed)),
     }
 
@@ -232,7 +231,7 @@ def _linearity(target: Target, x: Tensor, broken: BrokenSamples | None, seed: in
         eps = GRAY * float(x.abs().max()) if broken is None else broken.eps
         found, along = linearity_profile(model, x, eps=eps, generator=draw), "one step down the gradient"
     else:
-        starts, ends = (inputs(target, samples) for samples in (broken.clean, broken.adv))
+        starts, ends = (target.inputs(samples) for samples in (broken.clean, broken.adv))
         found = linearity_profile(model, starts, ends, norm=broken.norm, generator=draw)
         along = f"the path to {len(starts)} adversarial examples"
     return {

@@ -1,21 +1,24 @@
 """The training data, for scoring only: which samples the model saw, and which of the same kind it did not."""
 
 import hashlib
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from vestige.core.rng import child
-from vestige.core.space import InputSpace
+from vestige.core.space import UNBOUNDED
 from vestige.data.dataset import DataSet, binarize, sample
 from vestige.data.load import load_data
 
 HELD_OUT = 4_000  # unrelated samples compared with, at most: enough for a rate of 1 in 1,000
 
-Data = str | DataSet | tuple[Tensor, Tensor]
+Array = Tensor | np.ndarray
+Data = str | DataSet | Dataset | tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def split_classes(dataset: DataSet, positive: str | None) -> DataSet:
 
 
 def read_data(given: Data, *, split: str = "train") -> DataSet:
-    """Data by name, as a data set, or as a pair (x, y) in data space.
+    """Data by name, as a `DataSet`, as torch's `Dataset` of pairs, or as one pair (x, y) in data space.
 
     Raises:
         ValueError: data that cannot be loaded, or labels that are not integers from 0.
@@ -71,12 +74,18 @@ def read_data(given: Data, *, split: str = "train") -> DataSet:
         return load_data(given, split=split)
     if isinstance(given, DataSet):
         return given
-    x, y = given
+    if isinstance(given, Dataset):  # all in one batch; a generator of its own leaves the global one alone
+        given = next(iter(DataLoader(given, batch_size=sys.maxsize, generator=torch.Generator())))
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(f"a {type(given).__name__} given as data; a name, a DataSet or a pair (x, y) is allowed.")
+    x, y = (torch.as_tensor(part) for part in given)
     if y.is_floating_point() or y.ndim != 1:
-        raise ValueError(f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer a sample is needed.")
+        raise ValueError(
+            f"labels of type {y.dtype} and shape {tuple(y.shape)} given; one integer per sample is needed."
+        )
     y = (y > 0).long() if bool((y == -1).any()) and bool((y.abs() == 1).all()) else y.long()
     classes = tuple(str(k) for k in range(max(2, int(y.max()) + 1))) if len(y) else ("0", "1")
-    space = InputSpace(-math.inf, math.inf)
+    space = UNBOUNDED
     return DataSet("given", x.detach().cpu(), y.cpu(), classes, space, "given as tensors")
 
 

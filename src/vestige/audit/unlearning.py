@@ -3,7 +3,6 @@
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.candidates import forgotten_members
-from vestige.audit.comparison import inputs, score
-from vestige.audit.forgotten import picked, wanted
+from vestige.audit.comparison import score
+from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.retraining import repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.training import FIRST_INIT
 from vestige.audit.truth import Data, Truth, read_truth
 from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
 from vestige.core.cite import Paper
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
-from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import EXTRA, save_model
-from vestige.nets.state_dict import ArchitectureError
 from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
-from vestige.unlearning.ascent import SOURCE, Erasure, StepRule, Unlearned, unlearn
-from vestige.unlearning.baselines import fine_tune, retrain
+from vestige.unlearning.ascent import SOURCE, StepRule, unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
 TEMPORARY = (*PHASES, "repaired", "again")
-
-Forget = str | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -104,7 +98,8 @@ def audit_unlearning(
     Args:
         model: a weights file (.safetensors), or a module in memory, which is copied and left as it is.
         data: the training data: a name as `vestige.load_data` takes it, a `DataSet`, or a pair (x, y) in data space.
-        forget: positions of samples, "leaked" for all that were recovered, or "leaked:5" for the five that leak most.
+        forget: positions, or a mask, of the samples; "leaked" for all that were recovered, or "leaked:5" for the five
+            that leak most.
         held_out: samples like them that the model never saw.
         step: how the step is calibrated: "clarke" (exact at ReLU kinks) or "kkt" (as published).
         repair: training steps on the other samples afterwards; None: 1000 with weight decay, 0 without.
@@ -136,15 +131,13 @@ def audit_unlearning(
         trust_pickle=trust_pickle,
     )  # fmt: skip
     truth = read_truth(data, held_out, target.loaded.metadata)
-    inputs(target, truth.train.x[:1])
+    target.inputs(truth.train.x[:1])
     check_labels(truth.train.y, len(truth.train), target.outputs)
-    text = forget if isinstance(forget, str) else ",".join(str(int(k)) for k in forget)
-    wanted(text, len(truth.train))  # refused before any work
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
-    request = _Request(
-        forget=text, step=StepRule(step), repair=repair if repair is not None else REPAIR if target.decay else 0
-    )
+    if repair is None:
+        repair = REPAIR if target.decay else 0
+    request = _Request(forget=read_request(forget, len(truth.train)), step=StepRule(step), repair=repair)
     how = Search(n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver)
     return _run(target, request, how, truth, out, on_step)
 
@@ -196,22 +189,22 @@ def _work(
     job: Job, target: Target, request: _Request, how: Search, truth: Truth
 ) -> tuple[nn.Module, dict[str, Attacked], UnlearningReport | None, Results]:
     like = next(target.model.parameters())
-    x, y = inputs(target, truth.train.x).to(like), truth.train.y
+    x, y = target.inputs(truth.train.x).to(like), truth.train.y
     before = _attacked(job, target, how, truth, target.model, "before")
     index = picked(request.forget, before.score.similarity, before.score.recovered)
     begun = time.perf_counter()
     erased = unlearn(target.model, x, y, index, step=request.step, loss=target.loss, weight_decay=target.decay)
     took = time.perf_counter() - begun
-    new, repairing = _repaired(job, target, request, erased, (x, y), index)
+    new, repairing = repaired(job, target, erased, (x, y), steps=request.repair)
     after = _attacked(job, target, how, truth, new, "after")
-    again, retraining = _retrained(job, target, how.seed, (x, y), index)
-    retrained = _attacked(job, target, how, truth, again, "retrained")
+    again, retraining = retrained(job, target, (x, y), index, seed=how.seed)
+    reference = _attacked(job, target, how, truth, again, "retrained")
     seconds = (took + repairing, retraining)
     report = _report(target, truth, new, again, index, seconds)
-    attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, retrained), strict=True))
+    attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, reference), strict=True))
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
-    networks = dict(zip(PHASES, (target.model, new, again), strict=True))
+    networks: dict[str, nn.Module] = dict(zip(PHASES, (target.model, new, again), strict=True))
     results["membership"] = forgotten_members(target, truth, networks, index, seed=how.seed)
     notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
     warnings = [*truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
@@ -233,76 +226,6 @@ def _attacked(job: Job, target: Target, how: Search, truth: Truth, model: nn.Mod
     return Attacked(model=model, found=found, score=score(aim, found, truth), seconds=time.perf_counter() - begun)
 
 
-def _repaired(
-    job: Job, target: Target, request: _Request, erased: Unlearned, data: tuple[Tensor, Tensor], index: Tensor
-) -> tuple[nn.Module, float]:
-    """The network after some training on the other samples, and the seconds that took."""
-    if not request.repair or erased.outcome is Erasure.NOTHING_TO_DO:
-        return erased.model, 0.0
-
-    def train(on_step: OnStep) -> nn.Module:
-        return fine_tune(
-            erased.model,
-            *data,
-            index,
-            loss=target.loss,
-            weight_decay=target.weight_decay or 0.0,
-            steps=request.repair,
-            tol_loss=1e-6,
-            on_step=on_step,
-        ).model
-
-    return _trained(job, "repaired", "repairing", train, erased.model)
-
-
-def _retrained(
-    job: Job, target: Target, seed: int, data: tuple[Tensor, Tensor], index: Tensor
-) -> tuple[nn.Module, float]:
-    """A network trained from the start without the forgotten samples, and the seconds that took."""
-
-    def train(on_step: OnStep) -> nn.Module:
-        return retrain(
-            target.model,
-            *data,
-            index,
-            loss=target.loss,
-            weight_decay=target.weight_decay or 0.0,
-            start=_start(target, seed),
-            on_step=on_step,
-        ).model
-
-    return _trained(job, "again", "retraining", train, target.model)
-
-
-def _trained(
-    job: Job, name: str, phase: str, train: Callable[[OnStep], nn.Module], like: nn.Module
-) -> tuple[nn.Module, float]:
-    """A trained network and its seconds; a job that continues takes the weights from its folder."""
-
-    def make() -> Tensors:
-        begun = time.perf_counter()
-        with job.phase(phase) as on_step:
-            state = train(on_step).state_dict()
-        seconds = torch.tensor(time.perf_counter() - begun, dtype=torch.float64)
-        return {"seconds": seconds, **{f"state.{key}": value for key, value in state.items()}}
-
-    stored = job.once(name, make)
-    model = copy.deepcopy(like)
-    model.load_state_dict({k.removeprefix("state."): v for k, v in stored.items() if k.startswith("state.")})
-    return model.eval(), float(stored["seconds"])
-
-
-def _start(target: Target, seed: int) -> nn.Module | None:
-    """The untrained network of `vestige train`, with the same first weights where the file says its seed."""
-    stored = target.loaded.metadata.get("seed", "")
-    generator = child(int(stored) if stored.isdecimal() else seed, "train", "init")
-    try:
-        fresh = parse_architecture(target.loaded.architecture, first_init=FIRST_INIT, generator=generator)
-    except ArchitectureError:  # the user's own code: fresh weights for the same module
-        return None
-    return fresh.to(next(target.model.parameters()))
-
-
 def _report(
     target: Target, truth: Truth, model: nn.Module, again: nn.Module, index: Tensor, seconds: tuple[float, float]
 ) -> UnlearningReport | None:
@@ -310,11 +233,11 @@ def _report(
         return None
     return evaluate_unlearning(
         model,
-        inputs(target, truth.train.x),
+        target.inputs(truth.train.x),
         truth.train.y,
         index,
         retrained=again,
-        held_out=(inputs(target, truth.held_out.x), truth.held_out.y),
+        held_out=(target.inputs(truth.held_out.x), truth.held_out.y),
         original=target.model,
         seconds=seconds,
     )
@@ -341,4 +264,4 @@ def _reloaded(target: Target, folder: Path) -> nn.Module:
 def _tensors(target: Target, truth: Truth, attacks: dict[str, Attacked]) -> Tensors:
     space = target.shown_space
     shown = {phase: space.to_data(attack.found.samples) for phase, attack in attacks.items()}
-    return {"truth": truth.train.x.reshape(-1, *target.input_shape), **shown}
+    return {"truth": target.shaped(truth.train.x), **shown}

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from vestige.audit.candidates import asked_of, held_samples, membership_section
-from vestige.audit.comparison import at_truth, compare, inputs
+from vestige.audit.comparison import at_truth, compare, kept_tensors
 from vestige.audit.embeddings import embedder, retrieval
 from vestige.audit.groups import aligned, group_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.search import Search, search
 from vestige.audit.summary import (
+    judged,
     model_summary,
     offer,
     reconstruction_summary,
@@ -35,7 +36,7 @@ from vestige.reconstruct.embeddings.from_embeddings import head_width
 from vestige.reconstruct.invariant import from_invariant
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import SOURCE, ReconstructionScore
-from vestige.report import Level, verdict, write_report
+from vestige.report import Level, write_report
 
 TEMPORARY = ("checkpoint", "untrained", "robustness")
 
@@ -93,6 +94,7 @@ def audit(
     seed: int = 0,
     trust_pickle: bool = False,
     out: Path | str | None = None,
+    report: bool = True,
     on_step: OnStep | None = None,
 ) -> Audit:
     """Recover what can be recovered of the training data from the weights, and say what of it is true.
@@ -122,6 +124,7 @@ def audit(
         trust_pickle: read a .pt file too: tensors only, in a process of its own.
         out: folder for the report, the results and the samples; a call that was stopped continues there. None: no
             files.
+        report: False for the results and the samples only, without report.html.
         on_step: called with a Step at every step; its note names the phase.
 
     Returns:
@@ -145,24 +148,14 @@ def audit(
     )  # fmt: skip
     load = embedder(backbone, head_width(target.model), on_step) if backbone else read_data
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
-    return run_audit("audit", target, how, truth, out=out, on_step=on_step)
+    return _run(target, how, truth, out, on_step, report=report)
 
 
-def run_audit(
-    verb: str, target: Target, how: Search, truth: Truth | None, *, out: Path | str | None, on_step: OnStep | None
+def _run(
+    target: Target, how: Search, truth: Truth | None, out: Path | str | None, on_step: OnStep | None, *, report: bool
 ) -> Audit:
-    """What is left of a job.
-
-    Args:
-        verb: "audit", which ends in a report, or "reconstruct".
-        target: what is attacked.
-        how: and how.
-        truth: what the score is made with.
-        out: the run folder; None for no files.
-        on_step: progress.
-    """
     found = score = None
-    with open_job(out, _config(verb, target, how, truth), on_step) as job:
+    with open_job(out, _config(target, how, truth), on_step) as job:
         theory = check_theory(target.model, target.input_shape)
         if job.finished:
             results, tensors = job.kept("samples")
@@ -171,11 +164,11 @@ def run_audit(
             score, robustness = (None, None) if truth is None else _compared(job, target, how, truth, found)
             membership, held = _members(job, target, truth, how.seed)
             if truth is not None and score is not None and how.group is not None:
-                found = aligned(found, score, inputs(target, truth.train.x), how.group)
-            tensors = _tensors(target, found, truth, score) | held
+                found = aligned(found, score, target.inputs(truth.train.x), how.group)
+            tensors = kept_tensors(target, found, truth, score) | held
             made = _results(target, theory, how, found, seconds, truth, score, membership)
             results = job.keep({**made, "robustness": robustness}, "samples", tensors, TEMPORARY)
-        if verb == "audit":
+        if report:
             job.write(write_report)
     return Audit(
         verdict=results["verdict"],
@@ -189,11 +182,11 @@ def run_audit(
         warnings=tuple(results["warnings"]),
         results=results,
         folder=job.folder,
-        source=source_of(how),
+        source=_source(how),
     )
 
 
-def source_of(how: Search) -> tuple[Paper, ...]:
+def _source(how: Search) -> tuple[Paper, ...]:
     """The papers behind a reconstruction of this kind and its score."""
     kind = (
         from_embeddings.SOURCE if how.backbone is not None else from_invariant.SOURCE if how.group is not None else ()
@@ -201,17 +194,17 @@ def source_of(how: Search) -> tuple[Paper, ...]:
     return tuple(dict.fromkeys((*kind, *SOURCE)))
 
 
-def _config(verb: str, target: Target, how: Search, truth: Truth | None) -> dict[str, Any]:
+def _config(target: Target, how: Search, truth: Truth | None) -> dict[str, Any]:
     """What decides the result: a folder with the same values is continued, another one refused.
 
     Raises:
         ValueError: data that do not fit the model, refused before any work.
     """
     if truth is not None:
-        inputs(target, truth.train.x[:1])
+        target.inputs(truth.train.x[:1])
         check_labels(truth.train.y, len(truth.train), target.outputs)
     return {
-        "verb": verb,
+        "verb": "audit",
         "model": target.loaded.sha256,
         "architecture": target.loaded.architecture,
         "input_shape": list(target.input_shape),
@@ -260,15 +253,6 @@ def _members(job: Job, target: Target, truth: Truth | None, seed: int) -> tuple[
     return section, {} if found is None else {"held": held_samples(target, asked, section)}
 
 
-def _tensors(target: Target, found: Reconstruction, truth: Truth | None, score: ReconstructionScore | None) -> Tensors:
-    space = target.shown_space
-    kept = {"samples": space.to_data(found.samples), "singular_values": found.singular_values}
-    if truth is None or score is None:
-        return kept
-    shown = truth.train.x.reshape(-1, *target.input_shape)
-    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
-
-
 def _results(
     target: Target,
     theory: TheoryCheck,
@@ -299,8 +283,7 @@ def _results(
             "citations": citation(found, score, *points),
             **_offers(target, how, found, truth, score),
         }
-    level, sentence = verdict(results)
-    return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
+    return judged(results, warnings)
 
 
 def _offers(

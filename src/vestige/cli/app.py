@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -34,6 +35,13 @@ def note(warnings: Iterable[str]) -> None:
         say(f"note: {warning}", style="yellow")
 
 
+def say_files(folder: Path | None, tensors: str) -> None:
+    """Where the files of a job are, a line each."""
+    for name in ("report.html", "results.json", tensors):
+        if folder is not None and (folder / name).exists():
+            say(str(folder / name))
+
+
 def _show_version(wanted: bool) -> bool:
     if wanted:
         out.print(f"vestige {version('vestige')}")
@@ -43,8 +51,10 @@ def _show_version(wanted: bool) -> bool:
 
 @app.callback()
 def shared(
-    show_version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Say and stop."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; works behind any verb."),
+    show_version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; works after any command."),
 ) -> None:
     """Read, write and erase what a neural network's weights hold."""
 
@@ -56,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         arguments: without the program's name.
 
     Returns:
-        0; 2 for a mistake of the user's; 1 for one of ours; 130 after Ctrl-C or SIGTERM.
+        0; 2 for a user error; 1 for a bug of ours; 130 after Ctrl-C or SIGTERM.
     """
     debug = "--debug" in arguments
     command = typer.main.get_command(app)
@@ -84,13 +94,13 @@ def run(arguments: Sequence[str]) -> int:
 def _explain(error: Exception) -> int:
     usage = getattr(error, "format_message", None)
     if usage is not None:
-        text = usage() or "no verb given; `vestige --help` lists them"
+        text = usage() or "no command given; `vestige --help` lists them"
         return _complain(text, USER_MISTAKE)
     if isinstance(error, ValueError):
         return _complain(str(error), USER_MISTAKE)
     if isinstance(error, OSError):
         return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), USER_MISTAKE)
-    text = f"{type(error).__name__}: {error}. This is a mistake of vestige's; --debug shows where."
+    text = f"{type(error).__name__}: {error}. This is a bug in vestige; --debug shows where."
     return _complain(text, OUR_MISTAKE)
 
 

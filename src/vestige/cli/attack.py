@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
+from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
     from vestige.audit import RobustnessAudit
+
+Radius = Annotated[
+    float, typer.Option(parser=options.read_quotient, metavar="NUMBER", help="In units of the data: 8/255 or 0.03.")
+]
+Pair = Annotated[
+    tuple | None,
+    typer.Option(parser=options.read_pair, metavar="A,B", help="Two classes for --theory's common direction: 3,8."),
+]
 
 
 def attack(
@@ -17,14 +25,14 @@ def attack(
         Path | None, typer.Argument(help="Weights: .safetensors; default: the small robust network that is shipped.")
     ] = None,
     data: Annotated[
-        str, typer.Option(help="Labelled inputs, the test part: digits, npz:PATH, folder:PATH, ...")
+        str, typer.Option(help="Labeled inputs, the test part: digits, npz:PATH, folder:PATH, ...")
     ] = "digits",
-    eps: Annotated[str, typer.Option(help="Radius in units of the data: 8/255 or 0.03.")] = "0.15",
+    eps: Radius = 0.15,
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
     preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
-    theory: Annotated[bool, typer.Option("--theory", help="Say also why it is fooled, as theory has it.")] = False,
-    pair: Annotated[str | None, typer.Option(help="Two classes for --theory's common direction, such as 3,8.")] = None,
+    theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
+    pair: Pair = None,
     out: options.Out = None,
     seed: options.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples differentiated together.")] = 256,
@@ -44,10 +52,9 @@ def attack(
     settle_threads(threads, parameters_in(model))
     with progress_bar("attacking") as bar:
         found = audit_robustness(
-            model, data=data, eps=options.read_quotient(eps), norm=norm,
-            attacks=[name.strip() for name in preset.split(",")], n=n, theory=theory, pair=options.read_pair(pair),
-            architecture=arch, input_shape=options.read_shape(input_shape), space=input_range, batch_size=batch_size,
-            seed=seed, trust_pickle=trust_pickle, out=options.folder_of(out, "attack", model), on_step=bar,
+            model, data=data, eps=eps, norm=norm, attacks=preset, n=n, theory=theory, pair=pair, architecture=arch,
+            input_shape=input_shape, space=input_range, batch_size=batch_size, seed=seed, trust_pickle=trust_pickle,
+            out=options.folder_of(out, "attack", model), on_step=bar,
         )  # fmt: skip
     _show(found)
 
@@ -61,5 +68,4 @@ def _show(found: "RobustnessAudit") -> None:
         style="bold",
     )
     note(found.warnings)
-    for name in ("report.html", "results.json", "adversarial.safetensors"):
-        say(f"{found.folder}/{name}")
+    say_files(found.folder, "adversarial.safetensors")

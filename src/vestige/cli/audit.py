@@ -35,10 +35,9 @@ def audit(
     from vestige.cli.show import show
     from vestige.cli.threads import parameters_in, settle_threads
 
-    shape, folder = options.read_shape(input_shape), options.folder_of(out, "audit", model)
-    common = {"data": data, "held_out": held_out, "input_shape": shape, "space": input_range, "seed": seed}
+    common = {"data": data, "held_out": held_out, "input_shape": input_shape, "space": input_range, "seed": seed}
     with progress_bar("auditing") as bar:
-        common |= {"out": folder, "on_step": bar}
+        common |= {"out": options.folder_of(out, "audit", model), "on_step": bar}
         if kernel is not None:
             found = vg.audit_queries(str(model), kernel=kernel, scores=scores, max_queries=max_queries, **common)
         else:
@@ -72,25 +71,15 @@ def reconstruct(
     threads: options.Threads = None,
 ) -> None:
     """Recover samples only: samples.safetensors and results.json, no report and no score."""
-    from vestige.audit.search import Search
-    from vestige.audit.target import read_target
-    from vestige.audit.weights import run_audit
     from vestige.cli.progress import progress_bar
     from vestige.cli.show import show
-    from vestige.cli.threads import settle_threads
+    from vestige.cli.threads import parameters_in, settle_threads
 
-    target = read_target(
-        model,
-        architecture=arch,
-        input_shape=options.read_shape(input_shape),
-        space=input_range,
-        loss=loss,
-        weight_decay=weight_decay,
-        trust_pickle=trust_pickle,
-    )
-    settle_threads(threads, target.parameters)
-    how = Search(n_candidates=n_candidates, restarts=restarts, seed=seed, solver=solver)
+    settle_threads(threads, parameters_in(model))
     with progress_bar("reconstructing") as bar:
-        folder = options.folder_of(out, "reconstruct", model)
-        found = run_audit("reconstruct", target, how, None, out=folder, on_step=bar)
+        found = vg.audit(
+            model, architecture=arch, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
+            restarts=restarts, seed=seed, solver=solver, trust_pickle=trust_pickle, input_shape=input_shape,
+            space=input_range, out=options.folder_of(out, "reconstruct", model), report=False, on_step=bar,
+        )  # fmt: skip
     show(found)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vestige.cli.app import say
+from vestige.cli.train import train_and_save
 
 
 def demo(
@@ -20,7 +21,8 @@ def demo(
 
     out.mkdir(parents=True, exist_ok=True)
     weights = out / "model.safetensors"
-    _train(weights, n, seed)  # the digits live in there only
+    train_and_save("digits", weights, n=n, seed=seed, weight_decay=1e-3)  # the digits live in there only
+    say(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.")
     # The digits are drawn again for the score; the attack is given the weights alone.
     with progress_bar("auditing") as bar:
         found = audit(weights, data="digits", seed=seed, out=out / "audit", on_step=bar)
@@ -28,22 +30,3 @@ def demo(
     score = found.results["score"]
     best = max((null["n_recovered"] or 0 for null in score["nulls"]), default=0)
     say(f"recovered {score['n_recovered']} of {score['n']} digits; the best null {best}")
-
-
-def _train(weights: Path, n: int, seed: int) -> None:
-    from vestige.audit.training import fit, save, untrained
-    from vestige.audit.truth import draw, recipe
-    from vestige.cli.progress import progress_bar
-    from vestige.cli.threads import settle_threads
-    from vestige.cli.train import show_training
-    from vestige.data.load import load_data
-
-    dataset = load_data("digits")
-    chosen, _ = draw(dataset, n, seed)
-    start = untrained(chosen, seed=seed)
-    settle_threads(None, sum(p.numel() for p in start.parameters()))
-    with progress_bar("training") as bar:
-        fitted = fit(start, chosen, loss="cross_entropy", weight_decay=1e-3, on_step=bar)
-    save(fitted, chosen, weights, recipe(dataset, n, seed, None))
-    show_training(fitted)
-    say(f"{n} digits deleted; only {weights} is left. The attack reads nothing else.")

@@ -8,8 +8,8 @@ from vestige.cli.app import OUR_MISTAKE, out
 
 
 def doctor() -> None:
-    """Say what is installed and run a self-test of two seconds."""
-    from vestige.cli.self_test import facts, self_tests
+    """List what is installed and run a self-test of two seconds."""
+    from vestige.audit.self_test import facts, self_tests
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     for _ in range(3):

@@ -20,9 +20,9 @@ def convert(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The run folder that `vestige audit --out` named.")],
+    folder: Annotated[Path, typer.Argument(help="The run folder that --out named.")],
 ) -> None:
-    """Make the report.html of a finished audit or attack again."""
+    """Write the report.html of a finished run again."""
     from vestige.report import (
         write_membership_report,
         write_report,

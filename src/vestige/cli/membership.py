@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
+from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
     from vestige.audit import MembershipAudit
@@ -41,7 +41,7 @@ def membership(
     with progress_bar("looking for members") as bar:
         found = audit_membership(
             model, data=data, reference=reference, base=base, architecture=arch, loss=loss, seed=seed,
-            trust_pickle=trust_pickle, input_shape=options.read_shape(input_shape), space=input_range,
+            trust_pickle=trust_pickle, input_shape=input_shape, space=input_range,
             out=options.folder_of(out, "membership", model), on_step=bar,
         )  # fmt: skip
     _show(found)
@@ -55,5 +55,4 @@ def _show(found: "MembershipAudit") -> None:
         shown = ", ".join("unseen" if row["position"] < 0 else str(row["position"]) for row in named)
         say(f"{section['n_held']} named at a false discovery rate of {section['rate']:.0%}; the surest: {shown}")
     note(found.warnings)
-    for name in ("report.html", "results.json", "samples.safetensors"):
-        say(f"{found.folder}/{name}")
+    say_files(found.folder, "samples.safetensors")

@@ -5,6 +5,44 @@ from typing import Annotated
 
 import typer
 
+
+def folder_of(out: Path | None, verb: str, model: Path) -> Path:
+    """The run folder: the one given, or one named after the verb and the model."""
+    return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
+
+
+def read_shape(text: str) -> tuple[int, ...]:
+    """Sizes with x between them."""
+    sizes = tuple(int(size) if size.isdecimal() else 0 for size in text.lower().split("x"))
+    if not 1 <= len(sizes) <= 4 or min(sizes) < 1:
+        raise typer.BadParameter(f"{text!r} given; sizes with x between them are allowed, such as 64 or 3x32x32.")
+    return sizes
+
+
+def read_quotient(text: str | float) -> float:
+    """A number, or a quotient such as 8/255."""
+    try:
+        top, _, bottom = str(text).partition("/")
+        return float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(f"{text!r} given; a number or a quotient is allowed, such as 8/255.") from None
+
+
+def read_pair(text: str) -> tuple[int, int]:
+    """Two class numbers with a comma."""
+    first, _, second = (part.strip() for part in text.partition(","))
+    if not (first.isdecimal() and second.isdecimal()):
+        raise typer.BadParameter(f"{text!r} given; two class numbers with a comma are allowed, such as 3,8.")
+    return int(first), int(second)
+
+
+def read_weights_file(text: str | Path) -> Path:
+    """A name in the format that is written."""
+    if Path(text).suffix != ".safetensors":
+        raise typer.BadParameter(f"{text} given; the name must end in .safetensors, the format that is written.")
+    return Path(text)
+
+
 Model = Annotated[Path, typer.Argument(help="Weights: .safetensors, or .pt with --trust-pickle.")]
 Arch = Annotated[str | None, typer.Option(help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory.")]
 Loss = Annotated[str | None, typer.Option(help="logistic, exponential, cross_entropy, mse or huber.")]
@@ -22,9 +60,12 @@ Range = Annotated[
     tuple[float, float] | None,
     typer.Option("--range", metavar="LOW HIGH", help="Least and greatest value of an input, such as 0 1."),
 ]
-Shape = Annotated[str | None, typer.Option(help="Shape of one input, such as 64 or 3x32x32; default: from the file.")]
+Shape = Annotated[
+    tuple | None,
+    typer.Option(parser=read_shape, metavar="SIZES", help="Of one input: 64 or 3x32x32; default: from the file."),
+]
 Data = Annotated[str | None, typer.Option(help="Training data, for scoring only: digits, npz:PATH, folder:PATH, ...")]
-HeldOut = Annotated[str | None, typer.Option(help="Data like it that the model never saw: what chance alone reaches.")]
+HeldOut = Annotated[str | None, typer.Option(help="Similar data that the model never saw: what chance alone reaches.")]
 Group = Annotated[str | None, typer.Option(help="The network is invariant to it: c4, d4, shifts:STRIDE or set:SIZE.")]
 Backbone = Annotated[
     str | None,
@@ -39,62 +80,3 @@ Queries = Annotated[int | None, typer.Option(min=1, help="Queries to a kernel ma
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
 Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]
 Network = Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")]
-
-
-def folder_of(out: Path | None, verb: str, model: Path) -> Path:
-    """The run folder: the one given, or one named after the verb and the model."""
-    return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
-
-
-def read_shape(text: str | None) -> tuple[int, ...] | None:
-    """Sizes with x between them.
-
-    Raises:
-        ValueError: other text.
-    """
-    if text is None:
-        return None
-    try:
-        sizes = tuple(int(size) for size in text.lower().split("x"))
-    except ValueError:
-        sizes = ()
-    if not 1 <= len(sizes) <= 4 or min(sizes) < 1:
-        raise ValueError(f"--input-shape {text!r} given; sizes with x between them are allowed, such as 64 or 3x32x32.")
-    return sizes
-
-
-def read_quotient(text: str) -> float:
-    """A number, or a quotient such as 8/255.
-
-    Raises:
-        ValueError: other text.
-    """
-    try:
-        top, _, bottom = text.partition("/")
-        return float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"--eps {text!r} given; a number or a quotient is allowed, such as 8/255.") from None
-
-
-def read_pair(text: str | None) -> tuple[int, int] | None:
-    """Two class numbers with a comma.
-
-    Raises:
-        ValueError: other text.
-    """
-    if text is None:
-        return None
-    first, _, second = text.partition(",")
-    if not (first.strip().isdecimal() and second.strip().isdecimal()):
-        raise ValueError(f"--pair {text!r} given; two class numbers with a comma are allowed, such as 3,8.")
-    return int(first), int(second)
-
-
-def check_weights_file(out: Path) -> None:
-    """Refuse another suffix.
-
-    Raises:
-        ValueError: it is not .safetensors.
-    """
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out {out} given; the name must end in .safetensors, which is the format that is written.")

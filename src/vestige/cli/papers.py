@@ -15,7 +15,7 @@ from vestige.papers import RECORDS
 def papers(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
 ) -> None:
-    """List the thirty papers and say which of them work."""
+    """List the thirty papers and which of them work."""
     if as_json:
         print(json.dumps([known.row() for known in RECORDS], indent=2))
         return
@@ -25,9 +25,9 @@ def papers(
     for name, wide in (("paper", None), ("title", 2), ("functions", 2), ("status", 2)):
         table.add_column(name, ratio=wide, no_wrap=wide is None, overflow="fold")
     for known in RECORDS:
-        colour = "green" if known.works else "dim"
+        color = "green" if known.works else "dim"
         table.add_row(
-            known.paper.arxiv, known.paper.title, ", ".join(known.functions), f"[{colour}]{known.status}[/{colour}]"
+            known.paper.arxiv, known.paper.title, ", ".join(known.functions), f"[{color}]{known.status}[/{color}]"
         )
     out.print(table)
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from vestige.audit import Audit, QueryAudit
-from vestige.cli.app import note, out, say
+from vestige.cli.app import note, out, say, say_files
 
 COLORS = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}
 
@@ -24,11 +24,7 @@ def show(found: Audit | QueryAudit) -> None:
         _show_queries(queried)
     if command := results.get("unlearn"):
         say(f"To take them out: {command}")
-    if found.folder is not None:
-        files = (found.folder / name for name in ("report.html", "results.json", "samples.safetensors"))
-        for path in files:
-            if path.exists():
-                say(str(path))
+    say_files(found.folder, "samples.safetensors")
 
 
 def _show_retrieval(found: Mapping[str, Any]) -> None:

@@ -1,15 +1,12 @@
 """`vestige train`: a model worth auditing, from data you name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vestige.cli import options
 from vestige.cli.app import note, say
-
-if TYPE_CHECKING:
-    from vestige.audit.training import Fitted
 
 
 def train(
@@ -20,12 +17,34 @@ def train(
     weight_decay: Annotated[float, typer.Option(min=0.0, help="wd of loss + wd/2 |weights|^2.")] = 1e-3,
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("model.safetensors"),
+    out: Annotated[
+        Path, typer.Option(parser=options.read_weights_file, metavar="FILE", help="Where the weights go.")
+    ] = Path("model.safetensors"),
     threads: options.Threads = None,
     group: Annotated[str | None, typer.Option(help="Average over it: c4, d4, shifts:STRIDE, set:SIZE.")] = None,
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
-    options.check_weights_file(out)
+    train_and_save(
+        data, out, n=n, arch=arch, loss=loss, weight_decay=weight_decay, positive=positive, seed=seed, threads=threads,
+        group=group,
+    )  # fmt: skip
+    say(f"wrote {out}")
+
+
+def train_and_save(
+    data: str,
+    out: Path,
+    *,
+    n: int | None,
+    seed: int,
+    weight_decay: float,
+    arch: str | None = None,
+    loss: str | None = None,
+    positive: str | None = None,
+    threads: int | None = None,
+    group: str | None = None,
+) -> None:
+    """What `vestige train` does, which `vestige demo` does too; says how it ended."""
     from vestige.audit.training import fit, save, untrained
     from vestige.audit.truth import draw, recipe, split_classes
     from vestige.cli.progress import progress_bar
@@ -39,12 +58,6 @@ def train(
     with progress_bar("training") as bar:
         fitted = fit(start, chosen, loss=loss, weight_decay=weight_decay, group=group, on_step=bar)
     save(fitted, chosen, out, recipe(dataset, n, seed, positive), group)
-    show_training(fitted)
-    say(f"wrote {out}")
-
-
-def show_training(fitted: "Fitted") -> None:
-    """How the training ended, and what makes the model less worth auditing."""
     trained = fitted.trained
     say(
         f"trained: {fitted.loss} {trained.loss:.3g}, accuracy {trained.accuracy:.1%} after {trained.steps:,} steps "

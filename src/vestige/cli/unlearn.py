@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
+from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
     from vestige.audit import UnlearningAudit
@@ -34,7 +34,7 @@ def unlearn(
     input_range: options.Range = None,
     threads: options.Threads = None,
 ) -> None:
-    """Reconstruct, forget, reconstruct again: the new weights, and before and after beside a retrained network."""
+    """Reconstruct, forget, reconstruct again; compare with a network retrained without the samples."""
     from vestige.audit import audit_unlearning
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import parameters_in, settle_threads
@@ -43,7 +43,7 @@ def unlearn(
     with progress_bar("unlearning") as bar:
         found = audit_unlearning(
             model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, architecture=arch,
-            input_shape=options.read_shape(input_shape), space=input_range, loss=loss, weight_decay=weight_decay,
+            input_shape=input_shape, space=input_range, loss=loss, weight_decay=weight_decay,
             n_candidates=n_candidates, restarts=restarts, solver=solver, seed=seed, trust_pickle=trust_pickle,
             out=options.folder_of(out, "unlearn", model), on_step=bar,
         )  # fmt: skip
@@ -68,5 +68,4 @@ def _show(found: "UnlearningAudit") -> None:
     if results["heuristic"]:
         say(f"heuristic: {'; '.join(results['heuristic'])}", style="yellow")
     note(found.warnings)
-    for name in ("report.html", "results.json", "model.safetensors"):
-        say(f"{found.folder}/{name}")
+    say_files(found.folder, "model.safetensors")

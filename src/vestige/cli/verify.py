@@ -14,13 +14,13 @@ FAILED = 1  # exit status where a claim does not hold
 
 def verify(
     file: Annotated[Path, typer.Argument(help="What `vestige construct` wrote.")],
-    points: Annotated[int | None, typer.Option(min=1, help="Look at so many points at most; default: all.")] = None,
+    points: Annotated[int | None, typer.Option(min=1, help="Check at most this many points; default: all.")] = None,
     target: Annotated[
-        Path | None, typer.Option(help="The model that a pruned network stands for: its error is certified again.")
+        Path | None, typer.Option(help="The model that a pruned network approximates; its error is then certified too.")
     ] = None,
     arch: options.Arch = None,
 ) -> None:
-    """Derive every claim of a constructed network again, exactly, from its file alone; status 1 where one fails."""
+    """Derive every claim of a constructed network again, exactly, from its file alone; exit status 1 if one fails."""
     from vestige.cli.progress import progress_bar
     from vestige.construct.file.saved import verify as verify_file
     from vestige.nets.checkpoint import load_model

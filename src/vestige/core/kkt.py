@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+from vestige.core.soft_gate import smoothed
+
 ROWS_BUDGET = 2**29  # bytes that per-sample gradients may take at once
 
 
@@ -128,43 +130,6 @@ def select_layers(model: nn.Module, layers: Iterable[str] | None) -> list[str]:
 def layer_of(parameter: str) -> str:
     """Name of the module that owns a parameter: "1.weight" belongs to "1"."""
     return parameter.rpartition(".")[0]
-
-
-class SmoothedReLU(nn.Module):
-    """ReLU whose backward factor is sigmoid(alpha z), so that it also depends on z (arXiv 2206.07758's code)."""
-
-    def __init__(self, alpha: float):
-        super().__init__()
-        self.alpha = alpha
-
-    def forward(self, z: Tensor) -> Tensor:
-        soft = -F.logsigmoid(-self.alpha * z) / self.alpha
-        return soft + (z.relu() - soft).detach()
-
-
-def smoothed(model: nn.Module, alpha: float) -> nn.Module:
-    """A copy of the model with `SmoothedReLU` for each nn.ReLU: same outputs, gradients through the gates.
-
-    Args:
-        model: built from nn.ReLU modules; a functional relu is not seen.
-        alpha: sharpness; published searches lie in [10, 500].
-
-    Raises:
-        ValueError: alpha is not positive, or the model has no nn.ReLU.
-    """
-    if not alpha > 0:
-        raise ValueError(
-            f"smoothing={alpha} given; it must be positive, such as 50. For the plain derivative give None."
-        )
-    net = copy.deepcopy(model)
-    found = [(m, k) for m in net.modules() for k, child in m._modules.items() if isinstance(child, nn.ReLU)]
-    if not found:
-        raise ValueError(
-            "smoothing was asked for, but the model has no nn.ReLU module; is F.relu used? Make it a module."
-        )
-    for parent, name in found:
-        setattr(parent, name, SmoothedReLU(alpha))
-    return net
 
 
 def _own_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ class Loss(ChoiceEnum):
 
     @property
     def is_margin(self) -> bool:
-        """Whether training without weight decay maximises a margin."""
+        """Whether training without weight decay maximizes a margin."""
         return self not in (Loss.MSE, Loss.HUBER)
 
 

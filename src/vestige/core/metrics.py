@@ -25,12 +25,12 @@ def cosine(a: Batch, b: Batch) -> Similarity:
 
 
 def ncc(a: Batch, b: Batch) -> Similarity:
-    """Normalised cross-correlation in [-1, 1]: each sample centred, (n, C, H, W) also a channel, and scaled to norm 1.
+    """Normalized cross-correlation in [-1, 1]: each sample centered, (n, C, H, W) also a channel, and scaled to norm 1.
 
-    The squared distance of arXiv 2206.07758's code between standardised images is 2 D (1 - ncc).
+    The squared distance of arXiv 2206.07758's code between standardized images is 2 D (1 - ncc).
     """
     _comparable(a, b)
-    return standardised(a) @ standardised(b).T
+    return standardized(a) @ standardized(b).T
 
 
 def l2(a: Batch, b: Batch) -> Similarity:
@@ -144,8 +144,8 @@ def _above(value: Tensor) -> float:
     return torch.nextafter(value, torch.full_like(value, torch.inf)).item()
 
 
-def standardised(x: Batch) -> Float[Tensor, "_ d"]:
-    """Rows of which `ncc` is the inner product: centred, (n, C, H, W) also a channel, and of norm 1."""
+def standardized(x: Batch) -> Float[Tensor, "_ d"]:
+    """Rows of which `ncc` is the inner product: centered, (n, C, H, W) also a channel, and of norm 1."""
     x = x.flatten(2) if x.ndim == 4 else x.flatten(1)[:, None]
     x = F.normalize(x - x.mean(2, keepdim=True), dim=2)
     return x.flatten(1) / x.shape[1] ** 0.5

@@ -21,7 +21,7 @@ Matrix = Float[Tensor, "m m"]
 
 
 def ridge(gram: Matrix, target: Vector, alpha: float = 1e-10) -> Vector:
-    """Free signs: minimises the distance plus alpha * mean(diag K) * |lam|^2.
+    """Free signs: minimizes the distance plus alpha * mean(diag K) * |lam|^2.
 
     >>> ridge(torch.eye(2).double(), torch.tensor([3.0, -1.0]).double(), 1.0).tolist()
     [1.5, -0.5]
@@ -98,6 +98,13 @@ class SampledChain:
         gram = torch.stack([(d @ d.T) * a[index][:, index] for d, _, a in parts]).sum(0)
         return gram, torch.stack([(d * z[index]).sum(1) for d, z, _ in parts]).sum(0)
 
+    def multipliers(
+        self, rows: Tensor, index: Tensor, gates: Sequence[Tensor], use: Sequence[bool]
+    ) -> Float[Tensor, " rows"]:
+        """The best lam >= 0 of rows of cotangents, row k being sample index[k]'s, with these gates."""
+        deltas = self.backward(rows, [g[index] for g in gates])
+        return nonnegative(*self.gram(deltas, index, use))
+
 
 @torch.no_grad()
 def run_chain(chain: ReluChain, x: Float[Tensor, "n ..."]) -> SampledChain:
@@ -136,7 +143,7 @@ def clarke(
     tolerance: float = 1e-3,
     steps: int = 500,
 ) -> ClarkePoint:
-    """Best multipliers lam >= 0 and derivatives in [0, 1] at the kinks, together, by L-BFGS-B.
+    """Best multipliers lam >= 0 and derivatives in [0, 1] at the kinks, together, by L-BFGS-B: all of them are bounded.
 
     For two layers, in the variables (lam, lam * gate), the problem is convex (stationarity of arXiv 2510.14844); deeper
     gates enter as products, so there it is a local optimum. It starts at the plain derivative and is never worse.
@@ -150,42 +157,61 @@ def clarke(
         tolerance: `SampledChain.kinks`; results barely change from 1e-3 to 5e-2.
         steps: iterations of L-BFGS-B.
     """
-    n, use = len(chain.z[0]), [True] * len(chain.z) if use is None else list(use)
-    kinks = chain.kinks(tolerance)
-    used = torch.tensor(use)
+    use = [True] * len(chain.z) if use is None else list(use)
     gates = [(z > 0).to(z) for z in chain.z[:-1]]
+    known = chain.multipliers(rows, index, gates, use) if multipliers is None else multipliers
+    problem = _Clarke(chain, rows, index, use, gates, chain.kinks(tolerance), known, multipliers is None)
+    start, bounds = problem.start()
+    if not len(start):
+        return ClarkePoint(known, tuple(gates), tuple(problem.kinks))
+    options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-10}
+    found = minimize(problem.value, start.cpu().numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    _, gates = problem.unpack(torch.as_tensor(found.x).to(rows))
+    lam = chain.multipliers(rows, index, gates, use) if multipliers is None else multipliers
+    return ClarkePoint(lam, tuple(gates), tuple(problem.kinks))
 
-    def solve(gates: list[Tensor]) -> Tensor:
-        deltas = chain.backward(rows, [g[index] for g in gates])
-        return nonnegative(*chain.gram(deltas, index, use))
 
-    free = multipliers is None
-    lam = solve(gates) if multipliers is None else multipliers
-    scale = lam.mean().clamp(min=1e-300) if free else 1.0
+@dataclass(frozen=True)
+class _Clarke:
+    """The relative distance as a function of one vector: the multipliers over their mean if they are free, then the
+    derivatives at the kinks, from those of autograd."""
 
-    def unpack(v: Tensor) -> tuple[Tensor, list[Tensor]]:
-        sizes = [len(lam) if free else 0, *(int(k.sum()) for k in kinks)]
-        first, *rest = v.split(sizes)
-        filled = [g.masked_scatter(k, r) for g, k, r in zip(gates, kinks, rest, strict=True)]
-        return (first * scale if free else lam), filled
+    chain: SampledChain
+    rows: Tensor
+    index: Tensor
+    use: list[bool]
+    gates: list[Tensor]
+    kinks: list[Tensor]
+    lam: Tensor
+    free: bool
 
-    def value(v: np.ndarray) -> tuple[float, np.ndarray]:
-        at = torch.as_tensor(v).to(rows).requires_grad_()
-        lam_at, filled = unpack(at)
-        cotangent = rows.new_zeros(n, rows.shape[1]).index_add(0, index, lam_at[:, None] * rows)
-        loss = chain.residuals(chain.backward(cotangent, filled))[used].sum() / sum(chain.theta_sq)
-        return loss.item(), torch.autograd.grad(loss, at, materialize_grads=True, allow_unused=True)[0].cpu().numpy()
+    @property
+    def scale(self) -> Tensor | float:
+        return self.lam.mean().clamp(min=1e-300) if self.free else 1.0
 
-    start = torch.cat([lam / scale if free else lam[:0], *(g[k] for g, k in zip(gates, kinks, strict=True))])
-    if len(start):
+    def start(self) -> tuple[Tensor, np.ndarray]:
+        """The first vector, and the least and largest value of each entry."""
+        first = self.lam / self.scale if self.free else self.lam[:0]
+        start = torch.cat([first, *(g[k] for g, k in zip(self.gates, self.kinks, strict=True))])
         upper = torch.ones_like(start)
-        upper[: len(lam) if free else 0] = torch.inf
-        bounds = torch.stack([torch.zeros_like(start), upper], 1).cpu().numpy()
-        options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-10}
-        found = minimize(value, start.cpu().numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        _, gates = unpack(torch.as_tensor(found.x).to(rows))
-        lam = solve(gates) if free else lam
-    return ClarkePoint(lam, tuple(gates), tuple(kinks))
+        upper[: len(first)] = torch.inf
+        return start, torch.stack([torch.zeros_like(start), upper], 1).cpu().numpy()
+
+    def unpack(self, v: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Multipliers and gates."""
+        sizes = [len(self.lam) if self.free else 0, *(int(k.sum()) for k in self.kinks)]
+        first, *rest = v.split(sizes)
+        filled = [g.masked_scatter(k, r) for g, k, r in zip(self.gates, self.kinks, rest, strict=True)]
+        return (first * self.scale if self.free else self.lam), filled
+
+    def value(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+        """The distance and its gradient."""
+        at, chain, rows = torch.as_tensor(v).to(self.rows).requires_grad_(), self.chain, self.rows
+        lam, gates = self.unpack(at)
+        cotangent = rows.new_zeros(len(chain.z[0]), rows.shape[1]).index_add(0, self.index, lam[:, None] * rows)
+        distances = chain.residuals(chain.backward(cotangent, gates))[torch.tensor(self.use)]
+        loss = distances.sum() / sum(chain.theta_sq)
+        return loss.item(), torch.autograd.grad(loss, at, materialize_grads=True, allow_unused=True)[0].cpu().numpy()
 
 
 def _spectrum(gram: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

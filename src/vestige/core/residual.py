@@ -6,6 +6,7 @@ arXiv 2206.07758 and 2305.03350 (margin losses), 2307.01827 (any loss with weigh
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -15,10 +16,11 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
-from vestige.core.kkt import gram_system, layer_of, select_layers, smoothed, weighted_gradient, working_copy
+from vestige.core.kkt import gram_system, layer_of, select_layers, weighted_gradient, working_copy
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin, margin_directions, multiplier_cotangent
 from vestige.core.multipliers import clarke, nonnegative, ridge, run_chain
 from vestige.core.relu_chain import ReluChain, read_relu_chain
+from vestige.core.soft_gate import smoothed
 
 MARGIN, DECAY, KINKS = paper("1906.05890"), paper("2307.01827"), paper("2510.14844")
 
@@ -107,23 +109,18 @@ def stationarity(
         fit = _fit_clarke(net, x, rows, index, rule, chosen, kink_tolerance)
     else:
         fit = _fit_plain(net, x, rows, index, rule, chosen, smoothing if subgradient is Subgradient.SMOOTHED else None)
-    theta_sq = _per_layer({k: p.detach() for k, p in net.named_parameters() if p.requires_grad})
-    share = float((fit.cotangent * outputs).sum())
-    size = fit.cotangent.norm(dim=1)
     margins = margin(outputs, y) if loss.is_margin else None
-    residual = _ratio(sum(fit.distance[k] for k in chosen), sum(theta_sq[k] for k in chosen))
+    relative = _relative(net, fit, outputs, chosen)
     return Stationarity(
-        residual=residual,
-        residual_per_layer={k: _ratio(fit.distance[k], square) for k, square in theta_sq.items()},
+        **relative,
         multipliers=fit.multipliers,
         sample=fit.sample,
         cotangent=fit.cotangent,
         kink_coefficients=fit.coefficients,
         kink_fraction=fraction,
         margins=margins,
-        balancedness={k: _ratio(v, share) for k, v in theta_sq.items()},
-        support=size > 1e-6 * size.max(),
-        warnings=tuple(_warnings(model, x, margins, rule, subgradient, fraction, residual)),
+        support=fit.support,
+        warnings=tuple(_warnings(model, x, margins, rule, subgradient, fraction, relative["residual"])),
         source=(*((DECAY,) if weight_decay else (MARGIN,)), *((KINKS,) if fit.coefficients else ())),
     )
 
@@ -135,6 +132,22 @@ class _Fit:
     cotangent: Tensor
     distance: dict[str, float]
     coefficients: dict[str, Tensor]
+
+    @property
+    def support(self) -> Tensor:
+        size = self.cotangent.norm(dim=1)
+        return size > 1e-6 * size.max()
+
+
+def _relative(net: nn.Module, fit: _Fit, outputs: Tensor, chosen: list[str]) -> dict[str, Any]:
+    """The residuals and the balancedness of the layers."""
+    theta_sq = _per_layer({k: p.detach() for k, p in net.named_parameters() if p.requires_grad})
+    share = float((fit.cotangent * outputs).sum())
+    return {
+        "residual": _ratio(sum(fit.distance[k] for k in chosen), sum(theta_sq[k] for k in chosen)),
+        "residual_per_layer": {k: _ratio(fit.distance[k], square) for k, square in theta_sq.items()},
+        "balancedness": {k: _ratio(square, share) for k, square in theta_sq.items()},
+    }
 
 
 def _fit_plain(

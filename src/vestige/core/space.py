@@ -1,4 +1,4 @@
-"""Where inputs live: data space (pixels), model space (after normalisation), and balls in l_p."""
+"""Where inputs live: data space (pixels), model space (after normalization), and balls in l_p."""
 
 import math
 from dataclasses import dataclass
@@ -37,6 +37,11 @@ class InputSpace:
                 "std must be positive and mean finite; is a constant channel dividing by zero? Use std 1 there."
             )
 
+    @property
+    def width(self) -> float:
+        """Of the box; inf where it is unbounded."""
+        return float(self.high - self.low)
+
     def to_model(self, x: Float[Tensor, " n *feature"]) -> Float[Tensor, " n *feature"]:
         """Data to model space."""
         return (x - self._fit(self.mean, x)) / self._fit(self.std, x)
@@ -72,7 +77,7 @@ class InputSpace:
             cause = (
                 "values in 0-255? divide by 255"
                 if low >= 0 and high > 2
-                else "already normalised? undo it with to_data"
+                else "already normalized? undo it with to_data"
             )
             raise ValueError(
                 f"x lies in [{low:.4g}, {high:.4g}], allowed is [{self.low:g}, {self.high:g}] in data space; {cause}."
@@ -91,6 +96,9 @@ class InputSpace:
                 "give a number, one value a channel, or a tensor of one sample's shape."
             )
         return value
+
+
+UNBOUNDED = InputSpace(-math.inf, math.inf)  # as for embeddings, and for model space itself
 
 
 def per_sample(values: Shaped[Tensor, " n"], like: Shaped[Tensor, " n *feature"]) -> Shaped[Tensor, " n *_"]:

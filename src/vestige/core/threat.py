@@ -83,8 +83,7 @@ class Threat:
             raise ValueError(
                 f"eps={self.eps} given; eps must be positive and finite, in units of the data, such as 8/255."
             )
-        width = self.space.high - self.space.low
-        if self.norm is Norm.LINF and self.eps >= width:
+        if self.norm is Norm.LINF and self.eps >= self.space.width:
             raise ValueError(
                 f"eps={self.eps:g} given for data in [{self.space.low:g}, {self.space.high:g}]: every input is allowed "
                 f"then. Is it in units of 0-255? Write {self.eps:g}/255."

@@ -1,4 +1,4 @@
-"""Data sets by name or from files, always as labelled samples in data space."""
+"""Data sets by name or from files, always as labeled samples in data space."""
 
 import lazy_loader
 

@@ -59,7 +59,7 @@ def integer_labels(y: np.ndarray, source: Path | str) -> np.ndarray:
     """Labels as int64; floats and booleans that are whole numbers are accepted."""
     flat = y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
     if flat.ndim != 1 or flat.size == 0 or flat.dtype.kind not in "uifb" or not np.array_equal(flat, np.round(flat)):
-        raise DataError(f"{source}: labels of shape {y.shape} and type {y.dtype}; one whole number a sample is needed")
+        raise DataError(f"{source}: labels of shape {y.shape} and type {y.dtype}; one integer per sample is needed")
     return flat.astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Labelled samples in data space with their provenance, and the few things every experiment does with them."""
+"""Labeled samples in data space with their provenance, and the few things every experiment does with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,9 @@ class DataSet:
 
     def __post_init__(self):
         if len(self.x) != len(self.y) or len(self.x) == 0:
-            raise DataError(f"{self.name}: {len(self.x)} samples with {len(self.y)} labels; one a sample is needed")
+            raise DataError(
+                f"{self.name}: {len(self.x)} samples with {len(self.y)} labels; one label per sample is needed"
+            )
         if int(self.y.min()) < 0 or int(self.y.max()) >= len(self.classes):
             raise DataError(
                 f"{self.name}: labels run from {int(self.y.min())} to {int(self.y.max())}, its "

@@ -18,7 +18,7 @@ LARGEST_FILE, LARGEST_SIDE, LARGEST_TOTAL = 50 * 2**20, 4096, 2 * 2**30
 def load_folder(root: Path, name: str) -> DataSet:
     """Read the images below `root`; each sub-folder is a class, in the order of the names.
 
-    All images must have the same size; grey only if all are grey, colour otherwise, transparency on white.
+    All images must have the same size; gray only if all are gray, color otherwise, transparency on white.
 
     Raises:
         DataError: no such folder, no images, a file that is no image, too large, or of another size than the first.
@@ -63,10 +63,10 @@ def _read(file: Path) -> Image.Image:
                     raise DataError(f"{file} is {image.size} pixels; at most {LARGEST_SIDE} a side are read")
                 if image.mode in ("L", "1", "I;16"):
                     return image.convert("L")
-                coloured = image.convert("RGBA")
+                colored = image.convert("RGBA")
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on damaged bytes
         raise DataError(f"{file} cannot be read as an image ({error}); remove or repair it") from error
-    white = Image.new("RGBA", coloured.size, "white")
-    return Image.alpha_composite(white, coloured).convert("RGB")
+    white = Image.new("RGBA", colored.size, "white")
+    return Image.alpha_composite(white, colored).convert("RGB")

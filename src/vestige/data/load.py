@@ -1,4 +1,4 @@
-"""One door to data: a name or a file, always labelled samples in [0, 1], channel first."""
+"""Load data by name or from a file: always labeled samples in [0, 1], channel first."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Labelled texts: a folder with one sub-folder a class and one file a text, or all in one folder."""
+"""Labeled texts: a folder with one sub-folder a class and one file a text, or all in one folder."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 """Full-batch gradient descent on mean loss + wd/2 |theta|^2: two rules for the step, one record of stationarity.
 
 Without weight decay the gradient of a margin loss vanishes like the loss, so the step grows like 1/loss and is halved
-when the objective rises. With weight decay momentum and one cycle of the step size reach the stationary point.
+when the objective rises; a step that is taken back is no step of an optimizer, so this loop is written out. With weight
+decay momentum and one cycle of the step size reach the stationary point.
 """
 
 import math
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vestige.core.choices import ChoiceEnum
+from vestige.core.descent import Descent, fit
 from vestige.core.outcome import OnStep, Outcome, Step
 
 
@@ -37,56 +39,49 @@ def squared_norm(tensors: list[Tensor]) -> float:
 
 
 @dataclass
-class Descent:
-    """Parameters that are stepped in place, and what is known about the last point they were evaluated at.
+class Training:
+    """Variables that are stepped in place, and what is known about the last point they were evaluated at.
 
     `outside` is the factor of the first layer's part outside the data's span, of squared norm `outside_sq` at factor 1:
-    its gradient is zero, so it follows the same rule as every parameter, as one scalar.
+    the loss does not depend on it, so it follows the same rule as every parameter, as one number. `gradient` is the
+    loss's, of the parameters alone.
     """
 
     parameters: list[Tensor]
     mean_loss: Callable[[], Tensor]
     weight_decay: float
     outside_sq: float = 0.0
-    outside: float = 1.0
-    outside_velocity: float = 0.0
-    velocity: list[Tensor] = field(default_factory=list)
+    outside: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64, requires_grad=True))
     loss: float = math.nan
-    objective: float = math.nan
     gradient: list[Tensor] = field(default_factory=list)
 
     def evaluate(self) -> bool:
-        """Loss, objective and its gradient at the current parameters; false, and nothing changed, if not finite."""
+        """Loss and its gradient at the current parameters; false, and nothing changed, if not finite."""
         value = self.mean_loss()
-        loss = value.item()
-        objective = loss + (0.5 * self.weight_decay * self.parameter_sq() if self.weight_decay else 0.0)
-        if not math.isfinite(objective):
+        if not math.isfinite(self.penalized(value.item())):
             return False
-        gradient = list(torch.autograd.grad(value, self.parameters))
-        if self.weight_decay:
-            for g, p in zip(gradient, self.parameters, strict=True):
-                g.add_(p.detach(), alpha=self.weight_decay)
-        self.loss, self.objective, self.gradient = loss, objective, gradient
+        self.loss, self.gradient = value.item(), list(torch.autograd.grad(value, self.parameters))
         return True
+
+    def penalized(self, loss: float) -> float:
+        """The objective at the current parameters."""
+        return loss + (0.5 * self.weight_decay * self.parameter_sq() if self.weight_decay else 0.0)
+
+    def slope(self) -> list[Tensor]:
+        """The gradient of the objective in the parameters."""
+        pairs = zip(self.gradient, self.parameters, strict=True)
+        return [g.add(p.detach(), alpha=self.weight_decay) for g, p in pairs] if self.weight_decay else self.gradient
 
     def parameter_sq(self) -> float:
         """Squared norm of all parameters, the part outside the span included."""
-        return squared_norm(self.parameters) + self.outside**2 * self.outside_sq
+        return squared_norm(self.parameters) + self.outside.item() ** 2 * self.outside_sq
 
-    def step(self, size: float, momentum: float) -> None:
-        """theta -= size * v with v = momentum * v + gradient, torch's SGD."""
-        gradient, outside = self.gradient, self.weight_decay * self.outside
-        if momentum:
-            if not self.velocity:
-                self.velocity = [torch.zeros_like(g) for g in gradient]
-            for v, g in zip(self.velocity, gradient, strict=True):
-                v.mul_(momentum).add_(g)
-            self.outside_velocity = momentum * self.outside_velocity + outside
-            gradient, outside = self.velocity, self.outside_velocity
-        with torch.no_grad():
-            for p, v in zip(self.parameters, gradient, strict=True):
-                p.add_(v, alpha=-size)
-        self.outside -= size * outside
+    @torch.no_grad()
+    def step(self, size: float) -> None:
+        """theta -= size * slope."""
+        for p, v in zip(self.parameters, self.slope(), strict=True):
+            p.add_(v, alpha=-size)
+        self.outside.mul_(1 - size * self.weight_decay)
 
     def stationarity(self) -> float:
         """How far theta is from a sum of the samples' gradients with the loss's own multipliers, relative to theta.
@@ -94,10 +89,10 @@ class Descent:
         With weight decay |grad + wd theta| / (wd |theta|); without, the sine of the angle between theta and the
         negative gradient, which is the same residual with the best common multiplier.
         """
-        gradient_sq = squared_norm(self.gradient)
+        gradient_sq = squared_norm(self.slope())
         parameter_sq = self.parameter_sq()
         if self.weight_decay:
-            gradient_sq += (self.weight_decay * self.outside) ** 2 * self.outside_sq
+            gradient_sq += (self.weight_decay * self.outside.item()) ** 2 * self.outside_sq
             return math.sqrt(gradient_sq) / (self.weight_decay * math.sqrt(parameter_sq)) if parameter_sq else math.nan
         pairs = zip(self.gradient, self.parameters, strict=True)
         inner = -sum((g * p.detach()).sum().item() for g, p in pairs)
@@ -105,14 +100,13 @@ class Descent:
             return math.nan
         return math.sqrt(max(0.0, 1 - max(inner, 0.0) ** 2 / (gradient_sq * parameter_sq)))
 
-    def snapshot(self) -> tuple[list[Tensor], float]:
-        return [p.detach().clone() for p in self.parameters], self.outside
+    def snapshot(self) -> list[Tensor]:
+        return [v.detach().clone() for v in (*self.parameters, self.outside)]
 
-    def restore(self, saved: tuple[list[Tensor], float]) -> None:
-        with torch.no_grad():
-            for p, old in zip(self.parameters, saved[0], strict=True):
-                p.copy_(old)
-        self.outside = saved[1]
+    @torch.no_grad()
+    def restore(self, saved: list[Tensor]) -> None:
+        for v, old in zip((*self.parameters, self.outside), saved, strict=True):
+            v.copy_(old)
 
 
 @dataclass
@@ -126,19 +120,19 @@ class Trace:
     on_step: OnStep | None
     rows: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def reached(self, index: int, descent: Descent, note: str, *, record: bool = False) -> bool:
+    def reached(self, index: int, training: Training, note: str, *, record: bool = False) -> bool:
         """Record step `index` if it is due, the last or `record` says so; whether a tolerance is met."""
-        enough = descent.loss <= self.tol_loss
+        enough = training.loss <= self.tol_loss
         if index % self.every and index != self.total and not record:
             return enough
-        residual = descent.stationarity()
-        self.rows.append((index, descent.loss, residual))
+        residual = training.stationarity()
+        self.rows.append((index, training.loss, residual))
         if self.on_step is not None:
-            self.on_step(Step(index, self.total, descent.loss, note))
+            self.on_step(Step(index, self.total, training.loss, note))
         return enough or (self.tol_stationarity is not None and residual <= self.tol_stationarity)
 
 
-def loss_scaled(descent: Descent, trace: Trace, first: float, scaled: bool) -> tuple[Outcome, int, float]:
+def loss_scaled(training: Training, trace: Trace, first: float, scaled: bool) -> tuple[Outcome, int, float]:
     """Step `size / loss` (or `size`, where not scaled), 5 % longer after each success, undone and halved when it fails.
 
     Once a tolerance is met, a hundred ever shorter steps follow.
@@ -147,17 +141,17 @@ def loss_scaled(descent: Descent, trace: Trace, first: float, scaled: bool) -> t
         Outcome, gradient evaluations, last `size`.
     """
     size, settling, outcome = first, 0, Outcome.BUDGET_SPENT
-    if not descent.evaluate():
+    if not training.evaluate():
         return Outcome.NOT_FINITE, 1, size
     for index in range(1, trace.total + 1):
-        size, better = _attempt(descent, size, scaled)
+        size, better = _attempt(training, size, scaled)
         if size < SMALLEST_STEP * first:
-            trace.reached(index, descent, "stagnated", record=True)
+            trace.reached(index, training, "stagnated", record=True)
             return Outcome.STAGNATED if not settling else outcome, index + 1, size
         if settling:
             settling += 1
             size *= SHRINKING / (GROWTH if better else 1.0)
-        done = trace.reached(index, descent, f"step {size:.2g}", record=settling > SETTLING)
+        done = trace.reached(index, training, f"step {size:.2g}", record=settling > SETTLING)
         if settling > SETTLING:
             break
         if done and not settling:
@@ -165,42 +159,51 @@ def loss_scaled(descent: Descent, trace: Trace, first: float, scaled: bool) -> t
     return outcome, index + 1, size
 
 
-def _attempt(descent: Descent, size: float, scaled: bool) -> tuple[float, bool]:
+def _attempt(training: Training, size: float, scaled: bool) -> tuple[float, bool]:
     """One step, taken back where the objective rises or is not finite; the next size and whether it was kept."""
-    loss = max(descent.loss, SMALLEST_LOSS)
-    promised = squared_norm(descent.gradient) / (loss**2 if scaled else loss)
+    loss = max(training.loss, SMALLEST_LOSS)
+    promised = squared_norm(training.slope()) / (loss**2 if scaled else loss)
     size = min(size, PROMISED / promised) if promised > 0 else size
-    saved, kept = descent.snapshot(), (descent.loss, descent.objective, descent.gradient)
-    descent.step(size / loss if scaled else size, 0.0)
-    if descent.evaluate() and descent.objective <= kept[1]:
+    saved, before = training.snapshot(), (training.loss, training.gradient)
+    objective = training.penalized(training.loss)
+    training.step(size / loss if scaled else size)
+    if training.evaluate() and training.penalized(training.loss) <= objective:
         return size * GROWTH, True
-    descent.restore(saved)
-    descent.loss, descent.objective, descent.gradient = kept
+    training.restore(saved)
+    training.loss, training.gradient = before
     return size / 2, False
 
 
 def scheduled(
-    descent: Descent, trace: Trace, peak: float, momentum: float, schedule: Schedule
+    training: Training, trace: Trace, peak: float, momentum: float, schedule: Schedule
 ) -> tuple[Outcome, int, float]:
     """Momentum descent with a fixed schedule. NOT_FINITE also where the objective climbs far above its start.
 
     Returns:
         Outcome, gradient evaluations, the peak step size.
     """
-    start, good = math.nan, descent.snapshot()
-    for index in range(trace.total + 1):
-        if not descent.evaluate() or descent.objective > 10 * start + 10:
-            descent.restore(good)
-            return Outcome.NOT_FINITE, index + 1, peak
-        start = descent.objective if index == 0 else start
-        if trace.reached(index, descent, "one cycle" if schedule is Schedule.ONE_CYCLE else "descent"):
-            return Outcome.CONVERGED, index + 1, peak
-        if index % trace.every == 0:
-            good = descent.snapshot()
-        if index < trace.total:
-            fraction = one_cycle(index / trace.total) if schedule is Schedule.ONE_CYCLE else 1.0
-            descent.step(peak * fraction, momentum)
-    return Outcome.BUDGET_SPENT, trace.total + 1, peak
+    cycles, ceiling = schedule is Schedule.ONE_CYCLE, math.inf
+    variables = [*training.parameters, training.outside]
+    sgd = torch.optim.SGD(variables, peak, momentum, weight_decay=training.weight_decay)
+
+    def fraction(k: int) -> float:
+        """Of the peak; the last point is evaluated and not left."""
+        return 0.0 if k >= trace.total else one_cycle(k / trace.total) if cycles else 1.0
+
+    def objective(k: int) -> Tensor:
+        nonlocal ceiling
+        value = training.mean_loss()
+        penalized = training.penalized(value.item())
+        ceiling = 10 * penalized + 10 if k == 0 else ceiling
+        return value if penalized <= ceiling else value * math.nan
+
+    def enough(k: int, loss: float) -> bool:
+        training.loss, training.gradient = loss, [p.grad for p in training.parameters if p.grad is not None]
+        return trace.reached(k, training, "one cycle" if cycles else "descent")
+
+    descent = Descent(sgd, torch.optim.lr_scheduler.LambdaLR(sgd, fraction))
+    found = fit(objective, descent, steps=trace.total + 1, enough=enough)
+    return found.outcome, len(found.values), peak
 
 
 def one_cycle(progress: float) -> float:

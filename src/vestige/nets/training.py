@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import Loss, margin
 from vestige.core.outcome import OnStep, Outcome
-from vestige.nets.gradient_descent import Descent, Schedule, Trace, loss_scaled, scheduled
+from vestige.nets.gradient_descent import Schedule, Trace, Training, loss_scaled, scheduled
 from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 
 SOURCE = (paper("2206.07758"), paper("2307.01827"))
-# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centred or not; where one diverges, a quarter is tried.
+# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centered or not; where one diverges, a quarter is tried.
 PEAK_STEP = {Loss.MSE: 0.2, Loss.HUBER: 0.8}
 PEAK_STEP_MARGIN = 0.8
 DEFAULT_STEPS = {Schedule.LOSS_SCALED: 20_000, Schedule.ONE_CYCLE: 4_000, Schedule.CONSTANT: 20_000}
@@ -72,12 +72,12 @@ def train_to_margin(
 ) -> Trained:
     """Train a copy of `model` on all samples at once until its loss or its stationarity is small.
 
-    Minimises (1/n) sum_i l(f(x_i), y_i) + wd/2 |theta|^2 over all trainable parameters.
+    Minimizes (1/n) sum_i l(f(x_i), y_i) + wd/2 |theta|^2 over all trainable parameters.
 
     Args:
         model: any module; its weights are the start. The papers start from a small first layer:
             `mlp(..., first_init=1e-4)`.
-        x: samples in model space, usually centred; cast to the model's precision.
+        x: samples in model space, usually centered; cast to the model's precision.
         y: classes as integers ({0, 1} or {-1, 1} for one output), or float targets (n, out) for mse and huber.
         loss: logistic, exponential, cross_entropy, mse or huber.
         weight_decay: wd; torch's SGD means the same by it.
@@ -112,17 +112,17 @@ def train_to_margin(
     first, decay = _first_step(rule, kind, x, learning_rate), _momentum(rule, momentum)
     # Loss-scaled steps mend themselves, and a learning rate that was asked for is kept.
     for attempt in range(1 if learning_rate is not None or rule is Schedule.LOSS_SCALED else ATTEMPTS):
-        descent, work = _descent(model, x, view, loss_of, weight_decay)
+        training, work = _training(model, x, view, loss_of, weight_decay)
         goal = -math.inf if weight_decay else tol_loss
         trace = Trace(steps, max(1, steps // RECORDED_POINTS), goal, tol_stationarity, on_step)
         if rule is Schedule.LOSS_SCALED:
-            outcome, used, size = loss_scaled(descent, trace, first, kind.is_margin)
+            outcome, used, size = loss_scaled(training, trace, first, kind.is_margin)
         else:
-            outcome, used, size = scheduled(descent, trace, first / 4**attempt, decay, rule)
+            outcome, used, size = scheduled(training, trace, first / 4**attempt, decay, rule)
         evaluations += used
         if not _failed(outcome, trace):
             break
-    trained = work if view is None else leave_span(view, work, model, descent.outside)
+    trained = work if view is None else leave_span(view, work, model, training.outside.item())
     return _result(trained, x, y, outcome, trace, evaluations, size, None if view is None else view.z.shape[-1])
 
 
@@ -173,18 +173,18 @@ def _checked_view(model: nn.Module, x: Tensor, span: bool | str) -> SpanView | N
     return view
 
 
-def _descent(
+def _training(
     model: nn.Module,
     x: Tensor,
     view: SpanView | None,
     loss_of: Callable[[Tensor], Tensor],
     weight_decay: float | int,
-) -> tuple[Descent, nn.Module]:
-    """A descent at its start, and the network it will change: a copy of the model or of its view in the span."""
+) -> tuple[Training, nn.Module]:
+    """A training at its start, and the network it will change: a copy of the model or of its view in the span."""
     work, data = copy.deepcopy(model if view is None else view.model), x if view is None else view.z
     outside_sq = 0.0 if view is None else view.outside.square().sum().item()
     parameters: list[Tensor] = [p for p in work.parameters() if p.requires_grad]
-    return Descent(parameters, lambda: loss_of(work(data)), float(weight_decay), outside_sq), work
+    return Training(parameters, lambda: loss_of(work(data)), float(weight_decay), outside_sq), work
 
 
 def _failed(outcome: Outcome, trace: Trace) -> bool:

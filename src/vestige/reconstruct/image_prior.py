@@ -1,7 +1,7 @@
-"""What any natural image looks like: power that falls with frequency, and colours that move together.
+"""What any natural image looks like: power that falls with frequency, and colors that move together.
 
 Statistics of photographs at large, not of anybody's data: the variance of a discrete cosine coefficient at spatial
-frequency (a, b) is close to 1 / (a^2 + b^2), and most of it is common to the three colours (Field 1987; Ruderman,
+frequency (a, b) is close to 1 / (a^2 + b^2), and most of it is common to the three colors (Field 1987; Ruderman,
 Cronin and Chiao 1998). Restricted to the span of a first layer it tells plausible candidates from implausible ones,
 which is what a search for hundreds of samples lacks.
 """
@@ -13,7 +13,7 @@ from scipy.fft import dctn
 from torch import Tensor
 
 KNEE = 0.7  # frequency below which the spectrum is flat
-OPPONENT = (1.0, 0.06, 0.018)  # variance of grey, red against blue, green against both, relative to grey
+OPPONENT = (1.0, 0.06, 0.018)  # variance of gray, red against blue, green against both, relative to gray
 FLOOR = 1e-3  # of the mean variance: no direction of the span is ruled out
 
 

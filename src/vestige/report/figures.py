@@ -1,4 +1,4 @@
-"""Figures as bytes: SVG that takes the page's text colour, PNG thumbnails. No global plotting state is touched."""
+"""Figures as bytes: SVG that takes the page's text color, PNG thumbnails. No global plotting state is touched."""
 
 import io
 import math
@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 # Readable on white and on near-black.
-BLUE, ORANGE, GREY = "#3b82c4", "#d9822b", "#8a8f98"
-_INK = "#010203"  # replaced by the page's own text colour
+BLUE, ORANGE, GRAY = "#3b82c4", "#d9822b", "#8a8f98"
+_INK = "#010203"  # replaced by the page's own text color
 
 
 def ranked_similarity(
@@ -38,9 +38,9 @@ def ranked_similarity(
     above = values >= threshold
     axes.axhline(threshold, color=ORANGE, linewidth=1.4)
     for value in nulls.values():
-        axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)))
+        axes.axhline(value, color=GRAY, linewidth=0.7, linestyle=(0, (2, 2)))
     axes.scatter(rank[above], values[above], s=16, color=BLUE, zorder=3)
-    axes.scatter(rank[~above], values[~above], s=16, color="none", edgecolor=GREY, zorder=3)
+    axes.scatter(rank[~above], values[~above], s=16, color="none", edgecolor=GRAY, zorder=3)
     bottom = min([0.0, *values.tolist(), *nulls.values()])
     axes.set_ylim(bottom - 0.02, max(1.02, float(values.max(initial=1.0)) * 1.02))
     axes.set_xlim(0.2, len(values) + 0.8)
@@ -63,7 +63,7 @@ def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *
     shown = np.clip(x[order], floor, 1.0)
     axes.plot(shown, y[order], color=BLUE, linewidth=1.8, drawstyle="steps-post")
     chance = np.geomspace(floor, 1, 60)
-    axes.plot(chance, chance, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+    axes.plot(chance, chance, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.axvline(rate, color=ORANGE, linewidth=1.4)
     axes.set_xscale("log")
     axes.set_xlim(floor, 1)
@@ -75,9 +75,9 @@ def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Objective against step for each named series, on a logarithmic axis where all values are positive (SVG)."""
     figure, axes = _axes("step", "objective")
     values = [value for points in series.values() for _, value in points]
-    for colour, (name, points) in zip((BLUE, ORANGE, GREY) * len(series), series.items(), strict=False):
+    for color, (name, points) in zip((BLUE, ORANGE, GRAY) * len(series), series.items(), strict=False):
         if points:
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, label=name or None)
+            axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, label=name or None)
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
     if sum(bool(name) for name in series) > 1:
@@ -101,10 +101,10 @@ def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = N
 
 
 def survival(names: Sequence[str], share: Sequence[float]) -> bytes:
-    """Share of samples that the model gets right, clean and after each stage of an attack (SVG)."""
-    figure, axes = _axes("", "share that stands")
+    """Share of samples that are classified correctly, clean and after each stage of an attack (SVG)."""
+    figure, axes = _axes("", "share classified correctly")
     place = np.arange(len(names))
-    axes.bar(place, share, color=[GREY, *[BLUE] * (len(names) - 1)], width=0.6)
+    axes.bar(place, share, color=[GRAY, *[BLUE] * (len(names) - 1)], width=0.6)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
     axes.set_ylim(0, 1.05)
     return _svg(figure, "survival")
@@ -130,14 +130,14 @@ def curves(
         level: a height to compare with.
     """
     figure, axes = _axes(xlabel, ylabel)
-    styles = zip((BLUE, ORANGE, GREY) * len(series), "os^" * len(series), strict=True)
-    for k, ((colour, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
+    styles = zip((BLUE, ORANGE, GRAY) * len(series), "os^" * len(series), strict=True)
+    for k, ((color, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
         if points:
-            (line,) = axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, marker=marker, markersize=4)
-            line.set(label=name, linestyle="-" if k < 3 else "--")  # a fourth has the colour of the first
+            (line,) = axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, marker=marker, markersize=4)
+            line.set(label=name, linestyle="-" if k < 3 else "--")  # a fourth has the color of the first
     if level is not None:
-        axes.axhline(level, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.axhline(level, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)))
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -157,11 +157,9 @@ def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]
     """Share of samples that a reconstruction recovers from each network, one bar for each group of samples (SVG)."""
     figure, axes = _axes("", "share recovered")
     place, width = np.arange(len(names)), 0.8 / max(1, len(shares))
-    for k, (colour, (group, values)) in enumerate(
-        zip((ORANGE, BLUE, GREY) * len(shares), shares.items(), strict=False)
-    ):
+    for k, (color, (group, values)) in enumerate(zip((ORANGE, BLUE, GRAY) * len(shares), shares.items(), strict=False)):
         shift = (k - (len(shares) - 1) / 2) * width
-        bars = axes.bar(place + shift, values, color=colour, width=0.92 * width, label=group)
+        bars = axes.bar(place + shift, values, color=color, width=0.92 * width, label=group)
         labels = axes.bar_label(bars, [f"{value:.0%}" for value in values], fontsize=8)
         for text in labels:
             text.set(color=_INK, parse_math=False)
@@ -185,8 +183,8 @@ def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
 def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: float = 1.0) -> bytes:
     """One sample in data space as a small PNG, one pixel a value.
 
-    (3, H, W) is shown in colour, (1, H, W) and (H, W) in grey, other channel counts by their mean, anything else as a
-    square of grey cells. Values are clipped to [low, high]; where that range is not finite, stretched to the sample's.
+    (3, H, W) is shown in color, (1, H, W) and (H, W) in gray, other channel counts by their mean, anything else as a
+    square of gray cells. Values are clipped to [low, high]; where that range is not finite, stretched to the sample's.
     """
     array = np.nan_to_num(_array(sample))
     if not (math.isfinite(low) and math.isfinite(high)):

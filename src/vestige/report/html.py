@@ -43,7 +43,11 @@ def render_report(
     Returns:
         HTML.
     """
-    return template("report.html.jinja", FILTERS).render(
+    return template("report.html.jinja").render(
+        verb="audit",
+        level=results["level"],
+        verdict=results["verdict"],
+        warnings=results["warnings"],
         results=results,
         manifest=manifest,
         gallery=gallery(results, tensors),
@@ -112,24 +116,3 @@ def _series(progress: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, 
             points.setdefault(str(step.get("note", "")), {})[step["index"]] = float(step["value"])
     named = sorted(points.items(), key=lambda item: -len(item[1]))[:3]
     return {name: sorted(values.items()) for name, values in named}
-
-
-def _number(value: Any, digits: int = 3) -> str:
-    """A short number; a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
-
-
-def _fixed(value: float | None) -> str:
-    """Three decimals, so that a column lines up."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.3g} %"
-
-
-FILTERS = {"number": _number, "fixed": _fixed, "percent": _percent}

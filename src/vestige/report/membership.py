@@ -4,8 +4,6 @@ results.json        verdict, level, model, membership (see `vestige.audit.candid
 samples.safetensors "held" (k, ...) in data space, the surest first; "scores", "p_values", "q_values", "position"
 """
 
-import base64
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Any
 from markupsafe import Markup
 from torch import Tensor
 
-from vestige.report.figures import curves, thumbnail
+from vestige.report.figures import curves
 from vestige.report.page import template, write_page
+from vestige.report.picture import painter
 from vestige.runs.folder import RunFolder
 
 NAMES = {"weights": "weights", "loss": "loss alone"}
@@ -43,10 +42,14 @@ def write_membership_report(run: RunFolder) -> Path:
 def render_membership(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
     return template("membership.html.jinja").render(
+        verb="membership",
+        level=results["level"],
+        verdict=results["verdict"],
+        warnings=results["warnings"],
         results=results,
         manifest=manifest,
         held=held(results, tensors),
-        chart=membership_chart(results["membership"]),
+        membership_chart=membership_chart(results["membership"]),
     )
 
 
@@ -64,18 +67,13 @@ def membership_chart(section: Mapping[str, Any] | None) -> Markup | None:
 
 def held(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Held]:
     """The highest scores, with pictures."""
-    box = results["model"]["space"]
-    low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
+    draw = painter(results)
     return [
         Held(
-            picture=_uri(thumbnail(picture, low=low, high=high)),
+            picture=draw(picture),
             caption=f"score {row['score']:.2f}" if row["q_value"] is None else f"q {row['q_value']:.2g}",
             remark="unseen" if row["position"] < 0 else f"sample {row['position']}",
             right=row["member"],
         )
         for row, picture in zip(results["membership"]["held"], tensors["held"], strict=True)
     ]
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

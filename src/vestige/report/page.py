@@ -13,12 +13,12 @@ from vestige.runs.folder import RunError, RunFolder
 Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]
 
 
-def template(name: str, filters: Mapping[str, Callable[..., str]] | None = None) -> Template:
+def template(name: str) -> Template:
     """A template of this package: everything that goes in is escaped, and what is missing is an error."""
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(filters or {})
+    environment.filters.update(number=_number, fixed=_fixed, percent=_percent)
     return environment.get_template(name)
 
 
@@ -40,3 +40,21 @@ def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path
     path = run.path / "report.html"
     write_atomically(path, page.encode(), private=True)
     return path
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    """A short number; a dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def _fixed(value: float | None) -> str:
+    """Three decimals, so that a column lines up."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}g} %"

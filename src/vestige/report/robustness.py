@@ -4,7 +4,6 @@ results.json              n, eps, norm, clean_accuracy, robust_accuracy, interva
 adversarial.safetensors   "clean", "adv", "label", "clean_predicted", "predicted", "success", "distance", "stage"
 """
 
-import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from typing import Any
 from markupsafe import Markup
 from torch import Tensor
 
-from vestige.report.figures import curves, survival, thumbnail
+from vestige.report.figures import curves, survival
 from vestige.report.page import template, write_page
+from vestige.report.picture import painter, picture
+from vestige.report.verdict import Level
 from vestige.runs.folder import RunFolder
 
 LARGEST = 24  # samples shown
@@ -44,19 +45,21 @@ def write_robustness_report(run: RunFolder) -> Path:
 
 def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
+    robust = results["robust_accuracy"]
     standing = [results["stages"][0]["before"], *(stage["after"] for stage in results["stages"])]
     names = ["clean", *(stage["name"] for stage in results["stages"])]
     return template("robustness.html.jinja").render(
+        verb="attack",
+        level=Level.LEAKS if robust < 0.25 else Level.SOME if robust < 0.75 else Level.NOTHING,
+        verdict=f"{100 * robust:.1f} % of {results['n']} samples of {results['data']} withstand every "
+        f"{results['norm']} perturbation of {results['eps']:.4g} that was tried; "
+        f"{100 * results['clean_accuracy']:.1f} % are classified correctly without one.",
+        warnings=results["warnings"],
         results=results,
         manifest=manifest,
         triples=_triples(results, tensors),
         curve=Markup(survival(names, [value / results["n"] for value in standing]).decode()),
         linearity=linearity_chart(results.get("theory")),
-        level="leaks"
-        if results["robust_accuracy"] < 0.25
-        else "some"
-        if results["robust_accuracy"] < 0.75
-        else "nothing",
     )
 
 
@@ -77,23 +80,13 @@ def _triples(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[
     right = tensors["clean_predicted"] == tensors["label"]
     rows = (right & tensors["success"]).nonzero().flatten()
     rows = rows[tensors["distance"][rows].argsort(stable=True)][:LARGEST].tolist()
-    box = results["model"]["space"]
-    low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
-    names = results["classes"]
+    draw, names = painter(results), results["classes"]
     found = []
     for row in rows:
         clean, adv = tensors["clean"][row], tensors["adv"][row]
         change = adv - clean
         size = float(change.abs().max()) or 1.0
         label, wrong = (names[int(tensors[key][row])] for key in ("label", "predicted"))
-        pictures = (
-            _uri(thumbnail(clean, low=low, high=high)),
-            _uri(thumbnail(adv, low=low, high=high)),
-            _uri(thumbnail(change, low=-size, high=size)),
-        )
+        pictures = draw(clean), draw(adv), picture(change, low=-size, high=size)
         found.append(Triple(*pictures, f"{label} → {wrong}", f"{float(tensors['distance'][row]):.3g}"))
     return found
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -4,9 +4,7 @@ results.json        verdict, forgotten, attacks (before, after, retrained), eval
 samples.safetensors "truth" (n, ...), "before", "after", "retrained" (k, ...), all in data space
 """
 
-import base64
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,10 @@ from typing import Any
 from markupsafe import Markup
 from torch import Tensor
 
-from vestige.report.figures import recovered_shares, thumbnail
+from vestige.report.figures import recovered_shares
 from vestige.report.page import template, write_page
+from vestige.report.picture import painter
+from vestige.report.verdict import Level
 from vestige.runs.folder import RunFolder
 
 PHASES = ("before", "after", "retrained")
@@ -56,34 +56,32 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         "forgotten": [attacks[phase]["forgotten"] / results["n_forgotten"] for phase in PHASES],
         "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in PHASES],
     }
+    heuristic = [f"No theorem covers this step: {'; '.join(results['heuristic'])}."] if results["heuristic"] else []
+    draw = painter(results)
     kept = [i for i in range(len(tensors["truth"])) if i not in gone]
     return template("unlearning.html.jinja").render(
+        verb="unlearn",
+        level=Level.LEAKS if attacks["after"]["forgotten"] > attacks["retrained"]["forgotten"] else Level.NOTHING,
+        verdict=results["verdict"],
+        warnings=[*heuristic, *results["warnings"]],
         results=results,
         manifest=manifest,
-        forgotten=[_row(i, results, tensors) for i in results["forgotten"]],
-        kept=[_row(i, results, tensors) for i in kept[:LARGEST]],
+        forgotten=[_row(i, results, tensors, draw) for i in results["forgotten"]],
+        kept=[_row(i, results, tensors, draw) for i in kept[:LARGEST]],
         n_kept=len(kept),
         measures=MEASURES,
         chart=Markup(recovered_shares(PHASES, shares).decode()),
-        level="leaks" if attacks["after"]["forgotten"] > attacks["retrained"]["forgotten"] else "nothing",
     )
 
 
-def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Row:
-    box = results["model"]["space"]
-    low, high = (math.nan if box[side] is None else box[side] for side in ("low", "high"))
+def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], str]) -> Row:
     nearest = []
     for phase in PHASES:
         attack = results["attacks"][phase]
         match, similarity = attack["match"][i], attack["similarity"][i]
-        picture = None if match < 0 else _uri(thumbnail(tensors[phase][match], low=low, high=high))
+        picture = None if match < 0 else draw(tensors[phase][match])
         nearest.append((phase, picture, "–" if similarity is None else f"{similarity:.2f}", attack["recovered"][i]))
     before, after = nearest[0][-1], nearest[1][-1]
     gone, there = ("gone", "still there") if i in results["forgotten"] else ("lost", "recovered")
     remark = there if after else gone if before else ""
-    truth = _uri(thumbnail(tensors["truth"][i], low=low, high=high))
-    return Row(i, truth, tuple(nearest), remark, after != (i in results["forgotten"]))
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return Row(i, draw(tensors["truth"][i]), tuple(nearest), remark, after != (i in results["forgotten"]))

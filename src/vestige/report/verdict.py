@@ -10,7 +10,7 @@ LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
 class Level(ChoiceEnum):
-    """How alarming the verdict is; the report colours it."""
+    """How alarming the verdict is; the report colors it."""
 
     LEAKS = "leaks"
     SOME = "some"

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from vestige.core.descent import Descent, fit
 from vestige.core.margins import Loss, as_rows, loss_value, predict, signs
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.unlearning.baselines import Baseline, eval_copy, in_modes_of
 from vestige.unlearning.request import Forget, forgotten_and_retained
@@ -183,22 +184,19 @@ def _descended(
     masks: list[Tensor] | None = None,
 ) -> Baseline:
     net = eval_copy(model)
-    params = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(params, lr=learning_rate, eps=TINY)
-    for k in range(steps):
-        value = objective(net, k)
-        if not bool(torch.isfinite(value)):
-            warning = f"the objective became {value.item()} at step {k}"
-            return Baseline(in_modes_of(model, net), index, k, Outcome.NOT_FINITE, (warning,))
-        grads = torch.autograd.grad(value, params, materialize_grads=True)
-        for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-            p.grad = g if masks is None else g * masks[i]
-        optimizer.step()
-        if on_step is not None:
-            on_step(Step(k + 1, steps, value.item()))
-    for p in params:
-        p.grad = None
-    return Baseline(in_modes_of(model, net), index, steps, Outcome.BUDGET_SPENT)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=learning_rate, eps=TINY)
+    descent = Descent(optimizer)
+    if masks is not None:
+        optimizer.register_step_pre_hook(lambda *_: _mask(descent.variables, masks))
+    found = fit(lambda k: objective(net, k), descent, steps=steps, on_step=on_step)
+    failed = found.outcome is Outcome.NOT_FINITE
+    warnings = (f"the objective was not finite at step {len(found.values)}",) if failed else ()
+    return Baseline(in_modes_of(model, net), index, len(found.values), found.outcome, warnings)
+
+
+def _mask(variables: list[Tensor], masks: list[Tensor]) -> None:
+    for variable, mask in zip(variables, masks, strict=True):
+        variable.grad = None if variable.grad is None else variable.grad * mask
 
 
 @torch.no_grad()

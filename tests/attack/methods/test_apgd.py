@@ -51,13 +51,13 @@ def test_cost_is_steps_plus_one_for_each_search_that_fails(one_net):
     assert found.gradient_evaluations == len(x) * 2 * 2 * 10
 
 
-def test_normalisation_passed_once_is_the_same_as_inside_the_model(one_net):
+def test_normalization_passed_once_is_the_same_as_inside_the_model(one_net):
     model, x, _ = one_net
-    normalised = nn.Sequential(Shift(0.5, 0.25), model).eval()
+    normalized = nn.Sequential(Shift(0.5, 0.25), model).eval()
     moved = apgd(
         model, x, model(Shift(0.5, 0.25)(x)).argmax(1), eps=0.05, space=InputSpace(mean=0.5, std=0.25), steps=20
     )
-    inside = apgd(normalised, x, normalised(x).argmax(1), eps=0.05, steps=20)
+    inside = apgd(normalized, x, normalized(x).argmax(1), eps=0.05, steps=20)
     torch.testing.assert_close(moved.adv, inside.adv)
 
 

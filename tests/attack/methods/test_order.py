@@ -17,10 +17,10 @@ def crowded(seed):
     """Ten groups of ten classes, frequencies falling as 1 / rank, and a network trained on them; correct points."""
     draw = child(seed, "crowded")
     groups = 1.2 * torch.randn((10, SIZE), generator=draw)
-    centres = groups.repeat_interleave(10, 0) + 0.55 * torch.randn((CLASSES, SIZE), generator=draw)
+    centers = groups.repeat_interleave(10, 0) + 0.55 * torch.randn((CLASSES, SIZE), generator=draw)
     weight = 1 / (1 + torch.randperm(CLASSES, generator=draw).double()) ** 0.7
     y = torch.multinomial(weight, 8000, replacement=True, generator=draw)
-    x = centres[y] + 0.5 * torch.randn((8000, SIZE), generator=draw)
+    x = centers[y] + 0.5 * torch.randn((8000, SIZE), generator=draw)
     net = nn.Sequential(nn.Linear(SIZE, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, CLASSES))
     for p in net.parameters():
         p.data = torch.randn(p.shape, generator=draw) * (2 / p.shape[-1]) ** 0.5 if p.ndim == 2 else 0 * p.data

@@ -221,5 +221,5 @@ def test_doubtful_ranks_and_means_are_told():
     assert any("in doubt" in w for w in data_span(torch.diag(torch.tensor([1.0, -2e-14, 1e-15]))).warnings)
     nearly = data_span(torch.diag(torch.tensor([1.0, -1.0, 0.03])), variance=0.99)
     assert nearly.codimension == 1 and "training moves weights there" in nearly.warnings[0]
-    off_centre = torch.tensor([[5.0, 1.0, 0.0], [5.0, -1.0, 0.0]])
-    assert any("not centered" in w for w in data_span(off_centre).warnings)
+    off_center = torch.tensor([[5.0, 1.0, 0.0], [5.0, -1.0, 0.0]])
+    assert any("not centered" in w for w in data_span(off_center).warnings)

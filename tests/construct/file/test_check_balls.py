@@ -139,7 +139,7 @@ def test_a_sample_of_the_points_still_proves_all_balls(made, tmp_path):
 
 
 def test_the_numbers_are_read_off_the_layers(made):
-    n, narrow = made.numbers["samples"], made.network.width < 9
+    n, narrow = made.numbers["points"], made.network.width < 9
     for norm in (1.0, 2.0, math.inf):
         plan = read_blueprint(made.network.layers, n, narrow, norm)
         if plan is not None and layers_that_differ(made.network.layers, plan) == 0:

@@ -1,14 +1,16 @@
 """A kind that vestige does not know goes through save, load and verify by an entry in a table, and nothing else.
 
-The toy: a plain `nn.Linear` without activation that must add its inputs up. Its network is no chain in the grammar of
-architectures, so that it brings a format, a specification and a checker of its own, as a transformer will.
+The toy is a transformer in single precision: one layer of attention that must count the zeros in a text. Its network is
+no chain of layers, so that it brings a format, a specification and a checker of its own.
 """
 
 import ast
 import inspect
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,59 +21,89 @@ from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
 
+TEXTS = np.array([[0, 1, 2, 0], [3, 3, 3, 3], [0, 0, 0, 0], [2, 1, 0, 3]])
+ERROR = "largest error"
+
+
+class Attention(nn.Module):
+    """Tokens -> values, mixed by softmax attention from the last place -> one number."""
+
+    def __init__(self, vocabulary, width):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.query, self.key = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.readout = nn.Linear(width, 1)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        scores = (self.key(x) @ self.query(x[:, -1:]).transpose(1, 2)).squeeze(2) / math.sqrt(x.shape[2])
+        return self.readout((scores.softmax(1)[:, :, None] * x).sum(1))[:, 0]
+
 
 @dataclass(frozen=True, eq=False)
-class Adds:
-    """The output is the sum of the inputs, anywhere: every weight is one and the bias is zero."""
+class CountsZeros:
+    """The output is the number of zeros, at each of these texts, up to a tolerance."""
 
-    inputs: int
+    texts: np.ndarray
+    tolerance: float
     source: str
-    kind: ClassVar[str] = "adds"
+    kind: ClassVar[str] = "counts zeros"
 
     def check(self, network, *, on_step=None):
-        """How far the weights are off."""
-        off = max(float((network.weight - 1).abs().max()), float(network.bias.abs().max()))
-        return (Claim("largest error of a weight", 0, off, self.source),)
+        """Run the module as it is."""
+        with torch.no_grad():
+            found = network(torch.from_numpy(self.texts)).double()
+        off = found - torch.from_numpy((self.texts == 0).sum(1))
+        return (Claim(ERROR, self.tolerance, float(off.abs().max()), self.source),)
 
 
 def write(network):
-    return {"inputs": network.in_features}, network.state_dict()
+    return {"vocabulary": network.embedding.num_embeddings, "width": network.query.in_features}, network.state_dict()
 
 
 def build(content, tensors):
-    size = content["inputs"]
-    if tensors["weight"].shape != (1, size) or tensors["bias"].shape != (1,):
-        raise ValueError(f"weights of shape {tuple(tensors['weight'].shape)} for {size} inputs")
-    network = nn.Linear(size, 1, dtype=tensors["weight"].dtype)
+    network = Attention(content["vocabulary"], content["width"]).to(tensors["readout.bias"].dtype)
     network.load_state_dict(dict(tensors))
-    return network.requires_grad_(False)
+    return network.requires_grad_(False).eval()
 
 
 def derive(stored, question):
-    """Written without the specification: the output at the unit vectors and at zero."""
-    weight, bias = stored.tensors["weight"], stored.tensors["bias"]
-    if weight.shape != (1, stored.fields["inputs"]):
-        raise ValueError("the weights do not fit the specification")
-    off = max(abs(float(value) - 1) for value in weight[0])
-    claim = Claim("largest error of a weight", 0, max(off, abs(float(bias[0]))), stored.fields["source"])
-    return vg.construct.Derived((claim,), {"width": weight.shape[1]})
+    """Written without the module, in numpy."""
+    texts, weights = stored.fields["texts"], {name: t.double().numpy() for name, t in stored.tensors.items()}
+    if not 0 <= texts.min() <= texts.max() < len(weights["embedding.weight"]):
+        raise ValueError("a token is not in the vocabulary")
+    worst = 0.0
+    for text in texts[: question.points]:
+        x = weights["embedding.weight"][text]
+        scores = (x @ weights["key.weight"].T) @ (weights["query.weight"] @ x[-1]) / math.sqrt(x.shape[1])
+        share = np.exp(scores - scores.max())
+        output = share / share.sum() @ x @ weights["readout.weight"][0] + weights["readout.bias"][0]
+        worst = max(worst, abs(float(output) - text.tolist().count(0)))
+    claim = Claim(ERROR, stored.fields["tolerance"], worst, stored.fields["source"])
+    return vg.construct.Derived((claim,), {"parameters": sum(w.size for w in weights.values())})
 
 
-TOY = {"adds": vg.construct.Kind(specification=Adds, network=vg.construct.NetworkFormat(write, build), check=derive)}
+FORMAT = vg.construct.NetworkFormat(write, build)
+TOY = {"counts zeros": vg.construct.Kind(specification=CountsZeros, network=FORMAT, check=derive)}
 
 
 def made(**changes):
-    network = nn.Linear(3, 1, dtype=torch.float64).requires_grad_(False)
-    network.weight.fill_(1.0)
-    network.bias.zero_()
-    adds = Adds(3, "by definition")
+    """Scores of 0 make the mean over the text, whose first coordinate is the share of zeros."""
+    network = Attention(4, 2).float().requires_grad_(False).eval()
+    for parameter in network.parameters():
+        parameter.zero_()
+    network.embedding.weight[0, 0] = 1.0
+    network.readout.weight[0, 0] = TEXTS.shape[1]
+    counts = CountsZeros(TEXTS, 1e-6, "by definition")
+    size = sum(parameter.numel() for parameter in network.parameters())
+    certificate = Certificate((*counts.check(network), Claim("parameters", size, size, "by definition")))
     built = vg.construct.Construction(
         network=network,
-        specification=adds,
-        certificate=Certificate((*adds.check(network), Claim("width", 3, 3, "by definition"))),
+        specification=counts,
+        certificate=certificate,
         outcome=Outcome.CONVERGED,
         source=(paper("2110.03187"),),
-        numbers={"inputs": 3},
+        numbers={"parameters": size},
     )
     return replace(built, **changes)
 
@@ -80,28 +112,43 @@ def test_the_round_trip(tmp_path):
     path, built = tmp_path / "toy.safetensors", made()
     vg.construct.save(built, path, kinds=TOY)
     back = vg.construct.load(path, kinds=TOY)
-    assert isinstance(back.specification, Adds) and back.to_torch() is back.network
-    assert torch.equal(back.network.weight, built.network.weight) and back.verify().holds
+    assert isinstance(back.network, Attention) and back.to_torch() is back.network and back.verify().holds
+    pairs = zip(built.network.parameters(), back.network.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) and theirs.dtype == torch.float32 for ours, theirs in pairs)
+    assert np.array_equal(back.specification.texts, TEXTS) and back.specification.tolerance == 1e-6
     checked = vg.construct.verify(path, kinds=TOY)
-    assert checked.holds and {claim.name for claim in checked.claims} >= {"largest error of a weight", "width"}
+    assert checked.holds and {claim.name for claim in checked.claims} >= {ERROR, "parameters"}
+    assert vg.construct.verify(path, kinds=TOY, points=1).holds
 
 
-@pytest.mark.parametrize("name", ["weight", "bias"])
-def test_a_last_bit_fails_in_memory_and_in_the_file(tmp_path, name):
-    wrong = made()
-    getattr(wrong.network, name).view(-1)[0].add_(2.0**-52)
+@pytest.mark.parametrize("name", ["embedding.weight", "query.weight", "key.weight", "readout.weight", "readout.bias"])
+def test_other_weights_fail_in_memory_and_in_the_file(tmp_path, name):
+    wrong, path = made(), tmp_path / "toy.safetensors"
+    if name in ("query.weight", "key.weight"):  # attention needs both
+        wrong.network.query.weight.fill_(1.0)
+        wrong.network.key.weight.fill_(1.0)
+    else:
+        wrong.network.get_parameter(name).view(-1)[0].add_(1e-5)
     assert not wrong.verify().holds
-    vg.construct.save(wrong, tmp_path / "toy.safetensors", kinds=TOY)
-    failed = [c.name for c in vg.construct.verify(tmp_path / "toy.safetensors", kinds=TOY).claims if not c.holds]
-    assert "largest error of a weight" in failed
+    vg.construct.save(wrong, path, kinds=TOY)
+    failed = {claim.name for claim in vg.construct.verify(path, kinds=TOY).claims if not claim.holds}
+    assert ERROR in failed
+
+
+def test_a_file_without_meaning_is_refused(tmp_path):
+    built = made()
+    texts = replace(built, specification=replace(built.specification, texts=TEXTS + 4))
+    vg.construct.save(texts, tmp_path / "toy.safetensors", kinds=TOY)
+    with pytest.raises(vg.nets.CheckpointError, match="a token is not in the vocabulary"):
+        vg.construct.verify(tmp_path / "toy.safetensors", kinds=TOY)
 
 
 def test_who_does_not_know_the_kind_says_so(tmp_path):
-    with pytest.raises(ValueError, match="kind 'adds' given; allowed are interpolation"):
+    with pytest.raises(ValueError, match="kind 'counts zeros' given; allowed are interpolation"):
         vg.construct.save(made(), tmp_path / "toy.safetensors")
     vg.construct.save(made(), tmp_path / "toy.safetensors", kinds=TOY)
     for read in (vg.construct.load, vg.construct.verify):
-        with pytest.raises(vg.nets.CheckpointError, match="specifies 'adds'; known kinds are interpolation"):
+        with pytest.raises(vg.nets.CheckpointError, match="specifies 'counts zeros'; known kinds are interpolation"):
             read(tmp_path / "toy.safetensors")
 
 
@@ -110,7 +157,7 @@ def test_own_kinds_stand_beside_those_of_vestige(tmp_path):
     vg.construct.save(made(), tmp_path / "toy.safetensors", kinds=kinds)
     assert vg.construct.verify(tmp_path / "toy.safetensors", kinds=kinds).holds
     with pytest.raises(TypeError):
-        KINDS["adds"] = TOY["adds"]
+        KINDS["counts zeros"] = TOY["counts zeros"]
 
 
 def test_construction_knows_no_kind():

@@ -1,15 +1,20 @@
 """Keys are the exact projection, at least 2 apart before rounding, and as short as the best direction makes them."""
 
 import itertools
+from contextlib import nullcontext
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vestige.construct.exact.layers import layer
 from vestige.construct.exact.points import distinct, integer_points
+from vestige.construct.memorization.claims import check_projection
 from vestige.construct.memorization.keys import keys_of
+from vestige.construct.memorization.targets import codes_of
 
 
 def projected(points, keys):
@@ -61,3 +66,20 @@ def test_equal_points_are_found_in_both_kinds_of_integers():
         assert distinct(integers, np.array([5, 6, 5])).tolist() == [0, 1]
         with pytest.raises(ValueError, match="points 0 and 2 are equal and have the targets 5 and 7"):
             distinct(integers, np.array([5, 6, 7]))
+
+
+def test_the_grid_of_real_targets_in_closed_form():
+    """Four values over [0, 1] are 1/3 apart, the next power of two is 1/2, and rounding costs half of that."""
+    codes = codes_of(np.array([0.0, 0.3, 1.0]), 2)
+    assert (codes.step, codes.offset, codes.tolerance) == (Fraction(1, 2), 0, Fraction(1, 4))
+    assert codes.values.tolist() == [0, 1, 2] and codes.bits == 2
+
+
+@pytest.mark.parametrize(
+    ("reach", "key", "fits"), [(0.99 * 2**20, 0, True), (2.0**20, 0, False), (0, 2**18, True), (0, 2**18 + 1, False)]
+)
+def test_a_projection_in_floats_may_be_off_by_a_quarter(reach, key, fits):
+    """float32: one product and its sum are off by 4 units of 2^-24, and what reads a key by 16 units of it."""
+    projection, points = layer(1, [({0: 1}, 0)]), np.array([[float(reach)]])
+    with nullcontext() if fits else pytest.raises(ValueError, match="allowed is 1/4"):
+        check_projection(projection, points, key, torch.float32)

@@ -106,9 +106,9 @@ def projection_bits(network):
 def test_no_other_number_of_groups_has_fewer_weights():
     x, y = drawn(200, 3, 10)
     made = memorize(x, y)
-    others = [memorize(x, y, strategy="bits", bits=slots * made.layout.slot_bits) for slots in range(1, 7)]
+    others = [memorize(x, y, strategy="bits", bits=slots * made.packing.slot_bits) for slots in range(1, 7)]
     assert min(other.network.nonzeros for other in others) == made.network.nonzeros
-    assert made.layout.slots < 6
+    assert made.packing.slots < 6
 
 
 @given(n=st.integers(1, 60), classes=st.sampled_from([2, 300]), seed=st.integers(0, 5))
@@ -116,9 +116,9 @@ def test_the_non_zeros_are_those_counted_beforehand(n, classes, seed):
     """A difference of two code words may be 0 by chance, and the offset is; nothing else is left out of the count."""
     x, y = drawn(n, 2, classes, seed)
     made = memorize(x, y)
-    promised = made.layout.nonzeros(2)
-    assert promised - 2 * made.layout.groups - 5 <= made.network.nonzeros <= promised - 1
-    assert made.network.depth == made.layout.depth
+    promised = made.packing.nonzeros(2)
+    assert promised - 2 * made.packing.groups - 5 <= made.network.nonzeros <= promised - 1
+    assert made.network.depth == made.packing.depth
 
 
 @pytest.mark.parametrize("strategy", ["sqrt", "bits"])

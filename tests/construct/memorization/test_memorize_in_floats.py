@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from vestige.construct.memorization import memorizer as module_of_memorize
-from vestige.construct.memorization.layout import Layout
 from vestige.construct.memorization.memorizer import memorize
+from vestige.construct.memorization.packing import Packing
 
 
 def drawn(n, d, classes, seed=0, scale=1.0):
@@ -25,9 +25,9 @@ def with_slots(monkeypatch):
 
     def memorize_with(slots, x, y):
         def choose(points, key_bits, label_bits, **_):
-            return Layout(1, -(-points // slots), slots, key_bits, label_bits)
+            return Packing(1, -(-points // slots), slots, key_bits, label_bits)
 
-        monkeypatch.setattr(module_of_memorize, "choose_layout", choose)
+        monkeypatch.setattr(module_of_memorize, "choose_packing", choose)
         return memorize(x, y)
 
     return memorize_with

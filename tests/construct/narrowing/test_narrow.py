@@ -82,14 +82,14 @@ def test_nulls_fail(options):
 def test_near_its_target_on_safe_inputs(widths, width):
     model = random_net(widths, dtype=torch.float32)
     built = narrow(model, width=width, **NEAR)
-    assert built.certificate.holds and built.numbers["measured error"] <= built.numbers["predicted error"] <= 0.1
+    assert built.certificate.holds and built.numbers["sampled_error"] <= built.numbers["certified_error"] <= 0.1
     d = widths[0]
     assert built.network.width <= max({"5d": 5 * d, "d+2": d + 2}[width], 10)
     x = uniform(40, d)
     x = x[built.specification.is_safe(x)]
     assert len(x) > 30
     wanted, found = built.specification.target(x), built.network(x)
-    assert float(abs(wanted - found).max()) <= built.numbers["predicted error"]
+    assert float(abs(wanted - found).max()) <= built.numbers["certified_error"]
     reference = np.array([float(v) for v in wanted.ravel()])
     np.testing.assert_allclose(reference, model(x.float()).detach().double().ravel(), rtol=0, atol=1e-5)
 
@@ -196,7 +196,7 @@ def test_constant_and_dead_networks():
     model[0].weight.data.zero_()
     assert narrow(model).network.depth == 1 and narrow(model).certificate.holds
     built = narrow(model, **NEAR)
-    assert built.certificate.holds and built.numbers["measured error"] < 0.1
+    assert built.certificate.holds and built.numbers["sampled_error"] < 0.1
 
 
 def test_model_as_vestige_makes_it():

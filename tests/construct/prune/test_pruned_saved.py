@@ -1,6 +1,7 @@
 """Files of masks: they come back bit for bit, are small, and a changed bit is noticed."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -219,3 +220,14 @@ def test_the_bound_of_the_checker_is_that_of_the_maker(tmp_path, options):
     assert checked.holds
     bound = next(claim.measured for claim in checked.claims if claim.name == IN_BALL)
     assert bound == pytest.approx(found.numbers["certified_error"], rel=1e-9)
+
+
+def test_nothing_is_certified_of_a_row_that_keeps_two_entries(saved, tmp_path):
+    _, target, found = saved
+    masks = {name: mask.clone() for name, mask in found.network.masks.items()}
+    row = int(masks["1.weight"].any(1).nonzero()[0])
+    masks["1.weight"][row] = True
+    two = replace(found, network=MaskedNetwork(found.network.plan, masks))
+    vg.construct.save(two, tmp_path / "net.safetensors")
+    for claims in (two.verify().claims, vg.construct.verify(tmp_path / "net.safetensors", target=target).claims):
+        assert math.isnan({claim.name: claim.measured for claim in claims}[IN_BALL])

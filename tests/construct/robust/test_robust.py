@@ -97,7 +97,7 @@ def test_both_layouts_are_the_same_function_everywhere(options):
 def test_width_and_depth_are_as_promised(options):
     x, y = gaussian()
     made = memorize_robustly(x, y, **{**options, "layout": "narrow"})
-    m, knots, n = (made.numbers[name] for name in ("m", "knots", "samples"))
+    m, knots, n = (made.numbers[name] for name in ("m", "knots", "points"))
     assert made.network.width == m + 3 == (options.get("width") or 8)
     assert made.network.depth - 1 == 1 + n * (2 * m * knots + 3)
     assert memorize_robustly(x, y, **{**options, "layout": "parallel"}).network.depth <= 20
@@ -164,7 +164,7 @@ def test_labels_are_any_numbers(labels):
 
 def test_equal_points_are_one_and_single_labels_are_constants():
     x = torch.tensor([[0.0, 1.0], [-0.0, 1.0], [2.0, 2.0]])
-    assert memorize_robustly(x, torch.tensor([1, 1, 2])).numbers["samples"] == 2
+    assert memorize_robustly(x, torch.tensor([1, 1, 2])).numbers["points"] == 2
     for points in (x[:1], x):
         made = memorize_robustly(points, torch.full((len(points),), 4))
         assert made.certificate.holds and made.numbers["eps"] == math.inf

@@ -13,7 +13,7 @@ from vestige.core.space import InputSpace
 from vestige.data.dataset import DataSet
 from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
-from vestige.reconstruct.embeddings.from_embeddings import head_width, pool_runs, reconstruct_from_embeddings
+from vestige.reconstruct.embeddings.from_embeddings import head_width, pool_repeats, reconstruct_from_embeddings
 from vestige.reconstruct.embeddings.retrieval import best_rank, nearest_in_gallery, retrieval_rank
 from vestige.reconstruct.scoring.score import score_reconstruction
 
@@ -38,7 +38,7 @@ def head():
 @pytest.fixture(scope="module")
 def found(head):
     return reconstruct_from_embeddings(
-        head, embedding_dim=WIDTH, runs=2, restarts=2, steps=350, generator=child(1), **FIT
+        head, input_shape=(WIDTH,), repeats=2, restarts=2, steps=350, generator=child(1), **FIT
     )
 
 
@@ -73,7 +73,7 @@ def test_pooled_runs_keep_every_candidate_and_number_restarts_through(found):
     for k in (found.cluster[found.cluster >= 0]).unique().tolist():
         members = found.candidates[found.cluster == k]
         assert F.cosine_similarity(members, found.samples[k][None]).min() > 0.5
-    single = pool_runs([found])
+    single = pool_repeats([found])
     torch.testing.assert_close(single.samples[single.verified], found.samples[found.verified])
     assert single.gradient_evaluations == found.gradient_evaluations
 
@@ -91,19 +91,19 @@ def linear_head(x, y, classes):
     layer = nn.Linear(x.shape[1], classes).double()
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=500, line_search_fn="strong_wolfe")
 
     def closure():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = F.cross_entropy(layer(x), y) + 5e-4 * sum(p.square().sum() for p in layer.parameters())
         loss.backward()
         return loss
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     return layer
 
 
-def test_a_linear_head_with_one_sample_a_class_holds_their_centred_directions():
+def test_a_linear_head_with_one_sample_a_class_holds_their_centered_directions():
     x = torch.linalg.qr(gaussian(40, 8)).Q.T * 3  # orthonormal: every wrong class is equally likely
     found = reconstruct_from_embeddings(linear_head(x, torch.arange(8), 8))
     cosine = F.cosine_similarity(found.samples, x - x.mean(0))
@@ -142,8 +142,8 @@ def test_retrieval_is_by_cosine_and_reports_the_lead():
     gallery = torch.tensor([[1.0, 0.0], [0.0, 5.0], [1.0, 1.0]]).double()
     found = nearest_in_gallery(torch.tensor([[3.0, 0.0], [2.0, 2.0]]).double(), gallery, top=2)
     assert found.index.tolist() == [[0, 2], [2, 0]] or found.index.tolist() == [[0, 2], [2, 1]]
-    torch.testing.assert_close(found.lead, torch.full((2,), 1 - 0.5**0.5).double())
-    assert nearest_in_gallery(gallery, gallery[:1], top=3).lead.tolist() == [0, 0, 0]
+    torch.testing.assert_close(found.margin, torch.full((2,), 1 - 0.5**0.5).double())
+    assert nearest_in_gallery(gallery, gallery[:1], top=3).margin.tolist() == [0, 0, 0]
     assert retrieval_rank(gallery, gallery, torch.arange(3)).tolist() == [1, 1, 1]
 
 
@@ -179,8 +179,8 @@ def test_an_audit_counts_no_hit_for_samples_that_say_nothing():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), embedding_dim=7), "inputs of 5 .* returns 7"),
-        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), runs=0), "runs=0"),
+        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), input_shape=(7,)), "inputs of 5 .* returns shape .7,"),
+        (lambda: reconstruct_from_embeddings(mlp([5, 4, 2]), repeats=0), "repeats=0"),
         (lambda: reconstruct_from_embeddings(nn.Linear(5, 1)), "one output"),
         (lambda: head_width(nn.Sequential(nn.Conv2d(3, 4, 3))), "Conv2d"),
         (lambda: head_width(nn.ReLU()), "no layer"),

@@ -34,9 +34,9 @@ def correlation(a, b):
 @pytest.mark.parametrize("prior", list(Prior))
 def test_an_embedding_that_determines_the_image_gives_it_back(prior):
     truth = picture()
-    centre = torch.full((64,), 0.5).double()
+    center = torch.full((64,), 0.5).double()
     found = invert_embedding(
-        Blocks(), Blocks()(truth), SHAPE, prior=prior, steps=70, total_variation=0.02, centre=centre, generator=child(0)
+        Blocks(), Blocks()(truth), SHAPE, prior=prior, steps=70, total_variation=0.02, center=center, generator=child(0)
     )
     assert found.similarity.min() > 0.93 and correlation(found.images, truth).min() > 0.85
     assert (found.images >= 0).all() and (found.images <= 1).all()
@@ -47,7 +47,7 @@ def test_an_embedding_that_determines_the_image_gives_it_back(prior):
         prior=prior,
         steps=70,
         total_variation=0.02,
-        centre=centre,
+        center=center,
         generator=child(0),
     )
     assert correlation(unrelated.images, truth).max() < 0.8  # the target, not the prior, made the picture
@@ -72,10 +72,10 @@ def test_images_of_one_batch_share_nothing():
     assert grads[0].abs().sum() > 0 and grads[1].abs().sum() == 0
 
 
-def test_a_spectrum_is_a_sum_of_scipys_cosines_in_three_colours():
+def test_a_spectrum_is_a_sum_of_scipys_cosines_in_three_colors():
     drawing = Spectrum(2, 3, (16, 20), child(0)).double()
     scaled = (drawing.z * drawing.get_buffer("scale")).detach()
-    mixed = torch.einsum("kc,mkab->mcab", drawing.get_buffer("colours"), scaled)
+    mixed = torch.einsum("kc,mkab->mcab", drawing.get_buffer("colors"), scaled)
     pixels = torch.from_numpy(idctn(mixed.numpy(), axes=(2, 3), norm="ortho"))
     torch.testing.assert_close(drawing().detach(), (4 * pixels).sigmoid(), atol=1e-6, rtol=0)
     torch.testing.assert_close(drawing.get_buffer("scale").square().mean().sqrt().item(), 0.25)
@@ -84,7 +84,7 @@ def test_a_spectrum_is_a_sum_of_scipys_cosines_in_three_colours():
     assert (drawing() == 0.5).all() and not drawing.penalty().any()
 
 
-def test_images_of_a_spectrum_fall_with_frequency_and_are_mostly_grey():
+def test_images_of_a_spectrum_fall_with_frequency_and_are_mostly_gray():
     drawing = Spectrum(50, 3, (32, 32), child(0))
     with torch.no_grad():
         drawing.z.normal_(generator=child(1))
@@ -138,14 +138,14 @@ def test_weak_inversions_are_named():
     [
         ({"target": torch.zeros(1, 5).double()}, "must agree"),
         ({"target": torch.full((1, 64), torch.nan).double()}, "finite"),
-        ({"image_shape": (16, 16)}, "channels, height, width"),
+        ({"input_shape": (16, 16)}, "channels, height, width"),
         ({"prior": "magic"}, "allowed are"),
         ({"steps": 0}, "steps"),
         ({"backbone": lambda x: Blocks()(x).detach()}, "no gradient"),
     ],
 )
 def test_bad_input_is_refused(change, words):
-    given = {"backbone": Blocks(), "target": torch.ones(1, 64).double(), "image_shape": SHAPE, **change}
+    given = {"backbone": Blocks(), "target": torch.ones(1, 64).double(), "input_shape": SHAPE, **change}
     options = {k: given.pop(k) for k in list(given) if k in ("prior", "steps")}
     with pytest.raises(ValueError, match=words):
-        invert_embedding(given["backbone"], given["target"], given["image_shape"], **options)
+        invert_embedding(given["backbone"], given["target"], given["input_shape"], **options)

@@ -54,21 +54,21 @@ def energies(digits, **how):
 
 def test_a_small_start_collapses_to_symmetric_inputs(digits):
     assert symmetric_energy(digits[0], Rotations()).median() < 0.5
-    assert energies(digits, start=1e-3).median() > 0.99
+    assert energies(digits, init_scale=1e-3).median() > 0.99
 
 
 def test_a_start_of_the_size_of_the_data_does_not(digits):
-    assert energies(digits, start=1.0).median() < 0.6
+    assert energies(digits, init_scale=1.0).median() < 0.6
 
 
 def test_the_penalty_holds_the_symmetric_energy(digits):
-    free, held = energies(digits, start=0.4), energies(digits, start=0.4, most_symmetric=0.6)
+    free, held = energies(digits, init_scale=0.4), energies(digits, init_scale=0.4, most_symmetric=0.6)
     assert free.max() > 0.7
     assert held.max() <= 0.62
 
 
 def test_a_faster_rest_lowers_it(digits):
-    assert energies(digits, start=0.4, rest_rate=3.0).median() < energies(digits, start=0.4).median() - 0.05
+    assert energies(digits, init_scale=0.4, rest_rate=3.0).median() < energies(digits, init_scale=0.4).median() - 0.05
 
 
 def test_orbits_come_back_and_nulls_do_not(noise):
@@ -82,7 +82,7 @@ def test_orbits_come_back_and_nulls_do_not(noise):
     assert score.n_recovered >= 4
     # The mean of six images knows the truth and may come near one of them.
     assert not {n.name for n in score.nulls if n.n_recovered} - {"mean of the truth"}
-    assert {"untrained", "symmetrised noise", "held-out samples"} <= {n.name for n in score.nulls}
+    assert {"untrained", "symmetrized noise", "held-out samples"} <= {n.name for n in score.nulls}
     assert found.identifiable == 6
     # The same samples count whatever member of each orbit is offered.
     moved = replace(found, samples=found.samples.rot90(1, (-2, -1)))
@@ -171,7 +171,7 @@ def test_sets_are_joined_by_their_multipliers_only():
         (Shifts(3), {}, "does not act"),
         (Permutations(4), {}, "does not act"),
         (Rotations(mirror=True), {}, "not invariant to d4"),
-        (Rotations(), {"start": 0.0}, "start=0.0"),
+        (Rotations(), {"init_scale": 0.0}, "init_scale=0.0"),
         (Rotations(), {"most_symmetric": 1.5}, "most_symmetric=1.5"),
         (Rotations(), {"rest_rate": float("nan")}, "rest_rate=nan"),
         (Rotations(), {"steps": 0}, "steps=0"),

@@ -6,8 +6,9 @@ import pytest
 import torch
 from kernel_reference import box_of, gaussian, machine
 
-from vestige.reconstruct.kernels.black_box import BlackBox, BudgetSpentError, Scores, precision_warning, relative_noise
+from vestige.reconstruct.kernels.black_box import BlackBox, BudgetSpentError, Scores, relative_noise
 from vestige.reconstruct.kernels.functions import Gaussian
+from vestige.reconstruct.kernels.probing import SINGLE, _read_precision
 
 KERNEL, X, WEIGHT = Gaussian(0.1), gaussian(5, 4), gaussian(5, 3, seed=1)
 Z = gaussian(20, 4, seed=2)
@@ -42,7 +43,7 @@ def test_rounding_of_the_answers_is_measured():
 
 
 def test_points_out_of_reach_are_brought_into_it_along_their_line():
-    box = box_of(lambda z: z, 4, reach=2.0, centre=torch.ones(4).double())
+    box = box_of(lambda z: z, 4, reach=2.0, center=torch.ones(4).double())
     moved = box.within(1 + Z)
     length = Z.norm(dim=1)
     torch.testing.assert_close((moved - 1).norm(dim=1), length.clamp(max=2.0), rtol=1e-8, atol=1e-8)
@@ -61,7 +62,8 @@ def test_no_more_is_asked_than_allowed():
 
 
 def test_answers_that_were_cut_short_are_said_to_be():
-    answers = KERNEL(Z, X) @ WEIGHT
-    assert precision_warning(answers) is None
-    assert "single precision" in precision_warning(answers.float().double())
-    assert "3 decimals" in precision_warning((answers * 1000).round() / 1000)
+    answers, box = KERNEL(Z, X) @ WEIGHT, box_of(machine(KERNEL, X, WEIGHT), 4)
+    assert _read_precision(box, answers) is None and box.quantum == 0
+    assert "single precision" in _read_precision(box, answers.float().double()) and box.floor == SINGLE
+    assert "3 decimals" in _read_precision(box, (answers * 1000).round() / 1000)
+    assert box.quantum == pytest.approx(1e-3 / 12**0.5, rel=0.01)  # of a uniform error

@@ -8,6 +8,7 @@ from vestige.core.rng import child
 from vestige.reconstruct.kernels.deflation import SAME, _strongest, _subtract, keep, misfit, nothing, search
 from vestige.reconstruct.kernels.functions import Gaussian
 from vestige.reconstruct.kernels.matrix_pencil import Terms
+from vestige.reconstruct.kernels.task import Task
 
 D, KERNEL = 8, Gaussian(0.1)
 X, WEIGHT = gaussian(6, D), gaussian(6, 2, seed=1)
@@ -78,11 +79,15 @@ def test_rounds_bring_what_the_first_misses():
     """Points of far different distances: one set of anchors shows one of them, six rounds show all."""
     far = 3 * torch.nn.functional.normalize(gaussian(2, D, seed=9), dim=1) * X.norm(dim=1).mean()
     x, weight = torch.cat([X, far]), torch.cat([WEIGHT, WEIGHT[:2]])
-    how = {"outputs": 2, "n": None, "tolerance": 0.01, "most": 60}
-    one, six = (
-        search(box_of(machine(KERNEL, x, weight), D), KERNEL, CENTER, child(0), rounds=rounds, **how)
-        for rounds in (1, 6)
-    )
+
+    def task():
+        box = box_of(machine(KERNEL, x, weight), D)
+        return Task(
+            box=box, kernel=KERNEL, center=CENTER, offset=torch.zeros(2).double(), n=None, n_candidates=49,
+            tolerance=0.01, generator=child(0), warnings=(),
+        )  # fmt: skip
+
+    one, six = (search(task(), KERNEL, rounds) for rounds in (1, 6))
     right = [int((torch.cdist(found.points, x).amin(0) < 0.01 * x.norm(dim=1)).sum()) for found in (one, six)]
     assert right[0] <= 2 and right[1] == 8
     assert six.misfit < 0.05 < one.misfit and not six.spent

@@ -12,7 +12,7 @@ from vestige.reconstruct.kernels.matrix_pencil import (
     Sums,
     add_anchors,
     choose_scale,
-    equalised,
+    equalized,
     mixed,
     no_sums,
     shifts_for,
@@ -64,7 +64,7 @@ def test_noise_is_the_largest_over_shifts_of_what_each_answer_carries():
 def test_noise_that_factors_is_scaled_to_one():
     row = gaussian(9).exp()
     values = gaussian(3, 9, 9)
-    scaled, found, noise = equalised(Sums(torch.zeros(9, D), torch.zeros(1, D), values, row[:, None] * row))
+    scaled, found, noise = equalized(Sums(torch.zeros(9, D), torch.zeros(1, D), values, row[:, None] * row))
     torch.testing.assert_close(found, row)
     torch.testing.assert_close(scaled, values / row[:, None] / row)
     assert noise == pytest.approx(9**0.5 * (1 + 3**0.5))
@@ -107,7 +107,7 @@ def test_every_query_stays_within_reach():
         asked.append(torch.as_tensor(z))
         return machine(kernel, X, WEIGHT)(z)
 
-    box = box_of(predict, D, reach=5.0, centre=CENTER)
+    box = box_of(predict, D, reach=5.0, center=CENTER)
     scale = choose_scale(box, kernel, CENTER, child(0), n=None, outputs=2)
     assert scale <= 0.75**0.5 * 5 / (FURTHEST * (8 * D) ** 0.5) + 1e-12
     squares = torch.cat([(z - CENTER).square().sum(1) for z in asked])

@@ -10,7 +10,7 @@ from vestige.core.space import InputSpace
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.nulls import built_in_nulls
 from vestige.reconstruct.scoring.score import score_reconstruction
-from vestige.reconstruct.scoring.similarity import Ruler
+from vestige.reconstruct.scoring.similarity import Comparison
 
 
 def found(samples):
@@ -93,7 +93,7 @@ def test_vectors_are_compared_by_cosine_and_have_no_ssim():
 
 def test_the_threshold_is_the_one_of_the_held_out_samples():
     samples = noisy(TRUTH, 0.5)[:7]
-    score = score_reconstruction(found(samples), TRUTH, held_out=UNSEEN, space=SPACE, rate=0.01)
+    score = score_reconstruction(found(samples), TRUTH, held_out=UNSEEN, space=SPACE, false_positive_rate=0.01)
     table = ncc(TRUTH, UNSEEN)
     assert score.threshold == pytest.approx(threshold(table, 7, 0.01))
     assert false_positive_rate(table, 7, score.threshold) <= 0.01
@@ -107,12 +107,12 @@ def test_the_threshold_is_the_one_of_the_held_out_samples():
 
 def test_pairing_prefers_recovered_samples_to_the_largest_sum():
     """A is near x1, and B between: the largest sum would give A to x2 and lose the one sample that was recovered."""
-    ruler = Ruler(torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]), None)
+    comparison = Comparison(torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]), None)
     a = torch.tensor([[0.97, 0.24, 0.0], [0.6, -0.3, 0.74]])
-    table = ruler.similarity(a)
+    table = comparison.similarity(a)
     assert table[0, 0] >= 0.9 > table[1, 0] and table[0, 0] + table[1, 1] < table[0, 1] + table[1, 0]
-    assert ruler.pair(a, 0.9).match.tolist() == [0, 1]
-    assert ruler.pair(a, 2.0).match.tolist() == [1, 0]
+    assert comparison.pair(a, 0.9).match.tolist() == [0, 1]
+    assert comparison.pair(a, 2.0).match.tolist() == [1, 0]
 
 
 def test_one_reconstruction_serves_one_true_sample():
@@ -148,7 +148,7 @@ def test_the_false_positive_rate_is_kept():
     """120 draws of 12 unrelated pictures against 12 true ones at a rate of 2 %: 29 expected, 5 sigma is 56."""
     others = SPACE.to_model(pictures(120 * 12, 11))
     bar = threshold(ncc(TRUTH, UNSEEN), 12, 0.02)
-    recovered = [Ruler(TRUTH, SPACE).pair(part, bar).similarity for part in others.split(12)]
+    recovered = [Comparison(TRUTH, SPACE).pair(part, bar).similarity for part in others.split(12)]
     assert int((torch.stack(recovered) >= bar).sum()) <= 56
 
 
@@ -167,12 +167,12 @@ def test_given_nulls_are_offered_whole():
     assert rows.count == 12 and rows.n_recovered == 12 and rows.ssim_count == 12
 
 
-def test_nulls_repeat_themselves_and_the_mean_of_centred_data_is_nothing():
+def test_nulls_repeat_themselves_and_the_mean_of_centered_data_is_nothing():
     first, again = built_in_nulls(TRUTH, 3), built_in_nulls(TRUTH, 3)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["permuted truth"][0].flatten().sort().values.equal(TRUTH[0].flatten().sort().values)
-    centred = TRUTH - TRUTH.mean(0)
-    assert not built_in_nulls(centred, 2)["mean of the truth"].any()
+    centered = TRUTH - TRUTH.mean(0)
+    assert not built_in_nulls(centered, 2)["mean of the truth"].any()
 
 
 # ssim
@@ -189,8 +189,8 @@ def test_ssim_null_rate_counts_the_papers_bar():
 def test_ssim_is_left_out_where_the_range_is_unknown():
     score = score_reconstruction(found(3 * TRUTH), 3 * TRUTH, held_out=UNSEEN)
     assert score.ssim is None and any("SSIM" in note for note in score.warnings)
-    grey = score_reconstruction(found(TRUTH[:, 0]), TRUTH[:, 0], held_out=UNSEEN[:, 0], space=SPACE)
-    assert grey.ssim.shape == (12,) and grey.metric == "NCC"
+    gray = score_reconstruction(found(TRUTH[:, 0]), TRUTH[:, 0], held_out=UNSEEN[:, 0], space=SPACE)
+    assert gray.ssim.shape == (12,) and gray.metric == "NCC"
 
 
 # inputs
@@ -228,7 +228,7 @@ def test_few_held_out_samples_are_said_to_be_few():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rate": 0.0}, "rate=0"),
+        ({"false_positive_rate": 0.0}, "false_positive_rate=0"),
         ({"x_true": TRUTH[:, :, :8]}, "must agree"),
         ({"x_true": TRUTH * torch.nan}, "finite"),
         ({"held_out": UNSEEN[:, :1]}, "held_out"),

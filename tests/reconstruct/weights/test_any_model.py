@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad
 
-from vestige.core.kkt import smoothed
 from vestige.core.rng import child
+from vestige.core.soft_gate import smoothed
 from vestige.nets.groups import Rotations
 from vestige.reconstruct.weights.any_model import _parameter_weights, _Problem, search_any
 from vestige.reconstruct.weights.symmetry import WEIGHT, Parts, Symmetry

@@ -1,4 +1,4 @@
-"""What is shown first: verified samples, then groups; of a crowd only what is likelier than not."""
+"""What is shown first: verified samples, then groups; with many samples per neuron only what is likelier than not."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ import torch.nn.functional as F
 
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
-from vestige.reconstruct.weights.assemble import CROWDED_SAME, LIKELY, Pool, assemble
+from vestige.reconstruct.weights.assemble import LIKELY, SAME_OF_MANY, assemble
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.pool import Pool
 
 R, N, D, WIDTH = 3, 12, 40, 40
 
@@ -24,7 +25,7 @@ def near(x, cosine, name):
 
 
 @pytest.fixture(scope="module")
-def crowd() -> Chain:
+def many() -> Chain:
     """As many samples as a third of the neurons; only its size is read."""
     weights, none = (torch.zeros(WIDTH, D), torch.zeros(2, WIDTH)), torch.zeros(0)
     return Chain(weights, (none, none), (False, False), weights, (none, none), torch.eye(D), none, N + 2, True)
@@ -38,29 +39,30 @@ def pool(verified):
     one = torch.ones(R * 2 * N, 2)
     restart = torch.arange(R).repeat_interleave(2 * N)
     return truth, Pool(
-        torch.cat(found), one, restart, torch.ones(R), {}, sure if verified else None, 1, Outcome.BUDGET_SPENT, None
-    )
+        x=torch.cat(found), multipliers=one, restart=restart, residual=torch.ones(R), residual_per_layer={},
+        verified=sure if verified else None, evaluations=1, outcome=Outcome.BUDGET_SPENT, requested=None,
+    )  # fmt: skip
 
 
-def test_of_a_crowd_only_the_likely_stand_beside_the_verified(crowd):
+def test_with_many_samples_only_the_likely_stand_beside_the_verified(many):
     truth, searched = pool(N // 2)
-    found = assemble(searched, (D,), 2, crowd, ())
+    found = assemble(searched, (D,), 2, many, ())
     assert found.verified.sum() == N // 2 and (found.confidence[~found.verified] >= LIKELY).all()
     assert (found.confidence[found.verified].diff() <= 0).all()
     shown = F.normalize(found.samples, dim=1) @ truth.T
-    assert (shown.max(1).values > CROWDED_SAME).all() and len(shown.argmax(1).unique()) == len(found.samples)
+    assert (shown.max(1).values > SAME_OF_MANY).all() and len(shown.argmax(1).unique()) == len(found.samples)
 
 
-def test_candidates_near_a_verified_sample_of_a_crowd_support_it(crowd):
+def test_candidates_near_a_verified_sample_support_it(many):
     _, searched = pool(N // 2)
-    found = assemble(searched, (D,), 2, crowd, ())
+    found = assemble(searched, (D,), 2, many, ())
     assert (found.support[found.verified] == R).double().mean() > 0.5
     assert (found.spread[found.verified] > 0.1).any()
 
 
-def test_where_nothing_is_verified_as_many_are_shown_as_can_be_told_apart(crowd):
+def test_where_nothing_is_verified_as_many_are_shown_as_can_be_told_apart(many):
     """Null: groups alone."""
     _, searched = pool(0)
-    found = assemble(searched, (D,), 2, crowd, ())
-    assert not found.verified.any() and len(found.samples) == crowd.rank
-    assert (found.cluster < crowd.rank).all()
+    found = assemble(searched, (D,), 2, many, ())
+    assert not found.verified.any() and len(found.samples) == many.rank
+    assert (found.cluster < many.rank).all()

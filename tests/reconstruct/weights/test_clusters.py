@@ -112,10 +112,10 @@ def test_confidence_is_the_fitted_probability():
 
 @given(s=st.integers(2, 6), extra=st.integers(1, 6), a=st.floats(0.5, 0.99), better=st.floats(0.001, 0.01))
 def test_more_restarts_and_closer_agreement_are_more_credible(s, extra, a, better):
-    centre = gaussian(2, 60)
+    center = gaussian(2, 60)
 
     def odds(support, agreement, restarts):
-        values = features(centre, torch.tensor([support, 2]), torch.tensor([agreement, a]), restarts)
+        values = features(center, torch.tensor([support, 2]), torch.tensor([agreement, a]), restarts)
         return float(values[0] @ torch.tensor(COEFFICIENTS, dtype=torch.float64))
 
     restarts = s + extra

@@ -1,7 +1,8 @@
 """The loop under APGD: many searches in one batch, each with its own step counter, so that the batch stays full.
 
 A search is one sample with one target from one random start. A sample leaves at its first success, and the place is
-taken by the next search in the queue: another sample, or the same one with its next target.
+taken by the next search in the queue: another sample, or the same one with its next target. Rows that come and go, each
+with a step size of its own, are no variables of one optimizer, so the loop is written out here.
 """
 
 from collections import deque

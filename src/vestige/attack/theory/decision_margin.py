@@ -4,7 +4,6 @@ Binary theory is about one output. Here that is the output itself, signed; the d
 the largest logit minus the next. All in float64, on a copy of the model, in model space.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,11 +14,9 @@ from torch import Tensor, nn
 from vestige.core.kkt import working_copy
 from vestige.core.margins import as_rows, signs
 from vestige.core.rng import spawn
-from vestige.core.space import InputSpace
 
 GRID, FINEST, BISECTIONS = 120, 1e-4, 45  # radii tried from FINEST of the limit on, each 8 % longer than the last
 Pair = tuple[int, int]
-UNBOUNDED = InputSpace(-math.inf, math.inf)  # model space has no box
 
 
 @dataclass(frozen=True, eq=False)

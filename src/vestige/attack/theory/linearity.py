@@ -18,10 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.attack.methods.balls import steepest
-from vestige.attack.theory.decision_margin import UNBOUNDED, DecisionMargin, Pair, read_margin
+from vestige.attack.theory.decision_margin import DecisionMargin, Pair, read_margin
 from vestige.core.cite import Paper, paper
 from vestige.core.rng import spawn
-from vestige.core.space import lp_norm, per_sample
+from vestige.core.space import UNBOUNDED, lp_norm, per_sample
 from vestige.core.threat import Norm, Threat
 
 FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)

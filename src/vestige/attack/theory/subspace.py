@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vestige.attack.theory.decision_margin import (
-    UNBOUNDED,
     DecisionMargin,
     Pair,
     random_flips,
@@ -34,6 +33,7 @@ from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
 from vestige.core.relu_chain import first_linear
+from vestige.core.space import UNBOUNDED
 from vestige.core.threat import Norm, Threat
 
 PAPER = paper("2303.00783")

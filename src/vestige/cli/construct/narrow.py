@@ -1,21 +1,21 @@
 """`vestige construct narrow`: a trained network rewritten as a narrow deep one."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
-from vestige.cli.app import out as console
+from vestige.cli.construct.written import write
 
-if TYPE_CHECKING:
-    from vestige.construct.exact.exact_construction import ExactConstruction
+SIZES = (
+    "given: width {target_width}, {target_depth} layers, {target_parameters:,} parameters; now: width {width}, "
+    "{depth:,} layers, {parameters:,} parameters of up to {weight_bits:,} bits"
+)
 
 
 def narrow(
     model: options.Model,
-    out: Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")],
+    out: options.Network,
     exact: Annotated[bool, typer.Option("--exact", help="Equal at every input, at far more depth.")] = False,
     width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
@@ -52,21 +52,4 @@ def narrow(
             generator=child(seed, "construct narrow"),
             on_step=bar,
         )
-    _write(built, out, loaded.warnings)
-
-
-def _write(built: "ExactConstruction", out: Path, warnings: tuple[str, ...]) -> None:
-    from vestige.cli.verify import show_certificate
-    from vestige.construct.file.saved import save
-
-    save(built, out)
-    sizes = built.numbers
-    console.print(
-        f"given: width {sizes['target width']}, {sizes['target depth']} layers, {sizes['target parameters']:,} "
-        f"parameters; now: width {sizes['width']}, {sizes['depth']:,} layers, {sizes['parameters']:,} parameters of up "
-        f"to {sizes['weight bits']:,} bits",
-        soft_wrap=True,
-    )
-    note((*warnings, *built.warnings))
-    show_certificate(built.certificate)
-    console.print(f"wrote {out}", markup=False, soft_wrap=True)
+    write(built, out, SIZES.format(**built.numbers), warnings=loaded.warnings)

@@ -1,13 +1,14 @@
 """`vestige construct prune`: a model out of a random network by masks alone, with its certificate."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note
 from vestige.cli.app import out as console
+from vestige.cli.construct.written import write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from vestige.construct.prune.pruned import Pruned
     from vestige.data.dataset import DataSet
     from vestige.nets.loaded import LoadedModel
+
+COLUMNS = "layer", "weights", "random neurons", "random weights", "kept", "worst weight", "error after it"
 
 
 def prune(
@@ -33,92 +36,67 @@ def prune(
     """Find masks that make a random network compute MODEL, certify the error, and save masks and seed only."""
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
-    from vestige.construct.file.saved import save
     from vestige.construct.prune.to_target import prune_to_target
     from vestige.core.rng import child
+    from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model
 
-    _check_name(out)
+    options.check_weights_file(out)
     loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
     settle_threads(threads, sum(p.numel() for p in loaded.model.parameters()))
-    samples, inputs = _inputs(loaded, data)
+    samples = None if data is None else load_data(data, split="test")
+    inputs = None if samples is None else _as_read(samples, loaded)
     with progress_bar("pruning") as bar:
         found = prune_to_target(
             loaded.model,
             inputs,
             tolerance=tolerance,
             method=method,
-            radius=_largest(inputs) if radius is None else radius,
+            radius=radius,
             nonnegative=inputs is not None and bool((inputs >= 0).all()),
             rows=rows,
             generator=child(seed, "construct", "prune"),
             on_step=bar,
         )
-    save(found, out)
-    _show(found)
-    _compare(found, loaded, samples, inputs)
-    console.print(f"wrote {out}: masks and a seed, {out.stat().st_size:,} bytes", markup=False)
+    _print_layers(found)
+    write(found, out, *_sizes(found), *_accuracies(found, loaded, samples, inputs))
 
 
-def _check_name(out: Path) -> None:
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out {out} given; masks are written as .safetensors, give such a name.")
+def _as_read(samples: "DataSet", loaded: "LoadedModel") -> "Tensor":
+    """The inputs as the model takes them."""
+    return (samples.x if loaded.space is None else loaded.space.to_model(samples.x)).to(next(loaded.model.parameters()))
 
 
-def _inputs(loaded: "LoadedModel", data: str | None) -> "tuple[DataSet | None, Tensor | None]":
-    """The samples, and their inputs as the model takes them."""
-    from vestige.data.load import load_data
-
-    if data is None:
-        return None, None
-    samples = load_data(data, split="test")
-    x = samples.x if loaded.space is None else loaded.space.to_model(samples.x)
-    return samples, x.to(next(loaded.model.parameters()))
-
-
-def _largest(inputs: "Tensor | None") -> float:
-    return 1.0 if inputs is None else float(inputs.flatten(1).norm(dim=1).max())
-
-
-def _show(found: "Pruned") -> None:
+def _print_layers(found: "Pruned") -> None:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 1))
-    for column in ("layer", "weights", "random neurons", "random weights", "kept", "worst weight", "error behind it"):
-        table.add_column(column, justify="right")
+    table = Table(*COLUMNS, box=None, padding=(0, 1))
     for layer in found.layers:
         sizes = (layer.target_weights, layer.hidden, layer.random_weights, layer.kept)
-        table.add_row(
-            f"{layer.features}-{layer.out}",
-            *map("{:,}".format, sizes),
-            f"{layer.worst_weight:.1e}",
-            f"{layer.bound:.2e}",
-        )
+        errors = f"{layer.worst_weight:.1e}", f"{layer.bound:.2e}"
+        table.add_row(f"{layer.features}-{layer.out}", *map("{:,}".format, sizes), *errors)
     console.print(table)
-    console.print(found.certificate.table(), markup=False, soft_wrap=True)
+
+
+def _sizes(found: "Pruned") -> Iterator[str]:
     sizes = found.numbers
-    console.print(
+    yield (
         f"{sizes['random_weights']:,} random weights for {sizes['target_weights']:,} of the target; "
         f"{sizes['kept']:,} are kept, in {2 * len(found.layers)} layers instead of {len(found.layers)}; "
-        f"|x| <= {found.specification.radius:.4g}",
-        markup=False,
-        soft_wrap=True,
+        f"|x| <= {found.specification.radius:.4g}; the file holds masks and a seed"
     )
-    note(found.warnings)
 
 
-def _compare(found: "Pruned", loaded: "LoadedModel", samples: "DataSet | None", inputs: "Tensor | None") -> None:
+def _accuracies(
+    found: "Pruned", loaded: "LoadedModel", samples: "DataSet | None", inputs: "Tensor | None"
+) -> Iterator[str]:
     import torch
 
     from vestige.core.margins import margin
 
     if samples is None or inputs is None:
         return
-    networks = loaded.model, found.to_torch()
     with torch.no_grad():
-        shares = [float((margin(net(inputs), samples.y) > 0).double().mean()) for net in networks]
-    console.print(
-        f"accuracy on {len(samples):,} samples of {samples.name}: {shares[0]:.2%} before, {shares[1]:.2%} after",
-        markup=False,
-        soft_wrap=True,
-    )
+        margins = [margin(net(inputs), samples.y) for net in (loaded.model, found.to_torch())]
+    before, after = (float((m > 0).double().mean()) for m in margins)
+    yield f"accuracy on {len(samples):,} samples of {samples.name}: {before:.2%} before, {after:.2%} after"

@@ -44,11 +44,7 @@ class BitAudit:
         return self.bits <= mantissa and finest <= self.finest and self.largest <= largest
 
     def check(self, dtype: torch.dtype) -> None:
-        """Refuse a dtype that rounds.
-
-        Raises:
-            ValueError: naming the bits that are needed.
-        """
+        """Refuse a dtype that rounds."""
         if self.fits(dtype):
             return
         mantissa, finest, largest = _limits(dtype)

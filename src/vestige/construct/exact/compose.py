@@ -12,7 +12,7 @@ def in_series(first: ExactNetwork, second: ExactNetwork, *, relu: bool = False) 
 
     Args:
         first: its outputs are the inputs of `second`.
-        second: runs behind it.
+        second: runs after it.
         relu: False multiplies the two affine maps at the joint into one layer; True puts a ReLU between them, which
             changes nothing where the outputs of `first` are known to be at least 0, and keeps its rows sparse.
 
@@ -39,7 +39,7 @@ def in_parallel(networks: Sequence[ExactNetwork], *, shared: bool = True, signed
 
     Args:
         networks: at least one.
-        shared: all read the same inputs; False gives each inputs of its own, one block behind the other.
+        shared: all read the same inputs; False gives each inputs of its own, one block after the other.
         signed: outputs may be negative, so that carrying one takes two neurons; False where they are known not to be.
 
     Raises:
@@ -47,8 +47,8 @@ def in_parallel(networks: Sequence[ExactNetwork], *, shared: bool = True, signed
     """
     if not networks or (shared and len({network.inputs for network in networks}) > 1):
         raise ValueError(
-            f"networks that read {[network.inputs for network in networks]} numbers given; side by side on shared "
-            "inputs stand at least one, all of one input size. shared=False gives each inputs of its own."
+            f"networks that read {[network.inputs for network in networks]} numbers given; at least one is "
+            "needed, and with shared inputs all must read as many. shared=False gives each inputs of its own."
         )
     depth = max(network.depth for network in networks)
     padded = [_carried(network, depth, signed) for network in networks]
@@ -56,15 +56,12 @@ def in_parallel(networks: Sequence[ExactNetwork], *, shared: bool = True, signed
 
 
 def pass_through(size: int, depth: int, *, signed: bool = True) -> ExactNetwork:
-    """The identity on `size` numbers in `depth` layers.
+    """The identity on `size` numbers in `depth` affine layers.
 
-    Args:
-        size: numbers carried.
-        depth: affine layers, at least 1.
-        signed: two neurons carry a number of either sign; False takes one and clamps negative numbers to 0.
+    Two neurons carry a number of either sign; signed=False takes one and clamps negative numbers to 0.
     """
     if size < 1 or depth < 1:
-        raise ValueError(f"size={size}, depth={depth} given; both are at least 1.")
+        raise ValueError(f"size={size}, depth={depth} given; both must be at least 1.")
     if depth == 1:
         return ExactNetwork((layer(size, [({k: 1}, 0) for k in range(size)]),))
     signs = (1, -1) if signed else (1,)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vestige.construct.exact.layers import Layer, Neuron, valuation
 from vestige.construct.exact.points import integer_points
+from vestige.construct.exact.rounding import unit_of
 from vestige.core.outcome import OnStep, Step
 
 try:
@@ -189,7 +190,7 @@ def _expanded(column: Column, index: np.ndarray) -> Column:
 
 
 def _fractions(column: Column, exponent: int, size: int) -> list[Fraction]:
-    scale = Fraction(1, 1 << exponent) if exponent >= 0 else Fraction(1 << -exponent)
+    scale = unit_of(exponent)
     if column.values is None:
         return [column.low * scale] * size
     return [int(value) * scale for value in column.values]

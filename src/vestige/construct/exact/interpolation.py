@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.exact.rounding import upwards
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
@@ -33,10 +34,9 @@ class Interpolation:
         """The number of points that are off, and the largest error."""
         errors = self.errors(network, on_step=on_step)
         wrong = sum(bool(error > self.tolerance) for error in errors)
-        worst = max(errors)
         return (
             Claim("points off target", 0, wrong, self.source),
-            Claim("largest error", _bound(self.tolerance), _number(worst), self.source),
+            Claim("largest error", upwards(self.tolerance), upwards(max(errors)), self.source),
         )
 
     def errors(self, network: ExactNetwork, *, on_step: OnStep | None = None) -> list[Fraction]:
@@ -46,12 +46,3 @@ class Interpolation:
             max(abs(v - Fraction(t)) for v, t in zip(row, wanted, strict=True))
             for row, wanted in zip(values, self.targets.tolist(), strict=True)
         ]
-
-
-def _number(value: Fraction) -> float | int:
-    """A value to report: an error that is not 0 never rounds to it."""
-    return int(value) if value.denominator == 1 else max(float(value), 5e-324)
-
-
-def _bound(value: Fraction) -> float | int:
-    return int(value) if value.denominator == 1 else float(value)

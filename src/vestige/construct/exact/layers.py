@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 Number = int | float | Fraction
 
@@ -31,14 +32,10 @@ class Layer:
 
 
 def neuron(weights: Mapping[int, Number], bias: Number = 0) -> Neuron:
-    """A row from exact numbers; zeros are dropped.
-
-    Args:
-        weights: column -> int, float (taken exactly) or Fraction with a power of two below the line.
-        bias: likewise.
+    """A row from weights by column and a bias: ints, floats (taken exactly), Fractions; zeros are dropped.
 
     Raises:
-        ValueError: a number that is no dyadic rational: NaN, infinite, or a Fraction such as 1/3.
+        ValueError: a number that is not an integer over a power of two: NaN, infinite, or a Fraction such as 1/3.
 
     >>> neuron({0: 0.5, 3: -2}, 1)
     Neuron(columns=(0, 3), weights=(1, -4), bias=2, shift=1)
@@ -54,7 +51,7 @@ def dyadic(value: Number) -> tuple[int, int]:
     """(a, s) with value = a / 2**s, a odd or s = 0.
 
     Raises:
-        ValueError: the value is no such number.
+        ValueError: the value is not such a number.
 
     >>> dyadic(0.75), dyadic(Fraction(5, 8)), dyadic(6)
     ((3, 2), (5, 3), (6, 0))
@@ -91,31 +88,27 @@ def layer(inputs: int, rows: Sequence[tuple[Mapping[int, Number], Number]]) -> L
 
 ONE = "1"  # in a linear expression, the name of the constant
 Expression = Mapping[Hashable, Number]
+Name = TypeVar("Name", bound=Hashable)
 
 
-def plus(*parts: tuple[Number, Expression]) -> dict[Hashable, Number]:
-    """A sum of multiples of linear expressions in named neurons.
+def plus(*parts: tuple[Number, Mapping[Name, Number]]) -> dict[Name, Number]:
+    """A sum of multiples of linear expressions in named neurons, without zeros.
 
-    >>> plus((2, {"x": 1, ONE: 1}), (-1, {"x": 1, "y": 3}))
-    {'x': 1, '1': 2, 'y': -3}
+    >>> plus((2, {"x": 1, ONE: 3}), (-1, {"x": 2, "y": 1}))
+    {'1': 6, 'y': -1}
     """
-    total: dict[Hashable, Number] = {}
+    total: dict[Name, Number] = {}
     for factor, part in parts:
         for name, weight in part.items():
             total[name] = total.get(name, 0) + factor * weight
-    return total
+    return {name: weight for name, weight in total.items() if weight}
 
 
 def named_layers(inputs: Sequence[Hashable], stages: Sequence[Mapping[Hashable, Expression]]) -> tuple[Layer, ...]:
-    """Layers written with names: each maps the names of its neurons to expressions in those of the layer before.
+    """Layers written with names: each stage maps its neurons' names, in order, to expressions in those before it.
 
-    Args:
-        inputs: names of the inputs, in order.
-        stages: one a layer; a neuron's place is its place in the mapping.
-
-    Example:
-        >>> named_layers(["x"], [{"above": {"x": 1, ONE: -3}}])[0].neurons
-        (Neuron(columns=(0,), weights=(1,), bias=-3, shift=0),)
+    >>> named_layers(["x"], [{"above": {"x": 1, ONE: -3}}])[0].neurons
+    (Neuron(columns=(0,), weights=(1,), bias=-3, shift=0),)
     """
     result = []
     for stage in stages:
@@ -127,7 +120,7 @@ def named_layers(inputs: Sequence[Hashable], stages: Sequence[Mapping[Hashable, 
 
 
 def digits(value: int, shift: int) -> int:
-    """Binary digits of |value| / 2**shift before and behind the point.
+    """Binary digits of |value| / 2**shift before and after the point.
 
     >>> digits(3, 2), digits(8, 0), digits(4, 1)
     (2, 4, 2)

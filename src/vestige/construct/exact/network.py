@@ -1,9 +1,10 @@
 """ReLU networks whose weights are dyadic rationals, kept as integers: what they compute is known to the last bit.
 
-Behind every layer but the last stands a ReLU. Every float is a dyadic rational, so a trained network fits in too.
+A ReLU follows every layer but the last. Every float is a dyadic rational, so a trained network fits in too.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from torch import nn
 
 from vestige.construct.exact.audit import BitAudit, audit_bits
 from vestige.construct.exact.evaluate import evaluate
-from vestige.construct.exact.floats import to_sequential
 from vestige.construct.exact.layers import Layer, digits
 from vestige.core.outcome import OnStep
+from vestige.core.relu_chain import linear_layer, relu_between
 
 
 @dataclass(frozen=True)
 class ExactNetwork:
-    """Layers of exact neurons with a ReLU behind all but the last; frozen, and compared by value.
+    """Layers of exact neurons with a ReLU after all but the last; frozen, and compared by value.
 
     Attributes:
         layers: each reads what the one before it gives; at least one.
@@ -53,7 +54,7 @@ class ExactNetwork:
         Args:
             points: (n, inputs): an array or tensor of floats or integers, or nested lists that may hold Fractions; all
                 are taken exactly. More axes than two are flattened.
-            on_step: told after each chunk of points, with the number of points done as its value.
+            on_step: called after each chunk of points, with the number of points done as its value.
 
         Returns:
             Fractions, in an array of objects.
@@ -95,7 +96,7 @@ class ExactNetwork:
 
     @property
     def weight_bits(self) -> int:
-        """Binary digits of the longest weight or bias, before and behind the point, without its sign."""
+        """Binary digits of the longest weight or bias, before and after the point, without its sign."""
         rows = (row for item in self.layers for row in item.neurons)
         return max((digits(value, row.shift) for row in rows for value in (*row.weights, row.bias)), default=0)
 
@@ -129,4 +130,18 @@ class ExactNetwork:
                     "exact=False for a module that rounds."
                 )
             self.audit(at).check(dtype)
-        return to_sequential(self.layers, dtype)
+        return relu_between([_dense(item) for item in self.layers]).to(dtype).requires_grad_(False)
+
+
+def _dense(item: Layer) -> nn.Linear:
+    weight = np.zeros((item.outputs, item.inputs))
+    for dense, row in zip(weight, item.neurons, strict=True):
+        dense[list(row.columns)] = [_float(value, row.shift) for value in row.weights]
+    return linear_layer(weight, np.array([_float(row.bias, row.shift) for row in item.neurons]))
+
+
+def _float(value: int, shift: int) -> float:
+    try:
+        return float(Fraction(value, 1 << shift))
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

@@ -1,5 +1,6 @@
 """Points as integers: floats are dyadic rationals, so a common power of two clears them all."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -8,11 +9,7 @@ import torch
 
 
 def rows_of(points: Any) -> np.ndarray:
-    """(n, inputs) of any points, copied to numpy; floats as float64, which holds every shorter one.
-
-    Raises:
-        ValueError: no points, points without coordinates, or a lone one.
-    """
+    """(n, inputs) of any points, copied to numpy; floats as float64, which holds every shorter one."""
     array = points.detach().cpu() if isinstance(points, torch.Tensor) else points
     if isinstance(array, torch.Tensor):
         array = array.double().numpy() if array.is_floating_point() else array.numpy()
@@ -26,19 +23,15 @@ def rows_of(points: Any) -> np.ndarray:
     return array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
 
 
+def objects(values: Iterable[Any]) -> np.ndarray:
+    """An array of these objects, one axis; numpy would turn long integers into floats, and rows into axes."""
+    return np.array([*values, None], dtype=object)[:-1]
+
+
 def integer_points(points: Any, inputs: int | None = None) -> tuple[np.ndarray, int]:
-    """(integers, e) with points = integers / 2**e exactly.
+    """(integers, e) with points = integers / 2**e exactly; int64 where they fit, else Python integers, (n, inputs).
 
-    Args:
-        points: (n, inputs) or (n, *feature): floats, integers, booleans, or Fractions with powers of two below the
-            line.
-        inputs: numbers in one point; None for any.
-
-    Returns:
-        int64 where they fit, else Python integers; shape (n, inputs).
-
-    Raises:
-        ValueError: no points, a value that is not finite or not dyadic, or another number of coordinates.
+    Points are floats, integers, booleans, or Fractions with powers of two below the line, of any shape (n, *feature).
 
     >>> integer_points([[0.5, 3.0]], 2)
     (array([[1, 6]]), 1)
@@ -68,8 +61,7 @@ def _from_floats(array: np.ndarray) -> tuple[np.ndarray, int]:
         return np.ldexp(array, exponent).astype(np.int64), exponent
     shifts = power - 53 + exponent
     pairs = zip(whole.ravel().tolist(), shifts.ravel().tolist(), strict=True)
-    flat = np.array([w << s if s >= 0 else w >> -s for w, s in pairs] + [None], dtype=object)[:-1]
-    return flat.reshape(array.shape), exponent
+    return objects(w << s if s >= 0 else w >> -s for w, s in pairs).reshape(array.shape), exponent
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:
@@ -83,21 +75,17 @@ def _from_objects(array: np.ndarray) -> tuple[np.ndarray, int]:
     for value in values:
         if value.denominator & (value.denominator - 1):
             raise ValueError(
-                f"the coordinate {value} is no integer over a power of two, which exact points are. Round it to a "
+                f"the coordinate {value} is not an integer over a power of two, as exact points must be. Round it to a "
                 "float first."
             )
     whole = [value.numerator * (under // value.denominator) for value in values]
     small = all(abs(value) < 1 << 62 for value in whole)
-    flat = np.array(whole, dtype=np.int64) if small else np.array([*whole, None], dtype=object)[:-1]
+    flat = np.array(whole, dtype=np.int64) if small else objects(whole)
     return flat.reshape(array.shape), under.bit_length() - 1
 
 
 def distinct(integers: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Positions of the points, each point once.
-
-    Raises:
-        ValueError: equal points with different targets.
-    """
+    """Positions of the points, each point once."""
     wide = integers.dtype == object
     first: dict[Any, int] = {}
     rows = np.ascontiguousarray(integers)

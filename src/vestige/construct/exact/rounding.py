@@ -21,6 +21,15 @@ def above(value: Fraction) -> float:
     return -below(-value)
 
 
+def upwards(value: Fraction) -> float | int:
+    """As a number to report that is not smaller: what is not 0 never rounds to it, and integers stay integers.
+
+    >>> upwards(Fraction(1, 3)) > Fraction(1, 3), upwards(Fraction(2))
+    (True, 2)
+    """
+    return int(value) if value.denominator == 1 else above(value)
+
+
 def unit_of(exponent: int) -> Fraction:
     """2**-exponent."""
     return Fraction(2) ** -exponent
@@ -32,12 +41,16 @@ def short_between(low: Fraction, high: Fraction) -> Fraction:
     >>> short_between(Fraction(1, 3), Fraction(1, 2))
     Fraction(3, 8)
     """
-    power = _power_below(high - low)
+    power = power_below(high - low)
     return Fraction(math.ceil(low / power)) * power
 
 
-def _power_below(value: Fraction) -> Fraction:
-    """The largest power of two that is at most `value`, for value > 0."""
+def power_below(value: Fraction) -> Fraction:
+    """The largest power of two that is at most `value`, for value > 0.
+
+    >>> power_below(Fraction(5, 8)), power_below(Fraction(4))
+    (Fraction(1, 2), Fraction(4, 1))
+    """
     guess = value.numerator.bit_length() - value.denominator.bit_length()
     power = Fraction(2) ** guess
     return power if power <= value else power / 2

@@ -28,9 +28,9 @@ class Question:
     """What a user wants to know about a file.
 
     Attributes:
-        points: look at so many points at most; None for all.
+        points: how many points to check, at most; None for all.
         target: what the network stands for, where the file does not hold it.
-        on_step: told the number of points done.
+        on_step: called with the number of points done.
     """
 
     points: int | None = None
@@ -56,10 +56,7 @@ class Derived:
 def compare(stored: Stored, derived: Derived, *, sampled: bool = False) -> Certificate:
     """The kind's own claims, those of the file that are about something else, and whether the file is as written.
 
-    Args:
-        stored: the file.
-        derived: from it.
-        sampled: some points only were looked at, so that what the file states of all may be larger.
+    Where only a sample of the points was looked at, what the file states of all may be larger.
     """
     measured: Mapping[str, float | int] = {**derived.sizes, **{c.name: c.measured for c in derived.claims}}
     own = {claim.name: abs(claim.bound) for claim in derived.claims}

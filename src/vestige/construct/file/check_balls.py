@@ -13,48 +13,37 @@ import numpy as np
 
 from vestige.construct.file.ball_blueprint import Blueprint, exact, layers_that_differ, read_blueprint
 from vestige.construct.file.check import Derived, Question
-from vestige.construct.file.recompute import sizes_of, values_at
+from vestige.construct.file.check_points import chosen
+from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
-from vestige.core.outcome import OnStep
 
 DIFFER = "layers that are not the construction's"
-FINE = 80  # bits behind the point of a root, relative to it
+FINE = 80  # bits of a root, relative to it
 Vector = list[Fraction]
 
 
 def derive_balls(stored: Stored, question: Question) -> Derived:
     """Every claim of a file that specifies balls, as far as the network's form lets one derive it."""
-    return Derived(_claims(stored, question.points, question.on_step), sizes_of(stored.layers))
+    return Derived(_claims(stored, question), sizes_of(stored.layers))
 
 
-def _claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
+def _claims(stored: Stored, question: Question) -> tuple[Claim, ...]:
     fields = stored.fields
-    x, y = _exact_rows(fields["points"]), [Fraction(v) for (v,) in fields["targets"].tolist()]
+    x = [[Fraction(v) for v in row] for row in fields["points"].tolist()]
+    y = [Fraction(v) for (v,) in fields["targets"].tolist()]
     eps, p, source = fields["eps"], float(fields["norm"]), fields["source"]
     if len(x) != len(y) or not eps > 0 or not p >= 1:
         raise ValueError("as many targets as points, a positive eps and a norm from 1 on are needed")
-    claims = list(_measured(stored, x, y, eps, p, points, on_step))
+    claims = list(_measured(stored, x, y, eps, p, question))
     if len(stored.layers) == 1 and not any(exact(row)[0] for row in stored.layers[0].neurons):
         return (*claims, Claim("radius", math.inf if len(set(y)) == 1 else 0.0, eps, source))
     return (*claims, *_proved(stored, x, y, Fraction(eps), p))
 
 
-def _exact_rows(points: np.ndarray) -> list[Vector]:
-    return [[Fraction(v) for v in row] for row in points.tolist()]
-
-
-def _measured(
-    stored: Stored,
-    x: list[Vector],
-    y: Vector,
-    eps: float,
-    p: float,
-    wanted: int | None,
-    on_step: OnStep | None,
-) -> Iterator[Claim]:
+def _measured(stored: Stored, x: list[Vector], y: Vector, eps: float, p: float, question: Question) -> Iterator[Claim]:
     """Errors at the points, and at the edges of their balls towards the nearest other label and away from it."""
-    index = range(len(x)) if wanted is None else sorted({k * len(x) // wanted for k in range(wanted)})
+    index = chosen(len(x), question.points).tolist()
     owners = [*index]
     points, floats = [x[i] for i in index], np.array([[float(v) for v in row] for row in x])
     for i in index if math.isfinite(eps) else ():
@@ -62,15 +51,14 @@ def _measured(
         points.extend(edges)
         owners.extend(i for _ in edges)
     array = np.array([*(v for row in points for v in row), None], dtype=object)[:-1].reshape(len(points), -1)
-    values = values_at(stored.layers, array, on_step)
+    values = values_at(stored.layers, array, question.on_step)
     off = [abs(row[0] - y[i]) for row, i in zip(values, owners, strict=True)]
     groups = (("", off[: len(index)], len(x)), (", edges of the balls", off[len(index) :], 2 * len(x)))
     for where, errors, whole in groups:
         if errors:
             source = f"{stored.fields['source']}; {len(errors):,} of {whole:,}"
             yield Claim(f"points off target{where}", 0, sum(v > 0 for v in errors), source)
-            worst = max(errors)
-            yield Claim(f"largest error{where}", 0, int(worst) if worst.denominator == 1 else _up(worst), source)
+            yield Claim(f"largest error{where}", 0, upwards(max(errors)), source)
 
 
 def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, eps: float, p: float) -> list[Vector]:
@@ -83,13 +71,8 @@ def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, eps: float, p
     return [[a + sign * (b - a) for a, b in zip(x[i], to, strict=True)] for sign in (share, -share)]
 
 
-def _up(value: Fraction) -> float:
-    near = float(value)
-    return near if near >= value else math.nextafter(near, math.inf)
-
-
-def _down(value: Fraction) -> float:
-    return -_up(-value)
+def _down(value: Fraction) -> float | int:
+    return -upwards(-value)
 
 
 def _proved(stored: Stored, x: list[Vector], y: Vector, eps: Fraction, p: float) -> Iterator[Claim]:
@@ -113,7 +96,7 @@ def _proved(stored: Stored, x: list[Vector], y: Vector, eps: Fraction, p: float)
     apart = _least_apart(found.centers, labels, found.norm)
     inside = gain * eps + offset
     yield from _inequalities(found, inside, apart - inside, source)
-    yield Claim("radius", _down((apart / 2 - offset) / gain), _up(eps), source)
+    yield Claim("radius", _down((apart / 2 - offset) / gain), upwards(eps), source)
 
 
 def _images(rows: list[dict[int, Fraction]], samples: list[tuple[Fraction, ...]]) -> list[Vector]:
@@ -132,13 +115,13 @@ def _inequalities(found: Blueprint, inside: Fraction, outside: Fraction, source:
     own, other = inside, max(outside, Fraction(0))
     if found.norm == 2:
         own, other = inside**2 + found.m * found.tau**2 / 4, other**2
-        yield Claim("reach of the knots", _down(found.knots * found.tau), _up(outside), source)
+        yield Claim("reach of the knots", _down(found.knots * found.tau), upwards(outside), source)
     elif found.knots != 1 or found.tau != 1:
         other = Fraction(0)  # more than one knot does not measure a norm, and nothing follows
-    yield Claim("largest test on the own ball", _down(found.limit), _up(own), source)
-    yield Claim("limit + 1 / slope", _down(other), _up(found.limit + 1 / found.slope), source)
+    yield Claim("largest test on the own ball", _down(found.limit), upwards(own), source)
+    yield Claim("limit + 1 / slope", _down(other), upwards(found.limit + 1 / found.slope), source)
     lowest = inside - min(v for center in found.centers for v in center)
-    yield Claim("shift of the first layer", _down(found.shift), _up(lowest), source)
+    yield Claim("shift of the first layer", _down(found.shift), upwards(lowest), source)
 
 
 def _blueprint(stored: Stored, n: int, p: float) -> tuple[Blueprint | None, int]:

@@ -6,8 +6,8 @@ numpy. With M1 and M2 the masked matrices that stand for a target layer (W, b), 
 
     M2 relu(M1 x + c)  =  P x+  +  N x-  +  M2 relu(c),     P = M2 relu(M1),   N = M2 relu(-M1),
 
-so that the error behind the layer is at most |W| e + |[P - W, N + W]| (R + e) + |M2 relu(c) - b|, where e is the error
-before it and R bounds the target's activations; a layer behind a ReLU has no x-.
+so that the error after the layer is at most |W| e + |[P - W, N + W]| (R + e) + |M2 relu(c) - b|, where e is the error
+before it and R bounds the target's activations; a layer after a ReLU has no x-.
 """
 
 import hashlib
@@ -59,12 +59,7 @@ class Sizes:
 
 
 def derive_masks(stored: Stored, question: Question) -> Derived:
-    """Whether the weights are those of the file, the error at the stored inputs, and with the target that in the ball.
-
-    Raises:
-        ValueError: a file of another form, or a random network that is too large.
-        TargetError: a target of other widths, or none that can be read.
-    """
+    """Whether the weights are the file's, the error at the stored inputs, and with the target that in the ball."""
     plan = _plan(stored.network["plan"])
     pairs, differ = _weights(plan, stored)
     points, values = _known_outputs(stored.fields, plan)
@@ -201,7 +196,7 @@ def _read_target(model: nn.Module, plan: Sizes) -> Target:
 
 
 def _bound(target: Target, pairs: list[Pair], radius: float, nonnegative: bool) -> float:
-    """The error behind the last layer, anywhere in the ball; NaN where a row keeps two entries."""
+    """The error after the last layer, anywhere in the ball; NaN where a row keeps two entries."""
     if len(target) != len(pairs):
         return math.nan
     reach, error = radius, 0.0

@@ -10,10 +10,10 @@ from fractions import Fraction
 from typing import Any
 
 from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.check_points import chosen
 from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
-from vestige.core.outcome import OnStep
 
 LARGEST = 1000  # bits
 MOST_NUMBERS = 1 << 24  # of a dense layer: a file must not make this fill the memory
@@ -22,19 +22,19 @@ Dense = list[tuple[list[list[Fraction]], list[Fraction]]]
 
 def derive_narrow(stored: Stored, question: Question) -> Derived:
     """What a specification of kind "narrow" demands, and the proofs of one that is not promised everywhere."""
-    return Derived(_claims(stored, question.points, question.on_step), sizes_of(stored.layers))
+    return Derived(_claims(stored, question), sizes_of(stored.layers))
 
 
-def _claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple[Claim, ...]:
+def _claims(stored: Stored, question: Question) -> tuple[Claim, ...]:
     fields = stored.fields
     count = len(fields["points"])
-    chosen = list(range(0, count, 1 if points is None else -(-count // points)))
-    at, tolerance, promise = fields["points"][chosen], Fraction(fields["tolerance"]), str(fields["source"])
-    source = f"{promise}; {len(chosen):,} of {count:,} inputs"
-    sizes = [Fraction(float(size)) for size in fields["sizes"][chosen]]
+    index = chosen(count, question.points)
+    at, tolerance, promise = fields["points"][index], Fraction(fields["tolerance"]), str(fields["source"])
+    source = f"{promise}; {len(index):,} of {count:,} inputs"
+    sizes = [Fraction(float(size)) for size in fields["sizes"][index]]
     if not min(sizes) > 0 <= tolerance:
-        raise ValueError("sizes are positive and the tolerance is no less than 0")
-    found, wanted = values_at(stored.layers, at, on_step), values_at(fields["target"], at)
+        raise ValueError("sizes must be positive and the tolerance at least 0")
+    found, wanted = values_at(stored.layers, at, question.on_step), values_at(fields["target"], at)
     errors = [
         max(abs(a - b) for a, b in zip(f, w, strict=True)) / size
         for f, w, size in zip(found, wanted, sizes, strict=True)
@@ -44,7 +44,7 @@ def _claims(stored: Stored, points: int | None, on_step: OnStep | None) -> tuple
         Claim("largest error", float(tolerance), upwards(max(errors)), source),
     ]
     if fields["values"] is not None:
-        pairs = (pair for f, k in zip(found, chosen, strict=True) for pair in zip(f, fields["values"][k], strict=True))
+        pairs = (pair for f, k in zip(found, index, strict=True) for pair in zip(f, fields["values"][k], strict=True))
         other = sum(v != Fraction(w) for v, w in pairs)
         claims.append(Claim("outputs that differ from plain integer arithmetic", 0, other, source))
     weights = (
@@ -76,7 +76,7 @@ def _proofs(fields: Any, promise: str) -> list[Claim]:
     c = 2 * c0 + math.log2(2 * whole[0] * inputs) + depth * math.log2((width + 1) * whole[1])
     in_the_box = all(abs(Fraction(v)) <= radius for v in fields["points"].ravel().tolist())
     return [
-        Claim("bits behind the point, c0", c0, bits, "arXiv 2202.03841, Theorem 13"),
+        Claim("bits after the point, c0", c0, bits, "arXiv 2202.03841, Theorem 13"),
         Claim("bits a field, c", c, longest, "arXiv 2202.03841, Theorem 13"),
         Claim("error on safe inputs, proved", tolerance, upwards(error) if in_the_box else math.nan, promise),
         Claim("probability of unsafe inputs, proved", float(fields["delta"]), upwards(unsafe), promise),

@@ -17,7 +17,7 @@ def derive_interpolation(stored: Stored, question: Question) -> Derived:
     """The points that are off target, the largest error, and the network's sizes."""
     fields: Mapping[str, Any] = stored.fields
     index = chosen(len(fields["points"]), question.points)
-    errors = errors_at(stored, fields["points"][index], fields["targets"][index], question.on_step)
+    errors = _errors(stored, fields["points"][index], fields["targets"][index], question.on_step)
     tolerance = Fraction(fields["tolerance"])
     source = f"{fields['source']}; {len(index):,} of {len(fields['points']):,} points"
     claims = (
@@ -34,7 +34,7 @@ def chosen(count: int, wanted: int | None) -> np.ndarray:
     return np.linspace(0, count - 1, wanted).round().astype(int)
 
 
-def errors_at(stored: Stored, points: np.ndarray, targets: np.ndarray, on_step: OnStep | None = None) -> list[Fraction]:
+def _errors(stored: Stored, points: np.ndarray, targets: np.ndarray, on_step: OnStep | None) -> list[Fraction]:
     """Largest |output - target| at each point."""
     if targets.shape != (len(points), len(stored.layers[-1].neurons)):
         raise ValueError(f"targets of shape {targets.shape} for {len(points)} points")

@@ -33,18 +33,14 @@ class Layers:
 
 
 def derive_signs(stored: Stored, question: Question) -> Derived:
-    """Wrong signs, the smallest margin, the radius that the weights keep, and what rounding took of the best one.
-
-    Raises:
-        ValueError: no network of two layers, or samples that do not fit it.
-    """
+    """Wrong signs, the smallest margin, the radius that the weights keep, and what rounding took of the best one."""
     layers, fields = _layers(stored.network, stored.tensors), stored.fields
     x, sign = np.asarray(fields["points"], dtype=np.float64), np.asarray(fields["signs"])
     eps, source = float(fields["eps"]), str(fields["source"])
     if x.ndim != 2 or x.shape[1] != layers.weight.shape[1] or sign.shape != x.shape[:1] or not set(sign) == {-1, 1}:
         raise ValueError(f"points of shape {x.shape} with signs of shape {sign.shape}; signs are 1 and -1, both occur")
     if not eps > 0:
-        raise ValueError(f"eps={eps}; it is positive")
+        raise ValueError(f"eps={eps}; eps must be positive")
     index = chosen(len(x), question.points)
     margins, radius = (np.array(part) for part in zip(*_each(layers, x[index], sign[index]), strict=True))
     best, least = _best(x, sign), float(margins.min())

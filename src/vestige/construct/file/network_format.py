@@ -57,8 +57,8 @@ def write_chain(network: nn.Module) -> tuple[Any, Mapping[str, Tensor]]:
     text = describe(network)
     if text is None:
         raise ValueError(
-            f"the network, a {type(network).__name__}, is no chain of linear layers and activations; a kind with other "
-            "modules needs a NetworkFormat of its own."
+            f"the network, a {type(network).__name__}, is not a chain of linear layers and activations; a kind with "
+            "other modules needs a NetworkFormat of its own."
         )
     return {"architecture": text}, dict(network.state_dict())
 

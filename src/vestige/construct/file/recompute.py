@@ -1,7 +1,7 @@
-"""Values and sizes of a stored network, computed a second way: by whoever does not believe the first.
+"""Values and sizes of a stored network, computed a second way.
 
-This shares no code with the evaluator of `ExactNetwork`. A column of Python integers stands for a neuron over all
-points, with one power of two below the line: after each layer it is canceled against the values as far as it goes.
+This shares no code with the evaluator of `ExactNetwork`. A neuron is a column of Python integers, one a point, over a
+common power of two, which is reduced after each layer as far as it goes.
 """
 
 import math
@@ -16,15 +16,11 @@ from vestige.core.outcome import OnStep, Step
 
 Column = tuple[NDArray[np.object_], int]  # integers and e: the values are integers / 2**e
 CHUNK = 2000  # points at a time
-FINEST = 1 << 22  # bits behind the point: a file must not make this compute without end
+FINEST = 1 << 22  # bits after the binary point: a file must not make this compute without end
 
 
 def values_at(layers: Sequence[Layer], points: NDArray, on_step: OnStep | None = None) -> list[list[Fraction]]:
-    """Outputs at each of (n, inputs) points, exactly.
-
-    Raises:
-        ValueError: points of another size, or coordinates that are no dyadic rational.
-    """
+    """Outputs at each of (n, inputs) points, exactly."""
     if points.ndim != 2 or points.shape[1] != layers[0].inputs:
         raise ValueError(f"points of shape {points.shape}; the network reads (n, {layers[0].inputs})")
     rows: list[list[Fraction]] = []
@@ -46,7 +42,7 @@ def _column(values: list) -> Column:
     ratios = [value.as_integer_ratio() for value in values]
     below = max(under for _, under in ratios)
     if any(under & (under - 1) for _, under in ratios):
-        raise ValueError("a coordinate is no integer over a power of two")
+        raise ValueError("a coordinate is not an integer over a power of two")
     return _objects([over * (below // under) for over, under in ratios]), below.bit_length() - 1
 
 
@@ -55,7 +51,7 @@ def _objects(values: list[int]) -> NDArray[np.object_]:
 
 
 def _neuron(row, columns: list[Column], depth: int) -> Column:
-    """(sum_k w_k x_k + b) / 2**shift as integers over a power of two that is canceled against them."""
+    """(sum_k w_k x_k + b) / 2**shift as integers over the smallest power of two."""
     if depth and row.weights == (1,) and not row.bias and not row.shift:
         return columns[row.columns[0]]
     common = max([columns[c][1] for c in row.columns], default=0)
@@ -67,29 +63,29 @@ def _neuron(row, columns: list[Column], depth: int) -> Column:
     every = int(np.bitwise_or.reduce(total))
     spare = min(below, (every & -every).bit_length() - 1 if every else below)
     if below - spare > FINEST:
-        raise ValueError(f"a value has {below - spare:,} bits behind the point; up to {FINEST:,} are computed with")
+        raise ValueError(f"a value has {below - spare:,} bits after the binary point; up to {FINEST:,} are allowed")
     return (total >> spare if spare > 0 else total), below - spare
 
 
 def sizes_of(layers: Sequence[Layer]) -> dict[str, int]:
     """What a certificate may claim of a network's size, by the names that certificates use."""
-    numbers = [(v, row.shift) for item in layers for row in item.neurons for v in (*row.weights, row.bias) if v]
+    first, *rest = (
+        [_bits(v, row.shift) for row in item.neurons for v in (*row.weights, row.bias) if v] for item in layers
+    )
+    later = [bits for item in rest for bits in item]
     return {
         "width": max([len(item.neurons) for item in layers[:-1]], default=0),
         "layers": len(layers),
         "hidden layers": len(layers) - 1,
-        "nonzeros": len(numbers),
+        "nonzeros": len(first) + len(later),
         "parameters": sum((item.inputs + 1) * len(item.neurons) for item in layers),
-        "weight bits": max([_bits(v, shift) for v, shift in numbers], default=0),
-        "weight bits behind the first layer": max(
-            [_bits(v, row.shift) for item in layers[1:] for row in item.neurons for v in (*row.weights, row.bias) if v],
-            default=0,
-        ),
+        "weight bits": max([*first, *later], default=0),
+        "weight bits after the first layer": max(later, default=0),
     }
 
 
 def _bits(value: int, shift: int) -> int:
-    """Binary digits before the point and behind it, of value / 2**shift."""
+    """Binary digits of value / 2**shift, before and after the point."""
     number = Fraction(abs(value), 2**shift)
     return max((number.numerator // number.denominator).bit_length() + number.denominator.bit_length() - 1, 1)
 

@@ -107,10 +107,10 @@ def verify(
 
     Args:
         path: a file that `save` wrote.
-        target: the network that a pruned one stands for, which its file does not hold: without it the error is looked
-            at in the stored inputs only.
-        points: look at so many points at most, spread evenly; None for all. The claims say how many.
-        on_step: told the number of points done.
+        target: the network that a pruned one stands for, which its file does not hold: without it the error is checked
+            at the stored inputs only.
+        points: how many points to check, at most, spread evenly; None for all. The claims say how many.
+        on_step: called with the number of points done.
         kinds: as for `save`.
 
     Returns:
@@ -122,7 +122,7 @@ def verify(
         ValueError: a target of another shape, or for a kind that needs none.
     """
     if points is not None and points < 1:
-        raise ValueError(f"points={points} given; points must be at least 1. None looks at all.")
+        raise ValueError(f"points={points} given; points must be at least 1. None checks all.")
     stored = read_stored(path)
     kind = _known(stored.kind, kinds, path)
     if target is not None and not kind.takes_target:

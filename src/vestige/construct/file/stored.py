@@ -46,10 +46,7 @@ class Stored:
         kind: of the specification.
         fields: of the specification: numbers, text, arrays and exact networks (as layers) by name.
         certificate: the claims as written.
-        outcome: how the construction ended.
-        warnings: its warnings.
         source: arXiv numbers.
-        numbers: of its method.
         intact: the digest is the one of the content.
     """
 
@@ -94,9 +91,8 @@ def read_stored(path: Path | str) -> Stored:
 
 def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -> Stored:
     specification = document["specification"]
-    _need(
-        isinstance(specification, dict) and set(specification) == {"kind", "fields"}, "specification: kind and fields"
-    )
+    named = isinstance(specification, dict) and set(specification) == {"kind", "fields"}
+    _need(named, "specification: kind and fields")
     return Stored(
         network=document["network"],
         tensors={name.removeprefix(NETWORK): t for name, t in arrays.items() if name.startswith(NETWORK)},
@@ -123,9 +119,8 @@ def _decoded(value: Any, arrays: dict[str, Tensor]) -> Any:
         return tuple(_decoded(item, arrays) for item in value)
     _need(isinstance(value, dict), "a value is text, a list or {kind: content}")
     if set(value) == {"objects", "shape"}:
-        return np.array([*(_number(v, arrays) for v in value["objects"]), None], dtype=object)[:-1].reshape(
-            value["shape"]
-        )
+        flat = np.array([*(_number(v, arrays) for v in value["objects"]), None], dtype=object)[:-1]
+        return flat.reshape(value["shape"])
     _need(len(value) == 1, "a value has one kind")
     kind, content = next(iter(value.items()))
     if kind == "array":
@@ -140,7 +135,7 @@ def _plain(kind: str, text: str) -> int | float | Fraction:
         return int(text, 16)
     if kind == "float":
         return float.fromhex(text)
-    _need(kind == "fraction", f"{kind[:40]!r} is no kind of value")
+    _need(kind == "fraction", f"{kind[:40]!r} is not a kind of value")
     over, _, under = text.partition("/")
     _need(int(under, 16) > 0, "a fraction has a positive denominator")
     return Fraction(int(over, 16), int(under, 16))
@@ -160,9 +155,7 @@ def layers_of(network: Any) -> tuple[Layer, ...]:
     """
     _need(isinstance(network, dict) and set(network) == {"inputs", "layers"}, "network: inputs and layers")
     size = _whole(network["inputs"], 10**9)
-    _need(
-        size > 0 and isinstance(network["layers"], list) and len(network["layers"]) > 0, "network: at least one layer"
-    )
+    _need(size > 0 and isinstance(network["layers"], list) and bool(network["layers"]), "network: at least one layer")
     layers = []
     for rows in network["layers"]:
         _need(isinstance(rows, list) and len(rows) > 0, "a layer has at least one neuron")
@@ -172,9 +165,8 @@ def layers_of(network: Any) -> tuple[Layer, ...]:
 
 
 def _neuron(row: Any, inputs: int) -> Neuron:
-    _need(
-        isinstance(row, list) and len(row) >= 2 and len(row) % 2 == 0, "a neuron is [shift, bias, column, weight, ...]"
-    )
+    paired = isinstance(row, list) and len(row) >= 2 and len(row) % 2 == 0
+    _need(paired, "a neuron is [shift, bias, column, weight, ...]")
     columns = tuple(_whole(column, inputs - 1) for column in row[2::2])
     _need(len(set(columns)) == len(columns), "a neuron names each column once")
     weights = tuple(int(_text(weight), 16) for weight in row[3::2])

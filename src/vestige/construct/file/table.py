@@ -39,7 +39,7 @@ from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.sign_balls import SignBalls
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Kind:
     """How constructions of one kind are saved, loaded and verified.
 
@@ -62,16 +62,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.specification.kind: kind
         for kind in (
-            Kind(
-                specification=Interpolation,
-                network=EXACT,
-                check=derive_interpolation,
-                construction=ExactConstruction,
-            ),
-            Kind(specification=Balls, network=EXACT, check=derive_balls, construction=ExactConstruction),
-            Kind(specification=Agreement, network=EXACT, check=derive_narrow, construction=ExactConstruction),
-            Kind(specification=SignBalls, network=CHAIN, check=derive_signs),
-            Kind(specification=Approximation, network=MASKS, check=derive_masks, takes_target=True),
+            Kind(Interpolation, EXACT, derive_interpolation, ExactConstruction),
+            Kind(Balls, EXACT, derive_balls, ExactConstruction),
+            Kind(Agreement, EXACT, derive_narrow, ExactConstruction),
+            Kind(SignBalls, CHAIN, derive_signs),
+            Kind(Approximation, MASKS, derive_masks, takes_target=True),
         )
     }
 )

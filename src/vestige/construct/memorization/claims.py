@@ -1,4 +1,4 @@
-"""What a memorizer of a given layout promises: its sizes, and how much its projection may round."""
+"""What a memorizer of a given packing promises: its sizes, and how much its projection may round."""
 
 import math
 from fractions import Fraction
@@ -9,28 +9,28 @@ import torch
 from vestige.construct.exact.audit import FLOATS
 from vestige.construct.exact.layers import Layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.memorization.layout import Layout
+from vestige.construct.memorization.packing import Packing
 from vestige.core.claims import Claim
 
 THEOREM = "arXiv 2110.03187, Theorem 3.1"
-LAYOUT = "counted before it is built"
+COUNTED = "counted before it is built"
 
 
-def size_claims(network: ExactNetwork, points: int, layout: Layout | None, output_bits: int) -> tuple[Claim, ...]:
+def size_claims(network: ExactNetwork, points: int, packing: Packing | None, output_bits: int) -> tuple[Claim, ...]:
     """Width, layers, non-zeros and bits against what is promised before anything is built."""
-    if layout is None:
+    if packing is None:
         return (
-            Claim("width", 2 * points, network.width, LAYOUT),
-            Claim("layers", 3, network.depth, LAYOUT),
-            Claim("nonzeros", 6 * points + network.inputs + 2, network.nonzeros, LAYOUT),
+            Claim("width", 2 * points, network.width, COUNTED),
+            Claim("layers", 3, network.depth, COUNTED),
+            Claim("nonzeros", 6 * points + network.inputs + 2, network.nonzeros, COUNTED),
         )
-    one_lane = layout.lanes == 1
-    behind = ExactNetwork(network.layers[1:]).weight_bits
+    one_lane = packing.lanes == 1
+    rest = ExactNetwork(network.layers[1:]).weight_bits
     return (
-        Claim("width", 12 if one_lane else layout.width, network.width, THEOREM if one_lane else LAYOUT),
-        Claim("layers", layout.depth, network.depth, LAYOUT),
-        Claim("nonzeros", layout.nonzeros(network.inputs), network.nonzeros, LAYOUT),
-        Claim("weight bits behind the first layer", max(layout.weight_bits, output_bits), behind, LAYOUT),
+        Claim("width", 12 if one_lane else packing.width, network.width, THEOREM if one_lane else COUNTED),
+        Claim("layers", packing.depth, network.depth, COUNTED),
+        Claim("nonzeros", packing.nonzeros(network.inputs), network.nonzeros, COUNTED),
+        Claim("weight bits after the first layer", max(packing.weight_bits, output_bits), rest, COUNTED),
     )
 
 
@@ -38,9 +38,6 @@ def check_projection(projection: Layer, points: np.ndarray, largest_key: int, dt
     """A projection computed in floats stays within 1/4 of the exact one, with room for the sums that read it.
 
     A sum of k products of rounded factors is off by at most (k + 3) u / (1 - (k + 3) u) of the sum of magnitudes.
-
-    Raises:
-        ValueError: it may not.
     """
     unit = 2.0 ** -FLOATS[dtype][0]
     row = projection.neurons[0]

@@ -1,11 +1,11 @@
 """Layers that find a point's group by its key, and read keys and labels off the group's code words.
 
 Stages II and III of arXiv 2110.03187 (proof of Theorem 3.1), with fewer neurons. A group's threshold is
-s(x) = relu(1 - 4 relu(x - b - 3/4)): 1 up to 3/4 behind its last key b, 0 from 1 behind it, and exactly so in floats.
+s(x) = relu(1 - 4 relu(x - b - 3/4)): 1 up to 3/4 above its last key b, 0 from 1 above it, and exactly so in floats.
 Going from the last group to the first, y + (u_j - u_{j+1}) s_j is always a code word, so it never is negative.
 
 A word u of B bits is read with Telgarsky's triangle map phi(z) = relu(2 z) - relu(4 z - 2) on [0, 1] from
-z = v / 2**B + 2**-(B+1): bit l of the Gray decoding is 1 iff the l-th iterate lies behind 1/2. Storing v, the prefix
+z = v / 2**B + 2**-(B+1): bit l of the Gray decoding is 1 iff the l-th iterate exceeds 1/2. Storing v, the prefix
 parities of u, makes those bits u's own, and one orbit is enough where the paper compares two. The second relu is at
 least 2**(l-B) when it is not 0, so relu(1 - 2**(B-l) relu(4 z - 2)) is 1 minus the bit, exactly.
 """
@@ -14,45 +14,39 @@ from collections.abc import Hashable
 from fractions import Fraction
 
 from vestige.construct.exact.layers import ONE, Expression, Layer, Number, named_layers, plus
-from vestige.construct.memorization.layout import Layout
+from vestige.construct.memorization.packing import Packing
 
 Group = list[tuple[int, int]]  # (key, label) of its points, by key
 Rows = dict[Hashable, Expression]
 PLATEAU = Fraction(3, 4)  # a key answers to x within 3/4, and to nothing from 1 on
 
 
-def memorizer_layers(lanes: list[list[Group]], layout: Layout, *, step: Number = 1, offset: Number = 0) -> list[Layer]:
-    """The layers behind the projection: x -> offset + step * the label whose key is within 3/4 of x, else offset.
+def memorizer_layers(
+    lanes: list[list[Group]], packing: Packing, *, step: Number = 1, offset: Number = 0
+) -> list[Layer]:
+    """The layers after the projection: x -> offset + step * the label whose key is within 3/4 of x, else offset.
 
-    Args:
-        lanes: groups of each lane, ordered by key; at most `layout.slots` points a group, and `layout.groups` a lane.
-        layout: its sizes.
-        step: of the output.
-        offset: of the output.
+    Lanes hold groups, ordered by key; at most `packing.slots` points a group, and `packing.groups` groups a lane.
     """
-    stages: list[Rows] = [{} for _ in range(layout.depth - 1)]
-    for stage in stages[: layout.depth - 4]:
+    stages: list[Rows] = [{} for _ in range(packing.depth - 1)]
+    for stage in stages[: packing.depth - 4]:
         stage["x"] = {"x": 1}
     for lane, groups in enumerate(lanes):
-        words = [_packed(groups, which, bits, layout.slots) for which, bits in enumerate(_bits(layout))]
-        key, label = _select(stages, lane, [group[-1][0] for group in groups], words, layout)
-        key_stream = _Stream(stages, (lane, "key"), key, layout.key_bits, layout)
-        label_stream = _Stream(stages, (lane, "label"), label, layout.label_bits, layout)
-        for slot in range(layout.slots):
-            _compare(
-                stages, lane, key_stream.read(slot), label_stream.read(slot), _ready(layout, slot), layout.label_bits
-            )
-    _collect(stages, len(lanes), layout, step, offset)
+        fields = enumerate((packing.key_bits, packing.label_bits))
+        words = [_packed(groups, which, bits, packing.slots) for which, bits in fields]
+        key, label = _select(stages, lane, [group[-1][0] for group in groups], words, packing)
+        key_stream = _Stream(stages, (lane, "key"), key, packing.key_bits, packing)
+        label_stream = _Stream(stages, (lane, "label"), label, packing.label_bits, packing)
+        for slot in range(packing.slots):
+            read = key_stream.read(slot), label_stream.read(slot)
+            _compare(stages, lane, *read, _ready(packing, slot), packing.label_bits)
+    _collect(stages, len(lanes), packing, step, offset)
     return list(named_layers(["x"], stages))
 
 
-def _bits(layout: Layout) -> tuple[int, int]:
-    return layout.key_bits, layout.label_bits
-
-
-def _ready(layout: Layout, slot: int) -> int:
+def _ready(packing: Packing, slot: int) -> int:
     """The stage in which a slot's key and label can be read."""
-    return layout.groups + (slot + 1) * layout.slot_bits + 1
+    return packing.groups + (slot + 1) * packing.slot_bits + 1
 
 
 def _packed(groups: list[Group], which: int, bits: int, slots: int) -> list[int]:
@@ -83,11 +77,11 @@ def _prefix_parities(word: int, bits: int) -> int:
 
 
 def _select(
-    stages: list[Rows], lane: int, last_keys: list[int], words: list[list[int]], layout: Layout
+    stages: list[Rows], lane: int, last_keys: list[int], words: list[list[int]], packing: Packing
 ) -> list[Expression]:
-    """Expressions, ready for stage `layout.groups`, of the words of the group that x lies in."""
+    """Expressions, ready for stage `packing.groups`, of the words of the group that x lies in."""
     current: list[Expression] = [{ONE: word[-1]} for word in words]
-    first = layout.groups - len(last_keys)
+    first = packing.groups - len(last_keys)
     for index, j in enumerate(reversed(range(len(last_keys) - 1))):
         above, before, total = (lane, "above"), (lane, "before"), first + index + 2
         stages[total - 2][above] = {"x": 1, ONE: -last_keys[j] - PLATEAU}
@@ -106,17 +100,17 @@ def _select(
 class _Stream:
     """Reads a word bit by bit, one layer a bit, the first bit first; z is the current iterate of the triangle map."""
 
-    def __init__(self, stages: list[Rows], name: Hashable, word: Expression, bits: int, layout: Layout):
-        self.stages, self.name, self.bits, self.layout = stages, name, bits, layout
-        self.left = layout.slots * bits
+    def __init__(self, stages: list[Rows], name: Hashable, word: Expression, bits: int, packing: Packing):
+        self.stages, self.name, self.bits, self.packing = stages, name, bits, packing
+        self.left = packing.slots * bits
         scale = Fraction(1, 1 << self.left)
         self.z: Expression = plus((scale, word), (scale / 2, {ONE: 1}))
 
     def read(self, slot: int) -> Expression:
-        """The slot's value, ready for stage `_ready(layout, slot)`."""
-        end = _ready(self.layout, slot) - 1
+        """The slot's value, ready for stage `_ready(packing, slot)`."""
+        end = _ready(self.packing, slot) - 1
         rise, fold, wait, off, value = ((self.name, part) for part in ("rise", "fold", "wait", "off", "value"))
-        for stage in range(end - self.layout.slot_bits, end - self.bits):
+        for stage in range(end - self.packing.slot_bits, end - self.bits):
             self.stages[stage][wait] = self.z
             self.z = {wait: 1}
         result: Expression = {}
@@ -143,11 +137,11 @@ def _compare(stages: list[Rows], lane: int, key: Expression, label: Expression, 
     stages[at + 1][lane, "hit"] = {held: 1, under: -(4 << bits), over: -(4 << bits)}
 
 
-def _collect(stages: list[Rows], lanes: int, layout: Layout, step: Number, offset: Number) -> None:
+def _collect(stages: list[Rows], lanes: int, packing: Packing, step: Number, offset: Number) -> None:
     """The sum of all hits: at most one slot of one lane answers."""
     total: Expression = {}
-    first, last = _ready(layout, 0) + 2, len(stages) - 1
-    arrivals = {_ready(layout, slot) + 2 for slot in range(layout.slots)}
+    first, last = _ready(packing, 0) + 2, len(stages) - 1
+    arrivals = {_ready(packing, slot) + 2 for slot in range(packing.slots)}
     for stage in range(first, last + 1):
         if stage in arrivals:
             total = plus((1, total), (1, {(lane, "hit"): 1 for lane in range(lanes)}))

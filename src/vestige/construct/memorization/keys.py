@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
+from vestige.construct.exact.rounding import unit_of
 from vestige.core.rng import spawn
 
 DIRECTIONS = 64  # the best of 64 saves about log2(64) of the 2 log2(n) bits of a key
@@ -20,14 +21,7 @@ MOST_BITS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """z = <weights, x> + bias, and the nearest integer to it at each point.
-
-    Attributes:
-        weights: one dyadic rational a coordinate.
-        bias: an integer; the least z is in [2, 3).
-        values: keys in the order of the points, Python integers.
-        bits: of the largest key.
-    """
+    """z = <weights, x> + bias, the nearest integers to it, and the bits of the largest; the least z is in [2, 3)."""
 
     weights: tuple[Fraction, ...]
     bias: int
@@ -36,13 +30,7 @@ class Keys:
 
 
 def keys_of(integers: np.ndarray, exponent: int, generator: torch.Generator | None) -> Keys:
-    """Keys of distinct points.
-
-    Args:
-        integers: (n, d), points times 2**exponent, no two rows equal.
-        exponent: see above.
-        generator: draws the directions; its seed is read only.
-    """
+    """Keys of distinct points, given as (n, d) integers over 2**exponent; the generator draws directions."""
     bits = DIRECTION_BITS
     while True:
         for direction in _directions(integers, exponent, bits, generator):
@@ -95,8 +83,7 @@ def _least_gap(projected: np.ndarray) -> int:
 def _scaled(projected: np.ndarray, direction: list[int], gap: int, exponent: int) -> Keys:
     wanted = Fraction(2 << exponent, gap)
     shift = SCALE_BITS - (wanted.numerator.bit_length() - wanted.denominator.bit_length())
-    unit = Fraction(1, 1 << shift) if shift >= 0 else Fraction(1 << -shift)
-    scale = -(-wanted // unit) * unit
+    scale = -(-wanted // unit_of(shift)) * unit_of(shift)
     factor = scale / (1 << exponent)
     bias = 2 - (factor * int(projected.min())).__floor__()
     over, under = factor.as_integer_ratio()

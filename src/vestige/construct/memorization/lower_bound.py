@@ -31,8 +31,8 @@ def memorization_lower_bound(n: int, weights: int | None = None, bits: int | Non
     given = [value for value in (weights, bits) if value is not None]
     if len(given) != 1 or min(n, inputs, *given) < 1:
         raise ValueError(
-            f"n={n}, weights={weights}, bits={bits}, inputs={inputs} given; n and inputs are at least 1, and exactly "
-            "one of weights and bits is given, at least 1: the other is computed."
+            f"n={n}, weights={weights}, bits={bits}, inputs={inputs} given; n and inputs must be at least 1, and "
+            "exactly one of weights and bits given, at least 1: the other is computed."
         )
     if weights is not None:
         return least_enough(lambda b: _enough(n, weights, b, inputs))

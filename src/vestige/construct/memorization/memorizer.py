@@ -21,8 +21,8 @@ from vestige.construct.exact.points import distinct, integer_points, rows_of
 from vestige.construct.memorization.claims import check_projection, size_claims
 from vestige.construct.memorization.extraction import Group, memorizer_layers
 from vestige.construct.memorization.keys import Keys, keys_of
-from vestige.construct.memorization.layout import Layout, choose_layout
 from vestige.construct.memorization.lower_bound import memorization_lower_bound
+from vestige.construct.memorization.packing import Packing, choose_packing
 from vestige.construct.memorization.targets import Codes, codes_of, targets_of
 from vestige.construct.memorization.wide import wide_layers
 from vestige.core.choices import ChoiceEnum
@@ -49,17 +49,17 @@ class Memorization(ExactConstruction):
 
     Attributes:
         keys: of the distinct points, in rising order.
-        layout: how the code words are cut up; None for the wide one.
+        packing: how the code words are cut up; None for the wide one.
     """
 
     specification: Interpolation
     keys: np.ndarray
-    layout: Layout | None
+    packing: Packing | None
 
     def to_torch(self, dtype: torch.dtype = torch.float64, *, at: Any = None, exact: bool = True) -> nn.Sequential:
         """Dense layers that give every point its label although the projection may round.
 
-        The projection has to be right to 1/4 only. Behind it nothing rounds within 3/4 of a key, where all thresholds
+        The projection has to be right to 1/4 only. After it nothing rounds within 3/4 of a key, where all thresholds
         are saturated: this is checked at both ends and at the key.
 
         Args:
@@ -70,11 +70,10 @@ class Memorization(ExactConstruction):
         Raises:
             ValueError: the code words need more bits than the dtype has, or the projection may be off by more than 1/4.
         """
-        if not exact or at is not None or self.layout is None:
+        if not exact or at is not None or self.packing is None:
             return super().to_torch(dtype, at=at, exact=exact)
         ends = np.concatenate([4 * self.keys + quarter for quarter in (-3, 0, 3)]).astype(np.float64) / 4
-        audit = ExactNetwork(self.network.layers[1:]).audit(ends[:, None])
-        audit.check(dtype)
+        ExactNetwork(self.network.layers[1:]).audit(ends[:, None]).check(dtype)
         check_projection(self.network.layers[0], self.specification.points, int(self.keys[-1]), dtype)
         return self.network.to_torch(dtype, exact=False)
 
@@ -102,12 +101,12 @@ def memorize(
             result says by how much.
         strategy: "sqrt", the fewest weights: about sqrt(n), of about sqrt(n) bits; "depth", at most `depth` affine
             layers, in lanes side by side; "bits", code words of at most `bits` bits, for floats: 51 bits for float64
-            and 22 for float32 are safe; "wide", one hidden layer behind the projection, about 2 n neurons.
+            and 22 for float32 are safe; "wide", one hidden layer after the projection, about 2 n neurons.
         depth: of "depth".
         bits: of "bits", by default 51; may be given with "depth" too.
         label_bits: bits of rounded targets; None for integers as they are and 16 for others.
         generator: draws directions to project on; its seed is read only.
-        on_step: told while the network is checked at all points.
+        on_step: called while the network is checked at all points.
 
     Returns:
         The network, its certificate, and in `numbers`: points, groups, slots, lanes, key_bits, code_bits, label_bits,
@@ -137,12 +136,13 @@ def memorize(
     keys = keys_of(integers[kept], exponent, generator)
     order = np.argsort(keys.values, kind="stable")
     pairs = list(zip(keys.values[order].tolist(), codes.values[kept][order].tolist(), strict=True))
-    layout, layers = _written(pairs, keys, codes, strategy, depth, bits)
-    network = ExactNetwork((_projection(keys), *layers))
+    packing, layers = _written(pairs, keys, codes, strategy, depth, bits)
+    projection = layer(len(keys.weights), [(dict(enumerate(keys.weights)), keys.bias)])
+    network = ExactNetwork((projection, *layers))
     specification = Interpolation(points, targets[:, None], f"arXiv {PAPER}, Theorem 3.1", codes.tolerance)
     claims = (
         *specification.check(network, on_step=on_step),
-        *size_claims(network, len(pairs), layout, codes.output_bits),
+        *size_claims(network, len(pairs), packing, codes.output_bits),
     )
     certificate = Certificate(claims)
     return Memorization(
@@ -152,21 +152,21 @@ def memorize(
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
         warnings=_warnings(len(points) - len(kept), codes, claims),
         source=(paper(PAPER),),
-        numbers=_numbers(layout, keys, codes, len(pairs), claims) | _counted(network, len(pairs)),
+        numbers=_numbers(network, packing, keys, codes, claims),
         keys=keys.values[order],
-        layout=layout,
+        packing=packing,
     )
 
 
 def _written(
     pairs: list[tuple[int, int]], keys: Keys, codes: Codes, strategy: Strategy, depth: int | None, bits: int | None
-) -> tuple[Layout | None, list[Layer]]:
-    """The layout, and the layers behind the projection; "wide" has none to choose."""
+) -> tuple[Packing | None, list[Layer]]:
+    """The packing, and the layers after the projection; "wide" has none to choose."""
     if strategy is Strategy.WIDE:
         return None, wide_layers(pairs, step=codes.step, offset=codes.offset)
     limit = FLOAT64_CODE_BITS if strategy is Strategy.BITS and bits is None else bits
-    layout = choose_layout(len(pairs), keys.bits, codes.bits, depth=depth, bits=limit)
-    return layout, memorizer_layers(_lanes(pairs, layout), layout, step=codes.step, offset=codes.offset)
+    packing = choose_packing(len(pairs), keys.bits, codes.bits, depth=depth, bits=limit)
+    return packing, memorizer_layers(_lanes(pairs, packing), packing, step=codes.step, offset=codes.offset)
 
 
 def _checked(strategy: Strategy | str, depth: int | None, bits: int | None) -> Strategy:
@@ -181,13 +181,9 @@ def _checked(strategy: Strategy | str, depth: int | None, bits: int | None) -> S
     return strategy
 
 
-def _projection(keys: Keys) -> Layer:
-    return layer(len(keys.weights), [(dict(enumerate(keys.weights)), keys.bias)])
-
-
-def _lanes(pairs: list[tuple[int, int]], layout: Layout) -> list[list[Group]]:
-    groups = [pairs[start : start + layout.slots] for start in range(0, len(pairs), layout.slots)]
-    return [groups[start : start + layout.groups] for start in range(0, len(groups), layout.groups)]
+def _lanes(pairs: list[tuple[int, int]], packing: Packing) -> list[list[Group]]:
+    groups = [pairs[start : start + packing.slots] for start in range(0, len(pairs), packing.slots)]
+    return [groups[start : start + packing.groups] for start in range(0, len(groups), packing.groups)]
 
 
 def _warnings(merged: int, codes: Codes, claims: tuple[Claim, ...]) -> tuple[str, ...]:
@@ -200,14 +196,11 @@ def _warnings(merged: int, codes: Codes, claims: tuple[Claim, ...]) -> tuple[str
 
 
 def _numbers(
-    layout: Layout | None, keys: Keys, codes: Codes, points: int, claims: tuple[Claim, ...]
+    network: ExactNetwork, packing: Packing | None, keys: Keys, codes: Codes, claims: tuple[Claim, ...]
 ) -> dict[str, float | int]:
+    points, weights = len(keys.values), network.nonzeros
     sizes = {"points": points, "key_bits": keys.bits, "label_bits": codes.bits, "largest_error": claims[1].measured}
-    if layout is not None:
-        sizes |= {"lanes": layout.lanes, "groups": layout.groups, "slots": layout.slots, "code_bits": layout.code_bits}
-    return sizes
-
-
-def _counted(network: ExactNetwork, points: int) -> dict[str, float | int]:
-    demanded = memorization_lower_bound(points, weights=network.nonzeros, inputs=network.inputs)
-    return {"nonzeros": network.nonzeros, "weight_bits": network.weight_bits, "least_weight_bits": demanded}
+    if packing is not None:
+        sizes |= {name: getattr(packing, name) for name in ("lanes", "groups", "slots", "code_bits")}
+    demanded = memorization_lower_bound(points, weights=weights, inputs=network.inputs)
+    return {**sizes, "nonzeros": weights, "weight_bits": network.weight_bits, "least_weight_bits": demanded}

@@ -8,20 +8,17 @@ import numpy as np
 import torch
 
 from vestige.construct.exact.layers import digits, dyadic
+from vestige.construct.exact.points import objects
+from vestige.construct.exact.rounding import power_below
 
 REAL_BITS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """target = offset + step * code, up to `tolerance`.
+    """target = offset + step * code, up to a tolerance: half a step for rounded targets, 0 for integers.
 
-    Attributes:
-        values: one code a point, integers from 0.
-        bits: of the largest code, at least 1.
-        offset: what the network gives far from every point.
-        step: distance between neighboring values.
-        tolerance: half a step for rounded targets, 0 for integers.
+    Codes are integers from 0; `bits` is the length of the largest, at least 1.
     """
 
     values: np.ndarray
@@ -37,11 +34,7 @@ class Codes:
 
 
 def targets_of(y: Any, n: int) -> np.ndarray:
-    """One number a point, a copy of the integers or floats given.
-
-    Raises:
-        ValueError: another number of targets than points, several a point, or one that is not finite.
-    """
+    """One number a point, a copy of the integers or floats given."""
     array = y.detach().cpu().double().numpy() if isinstance(y, torch.Tensor) and y.is_floating_point() else y
     array = np.asarray(array.cpu() if isinstance(array, torch.Tensor) else array)
     if array.shape not in ((n,), (n, 1)):
@@ -59,15 +52,12 @@ def codes_of(targets: np.ndarray, label_bits: int | None) -> Codes:
 
     Integers (also as floats) keep their values; offset 0 where none is negative. Others are rounded to a grid of
     2**label_bits values over their range, whose step is a power of two.
-
-    Raises:
-        ValueError: label_bits below 1.
     """
     if label_bits is not None and label_bits < 1:
         raise ValueError(f"label_bits={label_bits} given; at least 1 is needed.")
     whole = targets.dtype.kind != "f" or bool((targets == np.floor(targets)).all())
     if whole and label_bits is None:
-        values = np.array([int(t) for t in targets.tolist()] + [None], dtype=object)[:-1]
+        values = objects(map(int, targets.tolist()))
         offset = min(0, int(values.min()))
         values = values - offset
         return Codes(values, max(int(values.max()).bit_length(), 1), Fraction(offset), Fraction(1), Fraction(0))
@@ -77,7 +67,7 @@ def codes_of(targets: np.ndarray, label_bits: int | None) -> Codes:
     while round((max(exact) - _floor(min(exact), step)) / step) >> bits:  # the grid starts at a multiple of the step
         step *= 2
     offset = _floor(min(exact), step)
-    values = np.array([round((t - offset) / step) for t in exact] + [None], dtype=object)[:-1]
+    values = objects(round((t - offset) / step) for t in exact)
     return Codes(values, max(int(values.max()).bit_length(), 1), offset, step, step / 2)
 
 
@@ -88,11 +78,5 @@ def _floor(value: Fraction, step: Fraction) -> Fraction:
 def _power_of_two_above(value: Fraction) -> Fraction:
     """At least 2**-1000, which is finer than any target needs."""
     value = max(value, Fraction(1, 1 << 1000))
-    power = value.numerator.bit_length() - value.denominator.bit_length() - 1
-    while _power(power) < value:
-        power += 1
-    return _power(power)
-
-
-def _power(exponent: int) -> Fraction:
-    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+    power = power_below(value)
+    return power if power == value else 2 * power

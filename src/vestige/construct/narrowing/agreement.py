@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.exact.rounding import above
+from vestige.construct.exact.points import rows_of
+from vestige.construct.exact.rounding import upwards
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 from vestige.core.relu_chain import ReluChain
@@ -20,13 +21,7 @@ from vestige.core.relu_chain import ReluChain
 
 @dataclass(frozen=True)
 class SafeRegion:
-    """Inputs whose bits are read rightly: |x_j| <= radius, and x_j 2**bits not closer than `ramp` below an integer.
-
-    Attributes:
-        radius: largest coordinate.
-        bits: behind the point that are read.
-        ramp: a power of two below 1.
-    """
+    """Inputs whose bits are read correctly: |x_j| <= radius, and x_j 2**bits at least `ramp` below the next integer."""
 
     radius: float
     bits: int
@@ -59,12 +54,11 @@ class Agreement:
         tolerance: largest error allowed; 0 for equality to the last bit.
         values: (n, outputs) Fractions that the network must give exactly, computed without it; None if not known.
         source: the theorem that promises it.
-        radius: where else it is promised, as in `SafeRegion`; None for everywhere.
-        bits: likewise.
-        ramp: likewise.
-        density: inputs elsewhere have at most probability delta under any distribution on the box that is nowhere
-            denser; None for the uniform one.
-        delta: likewise.
+        radius: None where it is promised everywhere; else the next four say where, see `is_safe`.
+        bits: of a coordinate that are read after the binary point.
+        ramp: how far below a multiple of 2**-bits a coordinate must stay, in units of it.
+        density: largest density of the inputs on the box; None for the uniform distribution.
+        delta: largest probability of inputs that are not safe.
     """
 
     target: ExactNetwork
@@ -101,10 +95,9 @@ class Agreement:
         """At how many stored inputs the network is off, the largest error, and which outputs are not as computed."""
         found = network(self.points, on_step=on_step)
         errors = self.errors(found)
-        worst = max(errors)
         claims = (
             Claim("inputs where it is off", 0, sum(not error <= self.tolerance for error in errors), self.source),
-            Claim("largest error", float(self.tolerance), upwards(worst), self.source),
+            Claim("largest error", float(self.tolerance), upwards(max(errors)), self.source),
         )
         if self.values is None:
             return claims
@@ -117,28 +110,12 @@ class Agreement:
         return [max(abs(a - b) for a, b in zip(f, w, strict=True)) / Fraction(float(s)) for f, w, s in rows]
 
 
-def upwards(value: Fraction) -> float | int:
-    """As a float that is not smaller: what is not equal never looks it.
-
-    >>> upwards(Fraction(1, 3)) > Fraction(1, 3), upwards(Fraction(2))
-    (True, 2)
-    """
-    return int(value) if value.denominator == 1 else above(value)
-
-
 def flat_points(x: Shaped[Tensor, "n ..."] | Shaped[np.ndarray, "n ..."], inputs: int) -> NDArray[np.float64]:
-    """(n, inputs) in float64, which holds every narrower float.
-
-    Raises:
-        ValueError: another number of coordinates.
-    """
-    array = x.detach().cpu().double().numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float64)
-    if array.ndim < 2 or not len(array) or array[0].size != inputs:
-        raise ValueError(
-            f"inputs of shape {list(array.shape)} given; the network reads (n, {inputs}) with n at least 1. One input "
-            "is a row: x[None]."
-        )
-    return array.reshape(len(array), -1)
+    """(n, inputs) in float64, which holds every narrower float."""
+    rows = rows_of(x).astype(np.float64)
+    if rows.shape[1] != inputs:
+        raise ValueError(f"inputs of shape {list(x.shape)} given; the network reads (n, {inputs}).")
+    return rows
 
 
 def exact_chain(chain: ReluChain) -> ExactNetwork:

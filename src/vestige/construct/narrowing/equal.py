@@ -51,7 +51,7 @@ def narrow_equal(
             "Rounding shows; the first layer may have neurons whose bias is far larger than their weights. "
             'width="2d+3" divides nowhere and loses least.'
         )
-    return narrowed(chain, network, specification, claims, notes, {"error in float64": rounding})
+    return narrowed(chain, network, specification, claims, notes, {"float64_error": rounding})
 
 
 def _drawn(inputs: int, generator: torch.Generator | None) -> list[NDArray[np.float64]]:
@@ -64,11 +64,10 @@ def _agreement(chain: ReluChain, groups: list[NDArray[np.float64]], tolerance: f
     target = exact_chain(chain)
     largest = [max(float(abs(v)) for v in target(group).ravel()) for group in groups]
     sizes = [np.full(len(group), size or 1.0) for group, size in zip(groups, largest, strict=True)]
-    points, unit = np.concatenate(groups), np.concatenate(sizes)
     return Agreement(
         target=target,
-        points=points,
-        sizes=unit,
+        points=np.concatenate(groups),
+        sizes=np.concatenate(sizes),
         tolerance=Fraction(tolerance),
         values=None,
         source="arXiv 2202.03841, Theorem 7",

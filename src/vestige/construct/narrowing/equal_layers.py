@@ -17,7 +17,9 @@ The printed two-layer case adds to the accumulator before the ReLU, which comput
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from vestige.construct.narrowing.registers import ONE, Form, Registers, Row, start, total
+from vestige.construct.exact.layers import ONE, plus
+from vestige.construct.exact.rounding import power_below
+from vestige.construct.narrowing.registers import Form, Registers, Row, start
 from vestige.core.choices import ChoiceEnum
 from vestige.core.relu_chain import ReluChain
 
@@ -49,7 +51,7 @@ def exact_rows(chain: ReluChain, base: ExactWidth) -> list[list[Row]]:
 
 @dataclass
 class _Visit:
-    """The registers, and the basis that x stands in: row `pivot` is scale * (<w, .> + b) of neuron `current`."""
+    """The registers, and the basis that x is written in: row `pivot` is scale * (<w, .> + b) of neuron `current`."""
 
     chain: ReluChain
     base: ExactWidth
@@ -76,7 +78,7 @@ class _Visit:
         return self.registers.rows(outputs)
 
     def _neuron(self, level: int, i: int) -> Form:
-        """Neuron i of a level behind its ReLU, as a form; higher levels stay as they are."""
+        """Neuron i of a level after its ReLU, as a form; higher levels stay as they are."""
         bias = Fraction(self.chain.biases[level - 1][i])
         if level == 1:
             return self._first(i, bias)
@@ -94,13 +96,13 @@ class _Visit:
         if not any(row):
             return {ONE: max(bias, Fraction(0))}
         if self.base is ExactWidth.PIPELINED:
-            self.registers.forms["t"] = total((1, {ONE: bias}), *zip(row, self.z, strict=True))
+            self.registers.forms["t"] = plus((1, {ONE: bias}), *zip(row, self.z, strict=True))
             self._tick()
             return {"t": 1}
         pivot = max(range(len(row)), key=lambda j: abs(row[j]))
-        scale = _power_of_two(abs(row[pivot]))
+        scale = 1 / power_below(abs(row[pivot]))
         self.z = self._unrotated()
-        self.z[pivot] = total((scale * bias, {ONE: 1}), *((scale * w, z) for w, z in zip(row, self.z, strict=True)))
+        self.z[pivot] = plus((scale * bias, {ONE: 1}), *((scale * w, z) for w, z in zip(row, self.z, strict=True)))
         self.basis = (pivot, [scale * w for w in row], scale * bias)
         self._tick()
         return {f"+{pivot}": 1 / scale}
@@ -111,13 +113,13 @@ class _Visit:
             return list(self.z)
         pivot, row, bias = self.basis
         others = [(-w / row[pivot], z) for j, (w, z) in enumerate(zip(row, self.z, strict=True)) if j != pivot]
-        solved = total((1 / row[pivot], self.z[pivot]), (-bias / row[pivot], {ONE: 1}), *others)
+        solved = plus((1 / row[pivot], self.z[pivot]), (-bias / row[pivot], {ONE: 1}), *others)
         return [solved if j == pivot else z for j, z in enumerate(self.z)]
 
     def _tick(self) -> None:
         """End the layer; both parts of every coordinate go along."""
         for j, z in enumerate(self.z):
-            self.registers.forms[f"+{j}"], self.registers.forms[f"-{j}"] = z, total((-1, z))
+            self.registers.forms[f"+{j}"], self.registers.forms[f"-{j}"] = z, plus((-1, z))
         if self.base is ExactWidth.PIPELINED:
             self.registers.forms.setdefault("t", {})
         self.registers.tick()
@@ -129,11 +131,11 @@ class _Visit:
 
     def _add(self, level: int, k: int, weight: Fraction, value: Form) -> None:
         name = _plus(level, k) if weight > 0 else _minus(level, k)
-        self.registers.forms[name] = total((1, self.registers.forms[name]), (abs(weight), value))
+        self.registers.forms[name] = plus((1, self.registers.forms[name]), (abs(weight), value))
 
     def _difference(self, level: int, k: int, bias: Fraction) -> Form:
         forms = self.registers.forms
-        return total((1, forms[_plus(level, k)]), (-1, forms[_minus(level, k)]), (bias, {ONE: 1}))
+        return plus((1, forms[_plus(level, k)]), (-1, forms[_minus(level, k)]), (bias, {ONE: 1}))
 
 
 def _plus(level: int, k: int) -> str:
@@ -142,9 +144,3 @@ def _plus(level: int, k: int) -> str:
 
 def _minus(level: int, k: int) -> str:
     return f"Q{level}.{k}"
-
-
-def _power_of_two(size: Fraction) -> Fraction:
-    """The power of two that brings a positive number into [1, 2) or next to it."""
-    exponent = size.denominator.bit_length() - size.numerator.bit_length()
-    return Fraction(2) ** exponent

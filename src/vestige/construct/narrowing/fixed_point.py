@@ -6,7 +6,7 @@ With q = 2**-c0 and inputs in [-radius, radius], shifted by A = 2**a > radius so
     H_k  =  relu(sum_j V_kj u_j + C_k),   V = round(W / q),          C_k = round(b_k / q^2) - A / q sum_j V_kj (first)
     g    =  floor(q H),                                              the next layer's input; the last one is affine.
 
-The error e_l behind layer l follows from |V q - W|, exact for floats, and from e_{l-1} + q; arXiv 2202.03841 bounds it
+The error e_l after layer l follows from |V q - W|, exact for floats, and from e_{l-1} + q; arXiv 2202.03841 bounds it
 by (5 n B)^l A sqrt(d) q.
 """
 
@@ -23,14 +23,10 @@ from vestige.core.relu_chain import ReluChain
 
 @dataclass(frozen=True)
 class FixedLayer:
-    """One layer in integers.
+    """One layer in integers: V, one row a neuron, and C.
 
-    Attributes:
-        weights: V, one row a neuron.
-        biases: C.
-        fields: bits of each of its inputs' fields.
-        dropped: how many of these, the last ones, are not read.
-        most: the largest value that is read from each field.
+    Each input's field has `fields` bits, of which the last `dropped` are not read; `most` is the largest value read
+    from each field.
     """
 
     weights: tuple[tuple[int, ...], ...]
@@ -70,32 +66,19 @@ def shift_exponent(radius: float) -> int:
 
 
 def fewest_bits(chain: ReluChain, radius: float, tolerance: float) -> int:
-    """The smallest c0 at which the error is certified to be at most tolerance.
-
-    Raises:
-        ValueError: none up to 900 bits.
-    """
+    """The smallest c0 at which the error is certified to be at most tolerance."""
     least = max(1, -shift_exponent(radius))
     for bits in range(least, 901):
-        if error_bound(chain, radius, bits, float) <= tolerance and error_bound(chain, radius, bits) <= Fraction(
-            tolerance
-        ):
+        if all(error_bound(chain, radius, bits, kind) <= kind(tolerance) for kind in (float, Fraction)):
             return bits
     raise ValueError(
-        f"tolerance={tolerance:g} given; 900 bits behind the point are not enough for it. Their certified error is "
+        f"tolerance={tolerance:g} given; 900 bits after the binary point are not enough. Their certified error is "
         f"{float(error_bound(chain, radius, 900)):.3g}: a larger tolerance would work."
     )
 
 
 def error_bound(chain: ReluChain, radius: float, bits: int, number: type[Fraction] | type[float] = Fraction) -> Any:
-    """Largest possible |output in integers - output| over safe inputs in the box.
-
-    Args:
-        chain: the target.
-        radius: largest coordinate.
-        bits: c0.
-        number: Fraction for the bound, float for a first look at it.
-    """
+    """Largest possible |output in integers - output| over safe inputs in the box; number=float for a first look."""
     to: Any = np.asarray if number is float else np.frompyfunc(number, 1, 1)
     unit, side = number(Fraction(1, 1 << bits)), number(Fraction(radius))
     low: Any = np.full(chain.inputs, -side)
@@ -118,7 +101,7 @@ def _rounded(weight: NDArray[np.float64], bits: int) -> tuple[NDArray[np.float64
 
 
 def fixed_point(chain: ReluChain, radius: float, bits: int) -> FixedPoint:
-    """The chain in integers with `bits` bits behind the point; fields are as long as the largest value needs."""
+    """The chain in integers with `bits` bits after the point; fields are as long as the largest value needs."""
     a = shift_exponent(radius)
     middle, reach = 1 << (bits + a), math.floor(Fraction(radius) * (1 << bits))
     low, high = [middle - reach - 1] * chain.inputs, [middle + reach] * chain.inputs
@@ -138,7 +121,7 @@ def fixed_point(chain: ReluChain, radius: float, bits: int) -> FixedPoint:
 def _range(
     rows: tuple[tuple[int, ...], ...], constants: list[int], low: list[int], high: list[int]
 ) -> tuple[list[int], list[int]]:
-    """Least and largest value of each neuron behind its ReLU."""
+    """Least and largest value of each neuron after its ReLU."""
     least, most = [], []
     for row, constant in zip(rows, constants, strict=True):
         ends = [(v * a, v * b) for v, a, b in zip(row, low, high, strict=True)]
@@ -148,11 +131,7 @@ def _range(
 
 
 def integer_outputs(fixed: FixedPoint, points: NDArray[np.float64]) -> NDArray[np.object_]:
-    """(n, outputs) Fractions: the chain in integers, layer by layer, which is what its network must give.
-
-    Raises:
-        AssertionError: a value is longer than its field, which the static bounds rule out.
-    """
+    """(n, outputs) Fractions: the chain in integers, layer by layer, which is what its network must give."""
     unit, middle = 1 << fixed.bits, 1 << (fixed.bits + fixed.shift)
     outputs = np.empty((len(points), len(fixed.layers[-1].biases)), dtype=object)
     for place, point in enumerate(points.tolist()):

@@ -52,7 +52,7 @@ def narrow(
         weight_bound: no weight exceeds it, a power of two from 2 on; the outputs stay the same, bit for bit.
         max_depth: refuse a network with more layers of weights.
         generator: of the inputs that are drawn.
-        on_step: told while the result is checked.
+        on_step: called while the result is checked.
 
     Returns:
         The network in exact arithmetic. `specification.is_safe(x)` says which inputs are safe, and
@@ -60,7 +60,7 @@ def narrow(
         its sizes; c0, c and the errors for exact=False.
 
     Raises:
-        ValueError: a model that is no such chain, d > n, an option that does not belong or is out of range, inputs
+        ValueError: a model that is not such a chain, d > n, an option that does not belong or is out of range, inputs
             outside the box, or a network deeper than max_depth; each names what would work.
 
     >>> from vestige.nets.fully_connected import mlp

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.narrowing.agreement import Agreement, SafeRegion, exact_chain, upwards
+from vestige.construct.exact.rounding import upwards
+from vestige.construct.narrowing.agreement import Agreement, SafeRegion, exact_chain
 from vestige.construct.narrowing.bounded import bounded_depth, bounded_rows, largest_weight
 from vestige.construct.narrowing.fixed_point import FixedPoint, fewest_bits, fixed_point, integer_outputs, paper_bits
 from vestige.construct.narrowing.near_layers import NearWidth, bit_depth, bit_rows, bit_width
@@ -71,14 +72,14 @@ def _numbers(
     return {
         "c0": fixed.bits,
         "c": fixed.field,
-        "paper c0": c0,
-        "paper c": c,
+        "paper_c0": c0,
+        "paper_c": c,
         "tolerance": wanted.tolerance,
         "delta": wanted.delta,
         "radius": wanted.radius,
-        "predicted error": upwards(fixed.error),
-        "measured error": measured,
-        "share of unsafe inputs": share,
+        "certified_error": upwards(fixed.error),
+        "sampled_error": measured,
+        "unsafe_share": share,
     }
 
 
@@ -105,7 +106,7 @@ def _proved(
     unsafe = region.unsafe_probability(chain.inputs, wanted.density)
     promised, doubled = bit_width(chain.inputs, chain.outputs, width), 2 * chain.outputs
     yield Claim("width", promised if wanted.weight_bound is None else max(promised, doubled), network.width, theorem)
-    yield Claim("bits behind the point, c0", c0, fixed.bits, "arXiv 2202.03841, Theorem 13")
+    yield Claim("bits after the point, c0", c0, fixed.bits, "arXiv 2202.03841, Theorem 13")
     yield Claim("bits a field, c", c, fixed.field, "arXiv 2202.03841, Theorem 13")
     yield Claim("error on safe inputs, proved", wanted.tolerance, upwards(fixed.error), theorem)
     yield Claim("probability of unsafe inputs, proved", wanted.delta, upwards(unsafe), theorem)

@@ -1,11 +1,11 @@
 """A ReLU chain in integers as a network of few registers (arXiv 2202.03841, theorems 2 and 5, corollary 3).
 
-All inputs of a layer stand in one register, one field of bits behind the other. A pass reads that word bit by bit,
+All inputs of a layer stand in one register, one field of bits after the other. A pass reads that word bit by bit,
 
     s  =  relu((z - T) / r + 1),   t  =  relu((z - T) / r),   bit  =  s - t,   z  <-  z - T bit,      T = 2**M, ..., 1,
 
 r = 1 for whole z, collects each field and adds its multiples to the accumulators of as many neurons as the width has
-room for. What they hold behind their ReLU is written to the next word. The input's own bits are read in the same way
+room for. What they hold after their ReLU is written to the next word. The input's own bits are read in the same way
 with a ramp r < 1: that fails only where (x + A) 2**c0 lies less than r below an integer.
 
 The paper reads bits through iterated triangle functions, in three layers a bit and with all of c0**2 steps at width
@@ -16,8 +16,9 @@ import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
+from vestige.construct.exact.layers import ONE, plus
 from vestige.construct.narrowing.fixed_point import FixedLayer, FixedPoint
-from vestige.construct.narrowing.registers import ONE, Form, Registers, Row, start, total
+from vestige.construct.narrowing.registers import Form, Registers, Row, start
 from vestige.core.choices import ChoiceEnum
 
 BESIDE = 6  # registers of a pass beside its accumulators: both words, what is left of one, two for the bit, the field
@@ -50,13 +51,7 @@ def _reads(layer: FixedLayer) -> int:
 
 
 def bit_rows(fixed: FixedPoint, width: NearWidth, ramp: Fraction) -> list[list[Row]]:
-    """The network, exactly: layers of rows {column: weight} with a bias.
-
-    Args:
-        fixed: the chain in integers.
-        width: which of the two encodings.
-        ramp: r for the input's bits, a power of two below 1.
-    """
+    """The network, exactly: layers of rows {column: weight} with a bias; `ramp` is r for the input's bits."""
     d, outputs = len(fixed.layers[0].most), len(fixed.layers[-1].biases)
     registers = start(f"x{j}" for j in range(d))
     word = (_side_by_side if width is NearWidth.SIDE_BY_SIDE else _one_by_one)(registers, fixed, ramp)
@@ -65,7 +60,7 @@ def bit_rows(fixed: FixedPoint, width: NearWidth, ramp: Fraction) -> list[list[R
         word = _hidden(registers, layer, word, after.fields, room)
     registers.forms = {"z": word}
     sums = _sums(registers, fixed.layers[-1], range(outputs))
-    return registers.rows(total((Fraction(1, 4**fixed.bits), value)) for value in sums)
+    return registers.rows(plus((Fraction(1, 4**fixed.bits), value)) for value in sums)
 
 
 def _side_by_side(registers: Registers, fixed: FixedPoint, ramp: Fraction) -> Form:
@@ -77,9 +72,9 @@ def _side_by_side(registers: Registers, fixed: FixedPoint, ramp: Fraction) -> Fo
     for position in reversed(range(m)):
         bits = _bits(registers, [str(j) for j in range(d)], 1 << position, ramp)
         for j, bit in enumerate(bits):
-            registers.forms[f"z{j}"] = total((1, {f"z{j}": 1}), (-(1 << position), bit))
+            registers.forms[f"z{j}"] = plus((1, {f"z{j}": 1}), (-(1 << position), bit))
     left = [registers.forms[f"z{j}"] for j in range(d)]
-    return total((1, {"word": 1}), (-1, _concatenated(left, m)))
+    return plus((1, {"word": 1}), (-1, _concatenated(left, m)))
 
 
 def _one_by_one(registers: Registers, fixed: FixedPoint, ramp: Fraction) -> Form:
@@ -90,15 +85,15 @@ def _one_by_one(registers: Registers, fixed: FixedPoint, ramp: Fraction) -> Form
     for j in range(d):
         forms = registers.forms
         z = forms.pop(f"x{j}")
-        forms["word"], forms["z"] = total((1, word), (1 << m * (d - 1 - j), z)), z
+        forms["word"], forms["z"] = plus((1, word), (1 << m * (d - 1 - j), z)), z
         for position in reversed(range(m)):
             threshold = 1 << position
-            registers.forms["g"] = total((1 / ramp, registers.forms["z"]), (1 - threshold / ramp, {ONE: 1}))
+            registers.forms["g"] = plus((1 / ramp, registers.forms["z"]), (1 - threshold / ramp, {ONE: 1}))
             registers.tick()
             registers.forms["g"] = {ONE: 1, "g": -1}
             registers.tick()
             registers.forms["z"] = {"z": 1, "g": threshold, ONE: -threshold}
-        word = total((1, {"word": 1}), (-(1 << m * (d - 1 - j)), registers.forms["z"]))
+        word = plus((1, {"word": 1}), (-(1 << m * (d - 1 - j)), registers.forms["z"]))
     return word
 
 
@@ -108,8 +103,8 @@ def _shifted(j: int, fixed: FixedPoint) -> Form:
 
 
 def _concatenated(forms: Sequence[Form], field: int) -> Form:
-    """One field behind the other, the first in front."""
-    return total(*((1 << field * (len(forms) - 1 - j), form) for j, form in enumerate(forms)))
+    """One field after the other, the first in front."""
+    return plus(*((1 << field * (len(forms) - 1 - j), form) for j, form in enumerate(forms)))
 
 
 def _hidden(registers: Registers, layer: FixedLayer, word: Form, field: int, room: int) -> Form:
@@ -122,7 +117,7 @@ def _hidden(registers: Registers, layer: FixedLayer, word: Form, field: int, roo
         registers.forms = {name: registers.forms[name] for name in ("word", "next")} | sums
         registers.tick()
         done = _concatenated([{name: 1} for name in sums], field)
-        following = total((1 << field * len(sums), {"next": 1}), (1, done))
+        following = plus((1 << field * len(sums), {"next": 1}), (1, done))
         registers.forms = {"word": {"word": 1}, "next": following}
     return registers.forms["next"]
 
@@ -138,21 +133,21 @@ def _sums(registers: Registers, layer: FixedLayer, neurons: Sequence[int]) -> li
     for position in reversed(range(layer.code - _reads(layer), layer.code)):
         j, place = divmod(layer.code - 1 - position, layer.fields)
         (bit,) = _bits(registers, [""], 1 << position, Fraction(1))
-        registers.forms["z"] = total((1, {"z": 1}), (-(1 << position), bit))
+        registers.forms["z"] = plus((1, {"z": 1}), (-(1 << position), bit))
         if place < kept:
-            registers.forms["field"] = total((2, {"field": 1} if place else {}), (1, bit))
+            registers.forms["field"] = plus((2, {"field": 1} if place else {}), (1, bit))
         if place == kept - 1:
             value = registers.forms.pop("field")
             for k in neurons:
-                registers.forms[f"sum{k}"] = total((1, {f"sum{k}": 1}), (layer.weights[k][j], value))
-    return [total((1, registers.forms[f"sum{k}"]), (layer.biases[k] - spare[k], {ONE: 1})) for k in neurons]
+                registers.forms[f"sum{k}"] = plus((1, {f"sum{k}": 1}), (layer.weights[k][j], value))
+    return [plus((1, registers.forms[f"sum{k}"]), (layer.biases[k] - spare[k], {ONE: 1})) for k in neurons]
 
 
 def _bits(registers: Registers, names: Sequence[str], threshold: int, ramp: Fraction) -> list[Form]:
     """End a layer that holds, for each z, both parts of its ramp at the threshold; what the bits are then."""
     for name in names:
-        high = total((1 / ramp, registers.forms[f"z{name}"]), (-threshold / ramp, {ONE: 1}))
-        registers.forms |= {f"s{name}": total((1, high), (1, {ONE: 1})), f"t{name}": high}
+        high = plus((1 / ramp, registers.forms[f"z{name}"]), (-threshold / ramp, {ONE: 1}))
+        registers.forms |= {f"s{name}": plus((1, high), (1, {ONE: 1})), f"t{name}": high}
     registers.tick()
     bits: list[Form] = [{f"s{name}": 1, f"t{name}": -1} for name in names]
     for name in names:

@@ -4,39 +4,21 @@ A register's next value is an affine form in the current ones; `tick` ends a lay
 positive part of its form. Forms that need no ReLU are never given a layer of their own, so steps fuse by themselves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-from vestige.construct.exact.layers import layer
+from vestige.construct.exact.layers import ONE, Number, layer
 from vestige.construct.exact.network import ExactNetwork
 
-Number = int | Fraction
-Form = dict[str, Number]
+Form = dict[str, Number]  # a linear expression in registers; see `plus`
 Row = tuple[dict[int, Number], Number]
-ONE = ""  # the constant's key in a form
-
-
-def total(*terms: tuple[Number, Mapping[str, Number]]) -> Form:
-    """The linear combination of forms, without zeros.
-
-    >>> total((2, {"x": 1, ONE: 3}), (-1, {"x": 2, "y": 1}))
-    {'': 6, 'y': -1}
-    """
-    result: Form = {}
-    for factor, form in terms:
-        for name, coefficient in form.items():
-            result[name] = result.get(name, 0) + factor * coefficient
-    return {name: coefficient for name, coefficient in result.items() if coefficient}
 
 
 @dataclass
 class Registers:
-    """A network under construction.
+    """A network under construction: `forms` says what each register will hold after the next tick; others are gone.
 
-    Attributes:
-        forms: what each register will hold after the next tick; a register that is left out is gone.
-        layers: finished layers, each with the names that it reads and its forms.
+    Finished layers are kept with the names that they read and their forms.
     """
 
     forms: dict[str, Form]

@@ -20,8 +20,7 @@ def narrowed(
     numbers: Mapping[str, float | int],
 ) -> ExactConstruction:
     """The construction, with a warning where the target was as narrow."""
-    widest, parameters = max(chain.hidden), sum(w.size + len(w) for w in chain.weights)
-    notes = list(warnings)
+    widest, notes = max(chain.hidden), list(warnings)
     if network.width >= widest:
         notes.append(f"The result is {network.width} wide and the given network {widest}: it was as narrow already.")
     sizes = {
@@ -29,18 +28,17 @@ def narrowed(
         "width": network.width,
         "parameters": network.parameters,
         "nonzeros": network.nonzeros,
-        "weight bits": network.weight_bits,
-        "target depth": chain.depth,
-        "target width": widest,
-        "target parameters": parameters,
+        "weight_bits": network.weight_bits,
+        "target_depth": chain.depth,
+        "target_width": widest,
+        "target_parameters": sum(w.size + len(w) for w in chain.weights),
     }
     certificate = Certificate(tuple(claims))
-    outcome = Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED
     return ExactConstruction(
         network=network,
         specification=specification,
         certificate=certificate,
-        outcome=outcome,
+        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
         warnings=tuple(notes),
         source=(paper("2202.03841"),),
         numbers={**sizes, **numbers},

@@ -16,11 +16,7 @@ MOST_PROBES, PROBE_WORK = 4096, 1e10  # inputs, and multiplications for all of t
 
 
 def certify(layers: tuple[Affine, ...], module: nn.Sequential, ball: Ball) -> tuple[LayerError, ...]:
-    """The error of every layer, read off the masked weights of a module.
-
-    Raises:
-        ValueError: hidden neurons that keep several inputs.
-    """
+    """The error of every layer, read off the masked weights of a module."""
     pairs = linears(module)
     found = tuple(stand_in(first.weight, first.bias, second.weight) for _, first, _, second in pairs)
     return sup_error(layers, found, ball)
@@ -48,11 +44,7 @@ def on_the_sphere(features: int, ball: Ball, count: int, name: str) -> Float[Ten
 def checked_inputs(
     layers: tuple[Affine, ...], x: Float[Tensor, " n *feature"] | None
 ) -> Float[Tensor, "n features"] | None:
-    """Inputs as rows in float64.
-
-    Raises:
-        ValueError: none of them, another number of features, NaN.
-    """
+    """Inputs as rows in float64."""
     if x is None:
         return None
     rows, features = x.detach().cpu().double().flatten(1), layers[0].weight.shape[1]

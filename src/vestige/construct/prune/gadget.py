@@ -1,4 +1,4 @@
-"""One layer out of random weights: rows that keep one entry, and for each weight a subset of the products behind them.
+"""One layer out of random weights: rows that keep one entry, and for each weight a subset of the products after them.
 
 Row q of a random matrix M1 keeps its entry a_q in one column i, so that its neuron computes |a_q| relu(+-x_i). A
 weight W_ji is the sum of products M2[j, q] |a_q| over a subset of the rows of column i (arXiv 2002.00585; by subset
@@ -81,13 +81,10 @@ def open_gadget(layer: Affine, draw: Draw, method: PruneMethod, *, signed: bool)
 
 
 def approximate(gadget: Gadget, tolerance: float, rows: int, *, fixed: bool) -> None:
-    """Find a subset for every weight, drawing more rows for the columns of weights farther off than the tolerance.
+    """Find a subset for every weight, in place, drawing more rows for the columns of weights beyond the tolerance.
 
-    Args:
-        gadget: changed in place; weights that are near enough already keep their subsets.
-        tolerance: of one weight.
-        rows: of a column and sign, to begin with.
-        fixed: never draw more.
+    It begins with `rows` rows of a column and sign, and draws no more if `fixed`. Weights that are near enough already
+    keep their subsets.
     """
     if not len(gadget.column):
         grow(gadget, np.where(gadget.used, rows, 0))
@@ -103,11 +100,7 @@ def approximate(gadget: Gadget, tolerance: float, rows: int, *, fixed: bool) -> 
 
 
 def grow(gadget: Gadget, need: NDArray[np.int64]) -> None:
-    """Draw rows until every group has as many more as it needs.
-
-    Raises:
-        ValueError: more random weights than fit into memory.
-    """
+    """Draw rows until every group has as many more as it needs."""
     need, columns, out = need.reshape(-1, 2).copy(), gadget.first.shape[1], gadget.second.shape[1]
     while need.any():
         start = len(gadget.column)

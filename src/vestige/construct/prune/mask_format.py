@@ -28,12 +28,7 @@ def write_masks(network: MaskedNetwork) -> tuple[Any, Mapping[str, Tensor]]:
 
 
 def build_masks(content: Any, tensors: Mapping[str, Tensor]) -> MaskedNetwork:
-    """The inverse of `write_masks`.
-
-    Raises:
-        ValueError: a random network that is too large, masks of another size, or weights that are not bit for bit those
-            that were saved.
-    """
+    """The inverse of `write_masks`."""
     plan = _plan(content["plan"])
     shapes = _shapes(plan)
     network = MaskedNetwork(plan, {name: _unpacked(name, shape, tensors) for name, shape in shapes.items()})

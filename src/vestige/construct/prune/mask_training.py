@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vestige.core.batches import Batches
 from vestige.core.cite import Paper, paper
+from vestige.core.descent import Descent, fit
 from vestige.core.margins import as_rows, check_labels, signs
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 
 MASKED = (nn.Linear, nn.Conv2d)
-Descent = tuple[torch.optim.Optimizer, Tensor, Tensor, torch.Generator, int]  # samples, their order, batch size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,12 +109,11 @@ def edge_popup(
     draw = spawn(generator, "edge_popup")
     scores = {name: _first_scores(weight, draw) for name, weight in weights.items()}
     counts = {name: max(1, round(keep_fraction * weight.numel())) for name, weight in weights.items()}
-    before = _accuracy(net, weights, _masks(scores, counts), x, y)
+    masked = _Masked(net, weights, scores, counts)
+    before = masked.accuracy(x, y)
     optimizer = torch.optim.SGD(list(scores.values()), learning_rate, momentum, weight_decay=weight_decay)
-    descent = optimizer, x, y, draw, batch_size
-    scores, losses, outcome = _train(net, weights, scores, counts, descent, epochs, on_step)
-    masks = _masks(scores, counts)
-    accuracy = _accuracy(net, weights, masks, x, y)
+    losses, outcome = _trained(masked, optimizer, x, y, Batches(len(x), batch_size, draw), epochs, on_step)
+    masks, accuracy = masked.masks(), masked.accuracy(x, y)
     with torch.no_grad():
         for name, mask in masks.items():
             net.get_parameter(name).mul_(mask)
@@ -128,28 +128,56 @@ def edge_popup(
     )
 
 
-def _train(
-    net: nn.Module,
-    weights: dict[str, Tensor],
-    scores: dict[str, Tensor],
-    counts: dict[str, int],
-    descent: Descent,
+@dataclass(frozen=True, eq=False)
+class _Masked:
+    """A network whose weights are multiplied by the masks of their scores."""
+
+    net: nn.Module
+    weights: dict[str, Tensor]
+    scores: dict[str, Tensor]
+    counts: dict[str, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        masks = {name: _Top.apply(score.abs(), self.counts[name]) for name, score in self.scores.items()}
+        return functional_call(self.net, {name: w * masks[name] for name, w in self.weights.items()}, (x,))
+
+    def masks(self) -> dict[str, Tensor]:
+        return {name: _top(score.abs(), self.counts[name]) for name, score in self.scores.items()}
+
+    @torch.no_grad()
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        rows = as_rows(self(x))
+        right = (signs(y) * rows[:, 0] > 0) if rows.shape[1] == 1 else (rows.argmax(1) == y)
+        return float(right.double().mean())
+
+
+def _trained(
+    masked: _Masked,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    batches: Batches,
     epochs: int,
     on_step: OnStep | None,
-) -> tuple[dict[str, Tensor], tuple[float, ...], Outcome]:
-    """The last finite scores, the losses, and how it ended."""
-    losses: list[float] = []
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent[0], epochs)
-    for epoch in range(epochs):
-        kept = {name: score.detach().clone() for name, score in scores.items()}
-        loss = _epoch(net, weights, scores, counts, descent)
-        if not (math.isfinite(loss) and all(bool(torch.isfinite(score).all()) for score in scores.values())):
-            return kept, tuple(losses), Outcome.NOT_FINITE
-        losses.append(loss)
-        schedule.step()
-        if on_step is not None:
-            on_step(Step(epoch + 1, epochs, loss, "masks"))
-    return scores, tuple(losses), Outcome.BUDGET_SPENT
+) -> tuple[tuple[float, ...], Outcome]:
+    """The mean loss of each epoch, and how it ended; the step falls from epoch to epoch."""
+
+    def objective(k: int) -> Tensor:
+        batch = batches(k).to(x.device)
+        return _loss(masked(x[batch]), y[batch])
+
+    def falling(k: int) -> float:
+        return (1 + math.cos(math.pi * (k // batches.steps) / epochs)) / 2
+
+    found = fit(
+        objective,
+        Descent(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, falling)),
+        steps=epochs * batches.steps,
+        keep_every=batches.steps,
+        on_step=batches.by_epoch(on_step),
+        note="masks",
+    )
+    return batches.means(found.values), found.outcome
 
 
 def _masked_weights(net: nn.Module) -> dict[str, Tensor]:
@@ -177,26 +205,6 @@ def _check_labels(net: nn.Module, x: Tensor, y: Tensor) -> None:
     check_labels(y, len(x), outputs.shape[1])
 
 
-def _epoch(
-    net: nn.Module,
-    weights: dict[str, Tensor],
-    scores: dict[str, Tensor],
-    counts: dict[str, int],
-    descent: Descent,
-) -> float:
-    """One pass over the samples; the mean loss of its steps."""
-    optimizer, x, y, draw, batch_size = descent
-    losses = []
-    for batch in torch.randperm(len(x), generator=draw).to(x.device).split(batch_size):
-        masked = {name: weight * _Top.apply(scores[name].abs(), counts[name]) for name, weight in weights.items()}
-        loss = _loss(functional_call(net, masked, (x[batch],)), y[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return sum(losses) / len(losses)
-
-
 def _loss(outputs: Tensor, y: Tensor) -> Tensor:
     rows = outputs.reshape(len(outputs), -1)
     if rows.shape[1] == 1:
@@ -214,14 +222,3 @@ def _top(size: Tensor, count: int) -> Tensor:
     mask = torch.zeros(size.numel(), dtype=torch.bool, device=size.device)
     mask[size.detach().flatten().topk(count).indices] = True
     return mask.reshape(size.shape)
-
-
-def _masks(scores: dict[str, Tensor], counts: dict[str, int]) -> dict[str, Tensor]:
-    return {name: _top(score.abs(), counts[name]) for name, score in scores.items()}
-
-
-def _accuracy(net: nn.Module, weights: dict[str, Tensor], masks: dict[str, Tensor], x: Tensor, y: Tensor) -> float:
-    with torch.no_grad():
-        rows = as_rows(functional_call(net, {name: weight * masks[name] for name, weight in weights.items()}, (x,)))
-    right = (signs(y) * rows[:, 0] > 0) if rows.shape[1] == 1 else (rows.argmax(1) == y)
-    return float(right.double().mean())

@@ -8,7 +8,6 @@ promised there.
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,12 +20,10 @@ from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.compare import run_both
 from vestige.construct.prune.gadget import Draw
 from vestige.construct.prune.masked_network import MaskedNetwork, Plan
-from vestige.construct.prune.pruned import SOURCE, Pruned, PrunedLayer
+from vestige.construct.prune.pruned import Pruned, PrunedLayer, pruned
 from vestige.construct.prune.random_layers import Distribution
 from vestige.construct.prune.sup_error import Ball
-from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
-from vestige.core.outcome import Outcome
 from vestige.core.relu_chain import Affine
 
 FRACTIONAL = 1e-7  # farther than that from 0 and 1; the solver's own tolerance
@@ -42,11 +39,7 @@ def prune_neurons(
     neurons: int | None,
     seed: int,
 ) -> Pruned:
-    """A mask over the hidden neurons of a random network that gives the target's outputs at the points.
-
-    Raises:
-        ValueError: no points, or fewer neurons than numbers to fit.
-    """
+    """A mask over the hidden neurons of a random network that gives the target's outputs at the points."""
     if x is None:
         raise ValueError("granularity='neurons' given without x; pass the inputs at which to fit the target.")
     with torch.no_grad():
@@ -117,16 +110,13 @@ def _over_neurons(plan: Plan, alive: Tensor) -> dict[str, Tensor]:
 def _result(
     target: nn.Module, network: MaskedNetwork, wish: Approximation, where: tuple[Ball, Tensor], fractional: int
 ) -> Pruned:
-    certificate, plan = Certificate(wish.check(network)), network.plan
-    sizes = {
-        "target_weights": sum(p.numel() for p in target.parameters()),
-        "random_weights": network.random_weights,
-        "kept": network.kept,
-    }
+    plan, size = network.plan, sum(p.numel() for p in target.parameters())
     report = PrunedLayer(
         features=plan.features,
         out=plan.out[0],
-        **sizes,
+        target_weights=size,
+        random_weights=network.random_weights,
+        kept=network.kept,
         hidden=plan.hidden[0],
         scale=plan.scale[0],
         worst_weight=math.nan,
@@ -134,26 +124,15 @@ def _result(
         bound=math.nan,
         retried=0,
     )
-    return Pruned(
-        network=network,
-        specification=wish,
-        certificate=certificate,
-        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=tuple(_warnings(certificate, plan)),
-        source=SOURCE,
-        numbers={
-            **sizes,
-            "fractional_shares": fractional,
-            "certified_error": math.nan,
-            "sampled_error": run_both(target, network.to_torch(), *where),
-        },
-        layers=(report,),
-        required=None,
-    )
-
-
-def _warnings(certificate: Certificate, plan: Plan) -> Iterator[str]:
-    yield "Nothing is certified away from the points; sampled_error is what was found there."
-    if not certificate.holds:
-        error = certificate.claims[0].measured
-        yield f"At the points the error is {error:.3g}; rows={16 * plan.hidden[0]} may bring a quarter of it."
+    found = {
+        "target_weights": size,
+        "fractional_shares": fractional,
+        "certified_error": math.nan,
+        "sampled_error": run_both(target, network.to_torch(), *where),
+    }
+    notes = ["Nothing is certified away from the points; sampled_error is what was found there."]
+    (claim,) = wish.check(network)
+    if not claim.holds:
+        more = 16 * plan.hidden[0]
+        notes.append(f"At the points the error is {claim.measured:.3g}; rows={more} may bring a quarter of it.")
+    return pruned(network, wish, found, warnings=tuple(notes), layers=(report,), required=None)

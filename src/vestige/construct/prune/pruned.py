@@ -1,5 +1,6 @@
 """What pruning gives: a construction of masks over a random network, and what each layer cost."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vestige.construct.construction import Construction
@@ -7,8 +8,8 @@ from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.masked_network import MaskedNetwork
 from vestige.construct.prune.width import RequiredWidth
 from vestige.core.cite import paper
-
-SOURCE = (paper("2002.00585"), paper("2006.07990"), paper("2006.12156"))
+from vestige.core.claims import Certificate
+from vestige.core.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class PrunedLayer:
         scale: of the second random matrix.
         worst_weight: largest error of a weight or bias.
         operator_error: norm of the errors as an operator.
-        bound: what the outputs behind this layer can be off by, anywhere in the ball.
+        bound: what the outputs of this layer can be off by, anywhere in the ball.
         retried: searches repeated with new rows, because a weight was out of reach.
     """
 
@@ -58,3 +59,27 @@ class Pruned(Construction):
     specification: Approximation
     layers: tuple[PrunedLayer, ...]
     required: RequiredWidth | None
+
+
+def pruned(
+    network: MaskedNetwork,
+    wanted: Approximation,
+    numbers: Mapping[str, float | int],
+    *,
+    warnings: tuple[str, ...],
+    layers: tuple[PrunedLayer, ...],
+    required: RequiredWidth | None,
+) -> Pruned:
+    """The construction, certified and counted."""
+    certificate = Certificate(wanted.check(network))
+    return Pruned(
+        network=network,
+        specification=wanted,
+        certificate=certificate,
+        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
+        warnings=warnings,
+        source=(paper("2002.00585"), paper("2006.07990"), paper("2006.12156")),
+        numbers={"random_weights": network.random_weights, "kept": network.kept, **numbers},
+        layers=layers,
+        required=required,
+    )

@@ -29,13 +29,7 @@ def random_matrix(
     """Independent float32 numbers of magnitude at most 1, none of them zero.
 
     UNIFORM takes the odd multiples of 2^-24. HYPERBOLIC takes one of the buckets [(2/3)^i, (2/3)^(i-1)], i = 1..36,
-    with equal chances, then a uniform number inside it, then a sign.
-
-    Args:
-        seed: of the network, at least 0.
-        stream: tells the matrices of one network apart.
-        shape: rows and columns.
-        distribution: of each entry.
+    with equal chances, then a uniform number inside it, then a sign. `stream` tells the matrices of one seed apart.
 
     >>> first, again, other = (random_matrix(7, (0, k), (2, 3)) for k in (1, 1, 2))
     >>> bool((first == again).all()), bool((first == other).any())

@@ -43,7 +43,10 @@ class SubsetSum:
 
 
 def random_subset_sum(
-    values: Float[Tensor, "*batch m"], target: Float[Tensor, "*targets"], *, method: str = "subset_sum"
+    values: Float[Tensor, "*batch m"],
+    target: Float[Tensor, "*targets"],
+    *,
+    method: PruneMethod | str = PruneMethod.SUBSET_SUM,
 ) -> SubsetSum:
     """Subsets whose sums are near their targets, many instances at once.
 
@@ -69,9 +72,9 @@ def random_subset_sum(
     return SubsetSum(mask.reshape(values.shape), error.reshape(target.shape))
 
 
-def _checked(values: Tensor, target: Tensor, method: str) -> PruneMethod:
+def _checked(values: Tensor, target: Tensor, method: PruneMethod | str) -> PruneMethod:
     if method not in SOLVERS:
-        raise ValueError(f"method={method!r} given; of single numbers subsets are found by {', '.join(SOLVERS)}")
+        raise ValueError(f"method={str(method)!r} given; allowed are {', '.join(SOLVERS)}.")
     if values.shape[:-1] != target.shape:
         raise ValueError(
             f"values of shape {tuple(values.shape)} with targets of shape {tuple(target.shape)}: one target for each "

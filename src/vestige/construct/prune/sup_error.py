@@ -5,7 +5,7 @@ most. With x+ = relu(x) and x- = relu(-x) these compute P x+ + N x- + b', where
 
     P = sum of M2[:, q] M1[q, i]  over positive entries,     N = sum of M2[:, q] |M1[q, i]|  over negative ones,
 
-and |(x+, x-)| = |x|. Let R_i bound the target's activations and e_i the difference behind layer i:
+and |(x+, x-)| = |x|. Let R_i bound the target's activations and e_i the difference after layer i:
 
     R_i = |W_i| R_(i-1) + |b_i|,     e_i = |W_i| e_(i-1) + |[P - W, N + W]| (R_(i-1) + e_(i-1)) + |b' - b|.
 
@@ -44,7 +44,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class LayerError:
-    """The largest error of a weight, the norm of the errors as an operator, and the bound behind the layer."""
+    """The largest error of a weight, the norm of the errors as an operator, and the bound after the layer."""
 
     weight: float
     operator: float
@@ -52,11 +52,7 @@ class LayerError:
 
 
 def checked_ball(tolerance: float | int, radius: float | int, nonnegative: bool) -> Ball:
-    """A ball and a tolerance, both positive and finite.
-
-    Raises:
-        ValueError: one is not.
-    """
+    """A ball and a tolerance, both positive and finite."""
     for name, value in (("tolerance", tolerance), ("radius", radius)):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(
@@ -70,11 +66,7 @@ def stand_in(
     constant: Float[Tensor, " hidden"] | None,
     second: Float[Tensor, "out hidden"],
 ) -> StandIn:
-    """Read P, N and the offset off masked weights.
-
-    Raises:
-        ValueError: a row of (first, constant) with two entries, which no sum of products describes.
-    """
+    """Read P, N and the offset off masked weights."""
     if constant is None:
         constant = first.new_zeros(len(first))
     entries = (first != 0).sum(1) + (constant != 0)

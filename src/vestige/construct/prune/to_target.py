@@ -1,7 +1,7 @@
 """A given network out of a random one, by deleting weights only (arXiv 2002.00585).
 
 Two random layers stand for each layer of the target: the first keeps one weight a neuron, the second a subset of the
-products behind it for each target weight. By subset sums (arXiv 2006.07990) about log2(1 / tolerance) random weights
+products after it for each target weight. By subset sums (arXiv 2006.07990) about log2(1 / tolerance) random weights
 are needed for each, and they are found exactly. The error is certified on the whole ball of inputs from the weights
 that stay.
 """
@@ -17,7 +17,7 @@ from vestige.construct.prune.compare import certify, checked_inputs, on_the_sphe
 from vestige.construct.prune.gadget import Draw, Gadget, approximate, open_gadget
 from vestige.construct.prune.masked_network import MaskedNetwork, Plan
 from vestige.construct.prune.neurons import prune_neurons
-from vestige.construct.prune.pruned import SOURCE, Pruned, PrunedLayer
+from vestige.construct.prune.pruned import Pruned, PrunedLayer, pruned
 from vestige.construct.prune.random_layers import Distribution
 from vestige.construct.prune.subset_sum import PruneMethod
 from vestige.construct.prune.sup_error import Ball, LayerError, checked_ball, stand_in, sup_error
@@ -31,9 +31,8 @@ from vestige.construct.prune.width import (
     weight_tolerances,
 )
 from vestige.core.choices import ChoiceEnum
-from vestige.core.claims import Certificate
 from vestige.core.kkt import working_copy
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Step
 from vestige.core.relu_chain import Affine, read_relu_chain
 from vestige.core.rng import spawn
 
@@ -54,9 +53,9 @@ def prune_to_target(
     x: Float[Tensor, " n *feature"] | None = None,
     *,
     tolerance: float | int,
-    method: str = "subset_sum",
-    granularity: str = "weights",
-    radius: float | int = 1.0,
+    method: PruneMethod | str = PruneMethod.SUBSET_SUM,
+    granularity: Granularity | str = Granularity.WEIGHTS,
+    radius: float | int | None = None,
     nonnegative: bool = False,
     rows: int | None = None,
     generator: torch.Generator | None = None,
@@ -75,7 +74,7 @@ def prune_to_target(
             random, the best single product; close, two factors that are each near, as the paper argues.
         granularity: "weights", or "neurons" of a random network with one hidden layer, which fits points but not a
             ball.
-        radius: of the ball of inputs around 0; the largest norm of the data.
+        radius: of the ball of inputs around 0; None for the largest norm in x, or 1 without x.
         nonnegative: inputs are >= 0, as pixels are; the first layer needs half as many rows.
         rows: random rows for each input and sign, and no second try; None for as many as needed. With neurons: the
             hidden neurons, by default 4 for each number to fit.
@@ -96,8 +95,10 @@ def prune_to_target(
         True
     """
     layers, rule = read_relu_chain(target).affine(), PruneMethod(method)
-    ball = checked_ball(tolerance, radius, nonnegative)
     seed, inputs = spawn(generator, "prune").initial_seed(), checked_inputs(layers, x)
+    if radius is None:
+        radius = 1.0 if inputs is None else float(inputs.norm(dim=1).max())
+    ball = checked_ball(tolerance, radius, nonnegative)
     if Granularity(granularity) is Granularity.NEURONS:
         return prune_neurons(target, layers, ball=ball, x=inputs, neurons=rows, seed=seed)
     if rows is not None and not 1 <= rows <= (MOST_ROWS if rule is PruneMethod.SUBSET_SUM else 10**6):
@@ -118,25 +119,15 @@ def _put_together(
     """The random network made anew from its seed, the masks, and the certificate of what they leave."""
     network = MaskedNetwork(_plan(layers, gadgets), _named_masks(layers, gadgets))
     module, wanted = network.to_torch(), _wanted(target, layers, ball)
-    certificate = Certificate(wanted.check(network))
     errors = certify(layers, module, ball)
-    return Pruned(
-        network=network,
-        specification=wanted,
-        certificate=certificate,
-        outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=("The certificate covers inputs >= 0 only.",) if ball.nonnegative else (),
-        source=SOURCE,
-        numbers={
-            "target_weights": sum(map(numbers, layers)),
-            "random_weights": network.random_weights,
-            "kept": network.kept,
-            "certified_error": errors[-1].bound,
-            "sampled_error": run_both(target, module, ball, inputs),
-        },
-        layers=tuple(map(_report, layers, gadgets, errors)),
-        required=needed,
-    )
+    found = {
+        "target_weights": sum(map(numbers, layers)),
+        "certified_error": errors[-1].bound,
+        "sampled_error": run_both(target, module, ball, inputs),
+    }
+    notes = ("The certificate covers inputs >= 0 only.",) if ball.nonnegative else ()
+    reports = tuple(map(_report, layers, gadgets, errors))
+    return pruned(network, wanted, found, warnings=notes, layers=reports, required=needed)
 
 
 def _plan(layers: tuple[Affine, ...], gadgets: list[Gadget]) -> Plan:
@@ -213,7 +204,7 @@ def _bound(layers: tuple[Affine, ...], gadgets: list[Gadget], ball: Ball) -> flo
 
 
 def _first_mask(gadget: Gadget) -> Tensor:
-    """Each row keeps the entry of the column that owns it, if any product behind it is kept."""
+    """Each row keeps the entry of the column that owns it, if any product with it is kept."""
     mask = torch.zeros(gadget.first.shape, dtype=torch.bool)
     rows = gadget.keep.any(1).nonzero()[:, 0]
     mask[rows, torch.from_numpy(gadget.column)[rows]] = True

@@ -45,7 +45,7 @@ def required_width(
     target: nn.Module,
     tolerance: float | int,
     *,
-    method: str = "subset_sum",
+    method: PruneMethod | str = PruneMethod.SUBSET_SUM,
     radius: float | int = 1.0,
     nonnegative: bool = False,
     failure: float = FAILURE,

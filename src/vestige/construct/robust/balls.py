@@ -11,8 +11,8 @@ from jaxtyping import Shaped
 
 from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.network import ExactNetwork
-from vestige.construct.exact.points import integer_points
-from vestige.construct.exact.rounding import above
+from vestige.construct.exact.points import integer_points, objects
+from vestige.construct.exact.rounding import upwards
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
@@ -45,7 +45,7 @@ class Balls:
     def check(self, network: ExactNetwork, *, on_step: OnStep | None = None) -> tuple[Claim, ...]:
         """Errors at the points, and at the probes."""
         probes, owners = self.probes()
-        centers = np.array([*(Fraction(v) for v in self.points.ravel().tolist()), None], dtype=object)[:-1]
+        centers = objects(map(Fraction, self.points.ravel().tolist()))
         everything = np.concatenate([centers.reshape(self.points.shape), probes])
         targets = np.concatenate([self.targets, self.targets[owners]])
         errors = Interpolation(everything, targets, self.source).errors(network, on_step=on_step)
@@ -55,8 +55,7 @@ class Balls:
 
     def _claims(self, where: str, errors: list[Fraction]) -> Iterator[Claim]:
         yield Claim(f"points off target{where}", 0, sum(error > 0 for error in errors), self.source)
-        worst = max(errors)
-        yield Claim(f"largest error{where}", 0, above(worst) if worst.denominator > 1 else int(worst), self.source)
+        yield Claim(f"largest error{where}", 0, upwards(max(errors)), self.source)
 
     def probes(self) -> tuple[Shaped[np.ndarray, "k inputs"], Shaped[np.ndarray, " k"]]:
         """Points of the balls, as Fractions, and the position of the sample whose ball each is in."""
@@ -75,6 +74,5 @@ class Balls:
             found.extend([start * STEPS + share * way, start * STEPS - share * way])
             owners.extend([i, i])
         below = STEPS << exponent
-        flat = [Fraction(int(v), below) for row in found for v in row]
-        array = np.array([*flat, None], dtype=object)[:-1].reshape(len(found), self.points.shape[1])
-        return array, np.array(owners, dtype=int)
+        flat = objects(Fraction(int(v), below) for row in found for v in row)
+        return flat.reshape(len(found), self.points.shape[1]), np.array(owners, dtype=int)

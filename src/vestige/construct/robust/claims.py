@@ -36,19 +36,15 @@ def _rounds(n: int) -> int:
     return (n - 1).bit_length()
 
 
-def mantissa_bits(plan: Plan, largest: float, radius: float) -> int:
+def mantissa_bits(plan: Plan, largest: float, eps: float) -> int:
     """The fewest bits of mantissa with which rounding leaves every test on its side, on all balls.
 
     A rounding of h or of a bias moves the image by at most eta; all further sums are of terms that are not negative, so
     that their error is relative. Then labels come out right up to the rounding of the maximum. MOST_BITS + 1 for never.
-
-    Args:
-        plan: of the network.
-        largest: magnitude of a coordinate of the points.
-        radius: of the balls.
+    `largest` is the largest magnitude of a coordinate of the points.
     """
     numbers, m = plan.numbers, len(plan.rows)
-    reach = Fraction(largest) + Fraction(radius)
+    reach = Fraction(largest) + Fraction(eps)
     row = max(sum((abs(Fraction(w)) for w in form.values()), Fraction(0)) for form in plan.rows)
     bias = max(abs(v) for center in plan.centers for v in center) + numbers.shift + numbers.knots * numbers.tau
     size = row * reach + bias

@@ -21,13 +21,9 @@ FINEST = 16  # norms are rounded up to multiples of 1 / FINEST, which makes the 
 
 @dataclass(frozen=True, eq=False)
 class FirstLayer:
-    """P = integers / 2**exponent, with |P u|_test <= gain |u|_p.
+    """P = (m, d) integers / 2**exponent, with |P u|_norm <= gain |u|_p proved; the exponent is 0 for the identity.
 
-    Attributes:
-        integers: (m, d).
-        exponent: of their unit; 0 for the identity.
-        gain: proved.
-        norm: of the test that follows: 2, or p itself where P is the identity and p is 1 or inf.
+    The norm is that of the test that follows: 2, or p itself where P is the identity and p is 1 or inf.
     """
 
     integers: NDArray[np.object_]

@@ -31,16 +31,9 @@ class Layout(ChoiceEnum):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """All numbers of the network.
+    """All numbers of the network: sparse rows of P, c_i, v_i > 0, the base that is added at the end, and thresholds.
 
-    Attributes:
-        rows: of P, sparse.
-        inputs: columns of P.
-        centers: c_i.
-        levels: v_i > 0.
-        base: what is added to the largest level.
-        numbers: tau, S + 1, U, K and B.
-        norm: of the test q: 2 (squared, by chords), 1 or inf.
+    The test q is in the norm 2 (squared, by chords), 1 or inf.
     """
 
     rows: list[Form]

@@ -62,7 +62,7 @@ def memorize_robustly(
             "identity" (m = d, which reaches `max_robust_radius` for p in {1, 2, inf}).
         layout: "narrow" has that width; "parallel" is the same function with few wide layers.
         generator: draws projections; None for seed 0.
-        on_step: told the steps of the optimization, samples built, and points verified.
+        on_step: called with the steps of the optimization, samples built, and points verified.
 
     Returns:
         `numbers` has `eps`, `eps_max` for this first layer and the `ceiling` for any function, separations, and
@@ -93,18 +93,30 @@ def memorize_robustly(
     _refuse_size(plan, arrangement)
     network = ExactNetwork(narrow_layers(plan, on_step) if arrangement is Layout.NARROW else parallel_layers(plan))
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    claims = ball_claims(plan, centers, arrangement, network.width, network.depth - 1)
     reach = Claim("radius", below(_largest(chosen, centers)), used, PROMISE)
-    certificate = Certificate((*balls.check(network, on_step=on_step), *claims, reach))
+    claims = (*ball_claims(plan, centers, arrangement, network.width, network.depth - 1), reach)
     bits = mantissa_bits(plan, float(rows.abs().max()), used)
+    sizes, notes = _numbers(plan, chosen, centers, used, apart, bits), _warnings(bits, width, rows.shape[1])
+    return _construction(network, balls, claims, sizes, tuple(notes), on_step)
+
+
+def _construction(
+    network: ExactNetwork,
+    balls: Balls,
+    claims: tuple[Claim, ...],
+    numbers: dict[str, float | int],
+    warnings: tuple[str, ...],
+    on_step: OnStep | None,
+) -> ExactConstruction:
+    certificate = Certificate((*balls.check(network, on_step=on_step), *claims))
     return ExactConstruction(
         network=network,
         specification=balls,
         certificate=certificate,
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
-        warnings=tuple(_warnings(bits, width, rows.shape[1])),
+        warnings=warnings,
         source=(PAPER,),
-        numbers=_numbers(plan, chosen, centers, used, apart, bits),
+        numbers=numbers,
     )
 
 
@@ -129,7 +141,7 @@ def _separate(
 
 
 def _largest(chosen: FirstLayer, centers: Centers) -> Fraction:
-    """The radius below which the images of the balls are told apart."""
+    """The radius below which the images of the balls are separated."""
     return (centers.apart / 2 - centers.offset) / chosen.gain
 
 
@@ -173,7 +185,7 @@ def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceilin
     used = below(NEAR * largest) if wanted is None else wanted
     if not 0 < used < largest:
         raise ValueError(
-            f"eps={used:.9g} given; below {float(largest):.9g} is allowed behind this first layer of {m} rows, "
+            f"eps={used:.9g} given; below {float(largest):.9g} is allowed after this first layer of {m} rows, "
             f"which brings the differently labeled points {pair[0]} and {pair[1]} that close; any function has less "
             f"than {ceiling:.9g}. Give a smaller eps, a larger width, or projection='optimized'."
         )
@@ -181,16 +193,13 @@ def _used_eps(wanted: float | None, chosen: FirstLayer, centers: Centers, ceilin
 
 
 def _plan(chosen: FirstLayer, centers: Centers, numbers: Thresholds, labels: Tensor) -> Plan:
-    unit = unit_of(centers.exponent)
-    exact = [Fraction(label) for label in labels.tolist()]
+    unit, exact = unit_of(centers.exponent), [Fraction(label) for label in labels.tolist()]
     base = Fraction(0) if min(exact) > 0 else min(exact) - 1
-    places = [[int(v) * unit for v in row] for row in centers.integers]
-    levels = [label - base for label in exact]
     return Plan(
         rows=chosen.rows(),
         inputs=chosen.integers.shape[1],
-        centers=places,
-        levels=levels,
+        centers=[[int(v) * unit for v in row] for row in centers.integers],
+        levels=[label - base for label in exact],
         base=base,
         numbers=numbers,
         norm=chosen.norm,
@@ -217,25 +226,17 @@ def _constant(
     network = ExactNetwork((layer(rows.shape[1], [({}, Fraction(labels[0].item()))]),))
     used = math.inf if wanted is None else wanted
     balls = Balls(rows.numpy(), labels[:, None].numpy(), used, p, PROMISE)
-    claims = (*balls.check(network, on_step=on_step), Claim("radius", math.inf, used, PROMISE))
-    numbers = {"samples": 1, "eps": used, "eps_max": math.inf, "ceiling": math.inf}
+    reach = Claim("radius", math.inf, used, PROMISE)
+    numbers = {"points": 1, "eps": used, "eps_max": math.inf, "ceiling": math.inf}
     note = "All labels agree: a constant keeps them everywhere."
-    return ExactConstruction(
-        network=network,
-        specification=balls,
-        certificate=Certificate(claims),
-        outcome=Outcome.CONVERGED,
-        warnings=(note,),
-        source=(PAPER,),
-        numbers=numbers,
-    )
+    return _construction(network, balls, (reach,), numbers, (note,), on_step)
 
 
 def _numbers(
     plan: Plan, chosen: FirstLayer, centers: Centers, used: float, apart: float, bits: int
 ) -> dict[str, float | int]:
     return {
-        "samples": len(plan.centers),
+        "points": len(plan.centers),
         "m": len(plan.rows),
         "knots": plan.numbers.knots,
         "eps": used,
@@ -245,10 +246,7 @@ def _numbers(
         "projected_separation": below(centers.apart),
         "gain": float(chosen.gain),
         "offset": float(centers.offset),
-        "tau": float(plan.numbers.tau),
-        "limit": float(plan.numbers.limit),
-        "slope": float(plan.numbers.slope),
-        "shift": float(plan.numbers.shift),
+        **{name: float(getattr(plan.numbers, name)) for name in ("tau", "limit", "slope", "shift")},
         "mantissa_bits": bits,
     }
 

@@ -9,13 +9,15 @@ with a soft minimum over the differently labeled pairs finds projections that ke
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from vestige.construct.robust.radius import closest_pair
 from vestige.core.choices import ChoiceEnum
-from vestige.core.outcome import OnStep, Step
+from vestige.core.descent import Descent, fit
+from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 
 DRAWS = 100  # random projections tried; the best of them is what "random" means, and where the optimization starts
@@ -104,21 +106,20 @@ def optimized_projection(
     starts = torch.stack(_best_draws(rows, y, m, p, DRAWS, STARTS, generator))
     free = starts.transpose(1, 2).clone().requires_grad_()
     best, most = starts[0], kept_share(starts[0], rows, y, p)
-    adam = torch.optim.Adam([free], lr=RATE)
     pairs = torch.empty(0)
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = RATE * (1 - 0.9 * step / steps)
+
+    def objective(k: int) -> Tensor:
+        nonlocal best, most, pairs
         basis = torch.linalg.qr(free)[0]
-        if step % REFRESH == 0:
+        if k % REFRESH == 0:
             pairs = torch.stack([_closest_pairs(rows @ b, y) for b in basis.detach()])
             best, most = _better(best, most, basis, rows, y, p)
-        temperature = SOFT[0] * (SOFT[1] / SOFT[0]) ** (step / steps)
-        loss = _loss(rows @ basis, pairs, basis, temperature, p)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        if on_step is not None:
-            on_step(Step(step + 1, steps, most, "separation"))
+        return _loss(rows @ basis, pairs, basis, SOFT[0] * (SOFT[1] / SOFT[0]) ** (k / steps), p)
+
+    adam = torch.optim.Adam([free], lr=RATE)
+    falling = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: 1 - 0.9 * k / max(steps, 1))
+    told = None if on_step is None else lambda step: on_step(replace(step, value=most))
+    fit(objective, Descent(adam, falling), steps=steps, on_step=told, note="separation")
     return _better(best, most, torch.linalg.qr(free)[0], rows, y, p)[0]
 
 

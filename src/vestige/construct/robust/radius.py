@@ -49,11 +49,7 @@ class WidthBounds:
 
 
 def check_points(x: Tensor, y: Tensor) -> Tensor:
-    """A copy of the points as rows in float64, which holds every value of a narrower type exactly.
-
-    Raises:
-        ValueError: no points, other labels than one finite number a point, values that are not finite.
-    """
+    """A copy of the points as rows in float64, which holds every value of a narrower type exactly."""
     if x.ndim < 2 or x.numel() == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; (points, features) with at least one of each is needed.")
     if y.shape != x.shape[:1] or y.is_complex():
@@ -119,11 +115,7 @@ def max_robust_radius(
 
 
 def refuse_conflict(apart: float, pair: list[int], rows: Tensor, y: Tensor) -> None:
-    """Refuse two equal points with different labels, and points on a scale where floats cannot tell.
-
-    Raises:
-        ValueError: naming both, or the scale.
-    """
+    """Refuse two equal points with different labels, and points on a scale where floats cannot tell."""
     largest = float(rows.abs().max())
     if math.isinf(apart):
         return

@@ -64,15 +64,9 @@ def _wide(parameter: Tensor) -> Tensor:
 
 
 def kept_radius(weight: Tensor, bias: Tensor, vote: Tensor, x: Tensor, sign: Tensor, rounding: int = 1) -> float:
-    """The radius at which the first unit may change sides, less what the sums may have been rounded by.
+    """The radius at which the first unit may change sides, less `rounding` times the rounding error of a sum.
 
-    Args:
-        weight: of the hidden layer.
-        bias: of the hidden layer.
-        vote: weights of the output.
-        x: samples.
-        sign: of each sample.
-        rounding: how many times the error of a sum is taken off.
+    `weight` and `bias` are those of the hidden layer, `vote` the weights of the output.
     """
     size = weight.norm(dim=1)
     before = x @ weight.T + bias

@@ -2,7 +2,7 @@
 
 Let P be the first layer, |P u| <= a |u|_p, and c_i a short number near P x_i: |P x_i - c_i| <= e, while c_i and c_j of
 different labels are at least D_0 apart. On the ball of radius r around x_i, P x is then within s = a r + e of c_i, and
-at least D = D_0 - s from every c_j of another label. The two sides are told apart where s < D by a test q_i:
+at least D = D_0 - s from every c_j of another label. Where s < D, a test q_i separates the two sides:
 
     l_2:    q_i = sum_j h(P x - c_i)_j,  t^2 <= h(t) <= t^2 + tau^2 / 4  for |t| <= (S + 1) tau,
             h(t) = tau |t| + 2 tau sum_{s=1..S} (|t| - s tau)_+          (the chords of t^2 between multiples of tau)
@@ -43,7 +43,7 @@ class Centers:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """tau, S + 1, U, K and the shift B of the first layer; s and D, the two sides that they tell apart."""
+    """tau, S + 1, U, K and the shift B of the first layer; s and D, the two sides that they separate."""
 
     tau: Fraction
     knots: int
@@ -55,13 +55,9 @@ class Thresholds:
 
 
 def centers_of(images: NDArray[np.object_], exponent: int, labels: list, p: float) -> Centers:
-    """Round images (integers / 2**exponent) to a grid that is fine against the least distance between labels.
+    """Round images, (n, m) integers / 2**exponent, to a grid that is fine against the least distance between labels.
 
-    Args:
-        images: (n, m) integers.
-        exponent: of their unit.
-        labels: n values.
-        p: of the norm of the test: 1, 2 or inf.
+    The norm of the test has the exponent p: 1, 2 or inf.
     """
     apart, pair = least_apart(images, labels, p)
     if not apart:
@@ -112,13 +108,7 @@ def least_apart(points: NDArray[np.object_], labels: list, p: float) -> tuple[in
 
 
 def choose_thresholds(centers: Centers, inside: Fraction, p: float) -> Thresholds:
-    """All numbers for balls whose images reach `inside` = a r + e from the centers.
-
-    Args:
-        centers: short centers.
-        inside: less than half of `centers.apart`.
-        p: of the norm of the test.
-    """
+    """All numbers for balls whose images reach `inside` = a r + e < `centers.apart` / 2 from the centers."""
     m, outside = centers.integers.shape[1], centers.apart - inside
     tau, knots = Fraction(1), 1
     if p == 2:

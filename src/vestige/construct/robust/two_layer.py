@@ -68,7 +68,7 @@ def robust_two_layer(x: Float[Tensor, "n ..."], y: Int[Tensor, " labels"]) -> Co
         certificate=certificate,
         outcome=Outcome.CONVERGED if certificate.holds else Outcome.STAGNATED,
         source=(paper("2202.04347"),),
-        numbers={"samples": len(flat), "eps": eps},
+        numbers={"points": len(flat), "eps": eps},
     )
 
 

@@ -123,9 +123,9 @@ def weak_learnability_report(
             on_step(Step(start + 1, restarts, found[-1][0], "gradient signal"))
     signal, floor = max(found, key=lambda pair: pair[0] / pair[1])
     kernel = kernel_advantage(arc_cosine_kernel, x[:KERNEL_SAMPLES], f[:KERNEL_SAMPLES], generator=generator)
-    verdict = _verdict(signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error)
-    orthogonal, steps = _class_bounds(family, net, x, floor)
-    shallow = _shallow(target, shallow_steps, generator)
+    seen = signal > floor or kernel.correlation > DEVIATIONS * kernel.standard_error
+    verdict = LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
+    (orthogonal, steps), shallow = _class_bounds(family, net, x, floor), _shallow(target, shallow_steps, generator)
     return WeakLearnability(
         target=target.name,
         trivial_loss=float(f.square().mean()),
@@ -140,10 +140,6 @@ def weak_learnability_report(
         verdict=verdict,
         warnings=_warnings(verdict, shallow, target),
     )
-
-
-def _verdict(seen: bool) -> LearnabilityVerdict:
-    return LearnabilityVerdict.SIGNAL if seen else LearnabilityVerdict.NO_SIGNAL
 
 
 def _samples(

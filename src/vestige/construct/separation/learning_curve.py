@@ -1,14 +1,14 @@
 """Gradient descent on fresh samples of a target: what is learned from a random start, without a sample seen twice."""
 
 import copy
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from vestige.construct.separation.targets import SeparatedTarget
 from vestige.core.cite import Paper, paper
+from vestige.core.descent import Descent, fit
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 
@@ -71,27 +71,27 @@ def learning_run(
         if net(held[0][:2]).numel() != 2:
             raise ValueError("the model has several outputs; a target of one value needs one.")
     variance = float(held[1].var())
-    optimizer = torch.optim.Adam(net.parameters(), lr=float(learning_rate))
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=float(learning_rate))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    every, losses, outcome = max(1, steps // RECORDS), [], Outcome.BUDGET_SPENT
-    for step in range(1, steps + 1):
-        loss = _loss(net, *(t.to(like) for t in target.sample(batch_size, draw)))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            outcome = Outcome.NOT_FINITE
-            break
-        if step % every == 0 or step == steps:
-            losses.append(value)
-            if on_step is not None:
-                on_step(Step(step, steps, value / variance, target.name))
-        if value < tolerance * variance:
-            outcome = Outcome.CONVERGED
-            break
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return _judged(net, held[0], held[1], losses, outcome)
+    every = max(1, steps // RECORDS)
+
+    def objective(_k: int) -> Tensor:
+        return _loss(net, *(t.to(like) for t in target.sample(batch_size, draw)))
+
+    def told(step: Step) -> None:
+        if on_step is not None and (step.index % every == 0 or step.index == steps):
+            on_step(replace(step, value=step.value / variance))
+
+    found = fit(
+        objective,
+        Descent(optimizer, schedule, draw),
+        steps=steps,
+        enough=lambda _, value: value < tolerance * variance,
+        on_step=told,
+        note=target.name,
+    )
+    recorded = [value for k, value in enumerate(found.values.tolist(), 1) if k % every == 0 or k == steps]
+    return _judged(net, held[0], held[1], recorded, found.outcome)
 
 
 def _check(steps: int, batch_size: int) -> None:

@@ -13,7 +13,9 @@ from jaxtyping import Float
 from scipy.stats import chi2
 from torch import Tensor, nn
 
+from vestige.construct.separation import KINDS
 from vestige.core.cite import Paper, paper
+from vestige.core.relu_chain import linear_layer, relu_between
 from vestige.core.rng import spawn
 
 LARGEST_PARITY = 64  # bits of a hand-set network: one unit each
@@ -102,7 +104,7 @@ def parity_target(n: int, subset: Sequence[int] | None = None) -> SeparatedTarge
     _at_least("n", n, 1)
     members = list(range(n)) if subset is None else sorted(set(subset))
     if not members or members[0] < 0 or members[-1] >= n:
-        raise ValueError(f"subset={subset} given; it names coordinates 0 to {n - 1}, at least one")
+        raise ValueError(f"subset={subset} given; at least one of the coordinates 0 to {n - 1} is needed.")
     name = f"parity {n}" if len(members) == n else f"parity of {len(members)} in {n}"
     return SeparatedTarget(
         name=name,
@@ -118,7 +120,7 @@ def staircase_target(n: int, steps: int) -> SeparatedTarget:
     """(x_1 + x_1 x_2 + ... + x_1 ... x_steps) / sqrt(steps) on {-1, 1}^n: each term leads to the next."""
     _at_least("steps", steps, 1)
     if steps > n:
-        raise ValueError(f"steps={steps} with n={n} given; there is one coordinate for each step at most")
+        raise ValueError(f"steps={steps} with n={n} given; steps must be at most n.")
     terms = [(list(range(k)), steps**-0.5) for k in range(1, steps + 1)]
     return SeparatedTarget(
         name=f"staircase of {steps} in {n}",
@@ -138,7 +140,7 @@ def inner_product_target(dimension: int, *, frequency: float | int | None = None
     _at_least("dimension", dimension, 2)
     rate = float(dimension**3 if frequency is None else frequency)
     if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(f"frequency={frequency} given; it is a positive number")
+        raise ValueError(f"frequency={frequency} given; frequency must be positive and finite.")
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
         pair = torch.randn(n, 2, dimension, generator=generator, dtype=torch.float64)
@@ -169,14 +171,40 @@ def single_neuron_target(dimension: int, *, generator: torch.Generator | None = 
     _at_least("dimension", dimension, 1)
     w = torch.randn(dimension, generator=spawn(generator, "separation", "neuron"), dtype=torch.float64)
     w = w / w.norm()
-    hidden, out = _linear(w[None], torch.zeros(1)), _linear(torch.tensor([[math.sqrt(2)]]), torch.zeros(1))
+    out = torch.tensor([[math.sqrt(2)]], dtype=torch.float64)
     return SeparatedTarget(
         name=f"neuron {dimension}",
         dimension=dimension,
         draw=_gaussian(dimension),
         label=lambda x: math.sqrt(2) * (x @ w.to(x)).relu(),
-        network=nn.Sequential(hidden, nn.ReLU(), out),
+        network=_chain((w[None], torch.zeros(1)), (out, torch.zeros(1))),
     )
+
+
+def parse_target(text: str) -> SeparatedTarget:
+    """A target from its name and numbers, such as parity:6:2; KINDS lists them.
+
+    Raises:
+        ValueError: other text, or numbers out of range.
+
+    >>> parse_target("parity:6:2").name
+    'parity of 2 in 6'
+    """
+    make: dict[tuple[str, int], Callable[..., SeparatedTarget]] = {
+        ("sawtooth", 1): sawtooth_target,
+        ("wave", 1): square_wave_target,
+        ("parity", 1): parity_target,
+        ("parity", 2): lambda n, k: parity_target(n, range(k)),
+        ("staircase", 2): staircase_target,
+        ("inner", 1): inner_product_target,
+        ("inner", 2): lambda dimension, rate: inner_product_target(dimension, frequency=rate),
+        ("ball", 1): ball_indicator_target,
+        ("neuron", 1): single_neuron_target,
+    }
+    kind, *numbers = text.split(":")
+    if (kind, len(numbers)) not in make or not all(n.isascii() and n.isdecimal() and len(n) < 7 for n in numbers):
+        raise ValueError(f"target {text!r} given; allowed are {KINDS}, with whole numbers.")
+    return make[kind, len(numbers)](*map(int, numbers))
 
 
 def _unit_interval(n: int, generator: torch.Generator) -> Tensor:
@@ -200,10 +228,8 @@ def _teeth(x: Tensor, depth: int) -> Tensor:
 def _tents(depth: int) -> nn.Sequential:
     """t = 2 relu(x) - 4 relu(x - 1/2) for x in [0, 1], one after another."""
     kinks, tent = torch.tensor([0.0, -0.5]), torch.tensor([[2.0, -4.0]])
-    modules: list[nn.Module] = [_linear(torch.ones(2, 1), kinks), nn.ReLU()]
-    for _ in range(depth - 1):
-        modules += [_linear(tent.expand(2, 2), kinks), nn.ReLU()]
-    return nn.Sequential(*modules, _linear(2 * tent, torch.tensor([-1.0])))
+    between = [(tent.expand(2, 2), kinks)] * (depth - 1)
+    return _chain((torch.ones(2, 1), kinks), *between, (2 * tent, torch.tensor([-1.0])))
 
 
 def _counter(n: int, terms: list[tuple[list[int], float]]) -> nn.Sequential | None:
@@ -211,7 +237,7 @@ def _counter(n: int, terms: list[tuple[list[int], float]]) -> nn.Sequential | No
     units = sum(len(members) for members, _ in terms)
     if units > LARGEST_PARITY:
         return None
-    weight, bias, out = torch.zeros(units, n), torch.zeros(units), torch.zeros(1, units)
+    weight, bias, out = (torch.zeros(*size, dtype=torch.float64) for size in ((units, n), (units,), (1, units)))
     row = 0
     for members, factor in terms:
         for j in range(len(members)):
@@ -219,18 +245,14 @@ def _counter(n: int, terms: list[tuple[list[int], float]]) -> nn.Sequential | No
             bias[row] = len(members) / 2 - j
             out[0, row] = factor * (-2.0 if j == 0 else 4.0 * (-1) ** (j + 1))
             row += 1
-    constant = torch.tensor([sum(factor for _, factor in terms)])
-    return nn.Sequential(_linear(weight, bias), nn.ReLU(), _linear(out, constant))
+    constant = torch.tensor([sum(factor for _, factor in terms)], dtype=torch.float64)
+    return _chain((weight, bias), (out, constant))
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    out, features = weight.shape
-    layer = nn.Linear(features, out, dtype=torch.float64, device="meta").to_empty(device="cpu").requires_grad_(False)
-    layer.weight.copy_(weight)
-    layer.bias.copy_(bias)
-    return layer
+def _chain(*layers: tuple[Tensor, Tensor]) -> nn.Sequential:
+    return relu_between([linear_layer(w.double().numpy(), b.double().numpy()) for w, b in layers]).requires_grad_(False)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise ValueError(f"{name}={value} given; it is at least {least}")
+        raise ValueError(f"{name}={value} given; {name} must be at least {least}.")

@@ -79,7 +79,7 @@ def kernel_advantage(
         ValueError: fewer than four samples, or a target that is constantly 0.
     """
     if len(x) < 4 or not bool(f.any()):
-        raise ValueError(f"{len(x)} samples given, the target {'not 0' if bool(f.any()) else '0'} there; 4 are needed")
+        raise ValueError(f"{len(x)} samples given; at least 4 are needed, and a target that is not 0 on all of them.")
     order = torch.randperm(len(x), generator=spawn(generator, "kernel_advantage"))
     fit, held = order[: len(x) // 2], order[len(x) // 2 :]
     gram, size = kernel(x[fit], x[fit]).double(), f.double().square().mean()
@@ -141,11 +141,7 @@ def gradient_variance(model: nn.Module, x: Float[Tensor, "n d"], values: Float[T
 
 
 def per_sample_gradients(model: nn.Module, x: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
-    """d N(x_i) / d theta in float64, one row a sample.
-
-    Raises:
-        ValueError: a model of several outputs.
-    """
+    """d N(x_i) / d theta in float64, one row a sample."""
     parameters = {name: p.detach().double() for name, p in model.named_parameters()}
     with torch.no_grad():
         outputs = functional_call(model, parameters, (x[:1].double(),)).numel()

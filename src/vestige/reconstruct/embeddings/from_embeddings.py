@@ -1,12 +1,12 @@
 """Training embeddings from a head on a frozen backbone, and what they are embeddings of (arXiv 2407.15845).
 
 A head trained on e_i = F(s_i) is a small network of its own: theta = sum_i l_i . grad f(theta; e_i) is solved for
-the e_i, in the space of embeddings, whatever the backbone F and however large the images or texts s_i. Many
-independent runs are pooled, and their candidates are grouped without the training set. What an embedding stands for is
-then looked up in a gallery (`embeddings.retrieval`) or drawn by inverting the backbone
-(`embeddings.inversion`).
+the e_i, in the space of embeddings, whatever the backbone F and however large the images or texts s_i.
+Independent attacks are pooled, and their candidates are grouped without the training set. What an embedding stands for
+is then looked up in a gallery (`embeddings.retrieval`) or shown by inverting the backbone (`embeddings.inversion`).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.reconstruct.fingerprint import owned
+from vestige.reconstruct.options import check_counts
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.stored import from_tensors, to_tensors
-from vestige.reconstruct.weights.assemble import CUT
-from vestige.reconstruct.weights.clusters import cluster_candidates, is_collapse
-from vestige.reconstruct.weights.from_weights import known_loss, reconstruct_from_weights
+from vestige.reconstruct.weights.clusters import is_collapse
+from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
+from vestige.reconstruct.weights.ranking import SAME, rank_candidates
 
-SAME = 0.95  # cosine from which a candidate counts as a verified embedding again
 SOURCE = (paper("2407.15845"), paper("2307.01827"))
 LINEAR = (
     "A linear head holds one weighted sum of embeddings for each class: what is shown is the direction of a training "
@@ -42,8 +42,8 @@ MEANS = (
 def reconstruct_from_embeddings(
     head: nn.Module,
     *,
-    embedding_dim: int | None = None,
-    runs: int = 1,
+    input_shape: Sequence[int] | None = None,
+    repeats: int = 1,
     n_candidates: int | None = None,
     loss: Loss | str = Loss.CROSS_ENTROPY,
     weight_decay: float | int | None = None,
@@ -57,74 +57,73 @@ def reconstruct_from_embeddings(
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; e_i) for the embeddings e_i of a head f.
 
-    Heads with hidden layers are attacked by `reconstruct_from_weights`, `runs` times from independent starts; all
-    candidates are grouped together, and a group's confidence counts the restarts of all runs.
+    Heads with hidden layers are attacked by `reconstruct_from_weights`, `repeats` times from independent starts; all
+    candidates are grouped together, and a group's confidence counts the restarts of all of them.
 
     A linear head f(e) = W e + b holds C sums, W_k = sum_i l_ik e_i, that add up to zero for cross-entropy. With one
     sample a class and wrong classes equally likely, l_ik = c (1[i = k] - 1/C), so that W_k = c (e_k - mean of all e):
-    the directions of the centred embeddings. With more samples a class they are weighted class means, and with one
+    the directions of the centered embeddings. With more samples a class they are weighted class means, and with one
     output there is a single sum.
 
     Args:
         head: a trained network on embeddings; evaluation mode is used, and it is left untouched.
-        embedding_dim: what the backbone returns, to be checked against the head; None asks the head alone.
-        runs: independent attacks that are pooled.
+        input_shape: of one embedding of the backbone, to be checked against the head; None asks the head alone.
+        repeats: whole attacks from independent starts, which are pooled.
         n_candidates: of a restart, as in `reconstruct_from_weights`.
         loss: as there.
         weight_decay: as there.
-        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardised);
+        space: the map from the backbone's embeddings to the head's inputs (mean and std where they were standardized);
             `space.to_data(samples)` are embeddings of the backbone. Its range is a prior where it is finite.
         reference_params: parameters before training, as there.
-        restarts: of one run, as there.
+        restarts: of one attack, as there.
         steps: as there.
         generator: source of the starts.
-        on_step: called with a Step at every step of every run.
-        checkpoint: as there; finished runs are saved whole.
+        on_step: called with a Step at every step of every attack.
+        checkpoint: as there; finished attacks are saved whole.
 
     Returns:
         Embeddings in the head's input space, likeliest first, with all candidates behind them.
 
     Raises:
         ValueError: a head whose input is not the backbone's output, a linear head with one output, fewer than one
-            run, and what `reconstruct_from_weights` refuses.
+            attack, and what `reconstruct_from_weights` refuses.
     """
     width = head_width(head)
-    if embedding_dim is not None and embedding_dim != width:
+    if input_shape is not None and tuple(input_shape) != (width,):
         raise ValueError(
-            f"the head takes inputs of {width} numbers and the backbone returns {embedding_dim}; they must agree. Is "
-            "it the backbone (and the layer of it) that the head was trained on?"
+            f"the head takes inputs of {width} numbers and the backbone returns shape {tuple(input_shape)}; they must "
+            "agree. Is it the backbone (and the layer of it) that the head was trained on?"
         )
-    if runs < 1:
-        raise ValueError(f"runs={runs} given; at least 1 is needed.")
+    check_counts(repeats=repeats)
     linear = _only_linear(head)
     if linear is not None:
         return _linear(linear)
     options = {
-        "n_candidates": n_candidates, "loss": known_loss(loss), "weight_decay": weight_decay, "space": space,
+        "n_candidates": n_candidates, "loss": Loss(loss), "weight_decay": weight_decay, "space": space,
         "reference_params": reference_params, "restarts": restarts, "steps": steps,
     }  # fmt: skip
     own = owned(checkpoint, head=head, generator=generator, **options)
-    found, done = _finished(own, runs, next(head.parameters()))
-    for run in range(len(found), runs):
-        part = None if own is None else Within(own, f"run {run}", done)
-        source = spawn(generator, "embeddings", str(run))
+    found, done = _finished(own, repeats, next(head.parameters()))
+    for k in range(len(found), repeats):
+        part = None if own is None else Within(own, f"attack {k}", done)
+        source = spawn(generator, "embeddings", str(k))
         found.append(
             reconstruct_from_weights(head, (width,), **options, generator=source, on_step=on_step, checkpoint=part)
         )
         if own is not None:
-            done |= {f"finished {run}/{name}": value for name, value in to_tensors(found[-1]).items()}
+            done |= {f"finished {k}/{name}": value for name, value in to_tensors(found[-1]).items()}
             own.save(done)
-    pooled = pool_runs(found) if runs > 1 else found[0]
-    return replace(_honest(pooled), source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
+    pooled = _without_class_means(pool_repeats(found) if repeats > 1 else found[0])
+    return replace(pooled, source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
 
 
-def _finished(own: Checkpoint | None, runs: int, like: Tensor) -> tuple[list[Reconstruction], dict[str, Tensor]]:
-    """The runs that an earlier attack finished, and the tensors that hold them."""
+def _finished(own: Checkpoint | None, repeats: int, like: Tensor) -> tuple[list[Reconstruction], dict[str, Tensor]]:
+    """The attacks that an earlier call finished, and the tensors that hold them."""
     state = (None if own is None else own.load()) or {}
     done = {name: value for name, value in state.items() if name.startswith("finished ")}
     found = []
-    for run in range(runs):
-        start = f"finished {run}/"
+    for k in range(repeats):
+        start = f"finished {k}/"
         whole = {name.removeprefix(start): value for name, value in done.items() if name.startswith(start)}
         if not whole:
             break
@@ -148,61 +147,36 @@ def head_width(head: nn.Module) -> int:
     return first.in_features
 
 
-def pool_runs(found: Sequence[Reconstruction]) -> Reconstruction:
+def pool_repeats(found: Sequence[Reconstruction]) -> Reconstruction:
     """Independent attacks on one network as a single reconstruction: verified samples once, all candidates grouped.
 
     Args:
         found: reconstructions of the same network; restarts are numbered through.
     """
     first, shape = found[0], found[0].samples.shape[1:]
-    sure, sure_l, sure_confidence = _distinct_verified(found)
-    offset, restart = 0, []
-    for run in found:
-        restart.append(run.restart + offset)
-        offset += len(run.residual)
-    x = torch.cat([run.candidates.flatten(1) for run in found])
-    multipliers, restart = torch.cat([run.candidate_cotangents for run in found]), torch.cat(restart)
-    repeats = F.normalize(x, dim=1) @ F.normalize(sure, dim=1).T
-    taken = (repeats >= SAME).any(1) if len(sure) else torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    cluster = torch.full((len(x),), -1, device=x.device)
-    if len(sure):
-        cluster[taken] = repeats[taken].argmax(1)
-    seen = [restart[taken & (cluster == k)] for k in range(len(sure))]
-    free = (~taken).nonzero().flatten()
-    offered = len(sure) + len(free) if not first.identifiable else 2 * first.identifiable
-    groups = cluster_candidates(x[free], restart[free], multipliers[free].double().norm(dim=1), cut=CUT)
-    keep = max(0, min(len(groups), offered - len(sure)))
-    for k, members in enumerate(groups.members[:keep]):
-        cluster[free[members]] = len(sure) + k
-    means = [multipliers[free[m]].mean(0) for m in groups.members[:keep]]
-    cotangents = torch.cat([sure_l, torch.stack(means)]) if means else sure_l
-    near = [1 - repeats[taken & (cluster == k), k].mean() if len(s) else x.new_zeros(()) for k, s in enumerate(seen)]
-    support = torch.tensor([max(1, len(s.unique())) for s in seen], dtype=torch.long, device=x.device)
-    samples = torch.cat([sure, groups.representative[:keep]])
+    verified = _distinct_verified(found)
+    offsets = itertools.accumulate((len(each.residual) for each in found), initial=0)
+    restart = torch.cat([each.restart + offset for each, offset in zip(found, offsets, strict=False)])
+    x = torch.cat([each.candidates.flatten(1) for each in found])
+    multipliers = torch.cat([each.candidate_cotangents for each in found])
+    most = max(len(verified[0]), 2 * first.identifiable) if first.identifiable else None
     return replace(
         first,
-        samples=samples.reshape(-1, *shape),
-        confidence=torch.cat([sure_confidence, groups.confidence[:keep].to(sure_confidence)]),
-        support=torch.cat([support, groups.support[:keep]]),
-        spread=torch.cat([torch.stack(near).to(x) if near else x.new_zeros(0), groups.spread[:keep].to(x)]),
-        cotangents=cotangents,
-        label=(cotangents[:, 0] > 0).long() if cotangents.shape[1] == 1 else cotangents.argmax(1),
-        verified=torch.arange(len(samples), device=x.device) < len(sure),
+        **rank_candidates(x, multipliers, restart, verified).first(most).fields(shape),
         candidates=x.reshape(-1, *shape),
         candidate_cotangents=multipliers,
         restart=restart,
-        cluster=cluster,
-        residual=torch.cat([run.residual for run in found]),
-        residual_per_layer=min(found, key=lambda run: float(run.residual.min())).residual_per_layer,
-        history=tuple(step for run in found for step in run.history),
+        residual=torch.cat([each.residual for each in found]),
+        residual_per_layer=min(found, key=lambda each: float(each.residual.min())).residual_per_layer,
+        history=tuple(step for each in found for step in each.history),
         collapse=is_collapse(x, max(2, multipliers.shape[1])),
-        gradient_evaluations=sum(run.gradient_evaluations for run in found),
+        gradient_evaluations=sum(each.gradient_evaluations for each in found),
         outcome=Outcome.NOT_FINITE if any(r.outcome is Outcome.NOT_FINITE for r in found) else first.outcome,
-        warnings=tuple(dict.fromkeys(text for run in found for text in run.warnings)),
+        warnings=tuple(dict.fromkeys(text for each in found for text in each.warnings)),
     )
 
 
-def _honest(found: Reconstruction) -> Reconstruction:
+def _without_class_means(found: Reconstruction) -> Reconstruction:
     """Where no more can be told apart than classes, columns that verify are those of class means."""
     if not 0 < found.identifiable <= max(2, found.cotangents.shape[1]):
         return found
@@ -234,7 +208,7 @@ def _linear(layer: nn.Linear) -> Reconstruction:
     if len(weight) == 1:
         raise ValueError(
             "a linear head with one output given; its weights are one sum over all training embeddings, from which no "
-            "single one can be told. Heads with several classes, or with a hidden layer, hold more."
+            "single embedding can be read. Heads with several classes, or with a hidden layer, hold more."
         )
     count = len(weight)
     samples = weight - weight.mean(0)

@@ -1,7 +1,7 @@
-"""What an image is taken to be before its embedding is looked at: three ways to draw one.
+"""Image parametrizations: priors for the search of an image that has a given embedding.
 
-Many images share an embedding, and most of them are noise to the eye. A drawing decides which of them a descent from
-its start ends at: the output of an untrained convolutional network (deep image prior), the spectrum and colours of
+Many images share an embedding, and most of them are noise to the eye. The parametrization decides which of them a
+descent ends at: the output of an untrained convolutional network (deep image prior), the spectrum and colors of
 photographs, or free pixels.
 """
 
@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from vestige.core.choices import ChoiceEnum
 from vestige.reconstruct.image_prior import KNEE, OPPONENT
 
-CHANNELS = 48  # of the network that draws
+CHANNELS = 48  # of the untrained network
 STEEP = 1.5  # amplitude falls with frequency to this power; 1 is that of photographs, and leaves speckles
 CONTRAST = 0.25  # standard deviation of a pixel at the prior, before the sigmoid
 PLAUSIBLE = 0.3  # weight of the mean squared coefficient against 1 - cosine
 
 
 class Prior(ChoiceEnum):
-    """What an image is taken to be before the embedding is looked at."""
+    """Which images are likely before the embedding is known."""
 
     DEEP = "deep"
     SPECTRUM = "spectrum"
     PIXELS = "pixels"
 
 
-class Drawing(nn.Module):
-    """Draws `count` images in [0, 1] from its parameters.
+class ImageParametrization(nn.Module):
+    """`count` images in [0, 1] as a function of its parameters.
 
     Attributes:
         rate: step size for Adam.
-        shift: pixels by which images are moved at random before the backbone looks at them.
-        smooth: weight of total variation where the caller names none.
+        shift: pixels by which images are moved at random before the backbone sees them.
+        smooth: weight of total variation where the caller gives none.
     """
 
     rate, shift, smooth = 0.05, 0, 1.0
@@ -45,10 +45,10 @@ class Drawing(nn.Module):
         return 0.0
 
 
-class DeepPrior(Drawing):
+class DeepPrior(ImageParametrization):
     """An hourglass of convolutions with skips that turns a fixed noise into images; one set of weights an image.
 
-    Images of a batch are drawn side by side by grouped convolutions, so that they share nothing.
+    Images of a batch are computed side by side by grouped convolutions, so that they share nothing.
 
     Args:
         count: how many images.
@@ -86,10 +86,10 @@ class DeepPrior(Drawing):
         return out.reshape(self.count, self.channels, *self.size).sigmoid()
 
 
-class Spectrum(Drawing):
-    """Cosine coefficients z ~ N(0, 1), scaled to a power that falls with frequency and colours that go together.
+class Spectrum(ImageParametrization):
+    """Cosine coefficients z ~ N(0, 1), scaled to a power that falls with frequency and colors that go together.
 
-    x = sigmoid(4 sum_ab z_ab (a^2 + b^2 + knee^2)^(-3/4) cos_a cos_b), in grey, red against blue and green against
+    x = sigmoid(4 sum_ab z_ab (a^2 + b^2 + knee^2)^(-3/4) cos_a cos_b), in gray, red against blue and green against
     both for three channels; the mean of z^2 is the penalty. Images are moved by a pixel or two at random each step, so
     that no detail counts which a pixel undoes.
 
@@ -109,27 +109,27 @@ class Spectrum(Drawing):
         self.register_buffer("down", _cosines(height))
         self.register_buffer("across", _cosines(width))
         if channels == 3:
-            colours = F.normalize(torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]]), dim=1)
+            colors = F.normalize(torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]]), dim=1)
             variance = torch.tensor(OPPONENT)
         else:
-            colours, variance = torch.eye(channels), torch.ones(channels)
-        self.register_buffer("colours", colours)
+            colors, variance = torch.eye(channels), torch.ones(channels)
+        self.register_buffer("colors", colors)
         power = (torch.arange(height)[:, None] ** 2 + torch.arange(width)[None] ** 2 + KNEE**2) ** -STEEP
         scale = (variance[:, None, None] * power).sqrt()
         self.register_buffer("scale", CONTRAST * scale * (scale.numel() / scale.square().sum()).sqrt())
         self.z = nn.Parameter(0.1 * torch.randn(count, channels, height, width, generator=generator))
 
     def forward(self) -> Float[Tensor, "m c h w"]:
-        down, across, colours, scale = (self.get_buffer(k) for k in ("down", "across", "colours", "scale"))
-        coefficients = torch.einsum("kc,mkab->mcab", colours, self.z * scale)
+        down, across, colors, scale = (self.get_buffer(k) for k in ("down", "across", "colors", "scale"))
+        coefficients = torch.einsum("kc,mkab->mcab", colors, self.z * scale)
         return (4 * (down @ coefficients @ across.T)).sigmoid()
 
     def penalty(self) -> Float[Tensor, " m"]:
         return PLAUSIBLE * self.z.square().mean((1, 2, 3))
 
 
-class Pixels(Drawing):
-    """Free pixels, from grey.
+class Pixels(ImageParametrization):
+    """Free pixels, from gray.
 
     Args:
         count: how many images.
@@ -146,7 +146,7 @@ class Pixels(Drawing):
         return self.logits.sigmoid()
 
 
-DRAWN_BY = {Prior.DEEP: DeepPrior, Prior.SPECTRUM: Spectrum, Prior.PIXELS: Pixels}
+PARAMETRIZATIONS = {Prior.DEEP: DeepPrior, Prior.SPECTRUM: Spectrum, Prior.PIXELS: Pixels}
 
 
 def moved(x: Float[Tensor, "m c h w"], by: int, generator: torch.Generator) -> Float[Tensor, "m c h w"]:
@@ -159,7 +159,7 @@ def moved(x: Float[Tensor, "m c h w"], by: int, generator: torch.Generator) -> F
 
 
 def variation(x: Float[Tensor, "m c h w"]) -> Float[Tensor, " m"]:
-    """Total variation: mean absolute difference of neighbouring pixels, down plus across.
+    """Total variation: mean absolute difference of neighboring pixels, down plus across.
 
     >>> variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).tolist()
     [1.0]
@@ -182,6 +182,6 @@ def _filters(count: int, channels: int, out: int, kernel: int, generator: torch.
 
 
 def _layer(h: Tensor, weight: Tensor, count: int) -> Tensor:
-    """Convolution with reflected borders, each channel standardised, leaky ReLU."""
+    """Convolution with reflected borders, each channel standardized, leaky ReLU."""
     h = F.conv2d(F.pad(h, (1, 1, 1, 1), mode="reflect"), weight, groups=count)
     return F.leaky_relu(F.instance_norm(h), 0.2)

@@ -17,12 +17,12 @@ class Retrieval:
     Attributes:
         index: of the nearest ones, nearest first.
         similarity: their cosines.
-        lead: how far the first is ahead of the second; 0 for a gallery of one.
+        margin: how much nearer the first is than the second; 0 for a gallery of one.
     """
 
     index: Int[Tensor, "m top"]
     similarity: Float[Tensor, "m top"]
-    lead: Float[Tensor, " m"]
+    margin: Float[Tensor, " m"]
 
 
 def nearest_in_gallery(embeddings: Float[Tensor, "m d"], gallery: Float[Tensor, "g _d"], *, top: int = 5) -> Retrieval:

@@ -9,7 +9,9 @@ check of `two_layer.columns`, to be put together by their multipliers.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,48 +30,25 @@ from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.image_prior import image_metric, is_photograph
 from vestige.reconstruct.invariant.sets import sets_of
 from vestige.reconstruct.invariant.views import lift_of
+from vestige.reconstruct.options import check_counts
 from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.weights.any_model import search_any
-from vestige.reconstruct.weights.assemble import Pool, assemble
+from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.from_weights import (
-    STEPS,
-    Recorder,
-    check_model,
-    known_loss,
-    reconstruct_from_weights,
-    spread_and_box,
-)
+from vestige.reconstruct.weights.from_weights import CANDIDATES, STEPS, reconstruct_from_weights, search_input_space
 from vestige.reconstruct.weights.joint import layer_weights, search
+from vestige.reconstruct.weights.pool import Pool, pool_of_joints
+from vestige.reconstruct.weights.problem import Problem, Recorder, check_model, check_training
 from vestige.reconstruct.weights.symmetry import Symmetry
 
 SOURCE = (paper("2411.16458"),)
-START = 1.0  # of the search in input space: as large as the data
+INIT_SCALE = 1.0  # of the search in input space: as large as the data
 RESTARTS = 3
-CANDIDATES = 40  # of a restart where the first layer does not count the samples
 UP_TO = "The network is invariant to {}: each sample stands for its orbit, no member of which is the true one."
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What every way of solving it needs."""
-
-    shape: tuple[int, ...]
-    outputs: int
-    loss: Loss
-    weight_decay: float | None
-    space: InputSpace | None
-    n_candidates: int | None
-    restarts: int | None
-    steps: int | None
-    generator: torch.Generator
-    recorder: Recorder
-    checkpoint: Checkpoint | None
 
 
 def reconstruct_invariant(
     model: nn.Module,
-    input_shape: tuple[int, ...] | list[int],
+    input_shape: Sequence[int],
     group: Group,
     *,
     n_candidates: int | None = None,
@@ -79,7 +58,7 @@ def reconstruct_invariant(
     restarts: int | None = None,
     steps: int | None = None,
     conventional: bool = False,
-    start: float | int = START,
+    init_scale: float | int = INIT_SCALE,
     most_symmetric: float | int = 1.0,
     rest_rate: float | int = 1.0,
     generator: torch.Generator | None = None,
@@ -96,12 +75,12 @@ def reconstruct_invariant(
         n_candidates: of a restart; None for three times the number of samples that the first layer tells apart.
         loss: it was trained with.
         weight_decay: it was trained with, if known.
-        space: range of valid inputs and normalisation, by a mean that the group leaves alone.
+        space: range of valid inputs and normalization, by a mean that the group leaves alone.
         restarts: independent starts; None for 3.
         steps: Adam steps of one search; None for 1500.
         conventional: search in input space whatever the network, as attacks that know no group do.
-        start: of the search in input space: entries of the start, in units of the data's standard deviation.
-        most_symmetric: of the same: symmetric energy in (0, 1] from which a candidate is penalised.
+        init_scale: of the search in input space: standard deviation of the start, in units of the data's.
+        most_symmetric: of the same: symmetric energy in (0, 1] from which a candidate is penalized.
         rest_rate: of the same: step size of x - P_G x in units of that of P_G x.
         generator: source of the starts.
         on_step: called with a Step at every step.
@@ -114,140 +93,100 @@ def reconstruct_invariant(
         ValueError: a group that does not act on the input shape, a network that is not invariant to it, options out of
             range, and what `reconstruct_from_weights` refuses.
     """
-    shape = tuple(int(s) for s in input_shape)
+    shape = tuple(int(size) for size in input_shape)
     group.check(shape)
-    for name, value in (("start", start), ("most_symmetric", most_symmetric), ("rest_rate", rest_rate)):
+    for name, value in (("init_scale", init_scale), ("most_symmetric", most_symmetric), ("rest_rate", rest_rate)):
         if not (math.isfinite(value) and value > 0) or (name == "most_symmetric" and value > 1):
             raise ValueError(f"{name}={value} given; it must be positive and finite, most_symmetric at most 1.")
-    for name, value in (("n_candidates", n_candidates), ("restarts", restarts), ("steps", steps)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value} given; it must be at least 1.")
-    outputs = check_model(model, shape)
+    check_counts(n_candidates=n_candidates, restarts=restarts, steps=steps)
+    check_training(model, weight_decay)
+    options: dict[str, Any] = {
+        "model": model, "shape": shape, "n_candidates": n_candidates, "loss": Loss(loss), "weight_decay": weight_decay,
+        "space": space, "restarts": restarts, "steps": steps,
+    }  # fmt: skip
+    symmetry = Symmetry(group, float(most_symmetric), float(rest_rate))
+    own = owned(
+        checkpoint, **options, symmetry=symmetry, conventional=conventional, init_scale=init_scale, generator=generator
+    )
+    problem = Problem(
+        **options,
+        outputs=check_model(model, shape),
+        generator=spawn(generator, "invariant"),
+        recorder=Recorder(on_step),
+        checkpoint=own,
+    )
     with evaluating(model):
         check_invariant(model, shape, group)
-        decay = None if weight_decay is None else float(weight_decay)
-        known, source, recorder = known_loss(loss), spawn(generator, "invariant"), Recorder(on_step)
-        own = owned(
-            checkpoint, model=model, input_shape=shape, group=group, n_candidates=n_candidates, loss=known,
-            weight_decay=decay, space=space, restarts=restarts, steps=steps, conventional=conventional,
-            start=float(start), most_symmetric=float(most_symmetric), rest_rate=float(rest_rate), generator=generator,
-        )  # fmt: skip
-        task = _Task(
-            shape, outputs, known, decay, space, n_candidates, restarts, steps, source, recorder, own
-        )  # fmt: skip
-        chain = None
-        if isinstance(model, InvariantNetwork) and not conventional:
-            chain = span_chain(model.base, None, next(model.parameters()).dtype)
-        if chain is None or not isinstance(model, InvariantNetwork):
-            found = _in_input_space(model, task, float(start), Symmetry(group, float(most_symmetric), float(rest_rate)))
-        elif isinstance(model.group, Permutations):
-            found = _by_elements(model.base, model.group, task)
-        else:
-            found = _by_views(model, chain, group, task)
+        found = _solve(problem, symmetry, conventional, float(init_scale))
     notes = (*found.warnings, UP_TO.format(group))
     return replace(found, warnings=notes, source=tuple(dict.fromkeys((*SOURCE, *found.source))))
 
 
-def _by_views(net: InvariantNetwork, chain: Chain, group: Group, task: _Task) -> Reconstruction:
+def _solve(problem: Problem, symmetry: Symmetry, conventional: bool, init_scale: float) -> Reconstruction:
+    model = problem.model
+    if isinstance(model, InvariantNetwork) and not conventional:
+        chain = span_chain(model.base, None, next(model.parameters()).dtype)
+        if chain is not None and isinstance(model.group, Permutations):
+            return _by_elements(model.base, model.group, problem)
+        if chain is not None:
+            return _by_views(model, chain, symmetry.group, problem)
+    source = spawn(problem.generator, "input space")
+    pool = search_input_space(problem, source, restarts=RESTARTS, init_scale=init_scale, symmetry=symmetry)
+    return _grouped(pool, None, symmetry.group, problem)
+
+
+def _by_views(net: InvariantNetwork, chain: Chain, group: Group, problem: Problem) -> Reconstruction:
     """Candidates with their orbits, all restarts at once, grouped modulo the group."""
-    lift = lift_of(net, chain, task.shape)
-    spread, box = spread_and_box(net, task.shape, task.space, chain)
+    lift = lift_of(net, chain, problem.shape)
+    spread, box = problem.spread_and_box(chain)
     count = -(-chain.rank // lift.count) if chain.clear else max(1, CANDIDATES // 3)
-    zero_sum = task.loss is Loss.CROSS_ENTROPY
     joint = search(
         chain,
-        candidates=task.n_candidates or 3 * count,
-        restarts=task.restarts or RESTARTS,
-        steps=task.steps or STEPS,
-        sample_norm=spread * math.prod(task.shape) ** 0.5,
-        layer_weights=layer_weights(chain, task.weight_decay),
-        zero_sum=zero_sum,
-        labelled=zero_sum,
-        metric=image_metric(lift.inputs, task.shape) if is_photograph(task.shape) else None,
+        candidates=problem.n_candidates or 3 * count,
+        restarts=problem.restarts or RESTARTS,
+        steps=problem.steps or STEPS,
+        sample_norm=spread * math.prod(problem.shape) ** 0.5,
+        layer_weights=layer_weights(chain, problem.weight_decay),
+        zero_sum=problem.zero_sum,
+        labeled=problem.zero_sum,
+        metric=image_metric(lift.inputs, problem.shape) if is_photograph(problem.shape) else None,
         lift=lift,
         box=box,
-        generator=spawn(task.generator, "views"),
-        on_step=task.recorder,
+        generator=spawn(problem.generator, "views"),
+        on_step=problem.recorder,
         note="candidates and their orbits",
-        checkpoint=task.checkpoint,
+        checkpoint=problem.checkpoint,
     )
-    x, names = (joint.z @ lift.inputs.T).flatten(0, 1), [f"layer {k + 1}" for k in range(len(chain.weights))]
-    restart = torch.arange(len(joint.z), device=x.device).repeat_interleave(joint.z.shape[1])
-    pool = Pool(
-        x=x,
-        multipliers=joint.multipliers.flatten(0, 1),
-        restart=restart,
-        residual=joint.residual.mean(1),
-        residual_per_layer=dict(zip(names, joint.residual[int(joint.residual.mean(1).argmin())].tolist(), strict=True)),
-        verified=None,
-        evaluations=joint.steps * len(joint.z),
-        outcome=joint.outcome,
-        requested=task.n_candidates,
-    )
-    return _grouped(pool, replace(chain, rank=count), group, task)
+    pool = pool_of_joints([joint], lift.inputs, problem.n_candidates)
+    return _grouped(pool, replace(chain, rank=count), group, problem)
 
 
-def _in_input_space(model: nn.Module, task: _Task, start: float, symmetry: Symmetry) -> Reconstruction:
-    spread, box = spread_and_box(model, task.shape, task.space, None)
-    end = search_any(
-        model,
-        task.shape,
-        candidates=task.n_candidates or CANDIDATES,
-        restarts=task.restarts or RESTARTS,
-        steps=task.steps or STEPS,
-        pixel_scale=spread,
-        zero_sum=task.loss is Loss.CROSS_ENTROPY,
-        reference=None,
-        forgets=bool(task.weight_decay),
-        box=None if box is None else (box[0].reshape(task.shape), box[1].reshape(task.shape)),
-        generator=spawn(task.generator, "input space"),
-        on_step=task.recorder,
-        checkpoint=task.checkpoint,
-        start=start,
-        symmetry=symmetry,
-    )
-    total = torch.stack(list(end.residual.values())).mean(0)
-    best = int(total.argmin())
-    pool = Pool(
-        x=end.x.flatten(0, 1).flatten(1),
-        multipliers=end.multipliers.flatten(0, 1),
-        restart=torch.arange(len(end.x), device=end.x.device).repeat_interleave(end.x.shape[1]),
-        residual=total,
-        residual_per_layer={name: float(value[best]) for name, value in end.residual.items()},
-        verified=None,
-        evaluations=end.steps,
-        outcome=end.outcome,
-        requested=task.n_candidates,
-    )
-    return _grouped(pool, None, symmetry.group, task)
-
-
-def _grouped(pool: Pool, chain: Chain | None, group: Group, task: _Task) -> Reconstruction:
+def _grouped(pool: Pool, chain: Chain | None, group: Group, problem: Problem) -> Reconstruction:
     """`assemble` after every candidate was moved to the member of its orbit that the others of its kind have."""
     order = pool.multipliers.double().norm(dim=1).argsort(descending=True)
-    moved = align_orbits(pool.x[order].reshape(-1, *task.shape), group=group).flatten(1)
+    moved = align_orbits(pool.x[order].reshape(-1, *problem.shape), group=group).flatten(1)
     x = torch.empty_like(pool.x).index_copy_(0, order, moved)
-    return assemble(replace(pool, x=x), task.shape, task.outputs, chain, tuple(task.recorder.kept))
+    return assemble(replace(pool, x=x), problem.shape, problem.outputs, chain, tuple(problem.recorder.kept))
 
 
-def _by_elements(base: nn.Module, group: Permutations, task: _Task) -> Reconstruction:
+def _by_elements(base: nn.Module, group: Permutations, problem: Problem) -> Reconstruction:
     """For f the elements of all sets are samples of their own; those of one set share their multipliers."""
-    space = task.space
+    space = problem.space
     if space is not None:  # one mean and one scale for every element
         parts = [torch.as_tensor(part) for part in (space.mean, space.std)]
-        mean, std = (p[0] if p.ndim == len(task.shape) else p for p in parts)
+        mean, std = (p[0] if p.ndim == len(problem.shape) else p for p in parts)
         space = InputSpace(space.low, space.high, mean, std)
     found = reconstruct_from_weights(
         base,
-        task.shape[1:],
-        n_candidates=task.n_candidates,
-        loss=task.loss,
-        weight_decay=task.weight_decay,
+        problem.shape[1:],
+        n_candidates=problem.n_candidates,
+        loss=problem.loss,
+        weight_decay=problem.weight_decay,
         space=space,
-        restarts=task.restarts,
-        steps=task.steps,
-        generator=spawn(task.generator, "elements"),
-        on_step=task.recorder,
-        checkpoint=task.checkpoint,
+        restarts=problem.restarts,
+        steps=problem.steps,
+        generator=spawn(problem.generator, "elements"),
+        on_step=problem.recorder,
+        checkpoint=problem.checkpoint,
     )
     return sets_of(found, group.count)

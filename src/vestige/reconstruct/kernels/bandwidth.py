@@ -26,26 +26,26 @@ GOLDEN = (5**0.5 - 1) / 2
 TAIL = 0.9  # singular values from this share on must be noise
 
 
-def ray_bandwidth(box: BlackBox, centre: Float[Tensor, " d"], draw: torch.Generator) -> float:
+def ray_bandwidth(box: BlackBox, center: Float[Tensor, " d"], draw: torch.Generator) -> float:
     """Median over random rays of half the second difference of -log |f|.
 
     Raises:
         ValueError: scores that do not fall along rays.
     """
     box.phase = "bandwidth"
-    v = torch.randn(RAYS, len(centre), generator=draw, dtype=torch.float64)
+    v = torch.randn(RAYS, len(center), generator=draw, dtype=torch.float64)
     v = v / v.norm(dim=1, keepdim=True)
-    middle = float(box(centre[None]).norm())
+    middle = float(box(center[None]).norm())
 
     def size(t: float) -> Tensor:
-        return box(centre + t * v).norm(dim=1)
+        return box(center + t * v).norm(dim=1)
 
     near, far = 1e-6, 1e-6
     while far < FARTHEST and float(size(far).median()) > LEAST * middle:
         near, far = far, 2 * far
     if far >= FARTHEST or not middle > 0:
         raise ValueError(
-            "the scores do not fall along rays from the centre, so this is no Gaussian kernel machine; name the kernel."
+            "the scores do not fall along rays from the center: this is not a Gaussian kernel machine. Give the kernel."
         )
     for _ in range(20):
         between = (near + far) / 2
@@ -56,27 +56,27 @@ def ray_bandwidth(box: BlackBox, centre: Float[Tensor, " d"], draw: torch.Genera
 
 
 def find_bandwidth(
-    box: BlackBox, centre: Float[Tensor, " d"], draw: torch.Generator, *, outputs: int, most: int
+    box: BlackBox, center: Float[Tensor, " d"], draw: torch.Generator, *, outputs: int, most: int
 ) -> float:
     """Gamma at which the rank of the scores at sums of anchors falls; the rays' estimate where it falls nowhere.
 
     Args:
         box: the model, its constant part known.
-        centre: about the middle of the data.
+        center: about the middle of the data.
         draw: random numbers.
         outputs: C.
         most: anchors at most; more than there are points.
     """
-    rough = ray_bandwidth(box, centre, draw)
+    rough = ray_bandwidth(box, center, draw)
     if not (rough > 0 and math.isfinite(rough)):
-        raise ValueError("the scores fall along rays, but not as a Gaussian does; name the kernel and its gamma.")
-    d = len(centre)
+        raise ValueError("the scores fall along rays, but not as a Gaussian does. Give the kernel and its gamma.")
+    d = len(center)
     # With the best scale for points the singular values fall at the ends of the interval too; with a smaller one not.
-    scale = SMALLER * choose_scale(box, Gaussian(rough), centre, draw, n=None, outputs=outputs)
+    scale = SMALLER * choose_scale(box, Gaussian(rough), center, draw, n=None, outputs=outputs)
     raw, size = no_sums(d, torch.zeros(1, d, dtype=torch.float64), outputs), 32
     while True:
         new = scale * torch.randn(size - len(raw.anchors), d, generator=draw, dtype=torch.float64)
-        raw = add_anchors(box, Exponential(), centre, raw, new)
+        raw = add_anchors(box, Exponential(), center, raw, new)
         gamma, tail = _lowest(raw, rough)
         if tail <= math.log(ABOVE_NOISE):
             return gamma

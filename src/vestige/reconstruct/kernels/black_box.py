@@ -16,7 +16,6 @@ from vestige.reconstruct.kernels.journal import Journal
 
 CHUNK = 8_000_000  # numbers handed to the model in one call: 64 MB
 ROWS = 4_096  # and rows at most, so that progress is shown
-SAME_MODEL = 1e-6  # relative difference up to which two answers to one query are those of one model
 
 
 class Scores(ChoiceEnum):
@@ -48,8 +47,8 @@ class BlackBox:
         used: queries made.
         offset: constant part of the scores, already subtracted in what a call returns.
         log_scale: subtracted from log scores, so that exp stays finite.
-        reach: distance from `centre` beyond which nothing is asked.
-        centre: of that ball.
+        reach: distance from `center` beyond which nothing is asked.
+        center: of that ball.
         known: part of the sum that is known and subtracted, and how well it is known, relative to itself.
         floor: least rounding noise of an answer, relative to its size.
         noise: what was measured of it where the queries are.
@@ -67,7 +66,7 @@ class BlackBox:
     offset: Tensor | None = None
     log_scale: float = 0.0
     reach: float = math.inf
-    centre: Tensor | float = 0.0
+    center: Tensor | float = 0.0
     known: tuple[Callable[[Tensor], Tensor], float] | None = None
     floor: float = 1.2e-16
     noise: float = 1.2e-16
@@ -97,11 +96,11 @@ class BlackBox:
         return value, noise
 
     def within(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
-        """Points out of reach, brought into it along the line to the centre."""
+        """Points out of reach, brought into it along the line to the center."""
         if self.reach == math.inf:
             return z
-        away = z - self.centre
-        return self.centre + away * ((1 - 1e-9) * self.reach / away.norm(dim=1, keepdim=True)).clamp(max=1)
+        away = z - self.center
+        return self.center + away * ((1 - 1e-9) * self.reach / away.norm(dim=1, keepdim=True)).clamp(max=1)
 
     def answers(self, z: Float[Tensor, "m d"]) -> Float[Tensor, "m out"]:
         """What the model says, in chunks."""
@@ -153,99 +152,9 @@ def as_scores(answer: Any, rows: int) -> Float[Tensor, "m out"]:
     if bool(torch.isnan(value).any()):
         raise ValueError(
             f"predict returned NaN for {int(torch.isnan(value).any(1).sum())} of {rows} queries. Does it refuse inputs "
-            "that are unlike its data? Then give reach, the distance from the centre within which it answers."
+            "that are unlike its data? Then give reach, the distance from the center within which it answers."
         )
     return value
-
-
-def open_box(
-    predict: Callable[[Any], Any],
-    n_features: int,
-    scores: Scores,
-    most: float | int,
-    probes: Float[Tensor, "m d"],
-    on_step: OnStep | None = None,
-    journal: Journal | None = None,
-) -> tuple[BlackBox, Float[Tensor, "m out"]]:
-    """The black box after its first answers: whether it takes arrays or tensors, and whether it gives scores.
-
-    The first query is asked even where the journal knows its answer: another answer means another model, whose journal
-    is not used.
-
-    Raises:
-        ValueError: answers that are classes or probabilities, or a model that does not take the queries.
-    """
-    journal = Journal() if journal is None else journal
-    box = BlackBox(predict, n_features, scores, most, on_step, phase="first queries", journal=journal)
-    answer, box.takes_tensors = _trial(predict, probes)
-    box.used += 1 + box.takes_tensors  # the trial asked too
-    if journal.checkpoint is not None:
-        _recognize(journal, probes[:1], as_scores(answer, 1))
-    answers = box.answers(probes)
-    _refuse_no_scores(answers)
-    return box, answers
-
-
-def _recognize(journal: Journal, z: Tensor, answer: Tensor) -> None:
-    """Whether the model answers as the journal's did; if not, the journal starts anew."""
-    before = journal.recall(z)
-    if before is not None and before.shape == answer.shape and torch.allclose(before, answer, rtol=SAME_MODEL, atol=0):
-        return
-    journal.read = 0
-    journal.forget()
-    journal.add(z, answer)
-
-
-def _trial(predict: Callable[[Any], Any], probes: Tensor) -> tuple[Any, bool]:
-    """The answer to one query, and whether it had to be asked as a tensor: an array did not do."""
-    try:
-        return predict(probes[:1].numpy()), False
-    except Exception as error:
-        try:
-            return predict(probes[:1]), True
-        except Exception as second:
-            raise ValueError(
-                f"predict does not take rows of {probes.shape[1]} numbers, neither as a numpy array ({error}) nor as a "
-                f"tensor ({second}). Is n_features right?"
-            ) from second
-
-
-def _refuse_no_scores(answers: Tensor) -> None:
-    if bool((answers == answers.round()).all()):
-        what = "one constant" if bool((answers == answers[0]).all()) else "whole numbers only"
-        raise ValueError(
-            f"predict returned {what} at {len(answers)} random queries: classes or votes, where real scores are "
-            "needed. Hand over decision_function of an SVC, predict of KernelRidge, score_samples of KernelDensity. "
-            "Or is every score zero because the data lie far from zero? Then give their centre."
-        )
-    sums = answers.sum(1)
-    inside = bool((answers >= 0).all()) and bool((answers <= 1).all())
-    if answers.shape[1] > 1 and inside and bool(((sums - 1).abs() <= 1e-6).all()):
-        raise ValueError(
-            "predict returned probabilities (rows in [0, 1] that sum to 1); they are no sum of kernels. "
-            "Hand over the scores before them, such as decision_function."
-        )
-
-
-def decimals_of(values: Tensor) -> int | None:
-    """How many decimals the values were rounded to; None where they were not.
-
-    >>> decimals_of(torch.tensor([0.125, 1.5], dtype=torch.float64)), decimals_of(torch.tensor([1 / 3]).double())
-    (3, None)
-    """
-    for k in range(14):
-        scaled = values * 10.0**k
-        if bool(((scaled - scaled.round()).abs() <= 1e-15 * scaled.abs() + 1e-300).all()):
-            return k
-    return None
-
-
-def precision_warning(answers: Tensor) -> str | None:
-    """What to say of answers that were cut short."""
-    if bool((answers == answers.float().double()).all()):
-        return "The scores are in single precision: their rounding, not the attack, limits what comes back."
-    k = decimals_of(answers)
-    return None if k is None else f"The scores are rounded to {k} decimals, which limits what comes back."
 
 
 def relative_noise(box: BlackBox, z: Float[Tensor, "m d"]) -> float:

@@ -1,4 +1,4 @@
-"""Points of a cubic kernel machine by simultaneous diagonalisation (Jennrich's algorithm).
+"""Points of a cubic kernel machine by simultaneous diagonalization (Jennrich's algorithm).
 
 With k(z, x) = (c + gamma z.x)^3 the scores are a cubic polynomial, whose homogeneous parts sums of signs single out:
 
@@ -11,6 +11,8 @@ give every coordinate up to one factor a point, which the second parts settle: w
 cubic coefficients are a t^3, the quadratic ones a t^2. Own construction for the setting of arXiv 2505.19019.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,12 +20,23 @@ from torch import Tensor
 from vestige.reconstruct.kernels.black_box import BlackBox, relative_noise
 from vestige.reconstruct.kernels.functions import Polynomial
 from vestige.reconstruct.kernels.matrix_pencil import ABOVE_NOISE, ROOM, Terms
-from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalise
+from vestige.reconstruct.kernels.simultaneous_diagonalization import diagonalize
 
 DIRECTIONS = 3  # third arguments r; each output and each r is one matrix
 FRESH = 8  # held-out third parts that check a point
 FIRST = 24  # anchors to begin with where the number of points is not known
 SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Cubic parts at all pairs of anchors for each third argument and output, and the V that they have in common."""
+
+    anchors: Float[Tensor, "m d"]
+    thirds: Float[Tensor, "t d"]
+    reach: float
+    matrices: Float[Tensor, "q m m"]
+    basis: Float[Tensor, "m k"]
 
 
 def cubic_part(box: BlackBox, p: Tensor, q: Tensor, r: Tensor, reach: float) -> Float[Tensor, "m out"]:
@@ -76,8 +89,11 @@ def solve_cubic(
     if rank == 0 or full:
         return Terms(none, none.new_empty(0, outputs), none.new_empty(0), rank, full, value, reach)
     basis = left[:, :rank]
-    found = diagonalise(torch.einsum("ai,qab,bj->qij", basis, matrices, basis), draw)
-    return _points(box, unit[:size], thirds, reach, basis @ found.vectors, matrices, kernel, draw, value)
+    found = diagonalize(torch.einsum("ai,qab,bj->qij", basis, matrices, basis), draw)
+    parts = _Parts(unit[:size], thirds, reach, matrices, basis @ found.vectors)
+    along, error = _coordinates(box, parts, draw)
+    factor, coefficients = _factors(box, kernel, parts, along)
+    return Terms(along * factor[:, None], coefficients, error.nan_to_num(torch.inf), rank, False, value, reach)
 
 
 def _matrices(box: BlackBox, unit: Tensor, thirds: Tensor, reach: float) -> tuple[Tensor, float]:
@@ -87,59 +103,60 @@ def _matrices(box: BlackBox, unit: Tensor, thirds: Tensor, reach: float) -> tupl
     parts, noise = [], 0.0
     for third in thirds:
         answers = cubic_part(box, unit[a], unit[b], third.expand(len(a), -1), reach)
-        block = answers.new_zeros(answers.shape[1], m, m)
-        block[:, a, b] = block[:, b, a] = answers.T
-        parts.append(block)
+        parts.append(symmetric(answers, m))
         size = box(reach * (unit[a[:32]] + unit[b[-32:]] + third)).abs().mean()
         noise = max(noise, float(size) * box.noise * 8**0.5 / (48 * reach**3))
     both = torch.cat(parts)
     return both, noise * m**0.5 * (1 + len(both) ** 0.5) + box.quantum * 8**0.5 / (48 * reach**3) * m**0.5
 
 
-def _points(
-    box: BlackBox,
-    unit: Tensor,
-    thirds: Tensor,
-    reach: float,
-    shape: Tensor,
-    matrices: Tensor,
-    kernel: Polynomial,
-    draw: torch.Generator,
-    value: Tensor,
-) -> Terms:
-    (m, rank), d = shape.shape, unit.shape[1]
-    outputs = len(matrices) // len(thirds)
-    inverse = torch.linalg.pinv(shape)
-    weight = torch.stack([((inverse @ part) * inverse).sum(1) for part in matrices], 1)
-    # f's cubic part at (anchor, step, third) = sum_i V_ai b_i(third) (step.x_i) / t_i, a row an anchor and matrix.
+def _coordinates(box: BlackBox, parts: _Parts, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """x_i / t_i up to one sign for V, b and t, and its relative error at steps that it was not made from.
+
+    f's cubic part at (anchor, step, third) is sum_i V_ai b_i(third) (step.x_i) / t_i: a row an anchor and matrix.
+    """
+    (m, rank), d = parts.basis.shape, parts.anchors.shape[1]
+    weight = diagonals(parts.matrices, parts.basis)
     count = min(m, -(-int(1.5 * rank) // weight.shape[1]) + 1)
-    demix = torch.linalg.pinv((shape[:count, None, :] * weight.T).flatten(0, 1))
+    demix = torch.linalg.pinv((parts.basis[:count, None, :] * weight.T).flatten(0, 1))
 
     def stepped(steps: Tensor) -> Tensor:
         rows = []
-        for k in range(count):
-            found = [
-                cubic_part(box, unit[k].expand(len(steps), -1), steps, third.expand(len(steps), -1), reach)
-                for third in thirds
-            ]
+        for anchor in parts.anchors[:count]:
+            at = anchor.expand(len(steps), -1)
+            found = [cubic_part(box, at, steps, third.expand_as(at), parts.reach) for third in parts.thirds]
             rows.append(torch.cat(found, 1).T)
         return demix @ torch.cat(rows)
 
-    box.phase, box.planned = "coordinates", box.used + 8 * count * len(thirds) * (d + FRESH)
-    along = stepped(torch.eye(d, dtype=torch.float64))  # x_i / t_i, up to one sign for V, b and t
+    box.phase, box.planned = "coordinates", box.used + 8 * count * len(parts.thirds) * (d + FRESH)
+    along = stepped(torch.eye(d, dtype=torch.float64))
     fresh = torch.randn(FRESH, d, generator=draw, dtype=torch.float64)
     missed = (stepped(fresh) - along @ fresh.T).square().mean(1).sqrt()
-    error = missed / along.norm(dim=1)
-    a, b = torch.triu_indices(m, m).unbind()
-    answers = square_part(box, unit[a], unit[b], reach)
-    block = answers.new_zeros(outputs, m, m)
-    block[:, a, b] = block[:, b, a] = answers.T
-    true = unit @ along.T  # V_i / t_i, to be used for both parts
-    back = torch.linalg.pinv(true)
-    squares = torch.stack([((back @ part) * back).sum(1) for part in block], 1) / (3 * kernel.coef0 * kernel.gamma**2)
-    every = torch.stack([((back @ part) * back).sum(1) for part in matrices], 1).reshape(rank, len(thirds), outputs)
-    inner = along @ thirds.T  # r.x_i / t_i
+    return along, missed / along.norm(dim=1)
+
+
+def _factors(box: BlackBox, kernel: Polynomial, parts: _Parts, along: Tensor) -> tuple[Tensor, Tensor]:
+    """t_i and a_i, from the cubic coefficients a t^3 and the quadratic ones a t^2 of points x / t."""
+    basis = parts.anchors @ along.T
+    a, b = torch.triu_indices(len(basis), len(basis)).unbind()
+    square = symmetric(square_part(box, parts.anchors[a], parts.anchors[b], parts.reach), len(basis))
+    squares = diagonals(square, basis) / (3 * kernel.coef0 * kernel.gamma**2)
+    every = diagonals(parts.matrices, basis).unflatten(1, (len(parts.thirds), -1))
+    inner = along @ parts.thirds.T  # r.x_i / t_i
     cubes = (every * inner[..., None]).sum(1) / inner.square().sum(1)[:, None] / kernel.gamma**3
-    factor = (cubes * squares).sum(1) / squares.square().sum(1)  # a t^3 over a t^2
-    points = along * factor[:, None]
-    return Terms(points, squares / factor.square()[:, None], error.nan_to_num(torch.inf), rank, False, value, reach)
+    factor = (cubes * squares).sum(1) / squares.square().sum(1)
+    return factor, squares / factor.square()[:, None]
+
+
+def diagonals(matrices: Float[Tensor, "q m m"], basis: Float[Tensor, "m k"]) -> Float[Tensor, "k q"]:
+    """D of each matrix V D V^T."""
+    inverse = torch.linalg.pinv(basis)
+    return torch.stack([((inverse @ part) * inverse).sum(1) for part in matrices], 1)
+
+
+def symmetric(upper: Float[Tensor, "pairs q"], m: int) -> Float[Tensor, "q m m"]:
+    """Matrices from their upper triangles, row by row."""
+    a, b = torch.triu_indices(m, m).unbind()
+    block = upper.new_zeros(upper.shape[1], m, m)
+    block[:, a, b] = block[:, b, a] = upper.T
+    return block

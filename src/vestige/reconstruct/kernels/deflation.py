@@ -1,5 +1,5 @@
-"""Round after round: points that pass the check are kept, their part of the scores is subtracted, and what is left is
-looked at from where it is strongest."""
+"""Deflation: points that pass the check are kept and their part of the scores is subtracted; the next round starts at
+the estimate where the remainder is largest."""
 
 from dataclasses import dataclass, field
 
@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.reconstruct.kernels.black_box import BlackBox, BudgetSpentError
-from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, squared_distances
+from vestige.reconstruct.kernels.cubic import solve_cubic
+from vestige.reconstruct.kernels.functions import Exponential, Gaussian, Kernel, Polynomial, squared_distances
 from vestige.reconstruct.kernels.matrix_pencil import Terms, solve
+from vestige.reconstruct.kernels.task import Task
 
-SAME = 1e-2  # distance, relative to the nearer point's from the centre, within which two estimates are one point
+SAME = 1e-2  # distance, relative to the nearer point's from the center, within which two estimates are one point
 HELD_OUT = 64  # queries that measure what is missing
 DONE = 1e-5  # share of the scores left unexplained at which nothing is looked for any more
 
@@ -33,37 +35,57 @@ class Found:
     spent: bool = False
 
 
-def search(
-    box: BlackBox,
-    kernel: Gaussian | Exponential,
-    centre: Float[Tensor, " d"],
-    draw: torch.Generator,
-    *,
-    outputs: int,
-    n: int | None,
-    tolerance: float,
-    rounds: int,
-    most: int,
-) -> Found:
+def search(task: Task, kernel: Gaussian | Exponential, rounds: int) -> Found:
     """All rounds; every estimate that has finite coordinates is in the result, checked or not."""
-    found = nothing(len(centre), outputs)
+    box, draw, outputs = task.box, task.generator, task.outputs
+    found = nothing(task.d, outputs)
     tried: list[Tensor] = []
     try:
         for k in range(rounds):
-            place = centre if k == 0 else _strongest(box, kernel, found, tried)
+            place = task.center if k == 0 else _strongest(box, kernel, found, tried)
             if place is None:
                 break
             tried.append(place)
-            few = {} if k == 0 else {"first": 8, "most": max(32, min(most, len(found.doubtful) * 2 + 16))}
-            left = None if n is None or k else n
-            terms = solve(box, kernel, place, draw, outputs=outputs, n=left, **({"most": most} | few))
+            first, most, n = 32, task.most, task.n
+            if k > 0:
+                first, most, n = 8, max(32, min(most, len(found.doubtful) * 2 + 16)), None
+            terms = solve(box, kernel, place, draw, outputs=outputs, n=n, first=first, most=most)
             if k == 0:
                 found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
-            keep(found, terms, place, tolerance)
+            keep(found, terms, place, task.tolerance)
             _subtract(box, kernel, found)
             found.misfit = misfit(box, kernel, found, draw)
             if found.misfit <= DONE or not len(found.points):
                 break
+    except BudgetSpentError:
+        found.spent = True
+    return found
+
+
+def search_cubic(task: Task, kernel: Polynomial) -> Found:
+    """The one round that a cubic kernel needs.
+
+    Raises:
+        ValueError: more points than dimensions.
+    """
+    found, d = nothing(task.d, task.outputs), task.d
+    if task.n is not None and task.n > d:
+        raise ValueError(
+            f"n={task.n} given for inputs of {d} numbers; a cubic kernel gives back at most as many points as an "
+            "input has numbers. solver='published' fits them."
+        )
+    task.box.phase = "third differences"
+    try:
+        most = int(1.2 * task.n_candidates) + 2
+        terms = solve_cubic(task.box, kernel, d, task.generator, n=task.n, most=most)
+        if task.n is None and terms.rank >= d:
+            raise ValueError(
+                f"the scores show {terms.rank} points or more of {d} numbers; a cubic kernel gives back fewer points "
+                "than an input has numbers. solver='published' with n fits them."
+            )
+        found.rank, found.full, found.singular_values = terms.rank, terms.full, terms.singular_values
+        keep(found, terms, torch.zeros_like(task.center), task.tolerance)
+        found.misfit = misfit(task.box, kernel, found, task.generator)
     except BudgetSpentError:
         found.spent = True
     return found
@@ -75,11 +97,11 @@ def nothing(d: int, outputs: int) -> Found:
     return Found(none, none.new_empty(0, outputs), empty, none, none.new_empty(0, outputs), empty)
 
 
-def keep(found: Found, terms: Terms, centre: Float[Tensor, " d"], tolerance: float) -> None:
+def keep(found: Found, terms: Terms, center: Float[Tensor, " d"], tolerance: float) -> None:
     """Add what a round gave: each point once, those that pass the check apart from the others."""
     finite = torch.isfinite(terms.points).all(1) & torch.isfinite(terms.coefficients).all(1)
     good = finite & (terms.error <= tolerance)
-    radius = (terms.points - centre).norm(dim=1)
+    radius = (terms.points - center).norm(dim=1)
     for i in (terms.error.where(good, torch.inf)).argsort().tolist():
         if not bool(good[i]):
             break

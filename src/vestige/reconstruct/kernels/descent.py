@@ -1,6 +1,6 @@
 """The published attack by queries (arXiv 2505.19019 and its code): points and coefficients fitted to the scores.
 
-    minimise over x, a:  mean_j | sum_i k(z_j, x_i) a_i - f(z_j) |^2  +  0.1 n (mean of squared excess over the range)
+    minimize over x, a:  mean_j | sum_i k(z_j, x_i) a_i - f(z_j) |^2  +  0.1 n (mean of squared excess over the range)
 
 with Adam and one cycle of the step size. It needs no structure of the kernel; with fewer than n (d + C) / C queries the
 points are not determined, and several times as many help.
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.core.descent import Checkpoint, Descent
+from vestige.core.descent import Checkpoint, Descent, fit
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.reconstruct.kernels.black_box import BlackBox
 from vestige.reconstruct.kernels.functions import Kernel, Polynomial, ReLUTangent
@@ -35,7 +35,7 @@ class Pace:
 
 
 def published_pace(kernel: Kernel) -> Pace:
-    """Of the authors' code, for inputs standardised per channel; for the NTK, inputs of mean norm 1."""
+    """Of the authors' code, for inputs standardized per channel; for the NTK, inputs of mean norm 1."""
     if isinstance(kernel, ReLUTangent):
         return Pace(0.1, 0.5, 1e-4, 1e-3)
     if isinstance(kernel, Polynomial):
@@ -53,7 +53,7 @@ class Fit:
     outcome: Outcome
 
 
-def fit(
+def fit_machine(
     kernel: Kernel,
     z: Float[Tensor, "m d"],
     scores: Float[Tensor, "m out"],
@@ -61,7 +61,7 @@ def fit(
     *,
     steps: int = 20_000,
     batch: int = 4_096,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
     pace: Pace | None = None,
     draw: torch.Generator,
     on_step: OnStep | None = None,
@@ -76,7 +76,7 @@ def fit(
         n: points to fit.
         steps: of Adam.
         batch: queries a step; all of them where they are fewer.
-        bounds: least and greatest value of an input, for the penalty.
+        bounds: least and greatest value of each entry, for the penalty.
         pace: step sizes; None for the published ones.
         draw: random numbers.
         on_step: progress of the descent.
@@ -86,41 +86,38 @@ def fit(
     points = pace.start_points * torch.randn(n, z.shape[1], generator=draw, dtype=torch.float64)
     weights = pace.start_weights * torch.randn(n, scores.shape[1], generator=draw, dtype=torch.float64)
     both = [points.requires_grad_(), weights.requires_grad_()]
-    rates = [pace.rate_points, pace.rate_weights]
-    groups = [{"params": [p], "lr": r} for p, r in zip(both, rates, strict=True)]
-    adam = torch.optim.Adam(groups, betas=BETAS, eps=EPS)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, rates, total_steps=steps + 1, **CYCLE)
     size = float(scores.square().mean().clamp(min=1e-300))
-    best, kept, outcome = (
-        torch.tensor(math.inf, dtype=torch.float64),
-        [p.detach().clone() for p in both],
-        Outcome.BUDGET_SPENT,
-    )
-    descent = Descent((*both, *kept, best), adam, checkpoint, cycle, draw)
-    for k in range(descent.resume() + 1, steps + 1):
+    best, kept = torch.tensor(math.inf, dtype=torch.float64), [p.detach().clone() for p in both]
+
+    def objective(_k: int) -> Tensor:
         pick = slice(None) if len(z) <= batch else torch.randint(len(z), (batch,), generator=draw)
         loss = (kernel(z[pick], points) @ weights - scores[pick]).square().mean()
-        value = float(loss.detach()) / size
-        if not math.isfinite(value):
-            outcome = Outcome.NOT_FINITE
-            break
-        if value < best:
-            best.fill_(value)
-            for old, p in zip(kept, both, strict=True):
-                old.copy_(p.detach())
-        total = loss if bounds is None else loss + PENALTY * n * _excess(points, bounds)
-        grads = torch.autograd.grad(total, both)
-        for p, grad in zip(both, grads, strict=True):
-            p.grad = grad
-        adam.step()
-        cycle.step()
-        descent.keep(k)
-        if on_step is not None and (k % REPORT_EVERY == 0 or k == steps):
-            on_step(Step(k, steps, value, "fit"))
-    return Fit(kept[0], kept[1], float(best), outcome)
+        if loss.detach() / size < best:
+            for old, new in zip((best, *kept), (loss / size, *both), strict=True):
+                old.copy_(new.detach())
+        return loss if bounds is None else loss + PENALTY * n * _excess(points, bounds)
+
+    descent = Descent(*_cycle(both, pace, steps), draw, (best, *kept))
+    found = fit(objective, descent, steps=steps, checkpoint=checkpoint, on_step=_thinned(on_step, size))
+    return Fit(kept[0], kept[1], float(best), found.outcome)
 
 
-def _excess(points: Tensor, bounds: tuple[float, float]) -> Tensor:
+def _cycle(both: list[Tensor], pace: Pace, steps: int) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
+    rates = [pace.rate_points, pace.rate_weights]
+    groups = [{"params": [p], "lr": rate} for p, rate in zip(both, rates, strict=True)]
+    adam = torch.optim.Adam(groups, betas=BETAS, eps=EPS)
+    return adam, torch.optim.lr_scheduler.OneCycleLR(adam, rates, total_steps=steps + 1, **CYCLE)
+
+
+def _thinned(on_step: OnStep | None, size: float) -> OnStep | None:
+    def told(step: Step) -> None:
+        if on_step is not None and (step.index % REPORT_EVERY == 0 or step.index == step.total):
+            on_step(Step(step.index, step.total, step.value / size, "fit"))
+
+    return None if on_step is None else told
+
+
+def _excess(points: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
     low, high = bounds
     return (points - high).clamp(min=0).square().mean() + (low - points).clamp(min=0).square().mean()
 

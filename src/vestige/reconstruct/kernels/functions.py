@@ -6,7 +6,7 @@ exponentials in disguise, and its points can be computed instead of searched for
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -61,7 +61,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Exponential:
-    """exp(gamma z.x), the kernel of dot products whose normalised form is the Gaussian."""
+    """exp(gamma z.x), the kernel of dot products whose normalized form is the Gaussian."""
 
     gamma: float = 1.0
 
@@ -253,14 +253,3 @@ def parse_kernel(text: str) -> Kernel:
         return _NAMED[name](**{key: int(v) if key in whole and v == int(v) else v for key, v in given.items()})
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the kernel {text!r} could not be read ({error}); write it as rbf:gamma=0.003.") from error
-
-
-def describe(kernel: Kernel) -> str:
-    """The kernel as `parse_kernel` would read it; for people where it would not.
-
-    >>> describe(Gaussian(0.003))
-    'Gaussian(gamma=0.003)'
-    """
-    shown = [(f.name, getattr(kernel, f.name)) for f in fields(kernel)]
-    inner = ", ".join(f"{name}={'tensor' if isinstance(value, Tensor) else value}" for name, value in shown)
-    return f"{type(kernel).__name__}({inner})"

@@ -76,7 +76,8 @@ def save_kernel_model(
     try:
         points, weight, bias, kernel, scores = _parts(estimator)
     except AttributeError as error:
-        raise ValueError(f"{type(estimator).__name__} is not fitted, or not one that is written ({error}).") from error
+        kind = type(estimator).__name__
+        raise ValueError(f"{kind} is not fitted, or of a kind that cannot be written ({error}).") from error
     tensors = {"support_vectors": points, "dual_coef": weight, "intercept": bias}
     metadata = {"format": FORMAT, "kernel": kernel, "scores": str(scores)}
     if input_shape is not None:
@@ -132,7 +133,7 @@ def _scorer(kernel: Kernel, points: Tensor, weight: Tensor, bias: Tensor, scores
 def _parts(estimator: Any) -> tuple[Tensor, Tensor, Tensor, str, Scores]:
     name = type(estimator).__name__
     if name not in _READERS:
-        raise ValueError(f"a {name} given; written are fitted estimators of {', '.join(_READERS)}.")
+        raise ValueError(f"a {name} given; allowed are fitted estimators of {', '.join(_READERS)}.")
     return _READERS[name](estimator)
 
 
@@ -145,7 +146,7 @@ def _kernel_text(estimator: Any, gamma: float) -> str:
         return f"rbf:gamma={float(gamma)!r}"
     if estimator.kernel == "poly":
         return f"poly:gamma={float(gamma)!r},coef0={float(estimator.coef0)!r},degree={int(estimator.degree)}"
-    raise ValueError(f"kernel={estimator.kernel!r} of {type(estimator).__name__}; 'rbf' and 'poly' are written.")
+    raise ValueError(f"kernel={estimator.kernel!r} of {type(estimator).__name__}; allowed are 'rbf' and 'poly'.")
 
 
 def _ridge(estimator: Any) -> tuple[Tensor, Tensor, Tensor, str, Scores]:
@@ -173,7 +174,7 @@ def _svc(estimator: Any) -> tuple[Tensor, Tensor, Tensor, str, Scores]:
 
 def _density(estimator: Any) -> tuple[Tensor, Tensor, Tensor, str, Scores]:
     if estimator.kernel != "gaussian" or estimator.metric != "euclidean":
-        raise ValueError(f"kernel={estimator.kernel!r}, metric={estimator.metric!r}; a Gaussian density is written.")
+        raise ValueError(f"kernel={estimator.kernel!r}, metric={estimator.metric!r}; allowed is a Gaussian density.")
     points, width = _tensor(estimator.tree_.data), float(estimator.bandwidth_)
     weights = estimator.tree_.sample_weight
     share = torch.ones(len(points), 1, dtype=torch.float64) if weights is None else _tensor(weights)[:, None]
@@ -188,7 +189,7 @@ def _process(estimator: Any) -> tuple[Tensor, Tensor, Tensor, str, Scores]:
     factor = [v for k, v in given.items() if k.endswith("constant_value")]
     kinds = {type(v).__name__ for k, v in given.items() if k in ("k1", "k2")} or {type(estimator.kernel_).__name__}
     if not kinds <= {"RBF", "ConstantKernel"} or len(length) != 1 or not math.isfinite(sum(map(float, length))):
-        raise ValueError(f"the kernel {estimator.kernel_} given; a constant times one isotropic RBF is written.")
+        raise ValueError(f"the kernel {estimator.kernel_} given; allowed is a constant times one isotropic RBF.")
     points, weight = _tensor(estimator.X_train_), _tensor(estimator.alpha_)
     scale, middle = _tensor(estimator._y_train_std).reshape(-1), _tensor(estimator._y_train_mean).reshape(-1)
     weight = weight.reshape(len(points), -1) * scale * (float(factor[0]) if factor else 1.0)

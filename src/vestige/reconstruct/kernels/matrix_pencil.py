@@ -1,6 +1,6 @@
 """Points of a sum of exponentials from its values: the algebraic attack on kernels of exponential type.
 
-With k(z, x) = a(z) exp(rate z.x) b(x) and the anchors u_a around a centre c, the scores at all sums of two anchors are
+With k(z, x) = a(z) exp(rate z.x) b(x) and the anchors u_a around a center c, the scores at all sums of two anchors are
 
     G_ab = f(c + u_a + u_b) / a(...)  =  sum_i V_ai b_i V_bi,      V_ai = exp(rate u_a.(x_i - c)),
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vestige.reconstruct.kernels.black_box import BlackBox, relative_noise
 from vestige.reconstruct.kernels.functions import Exponential, Gaussian
-from vestige.reconstruct.kernels.simultaneous_diagonalization import Diagonalised, diagonalise
+from vestige.reconstruct.kernels.simultaneous_diagonalization import Diagonalized, diagonalize
 
 PILOT = 40  # anchors that try a scale
 SCALES = 8  # scales tried, each 1.6 times smaller than the one before
@@ -30,9 +30,9 @@ LARGEST_EXPONENT = 300.0  # of exp(-gamma |z|^2) at the largest scale: 700 under
 ABOVE_NOISE = 10.0  # singular values this many times the noise count as points
 ROOM = 1.2  # anchors over points: with fewer V is nearly singular
 DIRECTIONS = 8  # held-out steps that check a point
-OUTPUTS = 12  # matrices diagonalised together, at most
+OUTPUTS = 12  # matrices diagonalized together, at most
 FURTHEST = 1.25  # times the root mean square distance of what is asked: random queries scatter
-EXACT = 1e-4  # error of a point, relative to its distance from the centre, below which fewer queries do
+EXACT = 1e-4  # error of a point, relative to its distance from the center, below which fewer queries do
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Terms:
     Attributes:
         points: estimates of x_i; NaN where no real logarithm exists.
         coefficients: a_i.
-        error: of each point relative to its distance from the centre, from steps that the estimate did not see.
+        error: of each point relative to its distance from the center, from steps that the estimate did not see.
         rank: number of points that the singular values show.
         full: whether they show no end, so that there are more points than anchors or the kernel does not fit.
         singular_values: of the scaled G over its noise, so that 1 is noise.
@@ -75,7 +75,7 @@ def no_sums(d: int, shifts: Float[Tensor, "s d"], outputs: int) -> Sums:
 
 
 def add_anchors(
-    box: BlackBox, kernel: Gaussian | Exponential, centre: Float[Tensor, " d"], old: Sums, new: Float[Tensor, "k d"]
+    box: BlackBox, kernel: Gaussian | Exponential, center: Float[Tensor, " d"], old: Sums, new: Float[Tensor, "k d"]
 ) -> Sums:
     """Query the sums that the new anchors make; the old ones stay.
 
@@ -94,7 +94,7 @@ def add_anchors(
         left, right = anchors[a[part]], anchors[b[part]]
         largest = torch.zeros(len(part), dtype=torch.float64)
         for k, shift in enumerate(old.shifts):
-            found, error = box.measure(centre + left + right + shift)
+            found, error = box.measure(center + left + right + shift)
             crossed = (left * right).sum(1) + (left + right) @ shift
             factor = (kernel.decay * (2 * crossed + shift.square().sum())).exp()
             block = (found * factor[:, None]).T
@@ -105,7 +105,7 @@ def add_anchors(
     return Sums(anchors, old.shifts, values, noise)
 
 
-def equalised(sums: Sums) -> tuple[Float[Tensor, "q m m"], Float[Tensor, " m"], float]:
+def equalized(sums: Sums) -> tuple[Float[Tensor, "q m m"], Float[Tensor, " m"], float]:
     """G with rows and columns scaled so that its noise is about 1, the scale of each row, the norm of that noise."""
     log = sums.noise.clamp(min=1e-300).log()
     row = (log.mean(1) - log.mean() / 2).exp()
@@ -116,7 +116,7 @@ def equalised(sums: Sums) -> tuple[Float[Tensor, "q m m"], Float[Tensor, " m"], 
 
 def spectrum(sums: Sums) -> tuple[Float[Tensor, "m m"], Float[Tensor, " m"], Tensor]:
     """Left singular vectors of the outputs side by side, singular values over the noise, and the scaled outputs."""
-    values, _, noise = equalised(sums)
+    values, _, noise = equalized(sums)
     few = mixed(values)
     wide = few.permute(1, 0, 2).flatten(1)
     triangle = torch.linalg.qr(wide.T, mode="r").R.T
@@ -136,7 +136,7 @@ def mixed(values: Float[Tensor, "q m m"]) -> Float[Tensor, "p m m"]:
 def choose_scale(
     box: BlackBox,
     kernel: Gaussian | Exponential,
-    centre: Float[Tensor, " d"],
+    center: Float[Tensor, " d"],
     draw: torch.Generator,
     *,
     n: int | None,
@@ -147,7 +147,7 @@ def choose_scale(
 
     Too small a scale makes all exponentials alike, too large a one sinks the scores into their rounding noise.
     """
-    d = len(centre)
+    d = len(center)
     unit = torch.randn(pilot, d, generator=draw, dtype=torch.float64)
     largest = min((LARGEST_EXPONENT / (2 * kernel.rate * d)) ** 0.5, _within(box, d, outputs))
     noises = {largest: box.floor}
@@ -155,8 +155,8 @@ def choose_scale(
     for k in range(SCALES):
         scale = largest / 1.6**k
         shifts = shifts_for(outputs, d, scale, draw)
-        noises[scale] = box.noise = relative_noise(box, centre + scale * (unit[1:] + unit[:-1]))
-        sums = add_anchors(box, kernel, centre, no_sums(d, shifts, outputs), scale * unit)
+        noises[scale] = box.noise = relative_noise(box, center + scale * (unit[1:] + unit[:-1]))
+        sums = add_anchors(box, kernel, center, no_sums(d, shifts, outputs), scale * unit)
         if not bool(torch.isfinite(sums.values).all()) or not bool(sums.noise.any()):
             continue
         value = spectrum(sums)[1]
@@ -185,7 +185,7 @@ def shifts_for(outputs: int, d: int, scale: float, draw: torch.Generator) -> Flo
 def solve(
     box: BlackBox,
     kernel: Gaussian | Exponential,
-    centre: Float[Tensor, " d"],
+    center: Float[Tensor, " d"],
     draw: torch.Generator,
     *,
     outputs: int,
@@ -194,12 +194,12 @@ def solve(
     first: int = 32,
     most: int = 1_200,
 ) -> Terms:
-    """All points that one set of random anchors around the centre shows.
+    """All points that one set of random anchors around the center shows.
 
     Args:
         box: the model.
         kernel: with its rate.
-        centre: about the middle of the data; the nearer, the more precise.
+        center: about the middle of the data; the nearer, the more precise.
         draw: random numbers.
         outputs: C.
         n: number of points, None for the rank.
@@ -207,16 +207,16 @@ def solve(
         first: anchors to begin with where n is not known.
         most: anchors at most.
     """
-    d = len(centre)
+    d = len(center)
     box.phase = "anchor scale"
     if scale is None:
-        scale = choose_scale(box, kernel, centre, draw, n=n, outputs=outputs, pilot=min(PILOT, first + 8))
+        scale = choose_scale(box, kernel, center, draw, n=n, outputs=outputs, pilot=min(PILOT, first + 8))
     sums = no_sums(d, shifts_for(outputs, d, scale, draw), outputs)
     size, rank, full = (first, 0, True) if n is None else (int(ROOM * n) + 2, n, False)
     while True:
         box.phase = "sums of anchors"
         new = scale * torch.randn(size - len(sums.anchors), d, generator=draw, dtype=torch.float64)
-        sums = add_anchors(box, kernel, centre, sums, new)
+        sums = add_anchors(box, kernel, center, sums, new)
         left, value, few = spectrum(sums)
         rank = min(int((value > ABOVE_NOISE).sum()), n or size)
         full = n is None and ROOM * rank > size
@@ -227,30 +227,30 @@ def solve(
         none = torch.empty(0, d, dtype=torch.float64)
         return Terms(none, none.new_empty(0, outputs), none.new_empty(0), rank, full, value, scale)
     basis = left[:, :rank]
-    found = diagonalise(torch.einsum("ai,qab,bj->qij", basis, few, basis), draw)
-    return _coordinates(box, kernel, centre, draw, sums, basis, found, value, scale)
+    found = diagonalize(torch.einsum("ai,qab,bj->qij", basis, few, basis), draw)
+    return _coordinates(box, kernel, center, draw, sums, basis, found, value, scale)
 
 
 def _coordinates(
     box: BlackBox,
     kernel: Gaussian | Exponential,
-    centre: Tensor,
+    center: Tensor,
     draw: torch.Generator,
     sums: Sums,
     basis: Tensor,
-    found: Diagonalised,
+    found: Diagonalized,
     value: Tensor,
     scale: float,
 ) -> Terms:
-    values, row, _ = equalised(sums)
-    rank, d = basis.shape[1], len(centre)
+    values, row, _ = equalized(sums)
+    rank, d = basis.shape[1], len(center)
     inverse = found.inverse @ basis.T
     weight = torch.stack([((inverse @ part) * inverse).sum(1) for part in values], 1)
     shape = basis @ found.vectors
     outputs = weight.shape[1] // len(sums.shifts)
     # One row for each anchor, shift and output; its noise is 1 after the scaling.
     mixing = shape[:, None, :] * weight.T
-    start, noise = _stepped(box, kernel, centre, sums, row, torch.zeros(1, d, dtype=torch.float64), len(sums.anchors))
+    start, noise = _stepped(box, kernel, center, sums, row, torch.zeros(1, d, dtype=torch.float64), len(sums.anchors))
     count, demix = _enough(mixing, start[:, 0], noise[:, 0], kernel, scale, rank)
     still = demix @ start[: count * mixing.shape[1], 0]
     step = min(kernel.rate**-0.5, box.reach / 2)
@@ -258,28 +258,28 @@ def _coordinates(
     ratio = torch.empty(rank, d, dtype=torch.float64)
     for axes in torch.arange(d).split(max(1, 4_096 // count)):
         steps = step * torch.nn.functional.one_hot(axes, d).double()
-        ratio[:, axes] = demix @ _stepped(box, kernel, centre, sums, row, steps, count)[0]
+        ratio[:, axes] = demix @ _stepped(box, kernel, center, sums, row, steps, count)[0]
     offset = (ratio / still[:, None]).log() / (kernel.rate * step)
     fresh = scale * torch.randn(DIRECTIONS, d, generator=draw, dtype=torch.float64)
-    seen = (demix @ _stepped(box, kernel, centre, sums, row, fresh, count)[0] / still[:, None]).log()
+    seen = (demix @ _stepped(box, kernel, center, sums, row, fresh, count)[0] / still[:, None]).log()
     missed = (seen - kernel.rate * offset @ fresh.T).square().mean(1).sqrt()
     error = missed / (kernel.rate * scale * offset.norm(dim=1))
     # G fixes V and b up to V_i / t, b_i t^2, and still_i = t then.
     coefficients = weight[:, :outputs] * still[:, None].square()
-    origin = centre if kernel.decay else torch.zeros_like(centre)
-    b_over_a = kernel.rate * (centre - origin) @ offset.T - kernel.decay * offset.square().sum(1)
+    origin = center if kernel.decay else torch.zeros_like(center)
+    b_over_a = kernel.rate * (center - origin) @ offset.T - kernel.decay * offset.square().sum(1)
     coefficients = coefficients * (-b_over_a).exp()[:, None]
     return Terms(origin + offset, coefficients, error.nan_to_num(torch.inf), rank, False, value, scale)
 
 
 def _stepped(
-    box: BlackBox, kernel: Gaussian | Exponential, centre: Tensor, sums: Sums, row: Tensor, steps: Tensor, count: int
+    box: BlackBox, kernel: Gaussian | Exponential, center: Tensor, sums: Sums, row: Tensor, steps: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
     """Scaled scores at anchor + shift + step for the first anchors: (count * shifts * outputs, steps), and noise."""
     anchors = sums.anchors[:count]
     base = (anchors[:, None] + sums.shifts).flatten(0, 1)
     z = (base[:, None] + steps).flatten(0, 1)
-    found, noise = box.measure(centre + z)
+    found, noise = box.measure(center + z)
     shift = sums.shifts.repeat(count, 1)
     inner = (shift * anchors.repeat_interleave(len(sums.shifts), 0)).sum(1)[:, None] + base @ steps.T
     own = shift.square().sum(1)[:, None] + steps.square().sum(1)

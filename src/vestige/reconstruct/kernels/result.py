@@ -19,7 +19,7 @@ class QueryReconstruction:
     Attributes:
         points: estimates of the x_i in f(z) = sum_i a_i k(z, x_i) + b.
         coefficients: their a_i, for each output.
-        error: of each point relative to its distance from the centre, estimated from held-out queries; infinite where
+        error: of each point relative to its distance from the center, estimated from held-out queries; infinite where
             there is no estimate.
         validated: whether the error is within the tolerance.
         misfit: |f - sum of the points found| over |f - b|, root mean square over held-out queries; near 0 where
@@ -28,9 +28,9 @@ class QueryReconstruction:
         singular_values: behind that count, over their noise, so that 1 is noise.
         queries: single inputs that predict was asked about.
         kernel: with its parameters, gamma included where it was found from queries.
-        centre: that the attack worked around.
+        center: that the attack worked around.
         offset: b, for each output.
-        method: "pencil", "cubic" or "optimisation".
+        method: "pencil", "cubic" or "optimization".
         outcome: why it stopped.
         warnings: what the reader should know before believing it.
         source: the papers.
@@ -45,7 +45,7 @@ class QueryReconstruction:
     singular_values: Float[Tensor, " r"]
     queries: int
     kernel: Kernel
-    centre: Float[Tensor, " d"]
+    center: Float[Tensor, " d"]
     offset: Float[Tensor, " out"]
     method: str
     outcome: Outcome

@@ -15,7 +15,7 @@ WITHIN = 0.05
 
 @dataclass(frozen=True)
 class PointNull:
-    """What points that are no reconstructions reach: true points within the bar, the least and median error."""
+    """What points that are not reconstructions reach: true points within the tolerance, the least and median error."""
 
     name: str
     count: int
@@ -29,13 +29,13 @@ class QueryScore:
     """How many training points came back, and how exactly.
 
     Attributes:
-        n_recovered: true points with a recovered point of their own within the bar.
-        within: the bar.
+        n_recovered: true points with a recovered point of their own within the tolerance.
+        within: the tolerance, a relative error.
         error: of each true point, |recovered - true| / |true - mean of the true points|; infinite without a partner.
         match: index of the partner, -1 for none.
-        recovered: error within the bar.
-        precision: share of the offered points that are within the bar of some true point.
-        nulls: the same for points that are no reconstructions.
+        recovered: error within the tolerance.
+        precision: share of the offered points that are within the tolerance of some true point.
+        nulls: the same for points that are not reconstructions.
     """
 
     n_recovered: int
@@ -58,13 +58,13 @@ def score_points(
     """Pair recovered with true points, one to one, by relative error.
 
     The error of a true point is relative to its distance from the mean of all true points, so that what they share does
-    not count in its favour.
+    not count in its favor.
 
     Args:
         points: what an attack offers, such as `QueryReconstruction.points`.
         x_true: the training points, in the space of the model's inputs.
         held_out: points of the same kind that the model never saw: the strongest null.
-        null: further points to offer in their place, such as what the same attack recovers from a model of other data.
+        null: further points to offer instead, such as what the same attack recovers from a model of other data.
         within: relative error up to which a point counts as recovered.
 
     Raises:
@@ -111,7 +111,7 @@ def _paired(name: str, points: Tensor, truth: Tensor, size: Tensor, within: floa
     if not len(points):
         return lost, nobody, truth.new_empty(len(truth), 0)
     table = (l2(truth, points) / size.clamp(min=1e-300)[:, None]).nan_to_num(nan=1e6, posinf=1e6).clamp(max=1e6)
-    # As many as can be within the bar, and among those pairings the nearest.
+    # As many as can be within the tolerance, and among those pairings the nearest.
     match = assign((table <= within).double() - table.clamp(max=10) / (20 * len(truth)))
     partner = table.gather(1, match.clamp(min=0)[:, None])[:, 0]
     return torch.where(match >= 0, partner, lost), match, table

@@ -1,4 +1,4 @@
-"""Simultaneous diagonalisation: matrices V D_q V^T with diagonal D_q and one V, from what they are to V.
+"""Simultaneous diagonalization: matrices V D_q V^T with diagonal D_q and one V, from what they are to V.
 
 An eigenvalue problem of two random mixtures gives a first V (Jennrich's algorithm); sweeps over all matrices together
 then part what the eigenvalues left close together.
@@ -16,7 +16,7 @@ TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonalised:
+class Diagonalized:
     """`vectors` V with columns of norm 1, its inverse, and what is left off the diagonal relative to it."""
 
     vectors: Float[Tensor, "n n"]
@@ -24,7 +24,7 @@ class Diagonalised:
     left: float
 
 
-def diagonalise(matrices: Float[Tensor, "q n n"], draw: torch.Generator) -> Diagonalised:
+def diagonalize(matrices: Float[Tensor, "q n n"], draw: torch.Generator) -> Diagonalized:
     """V such that every V^-1 M_q V^-T is as diagonal as can be.
 
     Args:
@@ -35,12 +35,12 @@ def diagonalise(matrices: Float[Tensor, "q n n"], draw: torch.Generator) -> Diag
         ValueError: fewer than two matrices.
 
     >>> v, d = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).double(), torch.tensor([[1.0, 2.0], [3.0, 1.0]]).double()
-    >>> found = diagonalise(torch.stack([v @ part.diag() @ v.T for part in d]), torch.Generator().manual_seed(0))
+    >>> found = diagonalize(torch.stack([v @ part.diag() @ v.T for part in d]), torch.Generator().manual_seed(0))
     >>> found.left < 1e-12
     True
     """
     if len(matrices) < 2:
-        raise ValueError(f"{len(matrices)} matrix given; two at least are needed, or any V would do.")
+        raise ValueError(f"{len(matrices)} matrix given; at least two are needed, because many V diagonalize one.")
     tried = [_pencil(matrices, draw) for _ in range(TRIALS)]
     inverse = min((inv for inv in tried if inv is not None), key=lambda inv: _left(inv, matrices), default=None)
     if inverse is None:
@@ -56,7 +56,7 @@ def diagonalise(matrices: Float[Tensor, "q n n"], draw: torch.Generator) -> Diag
             break
     vectors = torch.linalg.inv(best)
     size = vectors.norm(dim=0)
-    return Diagonalised(vectors / size, best * size[:, None], left)
+    return Diagonalized(vectors / size, best * size[:, None], left)
 
 
 def _pencil(matrices: Tensor, draw: torch.Generator) -> Tensor | None:

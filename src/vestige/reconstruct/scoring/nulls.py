@@ -13,9 +13,9 @@ from torch import Tensor
 
 from vestige.core.metrics import best_match, false_positive_rate, threshold
 from vestige.core.rng import child
-from vestige.reconstruct.scoring.similarity import Ruler
+from vestige.reconstruct.scoring.similarity import Comparison
 
-GOOD_SSIM = 0.4  # the papers' bar (2307.01827)
+GOOD_SSIM = 0.4  # the papers' threshold (2307.01827)
 GRID = 8  # pixels between the nodes of low-frequency noise
 POOL = 4_000  # samples of one kind of noise that set a threshold, at most
 DRAWS = 20  # of null samples over which the null rate of SSIM is averaged
@@ -42,9 +42,9 @@ def built_in_nulls(
         kinds["low-frequency noise"] = mean + spread * _smooth(size, truth)
     kinds["permuted truth"] = _permuted(size, truth)
     mean = truth.mean(0, keepdim=True)
-    # The mean of centred data is rounding noise: it has no direction to be compared.
-    centred = mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean()
-    kinds["mean of the truth"] = torch.zeros_like(mean) if bool(centred) else mean
+    # The mean of centered data is rounding noise: it has no direction to be compared.
+    centered = mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean()
+    kinds["mean of the truth"] = torch.zeros_like(mean) if bool(centered) else mean
     return kinds
 
 
@@ -71,13 +71,13 @@ def _permuted(size: int, truth: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NullScore:
-    """What samples that are no reconstructions reach.
+    """What samples that are not reconstructions reach.
 
     Attributes:
         name: of the kind.
         count: how many were offered.
         n_recovered: true samples that would have counted as recovered.
-        ssim_count: true samples above the papers' bar, None where samples are no images.
+        ssim_count: true samples above the papers' threshold, None where samples are not images.
         median: over the true samples, of the similarity to the nearest null sample.
         max: the largest of them.
     """
@@ -119,24 +119,26 @@ class Chance:
         ends = true.new_zeros(1), true.new_ones(1)
         return torch.cat([ends[0], true, ends[1]]), torch.cat([ends[0], false, ends[1]])
 
-    def ssim_rate(self, ruler: Ruler) -> float:
+    def ssim_rate(self, comparison: Comparison) -> float:
         """Share of true samples whose nearest of `size` unrelated ones passes SSIM > 0.4, over disjoint draws."""
         order = torch.randperm(self.similarity.shape[1], generator=child(0, "null", "draws"))
         draws = [part for part in order.split(self.size) if len(part) == self.size][:DRAWS]
         nearest = [draw[self.similarity[:, draw].argmax(1)] for draw in draws]
-        return float(torch.stack([ruler.ssim(self.samples, match) > GOOD_SSIM for match in nearest]).double().mean())
+        return float(
+            torch.stack([comparison.ssim(self.samples, match) > GOOD_SSIM for match in nearest]).double().mean()
+        )
 
 
-def chance_from(ruler: Ruler, held_out: Float[Tensor, "h ..."], size: int, rate: float) -> Chance:
+def chance_from(comparison: Comparison, held_out: Float[Tensor, "h ..."], size: int, rate: float) -> Chance:
     """Chance measured on held-out samples; training samples among them are dropped.
 
     Raises:
         ValueError: nothing is left.
     """
-    table, notes = ruler.similarity(held_out), []
+    table, notes = comparison.similarity(held_out), []
     rows, columns = (table >= 1 - 1e-9).nonzero(as_tuple=True)
-    gap = (ruler.truth[rows] - held_out[columns]).flatten(1).abs().amax(1)
-    twins = columns[gap <= 1e-6 * ruler.truth[rows].flatten(1).abs().amax(1)].unique()
+    gap = (comparison.truth[rows] - held_out[columns]).flatten(1).abs().amax(1)
+    twins = columns[gap <= 1e-6 * comparison.truth[rows].flatten(1).abs().amax(1)].unique()
     if len(twins) == len(held_out):
         raise ValueError("every held-out sample is a training sample; give samples that the model never saw.")
     if len(twins):
@@ -158,11 +160,11 @@ def chance_from(ruler: Ruler, held_out: Float[Tensor, "h ..."], size: int, rate:
     return Chance(held_out, table, size, threshold(table, size, rate), tuple(notes))
 
 
-def chance_from_noise(ruler: Ruler, size: int, rate: float) -> Chance:
+def chance_from_noise(comparison: Comparison, size: int, rate: float) -> Chance:
     """Chance measured on the kind of noise that comes nearest; real unrelated samples come nearer still."""
     # n * pool / size independent draws resolve a rate of size / (n * pool).
-    pool = max(size, min(POOL, math.ceil(size / (rate * len(ruler.truth)))))
-    kinds = built_in_nulls(ruler.truth, pool)
+    pool = max(size, min(POOL, math.ceil(size / (rate * len(comparison.truth)))))
+    kinds = built_in_nulls(comparison.truth, pool)
     kinds.pop("mean of the truth")
     note = (
         "No held-out samples: the threshold comes from noise and is optimistic, for unrelated samples of the same "
@@ -170,14 +172,16 @@ def chance_from_noise(ruler: Ruler, size: int, rate: float) -> Chance:
     )
     found = []
     for samples in kinds.values():
-        table = ruler.similarity(samples)
+        table = comparison.similarity(samples)
         found.append(Chance(samples, table, size, threshold(table, size, rate), (note,)))
     return max(found, key=lambda chance: chance.threshold)
 
 
-def null_score(name: str, ruler: Ruler, samples: Float[Tensor, "k ..."], bar: float) -> NullScore:
-    """Offer samples that are no reconstructions as if they were."""
-    pairs, (best, nearest) = ruler.pair(samples, bar), best_match(ruler.similarity(samples))
-    passed = int((ruler.ssim(samples, nearest, rescale=True) > GOOD_SSIM).sum()) if ruler.has_images() else None
-    recovered = int((pairs.similarity >= bar).sum())
+def null_score(name: str, comparison: Comparison, samples: Float[Tensor, "k ..."], threshold: float) -> NullScore:
+    """Offer samples that are not reconstructions as if they were."""
+    pairs, (best, nearest) = comparison.pair(samples, threshold), best_match(comparison.similarity(samples))
+    passed = (
+        int((comparison.ssim(samples, nearest, rescale=True) > GOOD_SSIM).sum()) if comparison.has_images() else None
+    )
+    recovered = int((pairs.similarity >= threshold).sum())
     return NullScore(name, len(samples), recovered, passed, float(best.median()), float(best.max()))

@@ -1,4 +1,4 @@
-"""How near samples are to the true ones: normalised correlation pairs them, SSIM compares the pairs as images."""
+"""How near samples are to the true ones: normalized correlation pairs them, SSIM compares the pairs as images."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.metrics import assign, cosine, ncc, ssim, standardised
+from vestige.core.metrics import assign, cosine, ncc, ssim, standardized
 from vestige.core.space import InputSpace
 from vestige.nets.groups import Group
 
@@ -28,7 +28,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class Comparison:
     """The true samples and what others are measured with.
 
     Attributes:
@@ -43,28 +43,28 @@ class Ruler:
 
     @property
     def metric(self) -> str:
-        """NCC, every channel centred, for images; cosine for vectors."""
+        """NCC, every channel centered, for images; cosine for vectors."""
         return ("NCC" if self.truth.ndim >= 3 else "cosine") + ("" if self.group is None else f" modulo {self.group}")
 
     def similarity(self, samples: Float[Tensor, "k ..."]) -> Float[Tensor, "n k"]:
         """Of every true sample to every given one, in [-1, 1]."""
         if self.group is None:
             return (ncc if self.truth.ndim >= 3 else cosine)(self.truth, samples)
-        unit = standardised if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
+        unit = standardized if self.truth.ndim >= 3 else lambda x: F.normalize(x.flatten(1), dim=1)
         a, b = (unit(x).reshape(x.shape) for x in (self.truth, samples))
         return self.group.products(a, b)
 
-    def pair(self, samples: Float[Tensor, "k ..."], bar: float) -> Pairs:
-        """Partners such that most true samples reach `bar`, and among those pairings the nearest in total.
+    def pair(self, samples: Float[Tensor, "k ..."], threshold: float) -> Pairs:
+        """Partners such that most true samples reach `threshold`, and among those pairings the nearest in total.
 
-        The sum of similarities alone would give up a sample well above the bar for two that are a little nearer.
+        The sum of similarities alone would give up a sample well above it for two that are a little nearer.
         """
         count = len(self.truth)
         similarity, match = self.truth.new_zeros(count), torch.full((count,), -1)
         if not len(samples):
             return Pairs(similarity, match, self.truth.new_zeros(0))
         table = self.similarity(samples)
-        match = assign(table + 2 * (count + 1) * (table >= bar))
+        match = assign(table + 2 * (count + 1) * (table >= threshold))
         partner = table.gather(1, match.clamp(min=0)[:, None])[:, 0]
         return Pairs(torch.where(match >= 0, partner, 0.0), match, table.max(0).values)
 
@@ -101,7 +101,7 @@ class Ruler:
     def _unit(self, z: Tensor) -> Tensor:
         """Images (n, C, H, W) in [0, 1] where the data's range is the space's."""
         space = self.space or InputSpace()
-        return ((space.to_data(z) - space.low) / (space.high - space.low)).reshape(len(z), -1, *z.shape[-2:])
+        return ((space.to_data(z) - space.low) / space.width).reshape(len(z), -1, *z.shape[-2:])
 
 
 def _stretch(images: Tensor) -> Tensor:

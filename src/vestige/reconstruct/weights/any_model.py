@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vestige.core.descent import Checkpoint, Descent, Within
-from vestige.core.kkt import SmoothedReLU, smoothed, weighted_gradient
+from vestige.core.descent import Checkpoint, Descent, Within, fit
+from vestige.core.kkt import weighted_gradient
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
-from vestige.reconstruct.weights.joint import CHECK_EVERY, one_cycle
+from vestige.core.soft_gate import SmoothedReLU, smoothed
+from vestige.reconstruct.weights.joint import one_cycle
 from vestige.reconstruct.weights.symmetry import Parts, Symmetry
 
 
@@ -60,7 +61,7 @@ def search_any(
         pixel_scale: rough standard deviation of an input's entries.
         zero_sum: whether multipliers sum to zero over the outputs.
         reference: parameters before training, if known.
-        forgets: whether training forgot the initialisation of later layers (weight decay).
+        forgets: whether training forgot the initialization of later layers (weight decay).
         box: lowest and highest sample in model space.
         generator: source of the starts.
         on_step: progress.
@@ -165,29 +166,16 @@ def _one(
     raw = torch.randn(candidates, out, generator=generator, dtype=like.dtype).to(like.device)
     scale = problem.scale(x, raw)
     parts = Parts(x, 0.06 * pixel_scale, problem.symmetry)
-    free, rates = (*parts.free, raw.requires_grad_()), [*parts.rates, 0.02]
-    groups = [{"params": [v], "lr": lr} for v, lr in zip(free, rates, strict=True)]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    schedule = one_cycle(optimizer, rates, steps)
-    descent = Descent(free, optimizer, checkpoint, schedule)
-    done = descent.resume()
-    good, finite = (parts.joined().detach(), raw.detach().clone()), True
-    for k in range(done, steps):
-        loss = problem.loss(parts.joined(), problem.multipliers(raw, scale), k / steps)
-        for v, grad in zip(free, torch.autograd.grad(loss, free), strict=True):
-            v.grad = grad
-        optimizer.step()
-        schedule.step()
-        if (k + 1) % CHECK_EVERY == 0 or k + 1 == steps:
-            now = (parts.joined().detach(), raw.detach().clone())
-            finite = bool(torch.isfinite(now[0]).all() & torch.isfinite(now[1]).all())
-            if not finite:
-                break
-            good = now
-            descent.keep(k + 1)
-        if on_step is not None:
-            on_step(Step(k + 1, steps, float(loss.detach())))
-    return good[0], problem.multipliers(good[1], scale), finite
+    optimizer, schedule = one_cycle((*parts.free, raw), (*parts.rates, 0.02), steps)
+    found = fit(
+        lambda k: problem.loss(parts.joined(), problem.multipliers(raw, scale), k / steps),
+        Descent(optimizer, schedule),
+        steps=steps,
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+    end = problem.multipliers(raw.detach(), scale)
+    return parts.joined().detach(), end, found.outcome is not Outcome.NOT_FINITE
 
 
 def _shifted(on_step: OnStep, done: int, total: int, note: str) -> OnStep:

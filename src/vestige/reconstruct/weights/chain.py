@@ -2,7 +2,7 @@
 
 Gradient descent never moves the rows of the first layer out of the span of the training inputs (with a bias: of the
 inputs with a 1 appended), so that the rank of that layer counts the samples that can be told apart, and its row space
-holds them. Searching in those coordinates is exact up to the initialisation's noise (2206.07758 trains with 1e-4).
+holds them. Searching in those coordinates is exact up to the initialization's noise (2206.07758 trains with 1e-4).
 """
 
 from collections.abc import Mapping

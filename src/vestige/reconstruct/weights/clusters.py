@@ -27,7 +27,7 @@ class Clusters:
     """Groups of candidates, most credible first.
 
     Attributes:
-        representative: mean of the normalised members, with their median norm.
+        representative: mean of the normalized members, with their median norm.
         members: indices of the candidates of each group.
         support: restarts that have a member in it.
         spread: 1 - mean cosine between the members and the representative.
@@ -77,7 +77,7 @@ def cluster_candidates(
 
     The size of the multipliers, the residuals of the restarts, spread and size add nothing (the Brier score stays). A
     group of one restart has confidence 0 (right: 5 %), and so have all groups of a single restart. Unrelated digits
-    reach similarity .9, so that a right group of them may be a blend of neighbours: of those stated above .9 three
+    reach similarity .9, so that a right group of them may be a blend of neighbors: of those stated above .9 three
     quarters pass the stricter bar of `score_reconstruction`. Where all samples of a class share their gates, as
     `is_collapse` tells, groups are class means and the number does not hold.
 
@@ -111,8 +111,8 @@ def cluster_candidates(
     stats = _statistics(unit, label, restart, weight)
     order = _ranking(stats, label, weight)
     chance = _false_discovery(x, stats.evidence[order], restart, weight, cut)
-    centres = [_representative(x[label == k], unit[label == k]) for k in order]
-    representative = torch.stack([centre for centre, _ in centres])
+    centers = [_representative(x[label == k], unit[label == k]) for k in order]
+    representative = torch.stack([center for center, _ in centers])
     support, agreement, evidence = (v[order] for v in (stats.support, stats.agreement, stats.evidence))
     odds = features(representative, support, agreement, len(restart.unique())) @ torch.tensor(COEFFICIENTS).double()
     confidence = torch.where(evidence > 0, (1 - chance) * (odds + INTERCEPT).sigmoid(), 0.0)
@@ -123,7 +123,7 @@ def cluster_candidates(
         representative=representative[best].to(device, dtype),
         members=tuple(m.to(device) for m in members),
         support=support[best].to(device),
-        spread=torch.stack([spread for _, spread in centres])[best].to(device, dtype),
+        spread=torch.stack([spread for _, spread in centers])[best].to(device, dtype),
         size=torch.tensor([len(m) for m in members], device=device),
         agreement=agreement[best].to(device, dtype),
         evidence=evidence[best].to(device, dtype),

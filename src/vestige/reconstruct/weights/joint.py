@@ -1,6 +1,6 @@
 """The joint search: candidates and multipliers whose gradients sum to the weights, through softened gates.
 
-Minimises, over candidates z (span coordinates) and output multipliers l,
+Minimizes, over candidates z (span coordinates) and output multipliers l,
 
     sum over layers  a_k |theta_k - sum_i grad_{theta_k} (l_i . f(z_i))|^2 / |theta_k|^2                       (1)
 
@@ -10,7 +10,7 @@ that are exact; one multiplier vector an output replaces labels, signs and margi
 2307.01827 at once; all restarts run in one tensor; Adam with one cycle replaces 50,000 steps of gradient descent.
 
 Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
-entry is positive and the others are not. Labelled multipliers have that form; the label is the class for which the
+entry is positive and the others are not. Labeled multipliers have that form; the label is the class for which the
 network prefers this random start to the others, so that each class gets its share of candidates. A metric on the
 candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty.
 """
@@ -22,29 +22,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vestige.core.descent import Checkpoint, Descent
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.descent import Checkpoint, Descent, fit
+from vestige.core.outcome import OnStep, Outcome
+from vestige.core.soft_gate import soft_relu
 from vestige.reconstruct.invariant.views import Lift
 from vestige.reconstruct.weights.chain import Chain
 
-CHECK_EVERY = 50
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
 PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
-
-
-class SoftGate(torch.autograd.Function):
-    """Exact relu forwards; backwards, and in its own derivative, the gate is sigmoid(sharpness z)."""
-
-    @staticmethod
-    def forward(ctx, z: Tensor, sharpness: float) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.sharpness = sharpness
-        return z.relu()
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):
-        (z,) = ctx.saved_tensors
-        return grads[0] * torch.sigmoid(ctx.sharpness * z), None
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ def gradient_sums(
     for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
         u = activations[-1] @ weight.T + bias
         gates.append(torch.sigmoid(sharpness * u))
-        activations.append(SoftGate.apply(u, sharpness))
+        activations.append(soft_relu(u, sharpness))
     delta, sums = multipliers, []
     for k in range(len(chain.weights) - 1, -1, -1):
         sums.append((delta.mT @ activations[k], delta.sum(-2)))
@@ -95,7 +80,7 @@ def search(
     sharpness: tuple[float, float] = (20.0, 100.0),
     known: Float[Tensor, "h k"] | None = None,
     box: tuple[Tensor, Tensor] | None = None,
-    labelled: bool = False,
+    labeled: bool = False,
     metric: Float[Tensor, "r r"] | None = None,
     lift: Lift | None = None,
     generator: torch.Generator,
@@ -103,7 +88,7 @@ def search(
     note: str = "",
     checkpoint: Checkpoint | None = None,
 ) -> Joint:
-    """Minimise (1) from random starts.
+    """Minimize (1) from random starts.
 
     Args:
         chain: the network.
@@ -115,8 +100,8 @@ def search(
         zero_sum: whether the multipliers of a candidate sum to zero over the outputs.
         sharpness: at the first and at the last step, times the size of a typical pre-activation of 1.
         known: orthonormal columns already explained in the first layer: (1) is taken orthogonally to them.
-        box: lowest and highest sample in model space, (d,) each; leaving it is penalised.
-        labelled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
+        box: lowest and highest sample in model space, (d,) each; leaving it is penalized.
+        labeled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
         metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
             None: isotropic.
         lift: candidates are inputs of an average over views, with coordinates of their own; None: span coordinates.
@@ -132,55 +117,30 @@ def search(
     place = Place(inputs.shape[1], sample_norm, metric)
     u = place.start(restarts, candidates, chain.weights[0], generator)
     raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
-    form = _form(chain, place.z(u), raw, zero_sum, labelled, lift)
-    for free in (u, raw):
-        free.requires_grad_()
-    rates = [place.rate, 0.02]
-    optimizer = torch.optim.Adam([{"params": [u]}, {"params": [raw]}], betas=(0.9, 0.99))
-    schedule = one_cycle(optimizer, rates, steps)
-    descent = Descent((u, raw), optimizer, checkpoint, schedule, generator)
-    done = descent.resume()
-    good, outcome = (u.detach().clone(), raw.detach().clone()), Outcome.BUDGET_SPENT
+    form = _form(chain, place.z(u), raw, zero_sum, labeled, lift)
     low, high = sharpness
-    for k in range(done, steps):
+
+    def objective(k: int) -> Tensor:
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
         residual = _residual(chain, z, form.multipliers(raw), alpha, known, lift)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
-        if box is not None:
-            loss = loss + _outside(z, inputs, box, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        done = k + 1
-        if done % CHECK_EVERY == 0 or done == steps:
-            value = float(loss.detach())
-            if not (torch.isfinite(u).all() and torch.isfinite(raw).all() and value == value):
-                outcome = Outcome.NOT_FINITE
-                break
-            good = (u.detach().clone(), raw.detach().clone())
-            descent.keep(done)
-        if on_step is not None:
-            on_step(Step(done, steps, float(loss.detach()), note))
+        return loss if box is None else loss + _outside(z, inputs, box, generator)
+
+    descent = Descent(*one_cycle((u, raw), (place.rate, 0.02), steps), generator)
+    found = fit(objective, descent, steps=steps, checkpoint=checkpoint, on_step=on_step, note=note)
     with torch.no_grad():
-        z, multipliers = place.z(good[0]), form.multipliers(good[1])
+        z, multipliers = place.z(u), form.multipliers(raw)
         residual = _residual(chain, z, multipliers, high, known, lift)
-    return Joint(z, multipliers, residual, done, outcome)
+    return Joint(z, multipliers, residual, len(found.values), found.outcome)
 
 
 def one_cycle(
-    optimizer: torch.optim.Optimizer, rates: Sequence[float], steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR:
-    """The rates of every joint search: from a tenth of the largest up to it, and down to a hundredth of that tenth."""
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        list(rates),
-        total_steps=steps,
-        pct_start=warm_up(steps),
-        cycle_momentum=False,
-        div_factor=10,
-        final_div_factor=100,
-    )
+    variables: Sequence[Tensor], rates: Sequence[float], steps: int
+) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.OneCycleLR]:
+    """Adam of every joint search: from a tenth of the largest rates to them, and down to a hundredth of that tenth."""
+    adam = torch.optim.Adam([{"params": [v.requires_grad_()]} for v in variables], betas=(0.9, 0.99))
+    cycle = {"pct_start": warm_up(steps), "cycle_momentum": False, "div_factor": 10, "final_div_factor": 100}
+    return adam, torch.optim.lr_scheduler.OneCycleLR(adam, list(rates), total_steps=steps, **cycle)
 
 
 def warm_up(steps: int) -> float:
@@ -225,7 +185,7 @@ class Form:
     label: Int[Tensor, "restarts m 1"] | None
 
     def multipliers(self, raw: Float[Tensor, "restarts m out"]) -> Float[Tensor, "restarts m out"]:
-        """With labels, scale exp(raw_y) (onehot(y) - softmax of the others); without, raw, centred if need be."""
+        """With labels, scale exp(raw_y) (onehot(y) - softmax of the others); without, raw, centered if need be."""
         if self.label is not None:
             others = raw.scatter(-1, self.label, -torch.inf).softmax(-1)
             own = torch.zeros_like(raw).scatter(-1, self.label, 1.0)
@@ -233,13 +193,13 @@ class Form:
         return self.scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
 
 
-def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool, lift: Lift | None) -> Form:
+def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labeled: bool, lift: Lift | None) -> Form:
     """One scale for all multipliers, from norms: the sums begin at the size that they must reach."""
     label = None
-    if labelled and chain.out > 1:
+    if labeled and chain.out > 1:
         outputs = _outputs(
             chain, z, lift
-        )  # standardised, lest a class that few random inputs belong to gets no candidate
+        )  # standardized, lest a class that few random inputs belong to gets no candidate
         spread = outputs.std(-2, correction=0, keepdim=True).clamp(min=1e-12)
         label = ((outputs - outputs.mean(-2, keepdim=True)) / spread).argmax(-1, keepdim=True)
         raw.mul_(0.3).scatter_(-1, label, 0.0)
@@ -266,10 +226,10 @@ def _outputs(chain: Chain, z: Tensor, lift: Lift | None) -> Tensor:
 
 
 def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
-    """a_k: 1 where training has forgotten the initialisation, less where a deeper layer still carries it.
+    """a_k: 1 where training has forgotten the initialization, less where a deeper layer still carries it.
 
     At a stationary point of a homogeneous network every layer has the same squared norm (2206.07758's code starts
-    only the first layer small, so that without weight decay the others keep most of their initialisation).
+    only the first layer small, so that without weight decay the others keep most of their initialization).
     """
     norms = [
         float(w.square().sum() + b.square().sum())

@@ -22,7 +22,7 @@ class Symmetry:
 
     Attributes:
         group: what the network is invariant to.
-        most: symmetric energy from which a candidate is penalised, 1: never.
+        most: symmetric energy from which a candidate is penalized, 1: never.
         rate: step size of x - P_G x, in units of that of P_G x.
     """
 

@@ -5,18 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.core.kkt import smoothed
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
+from vestige.core.soft_gate import smoothed
 from vestige.nets.fully_connected import mlp
 from vestige.nets.training import train_to_margin
 from vestige.reconstruct.weights.published.objective import published_objective
-from vestige.reconstruct.weights.published.search import (
-    PUBLISHED,
-    published_search,
-    published_settings,
-    random_settings,
-)
+from vestige.reconstruct.weights.published.search import published_search
+from vestige.reconstruct.weights.published.settings import PUBLISHED, published_settings, random_settings
 
 OPTIONS = {"lr_x": 0.02, "lr_lambda": 0.05, "init_scale": 0.3, "lambda_min": 0.3, "sharpness": 7.0}
 

@@ -19,15 +19,15 @@ def test_draws_have_the_expected_norm():
     torch.testing.assert_close(metric.square().sum().sqrt(), torch.tensor(1.0))
 
 
-def test_grey_and_smooth_is_likelier_than_rough_or_coloured():
-    """In the full space a constant image, a colour cast and a chequerboard have the variances of the spectrum."""
+def test_gray_and_smooth_is_likelier_than_rough_or_colored():
+    """In the full space a constant image, a color cast and a chequerboard have the variances of the spectrum."""
     shape = (3, 16, 16)
     covariance = (metric := image_metric(torch.eye(768), shape)).T @ metric
     flat = torch.ones(shape).flatten()
     sign = 1.0 - 2 * ((torch.arange(16)[:, None] + torch.arange(16)) % 2)
     rough = sign.to(flat).expand(shape).flatten()
-    colour = torch.stack([torch.ones(16, 16), torch.zeros(16, 16), -torch.ones(16, 16)]).flatten()
-    variance = [float(v @ covariance @ v / (v @ v)) for v in (flat, colour, rough)]
+    color = torch.stack([torch.ones(16, 16), torch.zeros(16, 16), -torch.ones(16, 16)]).flatten()
+    variance = [float(v @ covariance @ v / (v @ v)) for v in (flat, color, rough)]
     assert variance[0] > 10 * variance[1] > variance[2] > 0
     assert variance[1] / variance[0] == pytest.approx(0.06)
 

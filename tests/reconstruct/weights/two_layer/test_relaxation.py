@@ -1,4 +1,4 @@
-"""The linear programme of a column: against a solver of linear programmes, and on gates of which many are wrong."""
+"""The linear program of a column: against a solver of linear programs, and on gates of which many are wrong."""
 
 import dataclasses
 
@@ -13,12 +13,12 @@ from scipy.optimize import linprog
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import accepted, column_space
-from vestige.reconstruct.weights.two_layer.many_samples import crowd_columns
+from vestige.reconstruct.weights.two_layer.many_samples import fit_many_columns
 from vestige.reconstruct.weights.two_layer.relaxation import (
     SLACK,
     Competitors,
     _clear,
-    _programme,
+    _program,
     in_simplex,
     opened,
     relaxed_columns,
@@ -28,9 +28,9 @@ N, H, C, WRONG = 60, 240, 5, 0.2
 
 
 @pytest.fixture(scope="module")
-def crowd():
+def many():
     """A first layer that is exactly sum_i s_i x_i^T, four neurons a sample, with the multipliers of cross-entropy."""
-    g = child(0, "crowd")
+    g = child(0, "many")
     x = torch.randn(N, N, generator=g, dtype=torch.float64)
     last = torch.randn(C, H, generator=g, dtype=torch.float64)
     label = torch.arange(N) % C
@@ -66,8 +66,8 @@ def similarity(columns, s):
     return F.normalize(columns.s, dim=1) @ F.normalize(s, dim=1).T
 
 
-def test_wrong_gates_are_corrected(crowd):
-    first, last, label, gates, s = crowd
+def test_wrong_gates_are_corrected(many):
+    first, last, label, gates, s = many
     columns = relaxed(first, last, label, gates)
     near = similarity(columns, s).max(1)
     assert (near.values > 0.97).sum() > 0.8 * N
@@ -76,45 +76,45 @@ def test_wrong_gates_are_corrected(crowd):
     assert (((judged > 0) == gates[near.indices[right]]) | (judged == 0)).double().mean() > 1 - WRONG / 3
 
 
-def test_the_best_explained_come_first(crowd):
-    first, last, label, gates, s = crowd
+def test_the_best_explained_come_first(many):
+    first, last, label, gates, s = many
     spoiled = torch.where(torch.arange(N)[:, None] % 2 == 0, gates, gates.roll(7, 1))
     near = similarity(relaxed(first, last, label, spoiled), s).max(1).values
     half = len(near) // 2
     assert near[:half].mean() > near[half:].mean() + 0.1
 
 
-def test_random_layers_hold_no_such_column(crowd):
+def test_random_layers_hold_no_such_column(many):
     """Null: the same gates and multipliers, and a column space that no training made."""
-    _, last, label, gates, s = crowd
+    _, last, label, gates, s = many
     first = torch.randn(H, N, generator=child(2, "null"), dtype=torch.float64)
     assert (similarity(relaxed(first, last, label, gates), s) > 0.97).sum() == 0
 
 
-def test_a_crowd_is_verified_and_a_random_layer_is_not(crowd):
+def test_many_samples_are_verified_and_a_random_layer_is_not(many):
     """A quarter as many samples as neurons: what is accepted is a sample's column; null: nothing is."""
-    first, last, label, gates, s = crowd
+    first, last, label, gates, s = many
     space = column_space(chain_of(first, last), zero_sum=True)
     chain = chain_of(rough(gates).T, last)
-    columns = crowd_columns(chain, space, torch.eye(N), label, 1.0, None, generator=child(5, "crowd"))
+    columns = fit_many_columns(chain, space, torch.eye(N), label, 1.0, None, generator=child(5, "many"))
     sure = accepted(columns, space)
     near = similarity(columns[sure], s).abs().max(1)
     assert (near.values > 0.97).all() and len(near.indices.unique()) > 0.8 * N
     null = column_space(
         chain_of(torch.randn(H, N, generator=child(2, "null"), dtype=torch.float64), last), zero_sum=True
     )
-    columns = crowd_columns(chain, null, torch.eye(N), label, 1.0, None, generator=child(5, "crowd"))
+    columns = fit_many_columns(chain, null, torch.eye(N), label, 1.0, None, generator=child(5, "many"))
     assert not accepted(columns, null).any()
 
 
-def test_the_programme_is_solved():
+def test_the_program_is_solved():
     """Against the simplex method: as far along the wish, within the bounds."""
-    g = child(3, "programme")
+    g = child(3, "program")
     full, wish = (torch.randn(2, 40, generator=g, dtype=torch.float64) for _ in range(2))
     columns = full * (wish + torch.randn(2, 40, generator=g, dtype=torch.float64) > 0)
     others = torch.randn(18, 40, generator=g, dtype=torch.float64)
     basis = torch.linalg.qr(torch.cat([columns, others]).T)[0]
-    s, clear = _programme(basis, wish, full), _clear(full)
+    s, clear = _program(basis, wish, full), _clear(full)
     typical = full.abs().mean()
     for k in range(2):
         bound = full[k].abs() + SLACK * typical
@@ -142,8 +142,8 @@ def test_the_nearest_point_of_the_simplex(values):
     assert (slack <= slack[p > 1e-12].min() + 1e-9).all()
 
 
-def test_competitors_are_the_last_layer_seen_from_the_label(crowd):
-    _, last, label, _, _ = crowd
+def test_competitors_are_the_last_layer_seen_from_the_label(many):
+    _, last, label, _, _ = many
     competitors = Competitors.of(last)
     q = in_simplex(torch.randn(N, C - 1, generator=child(4, "q"), dtype=torch.float64))
     multipliers = torch.zeros(N, C).scatter(1, competitors.others[label], -q).scatter(1, label[:, None], 1.0)
@@ -152,8 +152,8 @@ def test_competitors_are_the_last_layer_seen_from_the_label(crowd):
     torch.testing.assert_close(exact, q)
 
 
-def test_dead_neurons_take_no_part(crowd):
-    first, last, _, _, _ = crowd
+def test_dead_neurons_take_no_part(many):
+    first, last, _, _, _ = many
     space = column_space(chain_of(first, last), zero_sum=True)
     fewer = dataclasses.replace(space, alive=torch.arange(H + 3) < H)
     assert fewer.at_all(torch.ones(2, H)).sum(1).tolist() == [H, H] and fewer.at_all(torch.ones(2, H)).shape == (

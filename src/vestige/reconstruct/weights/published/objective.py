@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.core.kkt import smoothed, weighted_gradient
+from vestige.core.kkt import weighted_gradient
 from vestige.core.margins import Loss
+from vestige.core.soft_gate import smoothed
 from vestige.reconstruct.weights.chain import span_chain
 from vestige.reconstruct.weights.joint import gradient_sums
 

@@ -6,14 +6,15 @@ looks at the training data: the code's early stop and its choice of the best run
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vestige.core.descent import Checkpoint, Descent
+from vestige.core.descent import Checkpoint, Descent, Fitted, fit
 from vestige.core.margins import Loss
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import OnStep, Outcome
 from vestige.reconstruct.weights.published.objective import Objective, Published, published_objective
 from vestige.reconstruct.weights.published.settings import (
     PUBLISHED,
@@ -79,7 +80,7 @@ def published_search(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> PublishedRun:
-    """Minimise the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
+    """Minimize the objective from one random start, x ~ N(0, init_scale^2) and lambda ~ U[0, 1] (general: N(0, 1)).
 
     Args:
         model: a network of nn.ReLU modules; read in its own precision (the papers: float64), left as it is. MLP chains
@@ -112,7 +113,6 @@ def published_search(
     """
     positive = {"steps": steps, "lr_x": lr_x, "lr_lambda": lr_lambda, "init_scale": init_scale, "sharpness": sharpness}
     _check_positive({"candidates": candidates, **positive})
-    like = next(model.parameters())
     problem = published_objective(
         model,
         input_shape,
@@ -125,14 +125,29 @@ def published_search(
         box=box,
         span=span,
     )
-    shape = input_shape if problem.basis is None else problem.basis.shape[1:]
+    sgd = torch.optim.SGD(_start(problem, candidates, init_scale, (lr_x, lr_lambda), generator), momentum=MOMENTUM)
+    descent = Descent(sgd)
+    found = fit(
+        lambda _: problem.value(*descent.variables), descent, steps=steps, checkpoint=checkpoint, on_step=on_step
+    )
+    return _result(problem, [v.detach() for v in descent.variables], found)
+
+
+def _start(
+    problem: Published, candidates: int, init_scale: float, rates: tuple[float, float], generator: torch.Generator
+) -> list[dict[str, Any]]:
+    """Random candidates and multipliers, as groups of an optimizer."""
+    like = next(iter(problem.theta.values()))
+    shape = problem.shape if problem.basis is None else problem.basis.shape[1:]
     x = torch.randn(candidates, *shape, generator=generator, dtype=like.dtype) * init_scale
     draw = torch.randn if problem.objective == "general" else torch.rand
     multipliers = draw(candidates, *problem.free, generator=generator, dtype=like.dtype)
-    state = [x.to(like.device), multipliers.to(like.device)]
-    (x, multipliers), done, outcome = _descend(
-        problem, state, (float(lr_x), float(lr_lambda)), steps, on_step, checkpoint
-    )
+    pairs = zip((x, multipliers), rates, strict=True)
+    return [{"params": [part.to(like.device).requires_grad_()], "lr": float(rate)} for part, rate in pairs]
+
+
+def _result(problem: Published, state: list[Tensor], found: Fitted) -> PublishedRun:
+    x, multipliers = state
     terms = {name: float(term.detach()) for name, term in problem.residuals(x, multipliers).items()}
     square = {name: max(float(value.square().sum()), 1e-300) for name, value in problem.theta.items()}
     return PublishedRun(
@@ -142,41 +157,9 @@ def published_search(
         cotangents=problem.cotangents(x, multipliers),
         residual=sum(terms.values()) / sum(square.values()),
         residual_per_layer={name: term / square[name] for name, term in terms.items()},
-        steps=done,
-        outcome=outcome,
+        steps=len(found.values),
+        outcome=found.outcome,
     )
-
-
-def _descend(
-    problem: Published,
-    state: list[Tensor],
-    rates: tuple[float, float],
-    steps: int,
-    on_step: OnStep | None,
-    checkpoint: Checkpoint | None,
-) -> tuple[list[Tensor], int, Outcome]:
-    variables = [part.requires_grad_() for part in state]
-    groups = [{"params": [v], "lr": rate} for v, rate in zip(variables, rates, strict=True)]
-    optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
-    descent = Descent(variables, optimizer, checkpoint)
-    done = descent.resume()
-    good = [v.detach().clone() for v in variables]
-    for k in range(done, steps):
-        value = problem.value(*variables)
-        slopes = torch.autograd.grad(value, variables)
-        if not all(bool(torch.isfinite(part).all()) for part in (value, *slopes)):
-            return good, k + 1, Outcome.NOT_FINITE
-        good = [v.detach().clone() for v in variables]
-        descent.keep(k)
-        for v, slope in zip(variables, slopes, strict=True):
-            v.grad = slope
-        optimizer.step()
-        if on_step is not None:
-            on_step(Step(k + 1, steps, float(value.detach())))
-    last = [v.detach() for v in variables]
-    if all(bool(torch.isfinite(v).all()) for v in last):
-        return last, steps, Outcome.BUDGET_SPENT
-    return good, steps, Outcome.NOT_FINITE
 
 
 def _check_positive(given: dict[str, float | int]) -> None:

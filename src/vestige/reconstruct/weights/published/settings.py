@@ -5,6 +5,7 @@ Their search has no criterion that an attacker could use: runs were chosen by th
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ class PublishedSettings:
     sharpness: float
     lr_lambda: float = FROZEN
 
-    def as_options(self) -> dict[str, float]:
+    def as_options(self) -> dict[str, Any]:
         """Keyword arguments for `published_search`."""
         names = ("lr_x", "lr_lambda", "init_scale", "lambda_min", "sharpness")
         return {name: getattr(self, name) for name in names}

@@ -23,8 +23,8 @@ from vestige.reconstruct.weights.chain import Chain
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
-CROWDED = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
-FITS = 0.95  # zeros and exact neurons together that are enough in a crowd: at n = h / 2 spurious ones reached .93
+MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
+FITS = 0.95  # zeros and exact neurons together that are enough above MANY: at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
@@ -137,7 +137,7 @@ def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
     h, n = space.first.shape
     best = columns.zeros.max() if len(columns) else 0.0
     fits = columns.zeros > 0.2 + n / (3 * h)
-    if n > CROWDED * h:
+    if n > MANY * h:
         fits = fits | (columns.zeros + columns.exact > FITS)
     return fits & (columns.zeros > 0.5 * best)
 

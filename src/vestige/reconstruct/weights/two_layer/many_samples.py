@@ -1,6 +1,6 @@
 """Columns where samples are many for the neurons, so that the gates of candidates are too wrong to find them from.
 
-Candidates first pass a linear programme that corrects their gates (`two_layer.relaxation`), and what it
+Candidates first pass a linear program that corrects their gates (`two_layer.relaxation`), and what it
 explains best is fitted. A column that is nearly right gives an input (`two_layer.posterior_mean`), whose gates are
 better than those of the candidate, and the input a column again.
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import (
-    CROWDED,
+    MANY,
     Columns,
     ColumnSpace,
     accepted,
@@ -34,9 +34,9 @@ ALTERNATIONS = 45  # between gates and column: 95 verified, where 30 verify 80 a
 CYCLES = 3  # times that columns which are not verified yet give inputs, and those columns again: 60, then 96, then 115
 
 
-def crowded(chain: Chain) -> bool:
+def has_many_samples(chain: Chain) -> bool:
     """Whether the samples are many for the neurons; never where so many can not be told apart."""
-    return len(chain.weights) == 2 and chain.clear and chain.rank > CROWDED * len(chain.weights[0])
+    return len(chain.weights) == 2 and chain.clear and chain.rank > MANY * len(chain.weights[0])
 
 
 def agreed(
@@ -63,7 +63,7 @@ def agreed(
     return mean[kept], of[kept]
 
 
-def crowd_columns(
+def fit_many_columns(
     chain: Chain,
     space: ColumnSpace,
     z: Float[Tensor, "m r"],
@@ -97,7 +97,7 @@ def crowd_columns(
 
 
 def _relaxed(chain: Chain, space: ColumnSpace, z: Tensor, label: Tensor, generator: torch.Generator) -> Columns:
-    """Columns of the candidates that the linear programme explains best."""
+    """Columns of the candidates that the linear program explains best."""
     columns = relaxed_columns(chain, space, z, label)
     columns = columns[torch.arange(min(len(columns), SCREENED), device=z.device)]
     columns = fit_columns(space, space.at_all(opened(columns)), generator=generator, rounds=ALTERNATIONS)

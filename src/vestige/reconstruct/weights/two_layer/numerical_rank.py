@@ -1,6 +1,6 @@
 """How many samples the singular values of a first layer count: down to a gap, or down to the noise it was drawn with.
 
-With weight decay the initialisation fades and the values fall at the number of samples. Without it the first layer is
+With weight decay the initialization fades and the values fall at the number of samples. Without it the first layer is
 that of the samples plus independent noise, whose singular values are known: s / (sigma sqrt(d)) follows the law of
 Marchenko and Pastur (1967). Its edge, sigma (sqrt(d) + sqrt(h)), is what a sample must stand above; sigma is read off
 the small values, and where those do not follow the law nothing is claimed.
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-GAP = 20.0  # ratio of neighbours that is no accident
+GAP = 20.0  # ratio of neighbors that is no accident
 MISFIT = 0.03  # relative distance of the smaller values from the law; measured: below .02 for noise, .04 for s_k = 1/k
 ABOVE = 1.03  # of the edge: what stands out
 GRID = 4001
@@ -19,7 +19,7 @@ GRID = 4001
 def numerical_rank(singular: Float[Tensor, " k"], shape: tuple[int, int] | None = None) -> tuple[int, bool]:
     """How many singular values belong to samples, and whether that is clear.
 
-    Above the largest gap, a ratio of neighbours of at least GAP; without one above the noise, if the matrix is `shape`
+    Above the largest gap, a ratio of neighbors of at least GAP; without one above the noise, if the matrix is `shape`
     and its small values are noise; otherwise every value above 1e-6 of the largest counts, and nothing is clear
     unless some lie below.
 

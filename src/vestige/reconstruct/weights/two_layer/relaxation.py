@@ -1,4 +1,4 @@
-"""Gates of rough candidates made consistent with the first layer, by a convex programme for each.
+"""Gates of rough candidates made consistent with the first layer, by a convex program for each.
 
 Where samples are many for the neurons, the gates of a candidate from the joint search are too wrong to find its column
 from (`two_layer.columns`). But given V^T l every column obeys linear bounds, since gates lie in [0, 1]:
@@ -7,7 +7,7 @@ from (`two_layer.columns`). But given V^T l every column obeys linear bounds, si
 
 n of h dimensions and h bounds on both sides leave little room: the s of (1) that agrees best with a candidate,
 max sum_j u_j s_j / sign((V^T l)_j) with u its pre-activations, has most wrong gates corrected. This is a linear
-programme; all candidates are solved at once by the alternating direction method of multipliers, whose two projections,
+program; all candidates are solved at once by the alternating direction method of multipliers, whose two projections,
 on a subspace and on a box, are a matrix product and a clamp.
 
 Of l cross-entropy says l ~ onehot(y) - sum over the others of q_k onehot(k), with q the predicted probabilities of the
@@ -24,8 +24,8 @@ from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import Columns, ColumnSpace, distinct, measured
 
 TEMPERATURE = 3.0  # softens the predictions of candidates, which are surer of the other classes than samples are
-ROUNDS = 7  # programmes, each with the gates of the last for an objective and q fitted to them
-STEPS = 400  # of the alternating directions, each programme
+ROUNDS = 7  # programs, each with the gates of the last for an objective and q fitted to them
+STEPS = 400  # of the alternating directions, each program
 PULL = 0.05  # weight of the objective against the two projections, in units of the typical |V^T l|
 SLACK = 0.02  # of the typical |V^T l|: the upper bound of (1) is met so far by a network that is still moving
 FAINT = 0.1  # share of neurons with the smallest |V^T l|: their sign is not trusted, nor their gates
@@ -35,7 +35,7 @@ RIDGE = 1.0  # of the fit of q towards its last value
 
 @dataclass(frozen=True)
 class Competitors:
-    """V^T l of labelled candidates as a function of q: at[y] @ q, q in the simplex over the other classes."""
+    """V^T l of labeled candidates as a function of q: at[y] @ q, q in the simplex over the other classes."""
 
     at: Float[Tensor, "out h others"]
     others: Int[Tensor, "out others"]
@@ -95,7 +95,7 @@ def relaxed_columns(chain: Chain, space: ColumnSpace, z: Float[Tensor, "m r"], l
     wish = 0.5 * u / u.std(1, keepdim=True)
     s = full = competitors.full(q, label)
     for _ in range(ROUNDS):
-        s = _programme(basis, wish, full)
+        s = _program(basis, wish, full)
         q = competitors.fitted(s, q, label)
         full = competitors.full(q, label)
         wish = 2 * ((s / full).clamp(-0.5, 1.5) - CLOSED)
@@ -113,7 +113,7 @@ def _clear(full: Tensor) -> Tensor:
     return full.abs() >= full.abs().quantile(FAINT, dim=1, keepdim=True)
 
 
-def _programme(basis: Float[Tensor, "h n"], wish: Float[Tensor, "m h"], full: Float[Tensor, "m h"]) -> Tensor:
+def _program(basis: Float[Tensor, "h n"], wish: Float[Tensor, "m h"], full: Float[Tensor, "m h"]) -> Tensor:
     """The s of (1) that is furthest along `wish`."""
     sign, clear = full.sign(), _clear(full)
     typical = full.abs().mean()

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.core.descent import Checkpoint, Within
-from vestige.core.outcome import OnStep, Outcome
+from vestige.core.outcome import Outcome
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import Joint, gradient_sums, search
+from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.two_layer.columns import (
     EXACT,
     Columns,
@@ -31,10 +32,15 @@ from vestige.reconstruct.weights.two_layer.columns import (
     fit_columns,
     join,
 )
-from vestige.reconstruct.weights.two_layer.many_samples import agreed, crowd_columns, crowded, moved_to_gates
+from vestige.reconstruct.weights.two_layer.many_samples import (
+    agreed,
+    fit_many_columns,
+    has_many_samples,
+    moved_to_gates,
+)
 
 MAX_ROUNDS = 12
-CROWDED_ROUNDS = 2  # where a round takes ten minutes
+ROUNDS_OF_MANY = 2  # where a round takes ten minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
 BLURRED = 0.05  # share of gates by which a candidate agrees better than a blurred sample; a good one loses .01 to it
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
@@ -42,33 +48,6 @@ LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
 SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
 KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
-
-
-@dataclass(frozen=True)
-class Search:
-    """The settings that every joint search of a reconstruction shares.
-
-    Every second round goes without `labelled` and `metric`: they find most samples at once, and keep away from others.
-    Among many samples nothing is found without them.
-    """
-
-    sample_norm: float
-    layer_weights: list[float]
-    zero_sum: bool
-    labelled: bool
-    metric: Tensor | None
-    box: tuple[Tensor, Tensor] | None
-    steps: int
-    generator: torch.Generator
-    on_step: OnStep | None = None
-
-    def start_norm(self, chain: Chain) -> float:
-        """Where the range of inputs holds candidates together, a wide start finds more (digits: 19 of 20, not 15)."""
-        return self.sample_norm if self.box is None or crowded(chain) else 2 * self.sample_norm
-
-    def sharpness(self, chain: Chain) -> tuple[float, float]:
-        """Likewise gates may become sharper; of 500 photographs softer ones bring 110 above a cosine of .8, not 54."""
-        return (20.0, 100.0) if self.box is None or crowded(chain) else (50.0, 300.0)
 
 
 @dataclass
@@ -127,7 +106,7 @@ class TwoLayer:
 
 def solve_two_layer(
     chain: Chain,
-    settings: Search,
+    settings: SearchSettings,
     *,
     candidates: int,
     restarts: int,
@@ -149,7 +128,7 @@ def solve_two_layer(
     place = chain.weights[0].device
     rounds = Rounds() if state is None else Rounds.restored({name: part.to(place) for name, part in state.items()})
     space = column_space(chain, zero_sum=settings.zero_sum)
-    most = CROWDED_ROUNDS if crowded(chain) else MAX_ROUNDS
+    most = ROUNDS_OF_MANY if has_many_samples(chain) else MAX_ROUNDS
     while len(rounds.joints) < most and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
         part = None if checkpoint is None else Within(checkpoint, f"round {len(rounds.joints)}", rounds.tensors())
         _round(chain, space, settings, rounds, candidates, restarts, part)
@@ -163,7 +142,7 @@ def solve_two_layer(
     if rounds.columns is None:
         empty = like.new_zeros(0, chain.basis.shape[1])
         return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
-    if crowded(chain) and rounds.found < KNOWN * chain.rank:
+    if has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
         z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
         keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
         return TwoLayer(z[keep], multipliers[keep], confidence[keep], rounds.joints, steps, outcome)
@@ -191,31 +170,20 @@ def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tenso
 def _round(
     chain: Chain,
     space: ColumnSpace,
-    settings: Search,
+    settings: SearchSettings,
     rounds: Rounds,
     candidates: int,
     restarts: int,
     checkpoint: Checkpoint | None,
 ) -> None:
-    first, crowd = not rounds.joints, crowded(chain)
-    known = None if rounds.columns is None else _orthonormal(rounds.columns, space, chain)
-    number = len(rounds.joints)
-    informed = number % 2 == 0 or crowd  # the other rounds look where labels and metric do not
-    joint = search(
+    first, many, number = not rounds.joints, has_many_samples(chain), len(rounds.joints)
+    joint = settings.search(
         chain,
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
-        restarts=restarts if first or crowd else 1,
-        steps=settings.steps,
-        sample_norm=settings.start_norm(chain),
-        sharpness=settings.sharpness(chain),
-        layer_weights=settings.layer_weights if known is None else [1.0, 0.0],
-        zero_sum=settings.zero_sum,
-        labelled=settings.labelled and informed,
-        metric=settings.metric if informed else None,
-        known=known,
-        box=settings.box,
+        restarts=restarts if first or many else 1,
+        informed=number % 2 == 0 or many,  # the other rounds look where labels and metric do not
+        known=None if rounds.columns is None else _orthonormal(rounds.columns, space, chain),
         generator=spawn(settings.generator, "round", str(number)),
-        on_step=settings.on_step,
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
         checkpoint=checkpoint,
     )
@@ -231,15 +199,17 @@ def _round(
     rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
 
 
-def _fitted(chain: Chain, space: ColumnSpace, joint: Joint, settings: Search, generator: torch.Generator) -> Columns:
+def _fitted(
+    chain: Chain, space: ColumnSpace, joint: Joint, settings: SearchSettings, generator: torch.Generator
+) -> Columns:
     """Columns near the candidates of a round."""
-    if not crowded(chain):
+    if not has_many_samples(chain):
         z = joint.z.flatten(0, 1)
         z = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
         return fit_columns(space, z @ chain.weights[0].T + chain.biases[0], generator=generator)
     z, label = _averages(joint, settings.sample_norm)
-    if settings.labelled and chain.out > 2:
-        return crowd_columns(chain, space, z, label, settings.sample_norm, settings.metric, generator=generator)
+    if settings.labeled and chain.out > 2:
+        return fit_many_columns(chain, space, z, label, settings.sample_norm, settings.metric, generator=generator)
     return fit_columns(space, z[:COLUMNS] @ chain.weights[0].T + chain.biases[0], generator=generator)
 
 
@@ -257,7 +227,7 @@ def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
 
 
 def _rest(
-    chain: Chain, space: ColumnSpace, settings: Search, rounds: Rounds, checkpoint: Checkpoint | None
+    chain: Chain, space: ColumnSpace, settings: SearchSettings, rounds: Rounds, checkpoint: Checkpoint | None
 ) -> tuple[Tensor, int]:
     """What the samples that were not verified put into the first layer, [W b], from the best of two sharp searches."""
     assert rounds.columns is not None
@@ -273,7 +243,7 @@ def _rest(
         sample_norm=settings.sample_norm,
         layer_weights=[1.0, 0.0],
         zero_sum=settings.zero_sum,
-        labelled=settings.labelled,
+        labeled=settings.labeled,
         sharpness=LAST_SHARPNESS,
         known=_orthonormal(rounds.columns, space, chain),
         generator=spawn(settings.generator, "rest"),
@@ -289,7 +259,7 @@ def _rest(
 
 
 def _near_candidates(
-    chain: Chain, space: ColumnSpace, rounds: Rounds, settings: Search
+    chain: Chain, space: ColumnSpace, rounds: Rounds, settings: SearchSettings
 ) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"], Float[Tensor, " k"]]:
     """Samples, multipliers and confidence of verified columns: the candidate that agrees best, moved to the gates."""
     assert rounds.columns is not None

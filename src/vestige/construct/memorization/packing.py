@@ -6,16 +6,8 @@ TAIL = 5  # layers besides one a group and one a bit
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Sizes of a memorizer that are known before it is built.
-
-    Attributes:
-        lanes: sub-networks side by side.
-        groups: groups of points in a lane.
-        slots: points in a group.
-        key_bits: of one key.
-        label_bits: of one label.
-    """
+class Packing:
+    """Sizes known before a memorizer is built: lanes side by side, groups in a lane, slots (points) in a group."""
 
     lanes: int
     groups: int
@@ -35,7 +27,7 @@ class Layout:
 
     @property
     def weight_bits(self) -> int:
-        """Digits of a weight behind the projection, at most."""
+        """Digits of a weight after the projection, at most."""
         return max(self.code_bits, self.key_bits, self.label_bits + 1) + 2
 
     @property
@@ -65,40 +57,28 @@ class Layout:
         return reading + self.slots * (waits - 1) + entry - 2 + (bits == 1)
 
 
-def choose_layout(
+def choose_packing(
     points: int, key_bits: int, label_bits: int, *, depth: int | None = None, bits: int | None = None
-) -> Layout:
-    """The layout with the fewest non-zeros.
-
-    Args:
-        points: how many keys.
-        key_bits: of one.
-        label_bits: of one label.
-        depth: affine layers, at most; more lanes where it is short.
-        bits: of a code word, at most; more groups where it is short.
-
-    Raises:
-        ValueError: a depth or bits too small for one point.
-    """
+) -> Packing:
+    """The packing with the fewest non-zeros, of at most `depth` affine layers and code words of at most `bits` bits."""
     slot = max(key_bits, label_bits)
     if bits is not None and bits < slot:
         raise ValueError(
             f"bits={bits} given; a code word holds at least one key of {key_bits} bits and one label of {label_bits}: "
             f"{slot} bits are needed. Fewer points, or points further apart, have shorter keys."
         )
-    least = Layout(1, 1, 1, key_bits, label_bits).depth
+    least = Packing(1, 1, 1, key_bits, label_bits).depth
     if depth is not None and depth < least:
         raise ValueError(
             f"depth={depth} given; reading one key of {key_bits} bits and one label of {label_bits} takes {least} "
             f"layers. Give depth={least} or more, or strategy='wide' for 3 layers."
         )
     most = min(points, bits // slot if bits else points, (depth - least) // slot + 1 if depth else points)
-    layouts = []
+    packings = []
     for slots in range(1, most + 1):
         room = depth - TAIL - slots * slot if depth else points
         lanes = -(-points // (slots * room))
-        layout = Layout(lanes, -(-points // (slots * lanes)), slots, key_bits, label_bits)
-        layouts.append(layout)
-        if layout.groups == 1 and not depth:
+        packings.append(Packing(lanes, -(-points // (slots * lanes)), slots, key_bits, label_bits))
+        if packings[-1].groups == 1 and not depth:
             break
-    return min(layouts, key=lambda layout: layout.nonzeros(0))
+    return min(packings, key=lambda packing: packing.nonzeros(0))

@@ -1,4 +1,4 @@
-"""What `vestige doctor` looks at and what it tries."""
+"""Can this installation do a job? What is installed, and three small things that must work."""
 
 import importlib.util
 import tempfile

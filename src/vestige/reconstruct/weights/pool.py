@@ -1,0 +1,60 @@
+"""Everything a search returned, whatever the search was: in model space and flattened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vestige.core.outcome import Outcome
+from vestige.reconstruct.weights.any_model import AnyJoint
+from vestige.reconstruct.weights.joint import Joint
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pool:
+    """Candidates and what is known of them; `verified` holds samples, multipliers, confidence."""
+
+    x: Float[Tensor, "c d"]
+    multipliers: Float[Tensor, "c out"]
+    restart: Int[Tensor, " c"]
+    residual: Float[Tensor, " restarts"]
+    residual_per_layer: dict[str, float]
+    verified: tuple[Tensor, Tensor, Tensor] | None = None
+    evaluations: int
+    outcome: Outcome
+    requested: int | None
+
+
+def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:
+    """Of joint searches for candidates x = basis z; restarts are numbered through."""
+    starts = [joint.z.shape[1] for joint in joints for _ in range(len(joint.z))]
+    first, device = joints[0], basis.device
+    best = first.residual[int(first.residual.mean(1).argmin())].tolist()
+    return Pool(
+        x=torch.cat([(joint.z @ basis.T).flatten(0, 1) for joint in joints]),
+        multipliers=torch.cat([joint.multipliers.flatten(0, 1) for joint in joints]),
+        restart=torch.arange(len(starts), device=device).repeat_interleave(torch.tensor(starts, device=device)),
+        residual=torch.cat([joint.residual.mean(1) for joint in joints]),
+        residual_per_layer={f"layer {k + 1}": value for k, value in enumerate(best)},
+        evaluations=sum(joint.steps * len(joint.z) for joint in joints),
+        outcome=first.outcome,
+        requested=requested,
+    )
+
+
+def pool_of_any(end: AnyJoint, requested: int | None) -> Pool:
+    """Of a search in input space."""
+    total = torch.stack(list(end.residual.values())).mean(0)
+    best = int(total.argmin())
+    return Pool(
+        x=end.x.flatten(0, 1).flatten(1),
+        multipliers=end.multipliers.flatten(0, 1),
+        restart=torch.arange(len(end.x), device=end.x.device).repeat_interleave(end.x.shape[1]),
+        residual=total,
+        residual_per_layer={name: float(value[best]) for name, value in end.residual.items()},
+        evaluations=end.steps,
+        outcome=end.outcome,
+        requested=requested,
+    )
