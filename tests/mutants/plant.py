@@ -61,9 +61,12 @@ def run(mutant: Mutant, copy: Path) -> int:
             _test(mutant, output.fileno())
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         target.write_text(whole, encoding="utf-8")
-        if code not in (KILLED, SURVIVED):
-            output.seek(0)
-            print(output.read()[-2000:].decode(errors="replace"))
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if code == KILLED and " failed" not in text:  # pytest itself failed, before a test did
+        code = BROKEN
+    if code not in (KILLED, SURVIVED):
+        print(text[-2000:])
     return code
 
 

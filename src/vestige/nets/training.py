@@ -21,7 +21,7 @@ from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 
 SOURCE = (paper("2206.07758"), paper("2307.01827"))
-# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centered or not; if one diverges, a quarter is tried.
+# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centered or not; where one diverges, try a quarter.
 PEAK_STEP = {Loss.MSE: 0.2, Loss.HUBER: 0.8}
 PEAK_STEP_MARGIN = 0.8
 DEFAULT_STEPS = {Schedule.LOSS_SCALED: 20_000, Schedule.ONE_CYCLE: 4_000, Schedule.CONSTANT: 20_000}
