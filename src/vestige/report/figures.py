@@ -167,11 +167,11 @@ def contours(
     shown = _array(values)
     levels = shown.min() + (shown.max() - shown.min()) * np.linspace(0.02, 0.98, 14) ** 2
     axes.contour(_array(x), _array(y), shown, levels=levels, colors=GRAY, linewidths=0.8)
-    for colour, marker, (name, place) in zip(
+    for color, marker, (name, place) in zip(
         (ORANGE, BLUE, GRAY) * len(points), "*o^" * len(points), points.items(), strict=False
     ):
         at = _array(place)
-        axes.plot(at[:, 0], at[:, 1], color=colour, marker=marker, markersize=5, linestyle="none", label=name)
+        axes.plot(at[:, 0], at[:, 1], color=color, marker=marker, markersize=5, linestyle="none", label=name)
     if points:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
             text.set(color=_INK, parse_math=False)
