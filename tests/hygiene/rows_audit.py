@@ -31,6 +31,12 @@ def attacked(folder):
     return {key: value for key, value in job(folder).items() if key in kept} | {"eps": 0.1}
 
 
+def asked(folder):
+    given = job(folder)
+    kept = ("model", "data", "input_shape", "space", "loss", "out")
+    return {key: given[key] for key in kept} | {"reference": given["held_out"]}
+
+
 def queried(folder):
     given = estimator(folder)
     vg.kernels.save_kernel_model(**given)
@@ -39,6 +45,7 @@ def queried(folder):
 
 ROWS = {
     "audit.audit": Row(job, {"solver": "none"}),
+    "audit.audit_membership": Row(asked, {"loss": "none"}),
     "audit.audit_robustness": Row(attacked, {"eps": -1.0}),
     "audit.audit_unlearning": Row(lambda folder: job(folder, forget=[1], weight_decay=1e-3, repair=3), {"forget": [9]}),
     "audit.study_neuron": Row(

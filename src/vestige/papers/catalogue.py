@@ -110,18 +110,35 @@ CONSTRUCT = (
     ),
     Record(
         paper("2407.15160"),
-        ("histogram_counter", "count_attend", "capacity_report"),
-        "missing: transformers written down that count tokens, and where precision ends them",
+        (
+            "construct.build_counter",
+            "construct.build_most_frequent",
+            "construct.counting_capacity",
+            "construct.precision_sweep",
+            "construct.counting_phase",
+        ),
+        "works: transformers that count, proved from their weights; where precision ends them; small trainings",
     ),
     Record(
         paper("2407.16153"),
-        ("nearest_neighbor_head", "mse_lower_bound", "rank_audit"),
-        "missing: full-rank and low-rank attention on nearest neighbors, bounds and a rank audit",
+        (
+            "construct.build_nearest_neighbor",
+            "construct.build_rank_one_majority",
+            "construct.rank_lower_bound",
+            "construct.rank_audit",
+            "construct.rank_sweep",
+        ),
+        "works: heads of full rank and of rank one on nearest points, bounds, an audit; trained in one layer only",
     ),
     Record(
         paper("2503.01544"),
-        ("compositional_question", "deep_solver", "recurrent_solver", "chain_of_thought_solver"),
-        "missing: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought",
+        (
+            "construct.CompositionalQuestion",
+            "construct.build_crq_transformer",
+            "construct.build_crq_rnn",
+            "construct.build_crq_chain_of_thought",
+        ),
+        "works: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought; none trained",
     ),
     Record(
         paper("2503.01805"),
