@@ -223,6 +223,6 @@ def _nulls(
 def _same(null: Membership) -> float | None:
     if null.reference_scores is None:
         return None
-    pair = (scores.numpy(force=True) for scores in (null.scores, null.reference_scores))
-    _, p = map(float, ks_2samp(*pair, method="asymp"))  # the exact one overflows at some hundreds of samples
+    held, reference = null.scores.numpy(force=True), null.reference_scores.numpy(force=True)
+    _, p = map(float, ks_2samp(held, reference, method="asymp"))  # the exact one overflows at some hundreds of samples
     return p if math.isfinite(p) else None
