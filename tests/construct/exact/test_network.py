@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vestige.construct.exact import evaluate as evaluation
@@ -98,6 +98,22 @@ def test_the_audit_counts_the_bits_of_a_sum():
     assert network.to_torch(torch.float32, at=[[2**23]])(torch.tensor([[2.0**23]], dtype=torch.float32)) == 2**23 + 1
     with pytest.raises(ValueError, match=r"24 bits of mantissa, .* needs 25 .*layer 0"):
         network.to_torch(torch.float32, at=[[2**24]])
+
+
+@given(
+    weights=st.lists(st.integers(-9, 9).filter(bool), min_size=1, max_size=5),
+    bias=st.integers(-9, 9),
+    point=st.integers(-9, 9).filter(bool),
+)
+@example(weights=[-3, -3, -3], bias=0, point=5)
+@example(weights=[3, 3, 3], bias=0, point=5)
+def test_the_audit_counts_the_bits_of_every_partial_sum(weights, bias, point):
+    """Reference: all sets of terms that an order of summation can begin with."""
+    network = ExactNetwork((layer(len(weights), [(dict(enumerate(weights)), bias)]),))
+    terms = [w * point for w in weights] + [bias]
+    numbers = [sum(part) for k in range(1, len(terms) + 1) for part in itertools.combinations(terms, k)]
+    odd = [abs(v) // (v & -v) for v in (*numbers, *weights, point) if v]
+    assert network.audit([[point] * len(weights)]).bits >= max(map(int.bit_length, odd))
 
 
 def test_a_power_of_two_costs_one_bit_and_a_range():

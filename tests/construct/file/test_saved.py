@@ -184,7 +184,8 @@ def imported(module):
     return room.union(*map(imported, room))
 
 
-READERS = {"stored", "check", "recompute", "ball_blueprint", "check_points", "check_balls"}
+READERS = {"stored", "check", "recompute", "ball_blueprint", "check_points", "check_balls", "check_transformer"}
+READERS |= {"transformer_answers"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
