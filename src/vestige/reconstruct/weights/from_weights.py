@@ -144,8 +144,8 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         restarts = problem.restarts or (6 if few else AVERAGED if has_many_samples(chain) else 1)
         end = solve_two_layer(chain, settings, candidates=count, restarts=restarts, checkpoint=problem.checkpoint)
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
-        verified = end.z @ chain.basis.T, end.multipliers, end.confidence
-        return replace(pool, verified=verified, evaluations=end.steps, outcome=end.outcome)
+        solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
+        return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
     joint = settings.search(
         chain,
         candidates=count,

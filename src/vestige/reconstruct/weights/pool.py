@@ -14,14 +14,14 @@ from vestige.reconstruct.weights.joint import Joint
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool:
-    """Candidates and what is known of them; `verified` holds samples, multipliers, confidence."""
+    """Candidates and what is known of them; `solved`: samples by themselves, multipliers, confidence, which are verified."""
 
     x: Float[Tensor, "c d"]
     multipliers: Float[Tensor, "c out"]
     restart: Int[Tensor, " c"]
     residual: Float[Tensor, " restarts"]
     residual_per_layer: dict[str, float]
-    verified: tuple[Tensor, Tensor, Tensor] | None = None
+    solved: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     evaluations: int
     outcome: Outcome
     requested: int | None
