@@ -43,7 +43,8 @@ def pool(verified, unexplained=0.0):
     one = torch.ones(R * 2 * N, 2)
     restart = torch.arange(R).repeat_interleave(2 * N)
     return truth, Pool(
-        x=torch.cat(found), multipliers=one, restart=restart, residual=torch.ones(R), residual_per_layer={"layer 1": unexplained},
+        x=torch.cat(found), multipliers=one, restart=restart, residual=torch.ones(R),
+        residual_per_layer={"layer 1": unexplained},
         solved=solved if verified else None, evaluations=1, outcome=Outcome.BUDGET_SPENT, requested=None,
     )  # fmt: skip
 

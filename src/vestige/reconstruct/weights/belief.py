@@ -69,7 +69,7 @@ class Grounds:
             return "the reconstructions collapse to a few averages, such as class means"
         if not self.explained >= EXPLAINED:
             return (
-                f"the equation explains {100 * self.explained:.0f} % of the first layer: the training did not end where "
+                f"the equation explains {100 * self.explained:.0f} % of the first layer: training did not end where "
                 "the theory says, or the search did not"
             )
         if self.samples and self.directions < 2 * self.samples:

@@ -23,7 +23,6 @@ def distinct_neurons(layer: Float[Tensor, "h d"]) -> Float[Tensor, " h"]:
     size = layer.norm(dim=1)
     alive = size > DEAD * size.max()
     unit = F.normalize(layer[alive].double(), dim=1)
-    copies = (
-        torch.cat([(part @ unit.T > COPY).sum(1) for part in unit.split(BLOCK)]) if len(unit) else unit.new_zeros(0)
-    )
-    return layer.new_zeros(len(layer), dtype=torch.float64).masked_scatter(alive, 1 / copies.double())
+    blocks = ((part @ unit.T > COPY).sum(1).to(unit) for part in unit.split(BLOCK))
+    copies = torch.cat([unit.new_zeros(0), *blocks])
+    return layer.new_zeros(len(layer), dtype=torch.float64).masked_scatter(alive, 1 / copies)

@@ -14,7 +14,7 @@ from vestige.reconstruct.weights.joint import Joint
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool:
-    """Candidates and what is known of them; `solved`: samples by themselves, multipliers, confidence, which are verified."""
+    """Candidates and what is known of them; `solved`: samples, multipliers, confidence, whether verified."""
 
     x: Float[Tensor, "c d"]
     multipliers: Float[Tensor, "c out"]

@@ -132,8 +132,8 @@ def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
     """Which columns are a training sample's.
 
     A vector of the n-dimensional column space can be made to vanish at n - 1 of h different neurons whatever the
-    network; a sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two samples of a
-    class fall in between: nothing counts that fits half as well as the best. The bars are measured: for
+    network; a sample's column vanishes where its neurons are off, at a third to a half of them. Combinations of two
+    samples of a class fall in between: nothing counts that fits half as well as the best. The bars are measured: for
     500 CIFAR-10 images at width 1000 no spurious column of some two hundred passed .36 or `FITS`, where true ones reach
     .40 and 1.1.
     """

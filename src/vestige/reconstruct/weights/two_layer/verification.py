@@ -8,8 +8,8 @@ g_ij = 1[w_j . x~_i > 0] with x~ = [x 1]:
   of their weights, and gates strictly between 0 and 1 belong to neurons on it, w_j . x~ = 0. A mixture has such gates
   wherever its samples disagree, which is no hyperplane; a difference has gates outside [0, 1] besides;
 - *more equations than chance meets*: of the 2^m ways to label m points in p dimensions a hyperplane through 0 makes
-  2 sum_{k < p} C(m - 1, k) (Cover 1965). With e of m gates wrong, labels that have nothing to do with a sample pass with
-  probability at most
+  2 sum_{k < p} C(m - 1, k) (Cover 1965). With e of m gates wrong, labels that have nothing to do with a sample pass
+  with probability at most
 
       2^(1 - m) sum_{k < p} C(m - 1, k)  sum_{i <= e} C(m, i),                                                 (1)
 
