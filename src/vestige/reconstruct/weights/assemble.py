@@ -15,6 +15,7 @@ from vestige.reconstruct.weights.ranking import CUT, SAME, Ranking, rank_candida
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 
 SAME_OF_MANY, CUT_OF_MANY = 0.8, 0.2  # where samples are many for the neurons, searches agree on one no better
+ALONE = 1e-9  # cut that groups nothing
 OFFERED = 2  # samples shown, in units of how many can be told apart; once as many where they are many for the neurons
 LIKELY = 0.5  # confidence from which a group is shown beside verified samples where samples are many for the neurons
 SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
@@ -27,10 +28,10 @@ def assemble(
     solved = pool.solved or (pool.x[:0], pool.multipliers[:0], pool.residual[:0], pool.residual[:0] > 0)
     order = (solved[2] + solved[3].to(solved[2])).argsort(descending=True)
     many = chain is not None and has_many_samples(chain)
-    same, cut = (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
-    *best_first, sure = (part[order] for part in solved)
-    ranking = rank_candidates(pool.x, pool.multipliers, pool.restart, tuple(best_first), same=same, cut=cut)
-    offered = ranking.first(_offered(ranking, chain, many))
+    same, cut = (SAME, ALONE) if pool.whole else (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
+    best_first, sure = (solved[0][order], solved[1][order], solved[2][order]), solved[3][order]
+    ranking = rank_candidates(pool.x, pool.multipliers, pool.restart, best_first, same=same, cut=cut)
+    offered = ranking.first(None if pool.whole else _offered(ranking, chain, many))
     sure = torch.cat([sure, sure.new_zeros(len(offered.samples) - len(sure))])
     grounds = Grounds(
         explained=explained(pool.residual_per_layer),
@@ -72,7 +73,8 @@ def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, .
     said = []
     if chain is None:
         said.append(
-            "Not a ReLU MLP: the search ran in input space, where far fewer samples are found; no sample is verified."
+            "Not a ReLU MLP with a trained first layer (another kind of network, or this layer is frozen): the search ran "
+            "in input space, where far fewer samples are found; no sample is verified."
         )
     elif not chain.clear:
         said.append(

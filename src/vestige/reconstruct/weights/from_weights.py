@@ -5,6 +5,7 @@ for the x_i. It sees the weights, what its caller knows about the training (loss
 inputs; never a training sample. Scores live in `scoring.score`.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -78,7 +79,8 @@ def reconstruct_from_weights(
         restarts: independent starts; None for 6 (deeper networks: 4), for 1 where two layers hold more than 50
             samples: there the rounds are restarts; for 3 with many samples per neuron.
         steps: Adam steps of one search; None for 1500 (published: 50,000).
-        solver: "default", or "published" for the procedure of the papers at their best published setting.
+        solver: "default", or "published" for the procedure of the papers, whose candidates are twice the number of
+            samples, at their best setting for the loss; "published:mnist-rbijxft7" is another one of theirs by name.
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
         checkpoint: an object with save(tensors) and load(); a killed run goes on from a few seconds before, to the
@@ -96,27 +98,35 @@ def reconstruct_from_weights(
         "weight_decay": weight_decay, "space": space, "reference": reference_params, "restarts": restarts,
         "steps": steps,
     }  # fmt: skip
-    outputs, solver = check_model(model, options["shape"]), Solver(solver)
+    outputs, kind, setting = check_model(model, options["shape"]), *_kind(solver)
     check_counts(n_candidates=n_candidates, restarts=restarts, steps=steps)
     check_training(model, weight_decay, reference_params)
     problem = Problem(
         model=model,
         outputs=outputs,
         **options,
-        generator=spawn(generator, "published" if solver is Solver.PUBLISHED else "reconstruct"),
+        generator=spawn(generator, "published" if kind is Solver.PUBLISHED else "reconstruct"),
         recorder=Recorder(on_step),
-        checkpoint=owned(checkpoint, model=model, **options, solver=solver, generator=generator),
+        checkpoint=owned(checkpoint, model=model, **options, solver=str(solver), generator=generator),
     )
-    return _solve(problem, solver)
+    return _solve(problem, kind, setting)
 
 
-def _solve(problem: Problem, solver: Solver) -> Reconstruction:
+def _kind(solver: Solver | str) -> tuple[Solver, str]:
+    """The solver, and the name of a published setting, which must exist."""
+    kind, _, setting = str(solver).partition(":")
+    if Solver(kind) is Solver.PUBLISHED and setting:
+        return Solver.PUBLISHED, published_settings(setting).name
+    return Solver(str(solver)), ""
+
+
+def _solve(problem: Problem, solver: Solver, setting: str) -> Reconstruction:
     model = problem.model
     with evaluating(model):
         reference = None if solver is Solver.PUBLISHED else problem.reference
         chain = span_chain(model, reference, next(model.parameters()).dtype)
         if solver is Solver.PUBLISHED:
-            pool = _published(problem, chain)
+            pool = _published(problem, chain, setting)
         elif chain is None:
             pool = search_input_space(problem, problem.generator)
         else:
@@ -186,31 +196,31 @@ def search_input_space(
     return pool_of_any(end, problem.n_candidates)
 
 
-def _published(problem: Problem, chain: Chain | None) -> Pool:
-    kind = "multiclass" if problem.outputs > 1 else "binary"
-    if problem.weight_decay or not problem.loss.is_margin:
-        kind = "regression"
+def _published(problem: Problem, chain: Chain | None, name: str) -> Pool:
+    """As published: float64, their range of inputs, and every candidate is offered."""
+    kind = "general" if not problem.loss.is_margin else "multiclass" if problem.outputs > 1 else "binary"
+    settings = published_settings(name or kind)
     end = published_search(
-        problem.model,
+        copy.deepcopy(problem.model).double(),
         problem.shape,
         candidates=problem.n_candidates or (CANDIDATES if chain is None else 2 * chain.rank),
         loss=problem.loss,
         steps=problem.steps or PUBLISHED_STEPS,
-        **published_settings(kind).as_options(),
-        weight_decay=problem.weight_decay,
-        box=None if problem.space is None else problem.space.bounds(problem.shape, next(problem.model.parameters())),
+        objective=settings.objective,
+        **settings.as_options(),
         generator=problem.generator,
         on_step=problem.recorder,
         checkpoint=problem.checkpoint,
     )
-    x = end.candidates.flatten(1)
+    x = end.candidates.flatten(1).to(next(problem.model.parameters()))
     return Pool(
         x=x,
-        multipliers=end.cotangents,
+        multipliers=end.cotangents.to(x),
         restart=torch.zeros(len(x), dtype=torch.long, device=x.device),
         residual=torch.as_tensor([float(end.residual)], dtype=x.dtype),
         residual_per_layer=end.residual_per_layer,
         evaluations=end.steps,
         outcome=end.outcome,
         requested=problem.n_candidates,
+        whole=True,
     )

@@ -25,6 +25,7 @@ class Pool:
     evaluations: int
     outcome: Outcome
     requested: int | None
+    whole: bool = False  # every candidate is offered as it is, as the papers do
 
 
 def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:

@@ -163,9 +163,9 @@ def _verified(
     solved for once more without the others.
     """
     assert rounds.columns is not None
-    tried, spent, parts = rounds, 0, []
+    columns, spent, parts = rounds.columns, 0, []
     for name in ("rest", "rest again"):
-        columns = tried.columns
+        tried = replace(rounds, columns=columns)
         part = None if checkpoint is None else Within(checkpoint, name, rounds.tensors())
         rest, work = _rest(chain, space, settings, tried, part)
         z, multipliers, keep = _samples(chain, space, columns, rest, settings.sample_norm)
@@ -177,10 +177,10 @@ def _verified(
         supported = keep | (agreement(chain, space, columns, candidates).amax(1) >= SUPPORTED)
         if keep.all() or supported.all() or not supported.any():
             break
-        tried = replace(rounds, columns=columns[supported])
+        columns = columns[supported]
     z, multipliers = (torch.cat([part[k] for part in parts]) for k in (0, 1))
     columns = join([part[2] for part in parts])
-    best = distinct(columns) if len(columns) else torch.zeros(0, dtype=torch.long, device=z.device)
+    best = distinct(columns)
     # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
     confidence = (0.9 + 0.1 * columns.exact[best]).clamp(max=1.0).to(z)
     return z[best], multipliers[best], confidence, spent
