@@ -73,8 +73,8 @@ def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, .
     said = []
     if chain is None:
         said.append(
-            "Not a ReLU MLP with a trained first layer (another kind of network, or this layer is frozen): the search ran "
-            "in input space, where far fewer samples are found; no sample is verified."
+            "Not a ReLU MLP with a trained first layer (another kind of network, or this layer is frozen): the search "
+            "ran in input space, where far fewer samples are found; no sample is verified."
         )
     elif not chain.clear:
         said.append(
