@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from vestige.construct.exact.floats import to_sequential
 
 import vestige as vg
 from vestige.construct.exact.network import ExactNetwork
@@ -133,7 +132,7 @@ def floats(figure: Path | None) -> None:
         audit = network.audit(points)
         wrong = {}
         for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
-            values = to_sequential(network.layers, dtype)(points.to(dtype))[:, 0].double().numpy()
+            values = network.to_torch(dtype, exact=False)(points.to(dtype))[:, 0].double().numpy()
             wrong[name] = float((values != labels).mean())
             rows[name].append(wrong[name])
             assert wrong[name] == 0 or not audit.fits(dtype)

@@ -72,9 +72,9 @@ def trained(out: Path | None, most: int) -> None:
             n = built.numbers
             print(
                 f"{name}, width={width}: accuracy {accuracy:.3f}; {int(safe.sum())} of {len(test)} test inputs safe, "
-                f"{other} predictions changed (null {other_null}); width {n['target width']} -> {n['width']}, layers "
-                f"{n['target depth']} -> {n['depth']}, parameters {n['target parameters']} -> {n['parameters']}, error "
-                f"{n['measured error']:.1e} measured, {n['predicted error']:.1e} proved, holds "
+                f"{other} predictions changed (null {other_null}); width {n['target_width']} -> {n['width']}, layers "
+                f"{n['target_depth']} -> {n['depth']}, parameters {n['target_parameters']} -> {n['parameters']}, error "
+                f"{n['sampled_error']:.1e} measured, {n['certified_error']:.1e} proved, holds "
                 f"{built.certificate.holds}; built and checked in {built_in:.1f} CPU s, {1e3 * each:.1f} ms an input",
                 flush=True,
             )
@@ -116,7 +116,7 @@ def sizes(out: Path | None, most: int) -> None:
         print(
             f"n = {n}: {rows['near, 5d'][-1]:,} and {rows['near, d+2'][-1]:,} parameters in {near[0]['depth']:,} and "
             f"{near[1]['depth']:,} layers of width {near[0]['width']} and {near[1]['width']}, c0 {near[0]['c0']}, c "
-            f"{near[0]['c']} (paper {near[0]['paper c0']:.0f}, {near[0]['paper c']:.0f}), {near[0]['weight bits']:,} "
+            f"{near[0]['c']} (paper {near[0]['paper_c0']:.0f}, {near[0]['paper_c']:.0f}), {near[0]['weight_bits']:,} "
             f"bits; equal {rows['equal, 2(d+L-1)'][-1]:,} in {equal['depth']:,} of width {equal['width']}; target "
             f"{rows['target'][-1]:,}; near ones {seconds:.1f} CPU s",
             flush=True,
@@ -146,7 +146,7 @@ def layers(out: Path | None, most: int) -> None:
         print(
             f"L = {count}: near {near['depth']:,} layers of width {near['width']}, {near['parameters']:,} parameters; "
             f"equal {depth:,} layers of width {width}, about {depth * width * (width + 1):,} parameters; target "
-            f"{near['target parameters']:,}",
+            f"{near['target_parameters']:,}",
             flush=True,
         )
 
@@ -158,8 +158,8 @@ def error(out: Path | None, most: int) -> None:
         built = vg.construct.narrow(random_target([3, 8, 8, 1]), exact=False, radius=1.0, tolerance=tolerance)
         n = built.numbers
         print(
-            f"tolerance = {tolerance:g}: proved {n['predicted error']:.2e}, measured {n['measured error']:.2e}, "
-            f"c0 {n['c0']} (paper {n['paper c0']:.0f}), c {n['c']} (paper {n['paper c']:.0f}), {n['depth']:,} layers, "
+            f"tolerance = {tolerance:g}: proved {n['certified_error']:.2e}, measured {n['sampled_error']:.2e}, "
+            f"c0 {n['c0']} (paper {n['paper_c0']:.0f}), c {n['c']} (paper {n['paper_c']:.0f}), {n['depth']:,} layers, "
             f"{n['parameters']:,} parameters, holds {built.certificate.holds}, {time.process_time() - start:.1f} CPU s",
             flush=True,
         )

@@ -1,13 +1,17 @@
 from . import attack as attack
 from . import construct as construct
+from . import convex as convex
 from . import core as core
 from . import data as data
+from . import landscape as landscape
+from . import membership as membership
 from . import nets as nets
 from . import papers as papers
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness
 from .audit import audit as audit
+from .audit import audit_membership as audit_membership
 from .audit import audit_queries as audit_queries
 from .audit import audit_robustness as audit_robustness
 from .audit import audit_unlearning as audit_unlearning
@@ -25,6 +29,7 @@ from .core import metrics as metrics
 from .core import stationarity as stationarity
 from .data import DataSet as DataSet
 from .data import load_data as load_data
+from .membership import membership_scores as membership_scores
 from .nets import load_model as load_model
 from .nets import save_model as save_model
 from .nets import train_to_margin as train_to_margin

@@ -29,7 +29,7 @@ import vestige
 from vestige.core.choices import ChoiceEnum
 
 GROUND = {"core", "nets", "data"}
-ROOMS = {"reconstruct", "attack", "unlearning", "construct"}
+ROOMS = {"reconstruct", "membership", "attack", "unlearning", "construct", "landscape", "convex"}
 DESKS = {"runs", "report"}
 ALLOWED = {
     "core": set(),

@@ -14,8 +14,6 @@ BRITISH = re.compile(
     r"favour|(?<![a-z])grey|analyse[drs]?(?![a-z])|(?:label|model|cancel|travel)l(?:ed|ing)(?![a-z])|artefact|judgement",
     re.IGNORECASE,
 )
-# What still has some: two rooms, and two files that name a parameter of theirs.
-NOT_YET = ("src/vestige/reconstruct", "src/vestige/nets", "src/vestige/audit/queries.py", "docs/papers/2505.19019.md")
 # The changelog says what a name was before, and the other page repeats docstrings.
 SKIPPED = ("CHANGELOG.md", "docs/names.md")
 
@@ -36,7 +34,7 @@ def test_spelling_is_american():
     wrong = [
         f"{name}:{number}: {word}"
         for name, text in pages()
-        if not name.startswith((*NOT_YET, *SKIPPED))
+        if not name.startswith(SKIPPED)
         for number, word in british(text)
     ]
     assert not wrong, "\n".join(["", *wrong])

@@ -150,7 +150,12 @@ def test_a_network_that_never_saw_the_data_gives_nothing_away(case):
 def test_steps_name_their_phases(case):
     seen = []
     audit(case, on_step=lambda step: seen.append(step.note.partition(":")[0]))
-    assert list(dict.fromkeys(seen)) == ["reconstructing", "the same on an untrained network", "attacking its inputs"]
+    assert list(dict.fromkeys(seen)) == [
+        "reconstructing",
+        "the same on an untrained network",
+        "attacking its inputs",
+        "looking for members",
+    ]
 
 
 def test_a_finished_run_is_read_and_not_done_again(case, audited, monkeypatch):

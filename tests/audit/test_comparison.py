@@ -6,7 +6,7 @@ from bare import reconstruction
 from torch import nn
 
 from vestige.audit import comparison
-from vestige.audit.comparison import at_truth, compare, inputs, score
+from vestige.audit.comparison import at_truth, compare, score
 from vestige.audit.search import Search
 from vestige.audit.target import read_target
 from vestige.audit.truth import Truth, read_data
@@ -30,14 +30,14 @@ def target():
 
 def test_data_reach_the_model_normalized_and_in_its_shape(target):
     x = data(3).x
-    torch.testing.assert_close(inputs(target, x), (x.reshape(3, 8) - 0.5) / 0.25)
+    torch.testing.assert_close(target.inputs(x), (x.reshape(3, 8) - 0.5) / 0.25)
     with pytest.raises(ValueError, match=r"samples of shape 1x3x3, the model takes 8; is it another data set"):
-        inputs(target, torch.rand(2, 1, 3, 3))
+        target.inputs(torch.rand(2, 1, 3, 3))
 
 
 def test_the_truth_offered_as_the_reconstruction_is_recovered_whole_and_noise_is_not(target):
     truth = Truth(data(6), data(300, seed=1), ())
-    for offered, recovered in ((inputs(target, truth.train.x), 6), (torch.randn(6, 8, generator=child(2, "noise")), 0)):
+    for offered, recovered in ((target.inputs(truth.train.x), 6), (torch.randn(6, 8, generator=child(2, "noise")), 0)):
         found = score(target, reconstruction(offered), truth)
         assert found.n_recovered == recovered
     assert found.nulls[0].name == "held-out samples"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vestige.audit.kernel_machine import BlackBoxModel, flat_inputs, read_machine
+from vestige.audit.kernel_machine import BlackBoxModel, read_machine
 from vestige.core.space import InputSpace
 from vestige.reconstruct.kernels.black_box import Scores
 
@@ -67,7 +67,7 @@ def test_a_mean_a_channel_is_the_center_of_each():
 
 def test_data_are_flat_and_normalized_as_the_model_takes_them():
     x = torch.arange(12.0).reshape(2, 6).float()
-    assert torch.equal(flat_inputs(box(), x), x.double())
-    torch.testing.assert_close(flat_inputs(box(space=InputSpace(0.0, 20.0, 2.0, 4.0)), x), (x.double() - 2) / 4)
+    assert torch.equal(box().flat(x), x.double())
+    torch.testing.assert_close(box(space=InputSpace(0.0, 20.0, 2.0, 4.0)).flat(x), (x.double() - 2) / 4)
     with pytest.raises(ValueError, match="samples of shape 5, the model takes 2x3"):
-        flat_inputs(box(), torch.zeros(2, 5))
+        box().flat(torch.zeros(2, 5))

@@ -121,7 +121,6 @@ def test_what_needs_no_network_does_not_wait_for_torch():
     lines = [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["papers"], ["cite"], ["nonsense"]]
     code = f"""
 import sys
-from vestige.audit import self_test
 from vestige.cli import run
 statuses = [run(line) for line in {lines}]
 assert statuses == [0] * 6 + [2], statuses

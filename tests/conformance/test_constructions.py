@@ -26,6 +26,13 @@ from vestige.construct.prune.masked_network import MaskedNetwork
 from vestige.construct.prune.to_target import prune_to_target
 from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.two_layer import robust_two_layer
+from vestige.construct.transformer.blocks import Transformer
+from vestige.construct.transformer.composition.chain import build_crq_chain_of_thought
+from vestige.construct.transformer.composition.deep import build_crq_transformer
+from vestige.construct.transformer.composition.recurrent import StackMachine, build_crq_rnn
+from vestige.construct.transformer.counting.counter import build_counter
+from vestige.construct.transformer.counting.most_frequent import build_most_frequent
+from vestige.construct.transformer.rank.nearest import build_nearest_neighbor, build_rank_one_majority
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.nets.fully_connected import mlp
@@ -52,6 +59,15 @@ CONSTRUCTIONS: dict[str, Callable[[], Any]] = {
     "narrow-near": lambda: narrow(mlp([2, 3, 1], bias="all"), exact=False, tolerance=0.1, radius=1.0),
     "prune-weights": lambda: prune_to_target(TARGET, tolerance=0.01),
     "prune-neurons": lambda: prune_to_target(TARGET, TO_FIT, tolerance=0.3, granularity="neurons", rows=400),
+    "count-histogram": lambda: build_counter(4, 5, dim=4),
+    "count-attend": lambda: build_counter(12, 20, dim=6, inclusive=False),
+    "count-most-frequent": lambda: build_most_frequent(8, 12, dim=5),
+    "nearest-neighbor": lambda: build_nearest_neighbor(5, 4),
+    "farthest-neighbor": lambda: build_nearest_neighbor(5, 4, farthest=True),
+    "rank-one-majority": lambda: build_rank_one_majority(5, 7),
+    "composition-deep": lambda: build_crq_transformer(7, 2, 4),
+    "composition-chain": lambda: build_crq_chain_of_thought(7, 2),
+    "composition-stack": lambda: build_crq_rnn(7, 2),
 }
 TARGETS = {"prune-weights": TARGET, "prune-neurons": TARGET}  # what the file does not hold
 
@@ -101,6 +117,34 @@ def masks_moved(network, tolerance):
     return MaskedNetwork(network.plan, masks)
 
 
+def transformer_constant(value, network, tolerance):
+    """Whatever the input, and never right."""
+    null = copy.deepcopy(network)
+    null.readout.weight.zero_()
+    null.readout.bias.fill_(value - 1000)
+    return null
+
+
+def machine_constant(value, network, tolerance):
+    null = copy.deepcopy(network)
+    null.cell[-1].weight.zero_()
+    null.cell[-1].bias.fill_(value - 1000)
+    return null
+
+
+def machine_moved(network, tolerance):
+    moved = copy.deepcopy(network)
+    moved.cell[-1].bias.add_(2 * tolerance)
+    return moved
+
+
+def transformer_moved(network, tolerance):
+    """By twice the error that is allowed."""
+    moved = copy.deepcopy(network)
+    moved.readout.bias.add_(2 * tolerance + 1e-9)
+    return moved
+
+
 NULLS = {
     ExactNetwork: {"zeros": partial(exact_constant, 0), "constant": partial(exact_constant, 2), "moved": exact_moved},
     nn.Sequential: {
@@ -112,6 +156,16 @@ NULLS = {
         "zeros": partial(masks_constant, False),
         "constant": partial(masks_constant, True),
         "moved": masks_moved,
+    },
+    Transformer: {
+        "zeros": partial(transformer_constant, 0.0),
+        "constant": partial(transformer_constant, 2.0),
+        "moved": transformer_moved,
+    },
+    StackMachine: {
+        "zeros": partial(machine_constant, 0.0),
+        "constant": partial(machine_constant, 2.0),
+        "moved": machine_moved,
     },
 }
 

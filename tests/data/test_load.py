@@ -47,8 +47,8 @@ def test_npz_with_one_part_and_class_names(tmp_path):
     [
         ({"x": np.ones((2, 3))}, "x and y, are needed"),
         ({"z": np.ones(3)}, "none of the arrays"),
-        ({"x": np.ones((2, 3)), "y": np.array(["a", "b"])}, "one whole number"),
-        ({"x": np.ones((2, 3)), "y": np.array([0.5, 1])}, "one whole number"),
+        ({"x": np.ones((2, 3)), "y": np.array(["a", "b"])}, "one integer per sample"),
+        ({"x": np.ones((2, 3)), "y": np.array([0.5, 1])}, "one integer per sample"),
         ({"x": np.ones((2, 3)), "y": np.array([0, 1, 1])}, "2 samples with 3 labels"),
         ({"x": np.ones(3), "y": np.array([0, 1, 1])}, "shape"),
         ({"x": np.full((2, 3), 9.0), "y": np.array([0, 1])}, "divide by 255"),

@@ -31,6 +31,12 @@ def attacked(folder):
     return {key: value for key, value in job(folder).items() if key in kept} | {"eps": 0.1}
 
 
+def asked(folder):
+    given = job(folder)
+    kept = ("model", "data", "input_shape", "space", "loss", "out")
+    return {key: given[key] for key in kept} | {"reference": given["held_out"]}
+
+
 def queried(folder):
     given = estimator(folder)
     vg.kernels.save_kernel_model(**given)
@@ -39,7 +45,15 @@ def queried(folder):
 
 ROWS = {
     "audit.audit": Row(job, {"solver": "none"}),
+    "audit.audit_membership": Row(asked, {"loss": "none"}),
     "audit.audit_robustness": Row(attacked, {"eps": -1.0}),
     "audit.audit_unlearning": Row(lambda folder: job(folder, forget=[1], weight_decay=1e-3, repair=3), {"forget": [9]}),
+    "audit.study_neuron": Row(
+        lambda folder: {"dimension": 3, "restarts": 2, "steps": 30, "out": folder / "run"}, {"dimension": 0}
+    ),
+    "audit.study_minima": Row(lambda folder: {"k": 3, "restarts": 2, "steps": 60, "out": folder / "run"}, {"k": 0}),
+    "audit.study_overfitting": Row(
+        lambda folder: {"fit": "nearest_neighbor", "sizes": [20], "repeats": 2, "out": folder / "run"}, {"repeats": 0}
+    ),
     "audit.audit_queries": Row(queried, {"kernel": "none"}),
 }

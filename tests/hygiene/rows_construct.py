@@ -43,6 +43,11 @@ def target(_):
     return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
 
 
+def tree():
+    """Five nodes, two children each."""
+    return BUILD.random_question(5, 2, most_children=2)
+
+
 def made(build, **options):
     """A construction: its specification is checked again, and its network turned into a module."""
     return Row(
@@ -164,4 +169,126 @@ ROWS = {
         lambda _: {"gram": torch.eye(3).double(), "moments": gaussian(3)}, "any matrix and moments have one"
     ),
     "construct.sq_dimension_lower_bound": Row(lambda _: {"values": gaussian(3, 8)}, NOT_FINITE),
+    "construct.build_counter": Row(
+        lambda _: {"vocab": 4, "length": 5, "dim": 3, "generator": torch.Generator()}, {"vocab": 1}
+    ),
+    "construct.build_most_frequent": Row(
+        lambda _: {"vocab": 4, "length": 5, "dim": 3, "generator": torch.Generator()}, {"layers": 3}
+    ),
+    "construct.Computes": made(lambda: BUILD.build_counter(4, 5)),
+    "construct.Transformer": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network, "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+        call=lambda model, x: (model(x), model.trace(x)),
+    ),
+    "construct.EncoderTransformer": Row(
+        lambda _: {"model": BUILD.to_torch_encoder(BUILD.build_counter(4, 5).network), "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+        call=lambda model, x: model(x),
+    ),
+    "construct.to_torch_encoder": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network},
+        {"model": BUILD.build_most_frequent(4, 5, layers=1).network},
+    ),
+    "construct.describe_stream": Row(
+        lambda _: {"model": BUILD.build_counter(4, 5).network, "x": torch.tensor([[1, 3, 1]])},
+        {"x": torch.tensor([[4]])},
+    ),
+    "construct.precision_sweep": Row(lambda _: {"construction": BUILD.build_counter(4, 5)}, {"dtypes": []}),
+    "construct.coherence": Row(lambda _: {"embeddings": gaussian(4, 3)}, "any rows have one"),
+    "construct.welch_bound": Row(lambda _: {"vocab": 5, "dim": 3}, "any sizes have one"),
+    "construct.counting_capacity": Row(
+        lambda _: {"vocab": 5, "dim": 3, "length": 9, "generator": torch.Generator()}, {"vocab": 1}
+    ),
+    "construct.most_frequent_lower_bound": Row(lambda _: {"vocab": 5, "length": 9}, {"vocab": 1}),
+    "construct.random_counts": Row(
+        lambda _: {"vocab": 5, "length": 9, "n": 3, "generator": torch.Generator()}, "torch refuses sizes below 0"
+    ),
+    "construct.disjointness_sequences": Row(
+        lambda _: {"universe": 8, "n": 3, "generator": torch.Generator()}, {"universe": 3}
+    ),
+    "construct.counting_phase": Row(
+        lambda _: {
+            "dims": [4],
+            "vocabs": [3],
+            "largest_count": 3,
+            "length": 6,
+            "steps": 2,
+            "generator": torch.Generator(),
+        },
+        {"restarts": 0},
+    ),
+    "construct.SmallCounter": Row(
+        lambda _: {"model": BUILD.SmallCounter(5, 4, 3, generator=torch.Generator()), "x": torch.tensor([[1, 3, 1]])},
+        "unknown ids are refused by torch",
+        call=lambda model, x: model(x),
+    ),
+    "construct.build_nearest_neighbor": Row(lambda _: {"dim": 4, "n": 3, "generator": torch.Generator()}, {"gap": 0.0}),
+    "construct.build_rank_one_majority": Row(
+        lambda _: {"dim": 4, "heads": 3, "generator": torch.Generator()}, {"heads": 2}
+    ),
+    "construct.nearest_accuracy": Row(
+        lambda _: {"model": BUILD.build_nearest_neighbor(4, 3).network, "x": BUILD.sphere_points(4, 3, 5)},
+        {"x": gaussian(5, 4, 3)},
+    ),
+    "construct.sphere_points": Row(
+        lambda _: {"dim": 4, "n": 3, "samples": 2, "generator": torch.Generator()}, {"n": 5, "orthogonal": True}
+    ),
+    "construct.head_accuracy": Row(lambda _: {"dim": 4, "alignment": torch.tensor([0.5])}, {"dim": 2}),
+    "construct.head_agreement": Row(
+        lambda _: {"q": gaussian(2, 3), "k": gaussian(2, 3), "other_q": gaussian(2, 3), "other_k": gaussian(2, 3)},
+        "any vectors have one",
+    ),
+    "construct.optimal_head_weights": Row(
+        lambda _: {"q": torch.eye(3).double(), "k": torch.eye(3).double()},
+        {"q": torch.eye(2).double(), "k": torch.eye(2).double()},
+    ),
+    "construct.rank_lower_bound": Row(lambda _: {"dim": 4, "heads": 3, "rank": 1}, {"rank": 0}),
+    "construct.softmax_head_error": Row(lambda _: {"dim": 4, "beta": 3.0}, {"beta": 0.0}),
+    "construct.rank_audit": Row(
+        lambda _: {"model": mixed(torch.nn.TransformerEncoderLayer(4, 2, 8).double())}, {"model": torch.nn.Linear(2, 2)}
+    ),
+    "construct.rank_sweep": Row(
+        lambda _: {"dim": 4, "n": 3, "ranks": [2], "steps": 3, "hidden": 4, "generator": torch.Generator()},
+        {"ranks": [3]},
+    ),
+    "construct.ScaledUnit": Row(
+        lambda _: {"model": BUILD.ScaledUnit(), "x": gaussian(2, 3)}, "any vector", call=lambda model, x: model(x)
+    ),
+    "construct.CompositionalQuestion": Row(
+        lambda _: {"question": tree(), "order": "memory_rank"},
+        {"order": "none"},
+        call=lambda question, order: (question.answers(), question.order(order), question.memory_rank),
+    ),
+    "construct.random_question": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"n": 0}),
+    "construct.formula_question": Row(lambda _: {"text": "a & ~b"}, {"text": "a &"}),
+    "construct.node_codes": Row(lambda _: {"n": 5, "generator": torch.Generator()}, "torch refuses sizes below 0"),
+    "construct.question_tokens": Row(
+        lambda _: {"question": tree(), "codes": BUILD.node_codes(5)}, {"codes": BUILD.node_codes(4)}
+    ),
+    "construct.question_steps": Row(lambda _: {"question": tree()}, {"slots": 1}),
+    "construct.build_crq_transformer": Row(
+        lambda _: {"n": 5, "dim": 2, "height": 4, "generator": torch.Generator()}, {"height": 0}
+    ),
+    "construct.build_crq_chain_of_thought": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"n": 1}),
+    "construct.build_crq_rnn": Row(lambda _: {"n": 5, "dim": 2, "generator": torch.Generator()}, {"slots": 0}),
+    "construct.Recurs": made(lambda: BUILD.build_crq_rnn(5, 2)),
+    "construct.StackMachine": Row(
+        lambda _: {"model": BUILD.build_crq_rnn(5, 2).network, "x": BUILD.question_steps(tree())},
+        {"x": torch.zeros(1, 2, 2)},
+        call=lambda model, x: model(x),
+    ),
+    "construct.solve_by_chain": Row(
+        lambda _: {
+            "model": BUILD.build_crq_chain_of_thought(5, 2).network,
+            "question": tree(),
+            "codes": torch.eye(5).double(),
+        },
+        {"codes": torch.eye(4).double()},
+    ),
+    "construct.ChainPrompt": Row(
+        lambda _: {"question": tree(), "codes": torch.eye(5).double()},
+        {"codes": torch.eye(4).double()},
+        call=lambda question, codes: BUILD.ChainPrompt(question, codes).write(None, 0),
+    ),
 }

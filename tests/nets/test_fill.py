@@ -74,7 +74,7 @@ def test_precision_is_never_lowered_and_a_change_is_said(stored, computed, is_ch
     ("weight", "said"),
     [
         (numbers(3, 2), r"1\.weight has shape \[3, 2\], the architecture needs \[2, 3\]"),
-        (numbers(2, 3, dtype=torch.int8), "quantised"),
+        (numbers(2, 3, dtype=torch.int8), "quantized"),
         (numbers(2, 3, dtype=torch.complex128), "complex"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Initialisation and homogeneity of the fully connected networks."""
+"""Initialization and homogeneity of the fully connected networks."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from vestige.nets.layers import (
     check_sizes,
     empty_linear,
     has_bias,
-    initialise,
+    initialize,
 )
 
 
@@ -30,7 +30,7 @@ def test_which_layers_carry_a_bias(rule, carried):
 
 def test_the_first_layer_is_gaussian_and_the_others_uniform():
     first, second = made = layers()
-    initialise(made, first_init=0.5, init_scale=2.0, generator=child(0, "init"))
+    initialize(made, first_init=0.5, init_scale=2.0, generator=child(0, "init"))
     # the standard error of a standard deviation from n draws is sd / sqrt(2 n): five of them, one in two million
     assert abs(first.weight.std().item() / 0.5 - 1) < 5 / math.sqrt(2 * first.weight.numel())
     assert first.weight.abs().max() > 1.5 and first.bias.std().item() == pytest.approx(0.5, rel=0.25)
@@ -40,7 +40,7 @@ def test_the_first_layer_is_gaussian_and_the_others_uniform():
 
 def test_without_a_scale_of_its_own_the_first_layer_is_uniform_too():
     first, _ = made = layers()
-    initialise(made, first_init=None, init_scale=1.0, generator=child(0, "init"))
+    initialize(made, first_init=None, init_scale=1.0, generator=child(0, "init"))
     assert 0.99 / 20 < first.weight.abs().max() <= 1 / 20
 
 
@@ -50,7 +50,7 @@ def test_no_generator_means_always_the_same_and_never_the_global_one():
         torch.manual_seed(seed)
         before, made = torch.get_rng_state(), layers()
         torch.set_rng_state(before)
-        initialise(made, first_init=None, init_scale=1.0, generator=None)
+        initialize(made, first_init=None, init_scale=1.0, generator=None)
         assert torch.equal(torch.get_rng_state(), before)
         drawn.append(made[0].weight)
     torch.set_rng_state(state)
@@ -60,11 +60,11 @@ def test_no_generator_means_always_the_same_and_never_the_global_one():
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.inf, math.nan])
 def test_a_first_scale_is_positive_and_finite(wrong):
     with pytest.raises(ValueError, match="first_init"):
-        initialise(layers(), first_init=wrong, init_scale=1.0, generator=None)
+        initialize(layers(), first_init=wrong, init_scale=1.0, generator=None)
 
 
 def test_layers_without_memory_are_left_empty():
-    initialise([nn.Linear(3, 2, device="meta")], first_init=-1.0, init_scale=1.0, generator=None)
+    initialize([nn.Linear(3, 2, device="meta")], first_init=-1.0, init_scale=1.0, generator=None)
 
 
 def test_an_empty_layer_draws_nothing():

@@ -15,7 +15,7 @@ from vestige.nets.training import train_to_margin
 
 
 def digits(n=20, binary=False, seed=0):
-    """n centred digits of 64 pixels, in equal shares."""
+    """n centered digits of 64 pixels, in equal shares."""
     pixels, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(pixels) / 16, torch.tensor(labels)
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))

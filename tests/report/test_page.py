@@ -7,7 +7,6 @@ import torch
 from jinja2 import UndefinedError
 from pages import HOSTILE
 
-from vestige.report.html import FILTERS
 from vestige.report.page import template, write_page
 from vestige.runs.folder import RunError, RunFolder
 
@@ -51,7 +50,7 @@ def test_results_of_another_kind_are_named_and_other_errors_are_ours(error, tmp_
 
 
 def test_a_template_escapes_and_misses():
-    page = template("report.html.jinja", FILTERS)
+    page = template("report.html.jinja")
     with pytest.raises(UndefinedError):
         page.render()
     assert HOSTILE not in page.environment.from_string("{{ x }}").render(x=HOSTILE)
@@ -72,4 +71,4 @@ def test_a_template_escapes_and_misses():
     ],
 )
 def test_numbers_are_short_and_a_missing_one_is_a_dash(name, value, text):
-    assert FILTERS[name](value) == text
+    assert template("report.html.jinja").environment.filters[name](value) == text

@@ -1,3 +1,9 @@
+from .landscape import LandscapeStudy as LandscapeStudy
+from .landscape import study_minima as study_minima
+from .landscape import study_neuron as study_neuron
+from .landscape import study_overfitting as study_overfitting
+from .membership import MembershipAudit as MembershipAudit
+from .membership import audit_membership as audit_membership
 from .queries import QueryAudit as QueryAudit
 from .queries import audit_queries as audit_queries
 from .robustness import RobustnessAudit as RobustnessAudit

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vestige.audit.candidates import forgotten_members
 from vestige.audit.comparison import score
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
@@ -203,6 +204,8 @@ def _work(
     attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, reference), strict=True))
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
+    networks: dict[str, nn.Module] = dict(zip(PHASES, (target.model, new, again), strict=True))
+    results["membership"] = forgotten_members(target, truth, networks, index, seed=how.seed)
     notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
     warnings = [*truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
     return new, attacks, report, {"format": 1, "model": model_summary(target), **results, "warnings": warnings}

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from vestige.audit.candidates import asked_of, held_samples, membership_section
 from vestige.audit.comparison import at_truth, compare, kept_tensors
 from vestige.audit.embeddings import embedder, retrieval
 from vestige.audit.groups import aligned, group_of
-from vestige.audit.job import Job, Results, open_job
+from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.search import Search, search
 from vestige.audit.summary import (
     judged,
@@ -53,6 +54,7 @@ class Audit:
         score: what leaked, against the truth and against chance; None without data, and like `reconstruction`.
         theory: which claims of the theory cover this network.
         robustness: how easily its inputs are attacked, and why; None without data.
+        membership: which training samples its weights tell from unseen ones; None without held-out data.
         warnings: what the reader should know before believing it.
         results: every number, as plain JSON values; what results.json holds.
         folder: the run folder with report.html, results.json and samples.safetensors; None where out was None.
@@ -66,6 +68,7 @@ class Audit:
     score: ReconstructionScore | None
     theory: TheoryCheck
     robustness: dict[str, Any] | None
+    membership: dict[str, Any] | None
     warnings: tuple[str, ...]
     results: dict[str, Any]
     folder: Path | None
@@ -159,10 +162,11 @@ def _run(
         else:
             found, seconds = _found(job, target, how)
             score, robustness = (None, None) if truth is None else _compared(job, target, how, truth, found)
+            membership, held = _members(job, target, truth, how.seed)
             if truth is not None and score is not None and how.group is not None:
                 found = aligned(found, score, target.inputs(truth.train.x), how.group)
-            tensors = kept_tensors(target, found, truth, score)
-            made = _results(target, theory, how, found, seconds, truth, score)
+            tensors = kept_tensors(target, found, truth, score) | held
+            made = _results(target, theory, how, found, seconds, truth, score, membership)
             results = job.keep({**made, "robustness": robustness}, "samples", tensors, TEMPORARY)
         if report:
             job.write(write_report)
@@ -174,6 +178,7 @@ def _run(
         score=score,
         theory=theory,
         robustness=results["robustness"],
+        membership=results["membership"],
         warnings=tuple(results["warnings"]),
         results=results,
         folder=job.folder,
@@ -238,6 +243,16 @@ def _compared(
     return score, robustness
 
 
+def _members(job: Job, target: Target, truth: Truth | None, seed: int) -> tuple[dict[str, Any] | None, Tensors]:
+    """Which training samples the weights hold, and the surest of them; None without unseen samples."""
+    asked = None if truth is None else asked_of(truth, seed)
+    if asked is None:
+        return None, {}
+    with job.phase("looking for members") as on_step:
+        section, found = membership_section(target, asked, seed=seed, on_step=on_step)
+    return section, {} if found is None else {"held": held_samples(target, asked, section)}
+
+
 def _results(
     target: Target,
     theory: TheoryCheck,
@@ -246,6 +261,7 @@ def _results(
     seconds: float,
     truth: Truth | None,
     score: ReconstructionScore | None,
+    membership: dict[str, Any] | None,
 ) -> Results:
     warnings = [*target.warnings, *theory.warnings, *found.warnings]
     results = {
@@ -255,6 +271,7 @@ def _results(
         "reconstruction": reconstruction_summary(found, solver=how.solver, seconds=seconds),
         "stationarity": None,
         "score": None,
+        "membership": membership,
         "citations": citation(found),
     }
     if truth is not None and score is not None:

@@ -4,15 +4,33 @@ Importing torch takes seconds. A verb's own file holds its options and its help,
 verb runs.
 """
 
-from vestige.cli import attack, audit, construct, demo, doctor, files, papers, train, unlearn, verify
+from vestige.cli import (
+    attack,
+    audit,
+    construct,
+    demo,
+    doctor,
+    files,
+    landscape,
+    membership,
+    papers,
+    rank,
+    train,
+    unlearn,
+    verify,
+)
 from vestige.cli.app import app, main, run
 
 app.command()(audit.audit)
 app.command()(audit.reconstruct)
 app.command()(attack.attack)
+app.command()(membership.membership)
 app.command()(unlearn.unlearn)
 app.add_typer(construct.construct, name="construct")
+app.add_typer(landscape.landscape, name="landscape")
+app.command()(landscape.overfit)
 app.command()(verify.verify)
+app.command()(rank.rank)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(files.report)

@@ -23,10 +23,22 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The run folder that --out named.")],
 ) -> None:
     """Write the report.html of a finished run again."""
-    from vestige.report import write_report, write_robustness_report, write_unlearning_report
+    from vestige.report import (
+        write_landscape_report,
+        write_membership_report,
+        write_report,
+        write_robustness_report,
+        write_unlearning_report,
+    )
     from vestige.runs.folder import RunFolder
 
     run = RunFolder.read(folder)
-    pages = {"attack": write_robustness_report, "unlearn": write_unlearning_report}
+    landscapes = dict.fromkeys(("landscape neuron", "landscape teacher", "overfit"), write_landscape_report)
+    pages = {
+        "attack": write_robustness_report,
+        "membership": write_membership_report,
+        "unlearn": write_unlearning_report,
+        **landscapes,
+    }
     write = pages.get(run.config.get("verb", ""), write_report)
     out.print(f"wrote {write(run)}", markup=False)

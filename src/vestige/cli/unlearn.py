@@ -60,6 +60,9 @@ def _show(found: "UnlearningAudit") -> None:
                 f"{name.replace('_', ' ')}: {row['untouched']:.1%} before, {row['unlearned']:.1%} after, "
                 f"{row['retrained']:.1%} retrained"
             )
+    if held := results["membership"]:
+        rows = ", ".join(f"{row['named']} {name}" for name, row in held.items() if "named" in row)
+        say(f"forgotten samples whose membership the weights show: {rows}")
     if results["certificate"]:
         say(results["certificate"]["verdict"])
     if results["heuristic"]:

@@ -13,7 +13,7 @@ from vestige.nets.layers import (
     check_sizes,
     empty_linear,
     has_bias,
-    initialise,
+    initialize,
 )
 
 
@@ -126,7 +126,7 @@ def cnn(
         weighted.append(empty_linear(features, out, bias=has_bias(rule, len(weighted)), dtype=dtype, device=device))
         modules.append(weighted[-1])
         features = out
-    initialise(weighted, first_init=first_init, init_scale=init_scale, generator=generator)
+    initialize(weighted, first_init=first_init, init_scale=init_scale, generator=generator)
     return nn.Sequential(*modules)
 
 

@@ -77,7 +77,7 @@ def _check_tensor(name: str, tensor: Tensor, expected: Tensor) -> None:
         raise CheckpointError(f"{name} has shape {list(tensor.shape)}, the architecture needs {list(expected.shape)}")
     if tensor.is_floating_point() != expected.is_floating_point() or tensor.is_complex():
         raise CheckpointError(
-            f"{name} is stored as {tensor.dtype}, the architecture needs {expected.dtype}: quantised? Export floats"
+            f"{name} is stored as {tensor.dtype}, the architecture needs {expected.dtype}: quantized? Export floats"
         )
 
 

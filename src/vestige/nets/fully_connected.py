@@ -13,7 +13,7 @@ from vestige.nets.layers import (
     check_sizes,
     empty_linear,
     has_bias,
-    initialise,
+    initialize,
 )
 
 
@@ -69,5 +69,5 @@ def mlp(
             modules.append(non_linearity())
         linears.append(empty_linear(features, out, bias=has_bias(rule, index), dtype=dtype, device=device))
         modules.append(linears[-1])
-    initialise(linears, first_init=first_init, init_scale=init_scale, generator=generator)
+    initialize(linears, first_init=first_init, init_scale=init_scale, generator=generator)
     return nn.Sequential(*modules)

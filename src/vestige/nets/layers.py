@@ -61,7 +61,7 @@ def check_sizes(sizes: Sequence[int], what: str) -> None:
 
 
 def has_bias(rule: Bias, index: int) -> bool:
-    """Whether the parametrised layer number `index` of a chain carries a bias."""
+    """Whether the parametrized layer number `index` of a chain carries a bias."""
     return rule is Bias.ALL or (rule is Bias.FIRST and index == 0)
 
 
@@ -72,7 +72,7 @@ def empty_linear(
     return nn.Linear(features, out, bias=bias, dtype=dtype, device="meta").to_empty(device=device or "cpu")
 
 
-def initialise(
+def initialize(
     layers: Sequence[nn.Linear | nn.Conv2d],
     *,
     first_init: float | int | None,
@@ -86,7 +86,7 @@ def initialise(
         raise ValueError(
             f"first_init is the standard deviation of the first layer, a positive number; got {first_init}"
         )
-    generator = spawn(None, "initialise") if generator is None else generator
+    generator = spawn(None, "initialize") if generator is None else generator
     for index, layer in enumerate(layers):
         bound = init_scale / math.sqrt(layer.weight[0].numel())
         for parameter in layer.parameters():

@@ -1,4 +1,4 @@
-"""What training minimises: the data and options checked once, then a closure without checks for the inner loop."""
+"""What training minimizes: the data and options checked once, then a closure without checks for the inner loop."""
 
 import copy
 from collections.abc import Callable

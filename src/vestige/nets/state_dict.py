@@ -49,7 +49,7 @@ def chain_layers(state: Mapping[str, Tensor]) -> list[ChainLayer]:
         elif not (kind == "bias" and (f"{stem}.weight" if stem else "weight") in state):
             raise ArchitectureError(
                 f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(tensor.shape)} "
-                "(normalisation, attention and other layers cannot be read off weights); give the architecture as "
+                "(normalization, attention and other layers cannot be read off weights); give the architecture as "
                 "package.module:factory"
             )
     if not layers:

@@ -21,7 +21,7 @@ from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 
 SOURCE = (paper("2206.07758"), paper("2307.01827"))
-# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centred or not; where one diverges, a quarter is tried.
+# Measured on 20 and 100 digits and CIFAR-10 images, width 1000, centered or not; where one diverges, try a quarter.
 PEAK_STEP = {Loss.MSE: 0.2, Loss.HUBER: 0.8}
 PEAK_STEP_MARGIN = 0.8
 DEFAULT_STEPS = {Schedule.LOSS_SCALED: 20_000, Schedule.ONE_CYCLE: 4_000, Schedule.CONSTANT: 20_000}
@@ -72,12 +72,12 @@ def train_to_margin(
 ) -> Trained:
     """Train a copy of `model` on all samples at once until its loss or its stationarity is small.
 
-    Minimises (1/n) sum_i l(f(x_i), y_i) + wd/2 |theta|^2 over all trainable parameters.
+    Minimizes (1/n) sum_i l(f(x_i), y_i) + wd/2 |theta|^2 over all trainable parameters.
 
     Args:
         model: any module; its weights are the start. The papers start from a small first layer:
             `mlp(..., first_init=1e-4)`.
-        x: samples in model space, usually centred; cast to the model's precision.
+        x: samples in model space, usually centered; cast to the model's precision.
         y: classes as integers ({0, 1} or {-1, 1} for one output), or float targets (n, out) for mse and huber.
         loss: logistic, exponential, cross_entropy, mse or huber.
         weight_decay: wd; torch's SGD means the same by it.

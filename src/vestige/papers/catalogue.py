@@ -110,18 +110,35 @@ CONSTRUCT = (
     ),
     Record(
         paper("2407.15160"),
-        ("histogram_counter", "count_attend", "capacity_report"),
-        "missing: transformers written down that count tokens, and where precision ends them",
+        (
+            "construct.build_counter",
+            "construct.build_most_frequent",
+            "construct.counting_capacity",
+            "construct.precision_sweep",
+            "construct.counting_phase",
+        ),
+        "works: transformers that count, proved from their weights; where precision ends them; small trainings",
     ),
     Record(
         paper("2407.16153"),
-        ("nearest_neighbor_head", "mse_lower_bound", "rank_audit"),
-        "missing: full-rank and low-rank attention on nearest neighbors, bounds and a rank audit",
+        (
+            "construct.build_nearest_neighbor",
+            "construct.build_rank_one_majority",
+            "construct.rank_lower_bound",
+            "construct.rank_audit",
+            "construct.rank_sweep",
+        ),
+        "works: heads of full rank and of rank one on nearest points, bounds, an audit; trained in one layer only",
     ),
     Record(
         paper("2503.01544"),
-        ("compositional_question", "deep_solver", "recurrent_solver", "chain_of_thought_solver"),
-        "missing: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought",
+        (
+            "construct.CompositionalQuestion",
+            "construct.build_crq_transformer",
+            "construct.build_crq_rnn",
+            "construct.build_crq_chain_of_thought",
+        ),
+        "works: tree-shaped questions and three exact solvers, deep, recurrent and with chain of thought; none trained",
     ),
     Record(
         paper("2503.01805"),
@@ -153,8 +170,8 @@ LEARN = (
     ),
     Record(
         paper("2305.15141"),
-        ("overfitting_profile", "max_margin_1d"),
-        "missing: how the error of an interpolating network grows with label noise, by dimension",
+        ("landscape.overfitting_profile", "convex.max_margin_1d"),
+        "works: error against label noise by dimension, a verdict with its interval, the exact network on the line",
     ),
     Record(
         paper("1904.00687"),
@@ -163,18 +180,24 @@ LEARN = (
     ),
     Record(
         paper("2001.05205"),
-        ("certify_descent",),
-        "missing: when gradient descent provably learns one neuron, with its certificate",
+        ("landscape.neuron_descent", "landscape.neuron_flow", "landscape.one_point_terms"),
+        "works: exact descent and flow of one neuron, its guarantees checked on the way; no stochastic gradients",
     ),
     Record(
         paper("2106.01101"),
-        ("single_neuron_flow",),
-        "missing: the flow of one neuron with bias in closed form, and which starts fail",
+        ("landscape.neuron_certificate", "landscape.dead_start_probability"),
+        "works: which starts provably learn a neuron with bias and which never will; published rates are not tested",
     ),
     Record(
         paper("2006.01005"),
-        ("find_minima", "certify_local_minimum"),
-        "missing: a catalogue of spurious minima of small teacher networks, each certified",
+        (
+            "landscape.find_spurious_minima",
+            "landscape.certify_minimum",
+            "landscape.known_minima",
+            "landscape.split_spectrum",
+            "landscape.grow",
+        ),
+        "works: spurious minima with proofs for up to 20 neurons, and the split that leaves them; not beyond 20",
     ),
 )
 

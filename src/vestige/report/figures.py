@@ -153,6 +153,32 @@ def curves(
     return _svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
 
 
+def contours(
+    x: Float[Tensor, " a"],
+    y: Float[Tensor, " b"],
+    values: Float[Tensor, "b a"],
+    points: Mapping[str, Float[Tensor, "n 2"]],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> bytes:
+    """Level lines of a function of two variables, denser near its minimum, with named points on them (SVG)."""
+    figure, axes = _axes(xlabel, ylabel)
+    shown = _array(values)
+    levels = shown.min() + (shown.max() - shown.min()) * np.linspace(0.02, 0.98, 14) ** 2
+    axes.contour(_array(x), _array(y), shown, levels=levels, colors=GRAY, linewidths=0.8)
+    for color, marker, (name, place) in zip(
+        (ORANGE, BLUE, GRAY) * len(points), "*o^" * len(points), points.items(), strict=False
+    ):
+        at = _array(place)
+        axes.plot(at[:, 0], at[:, 1], color=color, marker=marker, markersize=5, linestyle="none", label=name)
+    if points:
+        for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            text.set(color=_INK, parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator())
+    return _svg(figure, "contours")
+
+
 def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> bytes:
     """Share of samples that a reconstruction recovers from each network, one bar for each group of samples (SVG)."""
     figure, axes = _axes("", "share recovered")

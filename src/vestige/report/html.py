@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vestige.report import figures
 from vestige.report.gallery import gallery
+from vestige.report.membership import held, membership_chart
 from vestige.report.page import template, write_page
 from vestige.report.robustness import linearity_chart
 from vestige.runs.folder import RunFolder
@@ -52,6 +53,8 @@ def render_report(
         gallery=gallery(results, tensors),
         charts=_charts(results, tensors, progress),
         linearity=linearity_chart((results.get("robustness") or {}).get("theory")),
+        membership_chart=membership_chart(results.get("membership")),
+        held=held(results, tensors) if "held" in tensors else [],
         packages={k: v for k, v in manifest["environment"].get("packages", {}).items() if v},
     )
 

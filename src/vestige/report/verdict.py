@@ -5,6 +5,7 @@ from typing import Any
 
 from vestige.core.choices import ChoiceEnum
 
+UNEVEN = 1e-3  # p-value below which a null of membership is not at chance
 LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
@@ -21,7 +22,7 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
     """Level and sentence for the results of an audit.
 
     Args:
-        results: with keys "reconstruction" and, when the training data were given, "score".
+        results: with keys "reconstruction" and, when the training data were given, "score" and "membership".
 
     Returns:
         The level and one sentence.
@@ -31,7 +32,58 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
     """
     score, found = results.get("score"), results["reconstruction"]
     seen = "scores" if results.get("queried") else "weights"
-    return _scored(score, seen) if score else _unscored(found, seen)
+    level, sentence = _scored(score, seen) if score else _unscored(found, seen)
+    asked = results.get("membership") or {}
+    if level in (Level.NOTHING, Level.UNKNOWN) and asked.get("level") in (Level.LEAKS, Level.SOME):
+        return Level(asked["level"]), f"{asked['verdict']} {sentence}"
+    return level, sentence
+
+
+def membership_verdict(section: Mapping[str, Any]) -> tuple[Level, str]:
+    """Level and sentence for the question which samples a network holds.
+
+    Args:
+        section: "n", "n_reference", "n_held", "rate", "differs", "blind_auc", "nulls" and "curve" of an audit.
+
+    >>> row = {"n": 100, "n_reference": 200, "n_held": 3, "rate": 0.05, "differs": False, "nulls": [], "curve": None}
+    >>> membership_verdict(row)[1]
+    '3 of 100 candidates are named as training samples, of which 5 % are expected to be wrong.'
+    """
+    if section["n_reference"] is None:
+        return Level.UNKNOWN, "Candidates were ranked; without samples that the model never saw none can be named."
+    uneven = [null for null in section["nulls"] if null["must"] and (null["uniform"] or 0.0) <= UNEVEN]
+    if section["differs"] or uneven:
+        why = (
+            f"candidates and reference differ without the network (AUC {section['blind_auc']:.2f})"
+            if section["differs"]
+            else f"the null {uneven[0]['name']!r} is not at chance"
+        )
+        return Level.UNKNOWN, f"No training sample is named: {why}, so that a high score need not mean membership."
+    if section["curve"] is not None:
+        return _curved(section["curve"])
+    held, total = section["n_held"], section["n"]
+    if held == 0:
+        return Level.NOTHING, (
+            f"None of {total} candidates is told from unseen samples: the weights do not show that they were used, "
+            "which does not prove that they were not."
+        )
+    verb = "is named as a training sample" if held == 1 else "are named as training samples"
+    return Level.LEAKS if 4 * held >= total else Level.SOME, (
+        f"{held} of {total} candidates {verb}, of which {100 * section['rate']:g} % are expected to be wrong."
+    )
+
+
+def _curved(curve: Mapping[str, Any]) -> tuple[Level, str]:
+    (common, rare), by_loss = curve["weights"]["rates"], curve["loss"]["rates"]
+    if not common["low"] > common["false"]:
+        return Level.NOTHING, (
+            f"At 1 % false alarms {common['true']:.1%} of {curve['members']} training samples are told from unseen "
+            "ones: no more than chance explains."
+        )
+    return Level.LEAKS if common["true"] >= 0.25 else Level.SOME, (
+        f"The weights tell {common['true']:.1%} of {curve['members']} training samples from unseen ones at 1 % false "
+        f"alarms and {rare['true']:.1%} at 0.1 % (the loss {by_loss[0]['true']:.1%} and {by_loss[1]['true']:.1%})."
+    )
 
 
 def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:

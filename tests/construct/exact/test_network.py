@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vestige.construct.exact import evaluate as evaluation
@@ -100,6 +100,22 @@ def test_the_audit_counts_the_bits_of_a_sum():
         network.to_torch(torch.float32, at=[[2**24]])
 
 
+@given(
+    weights=st.lists(st.integers(-9, 9).filter(bool), min_size=1, max_size=5),
+    bias=st.integers(-9, 9),
+    point=st.integers(-9, 9).filter(bool),
+)
+@example(weights=[-3, -3, -3], bias=0, point=5)
+@example(weights=[3, 3, 3], bias=0, point=5)
+def test_the_audit_counts_the_bits_of_every_partial_sum(weights, bias, point):
+    """Reference: all sets of terms that an order of summation can begin with."""
+    network = ExactNetwork((layer(len(weights), [(dict(enumerate(weights)), bias)]),))
+    terms = [w * point for w in weights] + [bias]
+    numbers = [sum(part) for k in range(1, len(terms) + 1) for part in itertools.combinations(terms, k)]
+    odd = [abs(v) // (v & -v) for v in (*numbers, *weights, point) if v]
+    assert network.audit([[point] * len(weights)]).bits >= max(map(int.bit_length, odd))
+
+
 def test_a_power_of_two_costs_one_bit_and_a_range():
     network = ExactNetwork((layer(1, [({0: 2**200}, 0)]),))
     assert network.audit([[1]]).bits == 1
@@ -173,8 +189,8 @@ def test_sizes_of_a_known_network():
         (lambda: pass_through(1, 1)([1.0]), r"shape \[1\] given"),
         (lambda: pass_through(1, 1)(np.empty((0, 1))), "both at least 1"),
         (lambda: pass_through(2, 1)([[1.0, float("nan")]]), "1 coordinates are NaN"),
-        (lambda: pass_through(1, 1)([[Fraction(1, 3)]]), "1/3 is no integer over a power of two"),
-        (lambda: pass_through(1, 0), "both are at least 1"),
+        (lambda: pass_through(1, 1)([[Fraction(1, 3)]]), "1/3 is not an integer over a power of two"),
+        (lambda: pass_through(1, 0), "both must be at least 1"),
         (lambda: in_series(pass_through(1, 1), pass_through(2, 1)), "1 outputs before one that reads 2"),
         (lambda: in_parallel([]), "at least one"),
         (lambda: pass_through(1, 1).to_torch(torch.int64, at=[[1]]), "allowed are torch.float64"),

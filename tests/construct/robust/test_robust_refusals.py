@@ -108,7 +108,7 @@ def test_bad_input_is_named(change, message):
 
 def test_what_a_first_layer_does_not_allow_is_refused_with_what_would_work():
     x, y = gaussian()
-    with pytest.raises(ValueError, match=r"below 1\.\d+ is allowed behind this first layer of 2 rows.*optimized"):
+    with pytest.raises(ValueError, match=r"below 1\.\d+ is allowed after this first layer of 2 rows.*optimized"):
         memorize_robustly(x, y, width=5, eps=0.95 * max_robust_radius(x, y))
     with pytest.raises(ValueError, match="8 is needed"):
         memorize_robustly(x, y, width=6, projection="identity")

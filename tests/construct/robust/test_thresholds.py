@@ -62,6 +62,15 @@ def test_many_hinges_need_more_bits():
     assert mantissa_bits(plan, 1.0, 0.5) == math.ceil(math.log2(2 * (6 * 1001 + 8) / 0.01))
 
 
+def test_the_rounding_of_an_image_comes_off_the_room_between_the_sides():
+    """(1 + moved)^2 <= 1.01 with moved = 10 * 2^20 u, for one row at 2^20 and few hinges."""
+    numbers = Thresholds(
+        Fraction(1, 2**20), 1, Fraction(101, 100), Fraction(1), Fraction(0), Fraction(1), Fraction(100)
+    )
+    plan = replace(PLAN, rows=[{0: 1}], inputs=1, centers=[[Fraction(0)]], numbers=numbers)
+    assert mantissa_bits(plan, 2.0**20, 0.5) == math.ceil(math.log2(10 * 2**20 / (1.01**0.5 - 1)))
+
+
 def test_a_limit_without_room_takes_more_bits_than_there_are():
     plan = replace(PLAN, numbers=replace(NUMBERS, limit=sides(Fraction(1), Fraction(3), NUMBERS.tau, 2, 2.0)[0]))
     assert mantissa_bits(plan, 1.0, 0.5) == 401

@@ -142,7 +142,7 @@ def test_samples_depend_on_the_generator_alone():
         (lambda: vg.construct.parity_target(0), "n=0"),
         (lambda: vg.construct.parity_target(3, [3]), "coordinates 0 to 2"),
         (lambda: vg.construct.parity_target(3, []), "at least one"),
-        (lambda: vg.construct.staircase_target(3, 4), "one coordinate for each step"),
+        (lambda: vg.construct.staircase_target(3, 4), "steps must be at most n"),
         (lambda: vg.construct.inner_product_target(1), "dimension=1"),
         (lambda: vg.construct.inner_product_target(3, frequency=-1), "positive"),
         (lambda: vg.construct.ball_indicator_target(0), "dimension=0"),

@@ -113,6 +113,16 @@ def test_a_linear_head_with_one_sample_a_class_holds_their_centered_directions()
     assert F.cosine_similarity(untrained.samples, x - x.mean(0)).abs().max() < 0.7
 
 
+def test_what_all_rows_of_a_linear_head_share_says_nothing():
+    """Softmax does not see it: W and W + 1 a^T are one classifier."""
+    head, shifted = nn.Linear(12, 4).double(), nn.Linear(12, 4).double()
+    with torch.no_grad():
+        shifted.weight.copy_(head.weight + 5 * gaussian(1, 12))
+    samples = [reconstruct_from_embeddings(layer).samples for layer in (head, shifted)]
+    torch.testing.assert_close(*samples)
+    torch.testing.assert_close(samples[0].sum(0), torch.zeros(12))
+
+
 def test_a_linear_head_with_several_samples_a_class_holds_their_means():
     x = gaussian(16, 60) * 0.3
     y = torch.arange(16) % 4

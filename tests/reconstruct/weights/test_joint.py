@@ -59,13 +59,13 @@ def test_a_search_that_is_not_finite_is_said():
     assert search(chain, **options(chain)).outcome is Outcome.BUDGET_SPENT
 
 
-def test_labelled_multipliers_have_the_form_of_cross_entropy():
+def test_labeled_multipliers_have_the_form_of_cross_entropy():
     """Positive at one output, negative at the others, zero in sum; free ones (the null) are not."""
     chain = span_chain(mlp([5, 9, 3], generator=child(0, "net"), dtype=torch.float64), None, torch.float64)
     assert chain is not None
-    labelled = search(chain, **options(chain, labelled=True)).multipliers
-    assert labelled.sum(-1).abs().max() < 1e-12
-    assert bool(((labelled > 0).sum(-1) == 1).all())
+    labeled = search(chain, **options(chain, labeled=True)).multipliers
+    assert labeled.sum(-1).abs().max() < 1e-12
+    assert bool(((labeled > 0).sum(-1) == 1).all())
     free = search(chain, **options(chain)).multipliers
     assert not bool(((free > 0).sum(-1) == 1).all())
 

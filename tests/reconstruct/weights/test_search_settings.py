@@ -15,7 +15,7 @@ CHAIN = span_chain(mlp([5, 60, 3], generator=child(0, "net"), dtype=torch.float6
 assert CHAIN is not None
 BOX = torch.full((5,), -9.0).double(), torch.full((5,), 9.0).double()
 SETTINGS = SearchSettings(
-    sample_norm=1.5, layer_weights=[1.0, 1.0], zero_sum=True, labelled=True, metric=None, box=None, steps=40,
+    sample_norm=1.5, layer_weights=[1.0, 1.0], zero_sum=True, labeled=True, metric=None, box=None, steps=40,
     generator=child(1),
 )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 import typer
 
+from vestige.cli.construct.counter import counter
+from vestige.cli.construct.crq import crq
 from vestige.cli.construct.memorize import memorize
 from vestige.cli.construct.narrow import narrow
 from vestige.cli.construct.prune import prune
@@ -16,3 +18,5 @@ construct.command()(robust)
 construct.command()(narrow)
 construct.command()(prune)
 construct.command()(separate)
+construct.command()(counter)
+construct.command()(crq)

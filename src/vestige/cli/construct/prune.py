@@ -27,7 +27,9 @@ def prune(
     radius: Annotated[float | None, typer.Option(help="Of the ball; default: largest of --data, or 1.")] = None,
     method: Annotated[str, typer.Option(help="subset_sum, greedy, random or close.")] = "subset_sum",
     rows: Annotated[int | None, typer.Option(help="Random rows for an input and sign; default: as needed.")] = None,
-    out: Annotated[Path, typer.Option(help="Where masks and seed go.")] = Path("pruned.safetensors"),
+    out: Annotated[
+        Path, typer.Option(parser=options.read_weights_file, metavar="FILE", help="Where masks and seed go.")
+    ] = Path("pruned.safetensors"),
     seed: Annotated[int, typer.Option(min=0, help="Of the random network.")] = 0,
     arch: options.Arch = None,
     trust_pickle: options.Pickle = False,
@@ -41,7 +43,6 @@ def prune(
     from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model
 
-    options.check_weights_file(out)
     loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
     settle_threads(threads, sum(p.numel() for p in loaded.model.parameters()))
     samples = None if data is None else load_data(data, split="test")

@@ -29,7 +29,9 @@ from vestige.construct.file.check_balls import derive_balls
 from vestige.construct.file.check_masks import derive_masks
 from vestige.construct.file.check_narrow import derive_narrow
 from vestige.construct.file.check_points import derive_interpolation
+from vestige.construct.file.check_recurrent import derive_recurrent
 from vestige.construct.file.check_signs import derive_signs
+from vestige.construct.file.check_transformer import derive_transformer
 from vestige.construct.file.network_format import CHAIN, EXACT, NetworkFormat
 from vestige.construct.file.stored import Stored
 from vestige.construct.narrowing.agreement import Agreement
@@ -37,6 +39,9 @@ from vestige.construct.prune.approximation import Approximation
 from vestige.construct.prune.mask_format import MASKS
 from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.sign_balls import SignBalls
+from vestige.construct.transformer.composition.recurrent import RECURRENT, Recurs
+from vestige.construct.transformer.computes import Computes
+from vestige.construct.transformer.file_format import TRANSFORMER
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(Agreement, EXACT, derive_narrow, ExactConstruction),
             Kind(SignBalls, CHAIN, derive_signs),
             Kind(Approximation, MASKS, derive_masks, takes_target=True),
+            Kind(Computes, TRANSFORMER, derive_transformer),
+            Kind(Recurs, RECURRENT, derive_recurrent),
         )
     }
 )

@@ -148,7 +148,7 @@ def _by_views(net: InvariantNetwork, chain: Chain, group: Group, problem: Proble
         sample_norm=spread * math.prod(problem.shape) ** 0.5,
         layer_weights=layer_weights(chain, problem.weight_decay),
         zero_sum=problem.zero_sum,
-        labelled=problem.zero_sum,
+        labeled=problem.zero_sum,
         metric=image_metric(lift.inputs, problem.shape) if is_photograph(problem.shape) else None,
         lift=lift,
         box=box,

@@ -1,6 +1,6 @@
 """The published attack by queries (arXiv 2505.19019 and its code): points and coefficients fitted to the scores.
 
-    minimise over x, a:  mean_j | sum_i k(z_j, x_i) a_i - f(z_j) |^2  +  0.1 n (mean of squared excess over the range)
+    minimize over x, a:  mean_j | sum_i k(z_j, x_i) a_i - f(z_j) |^2  +  0.1 n (mean of squared excess over the range)
 
 with Adam and one cycle of the step size. It needs no structure of the kernel; with fewer than n (d + C) / C queries the
 points are not determined, and several times as many help.
@@ -35,7 +35,7 @@ class Pace:
 
 
 def published_pace(kernel: Kernel) -> Pace:
-    """Of the authors' code, for inputs standardised per channel; for the NTK, inputs of mean norm 1."""
+    """Of the authors' code, for inputs standardized per channel; for the NTK, inputs of mean norm 1."""
     if isinstance(kernel, ReLUTangent):
         return Pace(0.1, 0.5, 1e-4, 1e-3)
     if isinstance(kernel, Polynomial):

@@ -61,7 +61,7 @@ def search_any(
         pixel_scale: rough standard deviation of an input's entries.
         zero_sum: whether multipliers sum to zero over the outputs.
         reference: parameters before training, if known.
-        forgets: whether training forgot the initialisation of later layers (weight decay).
+        forgets: whether training forgot the initialization of later layers (weight decay).
         box: lowest and highest sample in model space.
         generator: source of the starts.
         on_step: progress.

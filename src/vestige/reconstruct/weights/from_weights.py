@@ -141,7 +141,7 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         sample_norm=spread * math.prod(problem.shape) ** 0.5,
         layer_weights=layer_weights(chain, problem.weight_decay),
         zero_sum=problem.zero_sum,
-        labelled=problem.zero_sum,
+        labeled=problem.zero_sum,
         metric=image_metric(chain.basis, problem.shape) if is_photograph(problem.shape) else None,
         box=box,
         steps=problem.steps or STEPS,

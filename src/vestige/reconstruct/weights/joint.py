@@ -1,6 +1,6 @@
 """The joint search: candidates and multipliers whose gradients sum to the weights, through softened gates.
 
-Minimises, over candidates z (span coordinates) and output multipliers l,
+Minimizes, over candidates z (span coordinates) and output multipliers l,
 
     sum over layers  a_k |theta_k - sum_i grad_{theta_k} (l_i . f(z_i))|^2 / |theta_k|^2                       (1)
 
@@ -10,7 +10,7 @@ that are exact; one multiplier vector an output replaces labels, signs and margi
 2307.01827 at once; all restarts run in one tensor; Adam with one cycle replaces 50,000 steps of gradient descent.
 
 Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
-entry is positive and the others are not. Labelled multipliers have that form; the label is the class for which the
+entry is positive and the others are not. Labeled multipliers have that form; the label is the class for which the
 network prefers this random start to the others, so that each class gets its share of candidates. A metric on the
 candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty.
 """
@@ -80,7 +80,7 @@ def search(
     sharpness: tuple[float, float] = (20.0, 100.0),
     known: Float[Tensor, "h k"] | None = None,
     box: tuple[Tensor, Tensor] | None = None,
-    labelled: bool = False,
+    labeled: bool = False,
     metric: Float[Tensor, "r r"] | None = None,
     lift: Lift | None = None,
     generator: torch.Generator,
@@ -88,7 +88,7 @@ def search(
     note: str = "",
     checkpoint: Checkpoint | None = None,
 ) -> Joint:
-    """Minimise (1) from random starts.
+    """Minimize (1) from random starts.
 
     Args:
         chain: the network.
@@ -100,8 +100,8 @@ def search(
         zero_sum: whether the multipliers of a candidate sum to zero over the outputs.
         sharpness: at the first and at the last step, times the size of a typical pre-activation of 1.
         known: orthonormal columns already explained in the first layer: (1) is taken orthogonally to them.
-        box: lowest and highest sample in model space, (d,) each; leaving it is penalised.
-        labelled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
+        box: lowest and highest sample in model space, (d,) each; leaving it is penalized.
+        labeled: whether the multipliers are those of cross-entropy, positive at one output and at no other.
         metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
             None: isotropic.
         lift: candidates are inputs of an average over views, with coordinates of their own; None: span coordinates.
@@ -117,7 +117,7 @@ def search(
     place = Place(inputs.shape[1], sample_norm, metric)
     u = place.start(restarts, candidates, chain.weights[0], generator)
     raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
-    form = _form(chain, place.z(u), raw, zero_sum, labelled, lift)
+    form = _form(chain, place.z(u), raw, zero_sum, labeled, lift)
     low, high = sharpness
 
     def objective(k: int) -> Tensor:
@@ -185,7 +185,7 @@ class Form:
     label: Int[Tensor, "restarts m 1"] | None
 
     def multipliers(self, raw: Float[Tensor, "restarts m out"]) -> Float[Tensor, "restarts m out"]:
-        """With labels, scale exp(raw_y) (onehot(y) - softmax of the others); without, raw, centred if need be."""
+        """With labels, scale exp(raw_y) (onehot(y) - softmax of the others); without, raw, centered if need be."""
         if self.label is not None:
             others = raw.scatter(-1, self.label, -torch.inf).softmax(-1)
             own = torch.zeros_like(raw).scatter(-1, self.label, 1.0)
@@ -193,13 +193,13 @@ class Form:
         return self.scale * (raw - raw.mean(-1, keepdim=True) if self.zero_sum and raw.shape[-1] > 1 else raw)
 
 
-def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labelled: bool, lift: Lift | None) -> Form:
+def _form(chain: Chain, z: Tensor, raw: Tensor, zero_sum: bool, labeled: bool, lift: Lift | None) -> Form:
     """One scale for all multipliers, from norms: the sums begin at the size that they must reach."""
     label = None
-    if labelled and chain.out > 1:
+    if labeled and chain.out > 1:
         outputs = _outputs(
             chain, z, lift
-        )  # standardised, lest a class that few random inputs belong to gets no candidate
+        )  # standardized, lest a class that few random inputs belong to gets no candidate
         spread = outputs.std(-2, correction=0, keepdim=True).clamp(min=1e-12)
         label = ((outputs - outputs.mean(-2, keepdim=True)) / spread).argmax(-1, keepdim=True)
         raw.mul_(0.3).scatter_(-1, label, 0.0)
@@ -226,10 +226,10 @@ def _outputs(chain: Chain, z: Tensor, lift: Lift | None) -> Tensor:
 
 
 def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
-    """a_k: 1 where training has forgotten the initialisation, less where a deeper layer still carries it.
+    """a_k: 1 where training has forgotten the initialization, less where a deeper layer still carries it.
 
     At a stationary point of a homogeneous network every layer has the same squared norm (2206.07758's code starts
-    only the first layer small, so that without weight decay the others keep most of their initialisation).
+    only the first layer small, so that without weight decay the others keep most of their initialization).
     """
     norms = [
         float(w.square().sum() + b.square().sum())

@@ -16,14 +16,14 @@ from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 class SearchSettings:
     """The settings of its joint searches.
 
-    Every second round goes without `labelled` and `metric`: they find most samples at once, and keep away from others.
+    Every second round goes without `labeled` and `metric`: they find most samples at once, and keep away from others.
     Among many samples nothing is found without them.
     """
 
     sample_norm: float
     layer_weights: list[float]
     zero_sum: bool
-    labelled: bool
+    labeled: bool
     metric: Tensor | None
     box: tuple[Tensor, Tensor] | None
     steps: int
@@ -60,7 +60,7 @@ class SearchSettings:
             sharpness=self.sharpness(chain),
             layer_weights=self.layer_weights if known is None else [1.0, 0.0],
             zero_sum=self.zero_sum,
-            labelled=self.labelled and informed,
+            labeled=self.labeled and informed,
             metric=self.metric if informed else None,
             known=known,
             box=self.box,

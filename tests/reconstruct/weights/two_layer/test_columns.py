@@ -67,6 +67,17 @@ def test_columns_are_found_exactly_from_gates_of_which_a_tenth_is_wrong(stationa
     assert torch.equal(accepted(found, space), overlap > 1 - 1e-6)
 
 
+def test_multipliers_that_sum_to_zero_leave_one_dimension_less(stationary):
+    """V^T l for l without a mean, and nothing else: V^T 1 is not among them."""
+    chain, _, _ = stationary
+    spaces = [column_space(chain, zero_sum=zero) for zero in (True, False)]
+    last, (less, all_of_it) = chain.weights[1][:, spaces[0].alive].double(), (space.output for space in spaces)
+    assert less.shape[1] == C - 1 and all_of_it.shape[1] == C
+    centered = last - last.mean(0)
+    torch.testing.assert_close(centered @ less @ less.T, centered)
+    assert F.cosine_similarity(last.sum(0) @ less @ less.T, last.sum(0), dim=0) < 0.5
+
+
 def test_a_random_network_has_no_column(stationary):
     """Null: the same sizes and gates, weights that no training made."""
     _, _, gates = stationary

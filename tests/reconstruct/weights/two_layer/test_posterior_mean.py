@@ -56,8 +56,12 @@ def test_shuffled_gates_name_nothing(layer, samples):
 
 
 def test_unknown_gates_leave_the_rough_input(layer, samples):
+    """And the similarity of a Gaussian around KEPT times it, brightness off: |x|^2 is R."""
     rough = rough_from(samples)
-    torch.testing.assert_close(input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)[0], rough)
+    found, similar = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)
+    torch.testing.assert_close(found, rough)
+    seen = KEPT**2 * (R - (rough @ LEVEL).square())
+    torch.testing.assert_close(similar, (seen / (seen + VARIANCE * (R - 1))).sqrt())
 
 
 def test_a_metric_is_a_change_of_coordinates(layer, samples):

@@ -35,7 +35,7 @@ RIDGE = 1.0  # of the fit of q towards its last value
 
 @dataclass(frozen=True)
 class Competitors:
-    """V^T l of labelled candidates as a function of q: at[y] @ q, q in the simplex over the other classes."""
+    """V^T l of labeled candidates as a function of q: at[y] @ q, q in the simplex over the other classes."""
 
     at: Float[Tensor, "out h others"]
     others: Int[Tensor, "out others"]

@@ -237,7 +237,7 @@ def _fitted(
         z = z[z.norm(dim=1).argsort(descending=True)[:COLUMNS]]
         return fit_columns(space, z @ chain.weights[0].T + chain.biases[0], generator=generator)
     z, label = _averages(joint, settings.sample_norm)
-    if settings.labelled and chain.out > 2:
+    if settings.labeled and chain.out > 2:
         return fit_many_columns(chain, space, z, label, settings.sample_norm, settings.metric, generator=generator)
     return fit_columns(space, z[:COLUMNS] @ chain.weights[0].T + chain.biases[0], generator=generator)
 
@@ -272,7 +272,7 @@ def _rest(
         sample_norm=settings.sample_norm,
         layer_weights=[1.0, 0.0],
         zero_sum=settings.zero_sum,
-        labelled=settings.labelled,
+        labeled=settings.labeled,
         sharpness=LAST_SHARPNESS,
         known=_orthonormal(rounds.columns, space, chain),
         generator=spawn(settings.generator, "rest"),

@@ -1,0 +1,1 @@
+"""Transformers that count tokens (arXiv 2407.15160)."""

@@ -1,0 +1,5 @@
+"""Networks as solutions of convex programs: the ReLU network of largest margin on the line."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

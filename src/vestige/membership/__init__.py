@@ -1,0 +1,5 @@
+"""Whether a network was trained on a given sample, read off its weights."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,12 @@
+from .calibration import conformal_p_values as conformal_p_values
+from .calibration import q_values as q_values
+from .curve import MembershipCurve as MembershipCurve
+from .curve import evaluate_membership as evaluate_membership
+from .nulls import membership_nulls as membership_nulls
+from .scores import Membership as Membership
+from .scores import membership_scores as membership_scores
+from .shadows import lira_scores as lira_scores
+from .shadows import rmia_scores as rmia_scores
+from .shadows import shadow_models as shadow_models
+from .thresholds import Threshold as Threshold
+from .thresholds import threshold_scores as threshold_scores
