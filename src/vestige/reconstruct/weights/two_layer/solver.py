@@ -145,7 +145,7 @@ def solve_two_layer(
     if rounds.columns is None:
         none = like.new_zeros(0, chain.basis.shape[1]), like.new_zeros(0, chain.out), like.new_zeros(0)
         return TwoLayer(*none, none[-1] > 0, rounds.joints, steps, outcome)
-    if settings.labelled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
+    if settings.labeled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
         z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
         keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
         sure = genuine(chain, space, rounds.columns, z, sample_norm=settings.sample_norm, box=settings.box)[keep]
