@@ -73,7 +73,8 @@ def compare(stored: Stored, derived: Derived, *, sampled: bool = False) -> Certi
     bounds = {claim.name: claim.bound for claim in (*others, *derived.claims)}
     off += sum(not (_close(c.bound, bounds[c.name], 0) or (sampled and bounds[c.name] > c.bound)) for c in written)
     shared = stored.numbers.keys() & derived.numbers.keys()
-    off += sum(not _close(stored.numbers[name], derived.numbers[name], 0) for name in shared)
+    numbers = [(stored.numbers[name], derived.numbers[name]) for name in shared]
+    off += sum(not (_close(a, b, 0) or (sampled and b < a)) for a, b in numbers)
     rest = sorted(stored.numbers.keys() - shared)
     count = len(derived.left_out)
     return Certificate(
