@@ -12,6 +12,8 @@ from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
+THEOREM = "arXiv 2110.03187, Theorem 3.1"
+
 
 def derive_interpolation(stored: Stored, question: Question) -> Derived:
     """The points that are off target, the largest error, and the network's sizes."""
@@ -19,12 +21,15 @@ def derive_interpolation(stored: Stored, question: Question) -> Derived:
     index = chosen(len(fields["points"]), question.points)
     errors = _errors(stored, fields["points"][index], fields["targets"][index], question.on_step)
     tolerance = Fraction(fields["tolerance"])
-    source = f"{fields['source']}; {len(index):,} of {len(fields['points']):,} points"
+    if fields["source"] != THEOREM or tolerance < 0:
+        raise ValueError(f"source {str(fields['source'])[:80]!r}, tolerance {float(tolerance):g}")
+    source = f"{THEOREM}; {len(index):,} of {len(fields['points']):,} points"
     claims = (
         Claim("points off target", 0, sum(error > tolerance for error in errors), source),
         Claim("largest error", float(tolerance), upwards(max(errors)), source),
     )
-    return Derived(claims, sizes_of(stored.layers))
+    narrow = any(c.name == "width" and c.source == THEOREM for c in stored.certificate.claims)
+    return Derived(claims, sizes_of(stored.layers), bounds={"width": ((12,), THEOREM)} if narrow else {})
 
 
 def chosen(count: int, wanted: int | None) -> np.ndarray:
