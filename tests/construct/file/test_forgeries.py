@@ -116,10 +116,6 @@ CASES = {
     ),
     "numbers of its own": ("robust", lambda d, t: d["numbers"].update(eps={"float": (123.0).hex()})),
     "escape codes": ("memorize", lambda d, t: d["claims"][2].__setitem__(3, "\x1b[31mTheorem: secure\x1b[0m")),
-    "a theorem that no construction has": (
-        "memorize",
-        lambda d, t: d["specification"]["fields"].update(source="Theorem: secure"),
-    ),
     "a negative radius": ("masks", lambda d, t: stored_float(d, "radius", (-1e6).hex())),
     "an infinite radius": ("masks", lambda d, t: stored_float(d, "radius", "inf")),
     "a radius as text": ("masks", lambda d, t: d["specification"]["fields"].update(radius="1.0")),
@@ -138,6 +134,14 @@ def test_a_forged_file_is_refused(files, tmp_path, case):
     document, tensors, metadata = parts(files / f"{name}.safetensors")
     change(document, tensors)
     assert verdict(forge(tmp_path / "forged.safetensors", document, tensors, metadata)) == WRONG
+
+
+def test_a_theorem_that_no_construction_has_is_not_repeated(files, tmp_path):
+    document, tensors, metadata = parts(files / "memorize.safetensors")
+    document["specification"]["fields"].update(source="Theorem: secure")
+    found = verify(forge(tmp_path / "forged.safetensors", document, tensors, metadata))
+    said = {claim.name: claim.source for claim in found.claims}
+    assert said["largest error"].startswith("stated by the file; ") and "secure" not in " ".join(said.values())
 
 
 def test_masks_of_another_network_fail_whatever_the_radius(files, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.check import STATED, Derived, Question
 from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
@@ -21,9 +21,10 @@ def derive_interpolation(stored: Stored, question: Question) -> Derived:
     index = chosen(len(fields["points"]), question.points)
     errors = _errors(stored, fields["points"][index], fields["targets"][index], question.on_step)
     tolerance = Fraction(fields["tolerance"])
-    if fields["source"] != THEOREM or tolerance < 0:
-        raise ValueError(f"source {str(fields['source'])[:80]!r}, tolerance {float(tolerance):g}")
-    source = f"{THEOREM}; {len(index):,} of {len(fields['points']):,} points"
+    if tolerance < 0:
+        raise ValueError(f"a tolerance of {float(tolerance):g}")
+    promise = THEOREM if fields["source"] == THEOREM else STATED
+    source = f"{promise}; {len(index):,} of {len(fields['points']):,} points"
     claims = (
         Claim("points off target", 0, sum(error > tolerance for error in errors), source),
         Claim("largest error", float(tolerance), upwards(max(errors)), source),
