@@ -234,3 +234,9 @@ def test_the_rules_can_fail():
     assert table("x\n## House\nA\n\n| a | b |\n|---|---|\n| `x` | y, `z` |\n\n", "## House") == [["`x`", "y, `z`"]]
     assert ticked("y, `z`, `a b`") == ["z", "a b"]
     assert vestige.attack.apgd is public()["attack.apgd"]
+
+
+def test_no_two_test_files_share_a_name():
+    """There are no packages in tests: pytest imports each file by its name alone."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert not sorted({name for name in names if names.count(name) > 1})

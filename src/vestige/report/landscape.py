@@ -35,7 +35,11 @@ def render_landscape(manifest: Mapping[str, Any], results: Mapping[str, Any], te
         charts.append(
             {"title": results["map"]["title"], "svg": _map(results["map"], tensors), "note": results["map"]["note"]}
         )
-    return template("landscape.html.jinja", {"cell": _cell}).render(results=results, manifest=manifest, charts=charts)
+    tables = [{**table, "rows": [[*map(_cell, row)] for row in table["rows"]]} for table in results["tables"]]
+    facts = [(name, _cell(value)) for name, value in results["facts"]]
+    return template("landscape.html.jinja").render(
+        results=results, manifest=manifest, charts=charts, tables=tables, facts=facts
+    )
 
 
 def _curves(chart: Mapping[str, Any]) -> Markup:

@@ -102,7 +102,7 @@ def test_probabilities_of_starts_agree_with_samples():
     [
         (row(0.0, 0.0, 0.0), E1, GaussianInputs(3), "weight 0"),
         (E1, E1, GaussianInputs(4), "dimension 4"),
-        (Neurons(torch.eye(3)), E1, GaussianInputs(3), "one start at a time"),
+        (Neurons(torch.eye(3)), E1, GaussianInputs(3), "one student at a time"),
         (E1, row(1.0, 0.0, 0.0, bias=-1.5), RadialInputs(3), "0 on all inputs"),
         (E1, row(-1.0, -1.0, -1.0), SampledInputs(torch.eye(3)), "0 on all inputs"),
         (Neurons(E1.weight, None, torch.ones(1).double()), E1, GaussianInputs(3), "output weight"),

@@ -232,7 +232,7 @@ def start_within_reach_probability(dimension: int, init_scale: float) -> float:
         ValueError: a dimension below 1 or a scale that is not positive.
 
     >>> round(start_within_reach_probability(10, 0.07071), 4)
-    0.3753
+    0.3751
     """
     if not (dimension >= 1 and init_scale > 0):
         raise ValueError(f"dimension={dimension}, init_scale={init_scale} given; both must be positive.")

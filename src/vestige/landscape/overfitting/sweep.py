@@ -107,7 +107,7 @@ def overfitting_profile(
         ValueError: levels outside (0, 1/2), or so small that no label is flipped; sizes, dimensions or repeats below 1.
 
     >>> from sklearn.neighbors import KNeighborsClassifier
-    >>> found = overfitting_profile(KNeighborsClassifier(1), repeats=3)  # repeats every wrong label: err = p
+    >>> found = overfitting_profile(KNeighborsClassifier(1))  # repeats every wrong label: err = p
     >>> str(found.verdicts[0]), bool(abs(found.error.mean((0, 1, 3)) - torch.tensor([0.1, 0.2, 0.3])).max() < 0.06)
     ('tempered', True)
     """
