@@ -40,6 +40,7 @@ from vestige.reconstruct.weights.two_layer.solver import solve_two_layer
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
+LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
 
@@ -196,6 +197,11 @@ def search_input_space(
     return pool_of_any(end, problem.n_candidates)
 
 
+def _representable(rows: Tensor) -> Tensor:
+    """Rows of a search that diverged in float64, shortened so that their squares are finite in float32 too."""
+    return rows * (LONGEST / rows.norm(dim=1, keepdim=True)).clamp(max=1)
+
+
 def _published(problem: Problem, chain: Chain | None, name: str) -> Pool:
     """As published: float64, their range of inputs, and every candidate is offered."""
     kind = "general" if not problem.loss.is_margin else "multiclass" if problem.outputs > 1 else "binary"
@@ -212,12 +218,13 @@ def _published(problem: Problem, chain: Chain | None, name: str) -> Pool:
         on_step=problem.recorder,
         checkpoint=problem.checkpoint,
     )
-    x = end.candidates.flatten(1).to(next(problem.model.parameters()))
+    like = next(problem.model.parameters())
+    x = _representable(end.candidates.flatten(1)).to(like)
     return Pool(
         x=x,
-        multipliers=end.cotangents.to(x),
+        multipliers=_representable(end.cotangents).to(like),
         restart=torch.zeros(len(x), dtype=torch.long, device=x.device),
-        residual=torch.as_tensor([float(end.residual)], dtype=x.dtype),
+        residual=torch.tensor([min(float(end.residual), torch.finfo(x.dtype).max)], dtype=x.dtype),
         residual_per_layer=end.residual_per_layer,
         evaluations=end.steps,
         outcome=end.outcome,
