@@ -74,7 +74,6 @@ def published(model, x, space, held_out, loss, settings, steps, seed):
         loss=loss,
         steps=steps,
         objective=settings.objective,
-        box=space.bounds(tuple(x.shape[1:]), x),
         span=x[0].numel() > len(x),
         generator=child(seed, "attack"),
         **settings.as_options(),

@@ -48,6 +48,14 @@ def test_without_data_it_is_an_estimate():
     assert level is Level.UNKNOWN and "--data" in sentence
 
 
-def test_collapse_is_never_a_leak():
-    level, sentence = verdict({"reconstruction": {"collapse": True, "confidence": [0.99] * 10}})
-    assert level is Level.UNKNOWN and "class means" in sentence
+def test_nothing_found_is_said_where_something_could_have_been():
+    found = {"confidence": [0.4], "identifiable": 20, "outcome": "converged"}
+    level, sentence = verdict({"reconstruction": found})
+    assert level is Level.NOTHING and "tell 20 apart" in sentence and "not prove" in sentence
+    assert verdict({"reconstruction": found | {"outcome": "not_finite"}})[0] is Level.UNKNOWN
+
+
+@pytest.mark.parametrize("doubt", ["they collapse to class means", "the equation explains 22 % of the first layer"])
+def test_what_the_weights_cannot_tell_is_inconclusive_whatever_is_stated(doubt):
+    level, sentence = verdict({"reconstruction": {"doubt": doubt, "identifiable": 3, "confidence": [0.99] * 10}})
+    assert level is Level.UNKNOWN and sentence.startswith("Inconclusive") and doubt in sentence

@@ -104,7 +104,10 @@ Candidates = Annotated[
 Restarts = Annotated[int | None, typer.Option(min=1, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the same machine.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Default: one for small models, which is faster.")]
-Solver = Annotated[str, typer.Option(help="default (ours) or published (the papers' procedure).")]
+Solver = Annotated[
+    str,
+    typer.Option(help="default (ours), published (the papers' procedure), or published:NAME of one of its settings."),
+]
 Pickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a .pt file, tensors only, in its own process.")]
 Range = Annotated[
     tuple[float, float] | None,

@@ -8,7 +8,7 @@ from rich.table import Table
 from vestige.audit import Audit, QueryAudit
 from vestige.cli.app import note, out, say, say_files
 
-COLORS = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green"}
+COLORS = {"leaks": "bold red", "some": "bold yellow", "nothing": "bold green", "unknown": "bold bright_black"}
 
 
 def show(found: Audit | QueryAudit) -> None:

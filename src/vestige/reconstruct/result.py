@@ -20,7 +20,8 @@ class Reconstruction:
         spread: 1 - mean cosine between the candidates of its group and the sample.
         cotangents: output multipliers l of the sample, up to a positive factor.
         label: output with the largest multiplier (0 or 1 by its sign for one output).
-        verified: whether the sample's column fits the first layer's equations exactly and its gates agree.
+        verified: whether the sample's column is its own: it fits the first layer's equations, and the sample separates
+            the neurons that it opens from the others, as no mixture and hardly any accident does.
         candidates: everything the search returned.
         candidate_cotangents: their multipliers.
         restart: which restart or round each came from.
@@ -30,7 +31,10 @@ class Reconstruction:
         history: thinned progress of the search.
         singular_values: of the first layer with its bias, largest first.
         identifiable: how many of them stand out of the noise: no more samples than that can be told apart.
+        directions: different neurons of the first layer: with fewer than two for each sample little can be told; 0
+            where there is no such layer.
         collapse: whether the candidates fall together to about one per class, as class means do.
+        doubt: why the weights cannot tell single samples; empty where they can.
         gradient_evaluations: weighted gradients taken, over all restarts.
         outcome: why the search stopped.
         warnings: what the reader should know before believing it.
@@ -53,7 +57,9 @@ class Reconstruction:
     history: tuple[Step, ...]
     singular_values: Float[Tensor, " r"]
     identifiable: int
+    directions: int = 0
     collapse: bool
+    doubt: str = ""
     gradient_evaluations: int
     outcome: Outcome
     warnings: tuple[str, ...]

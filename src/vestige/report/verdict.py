@@ -126,15 +126,18 @@ def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
 
 
 def _unscored(found: Mapping[str, Any], seen: str) -> tuple[Level, str]:
-    if found.get("collapse"):
-        return Level.UNKNOWN, (
-            "The reconstructions collapse to a few averages, such as class means: "
-            "no individual training sample stands out."
-        )
+    """Found, nothing found, or inconclusive."""
+    if found.get("doubt"):
+        return Level.UNKNOWN, f"Inconclusive: {found['doubt']}. This says neither that samples leak nor that none does."
     likely = sum(value >= LIKELY for value in found.get("confidence", ()))
+    if not likely and found.get("identifiable") and found.get("outcome") != "not_finite":
+        return Level.NOTHING, (
+            f"No training sample was found in the {seen}, although they tell {found['identifiable']} apart: no "
+            "reconstruction is likely, which does not prove that nothing leaks."
+        )
     if not likely:
         return Level.UNKNOWN, (
-            "No reconstruction is confident enough to be called a likely training sample; "
+            "Inconclusive: no reconstruction is confident enough to be called a likely training sample; "
             "give --data to measure it against the truth."
         )
     plural = "s" if likely > 1 else ""

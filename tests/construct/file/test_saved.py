@@ -17,6 +17,8 @@ from vestige.construct.exact.exact_construction import ExactConstruction
 from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.layers import Layer, layer
 from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import NOT_DERIVED
+from vestige.construct.file.check_points import THEOREM
 from vestige.construct.file.saved import load, save, verify
 from vestige.construct.file.stored import FORMAT, TEXT, digest_of, read_stored
 from vestige.construct.file.table import KINDS
@@ -40,8 +42,8 @@ def construction(network=None, **changes):
     network = network or tent()
     points = np.array([[-2.0], [-0.25], [0.5], [3.0]])
     targets = np.array([[Fraction(1)], [Fraction(1, 4)], [Fraction(1, 2)], [Fraction(1)]], dtype=object)
-    specification = Interpolation(points, targets, "a tent")
-    claims = (*specification.check(network), Claim("width", 4, network.width, "a tent"))
+    specification = Interpolation(points, targets, THEOREM)
+    claims = (*specification.check(network), Claim("width", 12, network.width, THEOREM))
     made = ExactConstruction(
         network=network,
         specification=specification,
@@ -93,7 +95,7 @@ def test_the_integers_are_legible(tmp_path):
     ],
 )
 def test_targets_of_every_type_survive(tmp_path, targets):
-    specification = Interpolation(np.zeros((2, 1)), targets, "", Fraction(1, 3))
+    specification = Interpolation(np.zeros((2, 1)), targets, THEOREM, Fraction(1, 3))
     save(construction(specification=specification), tmp_path / "net.safetensors")
     back = load(tmp_path / "net.safetensors").specification
     assert isinstance(back, Interpolation)
@@ -105,7 +107,7 @@ def test_every_claim_is_derived_again(tmp_path):
     found = verify(tmp_path / "net.safetensors")
     assert found.holds
     names = [claim.name for claim in found.claims]
-    assert names[:3] == ["points off target", "largest error", "width"] and len(names) == 5
+    assert names[:3] == ["points off target", "largest error", "width"] and names[3] == NOT_DERIVED and len(names) == 6
 
 
 def rewritten(path, change):
@@ -145,7 +147,7 @@ def test_the_last_bit_of_one_weight_is_caught(tmp_path, honest):
 @pytest.mark.parametrize(
     ("change", "failed"),
     [
-        (lambda d: d["claims"][2].__setitem__(1, {"int": "3"}), "width"),
+        (lambda d: d["claims"][2].__setitem__(1, {"int": "3"}), "claims that the file states otherwise"),
         (lambda d: d["claims"][2].__setitem__(2, {"int": "2"}), "claims that the file states otherwise"),
         (lambda d: d["claims"][2].__setitem__(0, "beauty"), "beauty"),
         (lambda d: d["claims"].clear(), None),
@@ -184,8 +186,18 @@ def imported(module):
     return room.union(*map(imported, room))
 
 
-READERS = {"stored", "check", "recompute", "ball_blueprint", "check_points", "check_balls", "check_transformer"}
-READERS |= {"transformer_answers"}
+READERS = {
+    "stored",
+    "check",
+    "recompute",
+    "symbolic",
+    "narrow_reading",
+    "ball_blueprint",
+    "check_points",
+    "check_balls",
+    "check_transformer",
+    "transformer_answers",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,7 +222,7 @@ def valid_document():
             "fields": {
                 "points": {"objects": [{"int": "2"}], "shape": [1, 1]},
                 "targets": {"objects": [{"int": "2"}], "shape": [1, 1]},
-                "source": "",
+                "source": THEOREM,
                 "tolerance": {"fraction": "0/1"},
             },
         },

@@ -19,16 +19,47 @@ from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 
 DIFFER = "layers that are not the construction's"
+PROMISE = "2502.11162, constants derived here"
 FINE = 80  # bits of a root, relative to it
 Vector = list[Fraction]
 
 
 def derive_balls(stored: Stored, question: Question) -> Derived:
     """Every claim of a file that specifies balls, as far as the network's form lets one derive it."""
-    return Derived(_claims(stored, question), sizes_of(stored.layers))
+    fields = stored.fields
+    eps, p = fields["eps"], fields["norm"]
+    if not all(isinstance(v, float | int) and not isinstance(v, bool) for v in (eps, p)) or fields["source"] != PROMISE:
+        raise ValueError(f"eps {str(eps)[:40]}, norm {str(p)[:40]}, source {str(fields['source'])[:80]!r}")
+    n = len({tuple(row) for row in fields["points"].tolist()})
+    constant = len(stored.layers) == 1
+    found, differ = (None, 0) if constant else _blueprint(stored, n, float(p))
+    claims = _claims(stored, question, found, differ)
+    reach = {claim.name: claim for claim in claims}.get("radius")
+    numbers = {"points": 1 if constant else n, "eps": eps} | ({} if reach is None else {"eps_max": reach.bound})
+    bounds = {} if found is None else _promised(found, n)
+    return Derived(claims, sizes_of(stored.layers), bounds=bounds, numbers=numbers | _named(found))
 
 
-def _claims(stored: Stored, question: Question) -> tuple[Claim, ...]:
+def _promised(found: Blueprint, n: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Width and depth of n tests of `hinges` hinges each, one after the other or side by side."""
+    hinges = 2 * found.m * found.knots
+    if found.narrow:
+        return {"width": ((found.m + 3,), PROMISE), "hidden layers": ((1 + n * (hinges + 3),), PROMISE)}
+    rounds = (n - 1).bit_length() + ((hinges - 1).bit_length() if found.norm == math.inf else 0)
+    return {"width": ((n * hinges,), PROMISE), "hidden layers": ((4 + rounds,), PROMISE)}
+
+
+def _named(found: Blueprint | None) -> dict[str, float | int]:
+    if found is None:
+        return {}
+    return {
+        "m": found.m,
+        "knots": found.knots,
+        **{name: float(getattr(found, name)) for name in ("tau", "limit", "slope", "shift")},
+    }
+
+
+def _claims(stored: Stored, question: Question, found: Blueprint | None, differ: int) -> tuple[Claim, ...]:
     fields = stored.fields
     x = [[Fraction(v) for v in row] for row in fields["points"].tolist()]
     y = [Fraction(v) for (v,) in fields["targets"].tolist()]
@@ -38,7 +69,7 @@ def _claims(stored: Stored, question: Question) -> tuple[Claim, ...]:
     claims = list(_measured(stored, x, y, eps, p, question))
     if len(stored.layers) == 1 and not any(exact(row)[0] for row in stored.layers[0].neurons):
         return (*claims, Claim("radius", math.inf if len(set(y)) == 1 else 0.0, eps, source))
-    return (*claims, *_proved(stored, x, y, Fraction(eps), p))
+    return (*claims, *_proved(stored, x, y, Fraction(eps), p, found, differ))
 
 
 def _measured(stored: Stored, x: list[Vector], y: Vector, eps: float, p: float, question: Question) -> Iterator[Claim]:
@@ -75,11 +106,12 @@ def _down(value: Fraction) -> float | int:
     return -upwards(-value)
 
 
-def _proved(stored: Stored, x: list[Vector], y: Vector, eps: Fraction, p: float) -> Iterator[Claim]:
+def _proved(
+    stored: Stored, x: list[Vector], y: Vector, eps: Fraction, p: float, found: Blueprint | None, differ: int
+) -> Iterator[Claim]:
     source = stored.fields["source"]
     different = {tuple(row): target for row, target in zip(reversed(x), reversed(y), strict=True)}
     samples = list(dict.fromkeys(map(tuple, x)))
-    found, differ = _blueprint(stored, len(samples), p)
     yield Claim(DIFFER, 0, differ, "layer by layer")
     if found is None or found.tau <= 0 or found.slope <= 0:
         return

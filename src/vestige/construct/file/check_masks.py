@@ -13,7 +13,7 @@ before it and R bounds the target's activations; a layer after a ReLU has no x-.
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from vestige.core.claims import Claim
 from vestige.core.relu_chain import read_relu_chain
 
 MOST_WEIGHTS = 2**29
+SOURCES = ("derived, see construct/prune/sup_error.py", "measured in float64")
+FREE, FOR_A_BYTE = 2**20, 1024  # random weights that a file may ask for: a small one must not fill the memory
 WEIGHTS = "digests of weights that differ from the file's"
 AT_POINTS, IN_BALL = "largest error at the stored inputs, l_2", "error anywhere in the ball, l_2"
 VALUES = "stored outputs that are not the target's"
@@ -60,7 +62,7 @@ class Sizes:
 
 def derive_masks(stored: Stored, question: Question) -> Derived:
     """Whether the weights are the file's, the error at the stored inputs, and with the target that in the ball."""
-    plan = _plan(stored.network["plan"])
+    plan = _plan(stored.network["plan"], sum(t.numel() * t.element_size() for t in stored.tensors.values()))
     pairs, differ = _weights(plan, stored)
     points, values = _known_outputs(stored.fields, plan)
     tolerance, radius, nonnegative, source = _promise(stored.fields)
@@ -68,18 +70,26 @@ def derive_masks(stored: Stored, question: Question) -> Derived:
     error = float(np.linalg.norm(_run(pairs, points[index]) - values[index], axis=1).max())
     found = f"{source}; {len(index):,} of {len(points):,} inputs"
     claims = [Claim(WEIGHTS, 0, differ, "SHA-256"), Claim(AT_POINTS, tolerance, error, found)]
+    numbers = {"random_weights": _count(plan), "kept": sum(_entries(pair) for pair in pairs)}
     if question.target is None:
-        return Derived(tuple(claims), left_out=() if radius is None else (IN_BALL,))
+        return Derived(tuple(claims), left_out=() if radius is None else (IN_BALL,), numbers=numbers)
     target = _read_target(question.target, plan)
     off = np.linalg.norm(_run_target(target, points) - values, axis=1) > SAME * (1 + np.linalg.norm(values, axis=1))
     claims.append(Claim(VALUES, 0, int(off.sum()), "the given target"))
     if radius is not None:
-        claims.append(Claim(IN_BALL, tolerance, _bound(target, pairs, radius, nonnegative), source))
-    return Derived(tuple(claims))
+        where = f"{source}; |x| <= {radius:g}{', x >= 0' if nonnegative else ''}"
+        claims.append(Claim(IN_BALL, tolerance, _bound(target, pairs, radius, nonnegative), where))
+    return Derived(tuple(claims), numbers=numbers)
+
+
+def _entries(pair: Pair) -> int:
+    return sum(int(np.count_nonzero(part)) for part in (pair.first, pair.constant, pair.second))
 
 
 def _promise(fields: Mapping[str, Any]) -> tuple[float, float | None, bool, str]:
     tolerance, radius, nonnegative = float(fields["tolerance"]), fields["radius"], fields["nonnegative"]
+    if fields["source"] not in SOURCES:
+        raise ValueError(f"source {str(fields['source'])[:80]!r}")
     if not (0 < tolerance < math.inf and (radius is None or 0 < radius < math.inf) and isinstance(nonnegative, bool)):
         raise ValueError("tolerance and radius are positive and finite, nonnegative is true or false")
     return tolerance, None if radius is None else float(radius), nonnegative, str(fields["source"])
@@ -92,7 +102,7 @@ def _known_outputs(fields: Mapping[str, Any], plan: Sizes) -> tuple[Numbers, Num
     return points, values
 
 
-def _plan(given: Mapping[str, Any]) -> Sizes:
+def _plan(given: Mapping[str, Any], size: int) -> Sizes:
     whole = {name: _integers(given[name]) for name in ("hidden", "out")}
     sizes, hidden = (*_integers([given["features"]]), *whole["out"]), whole["hidden"]
     bias, scale, name = tuple(given["bias"]), tuple(map(float, given["scale"])), given["distribution"]
@@ -100,13 +110,20 @@ def _plan(given: Mapping[str, Any]) -> Sizes:
         raise ValueError("hidden, out, bias and scale need one entry a layer")
     if name not in ("uniform", "hyperbolic") or not all(isinstance(b, bool) for b in bias):
         raise ValueError(f"distribution {str(name)[:40]!r}, bias {str(bias)[:80]}")
-    seed = given["seed"]
+    seed, found = given["seed"], Sizes(0, name == "hyperbolic", sizes, hidden, bias, scale)
     if type(seed) is not int or not 0 <= seed < 2**64 or not all(0 < s < 2.0**100 for s in scale):
         raise ValueError("the seed is an integer of 64 bits, scales are positive")
-    total = sum(h * (i + 1 + o) for h, i, o in zip(hidden, sizes, sizes[1:], strict=False))
-    if total > MOST_WEIGHTS:
-        raise ValueError(f"{total:,} random weights; at most {MOST_WEIGHTS:,} are made")
-    return Sizes(seed, name == "hyperbolic", sizes, hidden, bias, scale)
+    total = _count(found)
+    most = min(MOST_WEIGHTS, FREE + FOR_A_BYTE * size)
+    if total > most:
+        raise ValueError(f"{total:,} random weights; at most {most:,} are made for masks of {size:,} bytes")
+    return replace(found, seed=seed)
+
+
+def _count(plan: Sizes) -> int:
+    """Random weights."""
+    layers = zip(plan.hidden, plan.sizes, plan.bias, plan.sizes[1:], strict=False)
+    return sum(hidden * (features + bias + out) for hidden, features, bias, out in layers)
 
 
 def _integers(values: Any) -> tuple[int, ...]:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from vestige.construct.file.check import Derived, Question
+from vestige.construct.file.check import STATED, Derived, Question
 from vestige.construct.file.recompute import sizes_of, upwards, values_at
 from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
+
+THEOREM = "arXiv 2110.03187, Theorem 3.1"
 
 
 def derive_interpolation(stored: Stored, question: Question) -> Derived:
@@ -19,12 +21,16 @@ def derive_interpolation(stored: Stored, question: Question) -> Derived:
     index = chosen(len(fields["points"]), question.points)
     errors = _errors(stored, fields["points"][index], fields["targets"][index], question.on_step)
     tolerance = Fraction(fields["tolerance"])
-    source = f"{fields['source']}; {len(index):,} of {len(fields['points']):,} points"
+    if tolerance < 0:
+        raise ValueError(f"a tolerance of {float(tolerance):g}")
+    promise = THEOREM if fields["source"] == THEOREM else STATED
+    source = f"{promise}; {len(index):,} of {len(fields['points']):,} points"
     claims = (
         Claim("points off target", 0, sum(error > tolerance for error in errors), source),
         Claim("largest error", float(tolerance), upwards(max(errors)), source),
     )
-    return Derived(claims, sizes_of(stored.layers))
+    narrow = any(c.name == "width" and c.source == THEOREM for c in stored.certificate.claims)
+    return Derived(claims, sizes_of(stored.layers), bounds={"width": ((12,), THEOREM)} if narrow else {})
 
 
 def chosen(count: int, wanted: int | None) -> np.ndarray:

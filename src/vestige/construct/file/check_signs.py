@@ -19,6 +19,7 @@ from vestige.construct.file.stored import Stored
 from vestige.core.claims import Claim
 
 LOST, A_TERM = 1000, 16  # units of the network's precision that margins and radius may lose, times |x| / radius
+SOURCE = "arXiv 2202.04347, derived"
 Numbers = NDArray[np.float64]
 
 
@@ -39,7 +40,9 @@ def derive_signs(stored: Stored, question: Question) -> Derived:
     eps, source = float(fields["eps"]), str(fields["source"])
     if x.ndim != 2 or x.shape[1] != layers.weight.shape[1] or sign.shape != x.shape[:1] or not set(sign) == {-1, 1}:
         raise ValueError(f"points of shape {x.shape} with signs of shape {sign.shape}; signs are 1 and -1, both occur")
-    if not eps > 0:
+    if source != SOURCE:
+        raise ValueError(f"source {source[:80]!r}")
+    if not 0 < eps < math.inf:
         raise ValueError(f"eps={eps}; eps must be positive")
     index = chosen(len(x), question.points)
     margins, radius = (np.array(part) for part in zip(*_each(layers, x[index], sign[index]), strict=True))
@@ -53,7 +56,8 @@ def derive_signs(stored: Stored, question: Question) -> Derived:
             Claim("1 / smallest margin", near, 1 / least if least > 0 else math.inf, said),
             Claim("radius", float(radius.min()), eps, said),
             Claim("radius without rounding / radius", near, best / eps, source),
-        )
+        ),
+        numbers={"points": len(x), "eps": eps},
     )
 
 

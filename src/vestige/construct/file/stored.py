@@ -28,6 +28,7 @@ from torch import Tensor
 
 from vestige.construct.exact.layers import Layer, Neuron
 from vestige.core.claims import Certificate, Claim
+from vestige.core.outcome import Outcome
 from vestige.nets.weights_file import CheckpointError, read_weights
 
 FORMAT = "vestige construction 2"
@@ -99,7 +100,7 @@ def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -
         kind=_text(specification["kind"]),
         fields={_text(k): _decoded(v, arrays) for k, v in specification["fields"].items()},
         certificate=Certificate(tuple(_claim(item, arrays) for item in document["claims"])),
-        outcome=_text(document["outcome"]),
+        outcome=str(Outcome(_text(document["outcome"]))),
         warnings=tuple(_text(item) for item in document["warnings"]),
         source=tuple(_text(item) for item in document["source"]),
         numbers={_text(k): _number(v, arrays) for k, v in document["numbers"].items()},
@@ -113,8 +114,10 @@ def _claim(item: Any, arrays: dict[str, Tensor]) -> Claim:
 
 
 def _decoded(value: Any, arrays: dict[str, Tensor]) -> Any:
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, list):
         return tuple(_decoded(item, arrays) for item in value)
     _need(isinstance(value, dict), "a value is text, a list or {kind: content}")
@@ -179,7 +182,7 @@ def _whole(value: Any, largest: int) -> int:
 
 
 def _text(value: Any) -> str:
-    _need(isinstance(value, str), "text is needed")
+    _need(isinstance(value, str) and value.isprintable(), "text without control characters is needed")
     return value
 
 

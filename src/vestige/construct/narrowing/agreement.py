@@ -96,8 +96,10 @@ class Agreement:
         found = network(self.points, on_step=on_step)
         errors = self.errors(found)
         claims = (
-            Claim("inputs where it is off", 0, sum(not error <= self.tolerance for error in errors), self.source),
-            Claim("largest error", float(self.tolerance), upwards(max(errors)), self.source),
+            Claim(
+                "stored inputs where it is off", 0, sum(not error <= self.tolerance for error in errors), self.source
+            ),
+            Claim("largest error at the stored inputs", float(self.tolerance), upwards(max(errors)), self.source),
         )
         if self.values is None:
             return claims

@@ -24,6 +24,7 @@ from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.options import check_counts
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.stored import from_tensors, to_tensors
+from vestige.reconstruct.weights.belief import Grounds, explained
 from vestige.reconstruct.weights.clusters import is_collapse
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 from vestige.reconstruct.weights.ranking import SAME, rank_candidates
@@ -32,10 +33,6 @@ SOURCE = (paper("2407.15845"), paper("2307.01827"))
 LINEAR = (
     "A linear head holds one weighted sum of embeddings for each class: what is shown is the direction of a training "
     "embedding, minus the mean, only where its class had a single sample, and nothing in the head tells which ones had."
-)
-MEANS = (
-    "The first layer tells no more embeddings apart than there are classes: what is shown are class means, not single "
-    "samples, and none counts as verified."
 )
 
 
@@ -113,7 +110,7 @@ def reconstruct_from_embeddings(
         if own is not None:
             done |= {f"finished {k}/{name}": value for name, value in to_tensors(found[-1]).items()}
             own.save(done)
-    pooled = _without_class_means(pool_repeats(found) if repeats > 1 else found[0])
+    pooled = pool_repeats(found) if repeats > 1 else found[0]
     return replace(pooled, source=tuple(dict.fromkeys((*SOURCE, *pooled.source))))
 
 
@@ -160,29 +157,28 @@ def pool_repeats(found: Sequence[Reconstruction]) -> Reconstruction:
     x = torch.cat([each.candidates.flatten(1) for each in found])
     multipliers = torch.cat([each.candidate_cotangents for each in found])
     most = max(len(verified[0]), 2 * first.identifiable) if first.identifiable else None
+    best = min(found, key=lambda each: float(each.residual.min()))
+    grounds = Grounds(
+        explained=explained(best.residual_per_layer),
+        samples=first.identifiable,
+        directions=first.directions,
+        classes=max(2, multipliers.shape[1]),
+        collapse=is_collapse(x, max(2, multipliers.shape[1])),
+    )
     return replace(
         first,
-        **rank_candidates(x, multipliers, restart, verified).first(most).fields(shape),
+        **grounds.tempered(rank_candidates(x, multipliers, restart, verified).first(most)).fields(shape),
         candidates=x.reshape(-1, *shape),
         candidate_cotangents=multipliers,
         restart=restart,
         residual=torch.cat([each.residual for each in found]),
-        residual_per_layer=min(found, key=lambda each: float(each.residual.min())).residual_per_layer,
+        residual_per_layer=best.residual_per_layer,
         history=tuple(step for each in found for step in each.history),
-        collapse=is_collapse(x, max(2, multipliers.shape[1])),
+        collapse=grounds.collapse,
+        doubt=grounds.doubt,
         gradient_evaluations=sum(each.gradient_evaluations for each in found),
         outcome=Outcome.NOT_FINITE if any(r.outcome is Outcome.NOT_FINITE for r in found) else first.outcome,
         warnings=tuple(dict.fromkeys(text for each in found for text in each.warnings)),
-    )
-
-
-def _without_class_means(found: Reconstruction) -> Reconstruction:
-    """Where no more can be told apart than classes, columns that verify are those of class means."""
-    if not 0 < found.identifiable <= max(2, found.cotangents.shape[1]):
-        return found
-    none = torch.zeros_like(found.verified)
-    return replace(
-        found, verified=none, confidence=torch.zeros_like(found.confidence), warnings=(*found.warnings, MEANS)
     )
 
 

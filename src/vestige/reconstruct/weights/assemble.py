@@ -1,8 +1,13 @@
 """From everything a search returned to what an auditor reads first: verified samples, then groups that agree."""
 
+from dataclasses import replace
+
+import torch
+
 from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.result import Reconstruction
+from vestige.reconstruct.weights.belief import Grounds, explained
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.clusters import is_collapse
 from vestige.reconstruct.weights.pool import Pool
@@ -10,6 +15,7 @@ from vestige.reconstruct.weights.ranking import CUT, SAME, Ranking, rank_candida
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 
 SAME_OF_MANY, CUT_OF_MANY = 0.8, 0.2  # where samples are many for the neurons, searches agree on one no better
+ALONE = 1e-9  # cut that groups nothing
 OFFERED = 2  # samples shown, in units of how many can be told apart; once as many where they are many for the neurons
 LIKELY = 0.5  # confidence from which a group is shown beside verified samples where samples are many for the neurons
 SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
@@ -18,16 +24,24 @@ SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 def assemble(
     pool: Pool, shape: tuple[int, ...], outputs: int, chain: Chain | None, history: tuple[Step, ...]
 ) -> Reconstruction:
-    """Rank, group and warn."""
-    verified = pool.verified or (pool.x[:0], pool.multipliers[:0], pool.residual[:0])
-    order = verified[2].argsort(descending=True)
+    """Rank, group, weigh and warn."""
+    solved = pool.solved or (pool.x[:0], pool.multipliers[:0], pool.residual[:0], pool.residual[:0] > 0)
+    order = (solved[2] + solved[3].to(solved[2])).argsort(descending=True)
     many = chain is not None and has_many_samples(chain)
-    same, cut = (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
-    best_first = verified[0][order], verified[1][order], verified[2][order]
+    same, cut = (SAME, ALONE) if pool.whole else (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
+    best_first, sure = (solved[0][order], solved[1][order], solved[2][order]), solved[3][order]
     ranking = rank_candidates(pool.x, pool.multipliers, pool.restart, best_first, same=same, cut=cut)
-    collapse = is_collapse(pool.x, max(2, outputs))
+    offered = ranking.first(None if pool.whole else _offered(ranking, chain, many))
+    sure = torch.cat([sure, sure.new_zeros(len(offered.samples) - len(sure))])
+    grounds = Grounds(
+        explained=explained(pool.residual_per_layer),
+        samples=0 if chain is None else chain.rank,
+        directions=0 if chain is None else chain.directions,
+        classes=max(2, outputs),
+        collapse=is_collapse(pool.x, max(2, outputs)),
+    )
     return Reconstruction(
-        **ranking.first(_offered(ranking, chain, many)).fields(shape),
+        **grounds.tempered(replace(offered, verified=sure)).fields(shape),
         candidates=pool.x.reshape(-1, *shape),
         candidate_cotangents=pool.multipliers,
         restart=pool.restart,
@@ -36,10 +50,12 @@ def assemble(
         history=history,
         singular_values=pool.x.new_zeros(0) if chain is None else chain.singular_values,
         identifiable=0 if chain is None else chain.rank,
-        collapse=collapse,
+        directions=grounds.directions,
+        collapse=grounds.collapse,
+        doubt=grounds.doubt,
         gradient_evaluations=pool.evaluations,
         outcome=pool.outcome,
-        warnings=_warnings(pool, chain, collapse),
+        warnings=_warnings(pool, chain, grounds),
         source=SOURCE,
     )
 
@@ -53,11 +69,12 @@ def _offered(ranking: Ranking, chain: Chain | None, many: bool) -> int | None:
     return (1 if many else OFFERED) * chain.rank
 
 
-def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...]:
+def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, ...]:
     said = []
     if chain is None:
         said.append(
-            "Not a ReLU MLP: the search ran in input space, where far fewer samples are found; no sample is verified."
+            "Not a ReLU MLP with a trained first layer (another kind of network, or this layer is frozen): the search "
+            "ran in input space, where far fewer samples are found; no sample is verified."
         )
     elif not chain.clear:
         said.append(
@@ -67,10 +84,12 @@ def _warnings(pool: Pool, chain: Chain | None, collapse: bool) -> tuple[str, ...
         )
     if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:
         said.append(f"n_candidates={pool.requested} given; the first layer tells at most {chain.rank} samples apart.")
-    if collapse:
+    if grounds.collapse:
         said.append(
             "The candidates collapse to about one per class: what is shown are class means, not single samples."
         )
+    elif grounds.doubt:
+        said.append(f"Single samples cannot be told: {grounds.doubt}.")
     if pool.outcome is Outcome.NOT_FINITE:
         said.append("A search became NaN or infinite; its last finite state was kept.")
     return tuple(said)

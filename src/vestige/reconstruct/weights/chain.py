@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vestige.core.relu_chain import find_relu_chain, first_linear
+from vestige.reconstruct.weights.neurons import distinct_neurons
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 
 
@@ -46,6 +47,11 @@ class Chain:
     def out(self) -> int:
         """Number of outputs."""
         return self.weights[-1].shape[0]
+
+    @property
+    def directions(self) -> int:
+        """Number of different neurons in the first layer."""
+        return round(float(distinct_neurons(torch.cat([self.weights[0], self.biases[0][:, None]], 1)).sum()))
 
     def first_augmented(self) -> Float[Tensor, "h r1"]:
         """Target of the first layer, [W b] in span coordinates; without a bias W alone."""

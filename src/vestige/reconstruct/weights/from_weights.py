@@ -5,6 +5,7 @@ for the x_i. It sees the weights, what its caller knows about the training (loss
 inputs; never a training sample. Scores live in `scoring.score`.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from vestige.reconstruct.weights.two_layer.solver import solve_two_layer
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
+LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
 
@@ -78,7 +80,8 @@ def reconstruct_from_weights(
         restarts: independent starts; None for 6 (deeper networks: 4), for 1 where two layers hold more than 50
             samples: there the rounds are restarts; for 3 with many samples per neuron.
         steps: Adam steps of one search; None for 1500 (published: 50,000).
-        solver: "default", or "published" for the procedure of the papers at their best published setting.
+        solver: "default", or "published" for the procedure of the papers, whose candidates are twice the number of
+            samples, at their best setting for the loss; "published:mnist-rbijxft7" is another one of theirs by name.
         generator: source of the starts; the same seed gives the same result.
         on_step: called with a Step at every step.
         checkpoint: an object with save(tensors) and load(); a killed run goes on from a few seconds before, to the
@@ -96,27 +99,35 @@ def reconstruct_from_weights(
         "weight_decay": weight_decay, "space": space, "reference": reference_params, "restarts": restarts,
         "steps": steps,
     }  # fmt: skip
-    outputs, solver = check_model(model, options["shape"]), Solver(solver)
+    outputs, kind, setting = check_model(model, options["shape"]), *_kind(solver)
     check_counts(n_candidates=n_candidates, restarts=restarts, steps=steps)
     check_training(model, weight_decay, reference_params)
     problem = Problem(
         model=model,
         outputs=outputs,
         **options,
-        generator=spawn(generator, "published" if solver is Solver.PUBLISHED else "reconstruct"),
+        generator=spawn(generator, "published" if kind is Solver.PUBLISHED else "reconstruct"),
         recorder=Recorder(on_step),
-        checkpoint=owned(checkpoint, model=model, **options, solver=solver, generator=generator),
+        checkpoint=owned(checkpoint, model=model, **options, solver=str(solver), generator=generator),
     )
-    return _solve(problem, solver)
+    return _solve(problem, kind, setting)
 
 
-def _solve(problem: Problem, solver: Solver) -> Reconstruction:
+def _kind(solver: Solver | str) -> tuple[Solver, str]:
+    """The solver, and the name of a published setting, which must exist."""
+    kind, _, setting = str(solver).partition(":")
+    if Solver(kind) is Solver.PUBLISHED and setting:
+        return Solver.PUBLISHED, published_settings(setting).name
+    return Solver(str(solver)), ""
+
+
+def _solve(problem: Problem, solver: Solver, setting: str) -> Reconstruction:
     model = problem.model
     with evaluating(model):
         reference = None if solver is Solver.PUBLISHED else problem.reference
         chain = span_chain(model, reference, next(model.parameters()).dtype)
         if solver is Solver.PUBLISHED:
-            pool = _published(problem, chain)
+            pool = _published(problem, chain, setting)
         elif chain is None:
             pool = search_input_space(problem, problem.generator)
         else:
@@ -144,8 +155,8 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         restarts = problem.restarts or (6 if few else AVERAGED if has_many_samples(chain) else 1)
         end = solve_two_layer(chain, settings, candidates=count, restarts=restarts, checkpoint=problem.checkpoint)
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
-        verified = end.z @ chain.basis.T, end.multipliers, end.confidence
-        return replace(pool, verified=verified, evaluations=end.steps, outcome=end.outcome)
+        solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
+        return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
     joint = settings.search(
         chain,
         candidates=count,
@@ -186,31 +197,37 @@ def search_input_space(
     return pool_of_any(end, problem.n_candidates)
 
 
-def _published(problem: Problem, chain: Chain | None) -> Pool:
-    kind = "multiclass" if problem.outputs > 1 else "binary"
-    if problem.weight_decay or not problem.loss.is_margin:
-        kind = "regression"
+def _representable(rows: Tensor) -> Tensor:
+    """Rows of a search that diverged in float64, shortened so that their squares are finite in float32 too."""
+    return rows * (LONGEST / rows.norm(dim=1, keepdim=True)).clamp(max=1)
+
+
+def _published(problem: Problem, chain: Chain | None, name: str) -> Pool:
+    """As published: float64, their range of inputs, and every candidate is offered."""
+    kind = "general" if not problem.loss.is_margin else "multiclass" if problem.outputs > 1 else "binary"
+    settings = published_settings(name or kind)
     end = published_search(
-        problem.model,
+        copy.deepcopy(problem.model).double(),
         problem.shape,
         candidates=problem.n_candidates or (CANDIDATES if chain is None else 2 * chain.rank),
         loss=problem.loss,
         steps=problem.steps or PUBLISHED_STEPS,
-        **published_settings(kind).as_options(),
-        weight_decay=problem.weight_decay,
-        box=None if problem.space is None else problem.space.bounds(problem.shape, next(problem.model.parameters())),
+        objective=settings.objective,
+        **settings.as_options(),
         generator=problem.generator,
         on_step=problem.recorder,
         checkpoint=problem.checkpoint,
     )
-    x = end.candidates.flatten(1)
+    like = next(problem.model.parameters())
+    x = _representable(end.candidates.flatten(1)).to(like)
     return Pool(
         x=x,
-        multipliers=end.cotangents,
+        multipliers=_representable(end.cotangents).to(like),
         restart=torch.zeros(len(x), dtype=torch.long, device=x.device),
-        residual=torch.as_tensor([float(end.residual)], dtype=x.dtype),
+        residual=torch.tensor([min(float(end.residual), torch.finfo(x.dtype).max)], dtype=x.dtype),
         residual_per_layer=end.residual_per_layer,
         evaluations=end.steps,
         outcome=end.outcome,
         requested=problem.n_candidates,
+        whole=True,
     )

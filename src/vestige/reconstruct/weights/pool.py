@@ -14,17 +14,18 @@ from vestige.reconstruct.weights.joint import Joint
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool:
-    """Candidates and what is known of them; `verified` holds samples, multipliers, confidence."""
+    """Candidates and what is known of them; `solved`: samples, multipliers, confidence, whether verified."""
 
     x: Float[Tensor, "c d"]
     multipliers: Float[Tensor, "c out"]
     restart: Int[Tensor, " c"]
     residual: Float[Tensor, " restarts"]
     residual_per_layer: dict[str, float]
-    verified: tuple[Tensor, Tensor, Tensor] | None = None
+    solved: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     evaluations: int
     outcome: Outcome
     requested: int | None
+    whole: bool = False  # every candidate is offered as it is, as the papers do
 
 
 def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:

@@ -100,6 +100,13 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
         raise ValueError(
             f"{len(bad)} parameters hold NaN or infinite values, the first is {bad[0]!r}; nothing can be read."
         )
+    if any(float(p.detach().double().square().sum()) > torch.finfo(p.dtype).max for p in params):
+        raise ValueError(
+            f"weights up to {max(float(p.detach().abs().max()) for p in params):.0e} given, whose squares overflow "
+            f"{params[0].dtype}; did the training diverge? A trained network has none above 1e6."
+        )
+    if not any(bool(p.any()) for p in params):
+        raise ValueError("the trainable weights are all zero; nothing can be read. Was the file saved before training?")
     try:
         with torch.no_grad():
             two = torch.zeros(2, *shape, dtype=params[0].dtype, device=params[0].device)

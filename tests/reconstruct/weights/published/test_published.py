@@ -178,12 +178,10 @@ def test_descent_explains_a_trained_network_and_no_untrained_one():
     assert (trained.cotangents.flatten() * (2 * trained.labels - 1) * 8).allclose(trained.multipliers)
 
 
-@pytest.mark.parametrize(
-    ("objective", "weight_decay", "loss"), [("binary", None, "logistic"), ("general", 1e-2, "mse")]
-)
-def test_a_few_steps_lower_the_objective(objective, weight_decay, loss):
+@pytest.mark.parametrize(("objective", "loss"), [("binary", "logistic"), ("general", "mse")])
+def test_a_few_steps_lower_the_objective_that_follows_from_the_loss(objective, loss):
     seen = []
-    end = run(TASK, steps=30, lr_x=0.01, lr_lambda=0.01, weight_decay=weight_decay, loss=loss, on_step=seen.append)
+    end = run(TASK, steps=30, lr_x=0.01, lr_lambda=0.01, loss=loss, on_step=seen.append)
     assert [step.index for step in seen] == list(range(1, 31)) and seen[0].total == 30
     assert seen[-1].value < 0.9 * seen[0].value
     assert (end.labels[0] == -1) == (objective == "general")

@@ -125,8 +125,8 @@ def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(
 def test_what_fits_half_as_well_as_the_best_is_not_accepted(stationary):
     """Combinations of two samples pass the absolute bar in a small space; only the best column gives them away."""
     space = column_space(stationary[0], zero_sum=True)
-    h, n = space.first.shape
-    bar = 0.2 + n / (3 * h)
+    n = space.first.shape[1]
+    bar = 0.2 + n / (3 * float(space.weight.sum()))
     zeros = torch.tensor([0.8, 0.41, 0.39, bar + 1e-6, bar - 1e-6])
     blank = torch.zeros(5, space.first.shape[0])
     assert accepted(Columns(blank, blank, zeros, zeros), space).tolist() == [True, True, False, False, False]

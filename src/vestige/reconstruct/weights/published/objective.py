@@ -106,7 +106,6 @@ def published_objective(
     lambda_min: float | int,
     sharpness: float | int,
     objective: Objective | None = None,
-    weight_decay: float | int | None = None,
     box: tuple[Tensor | float | int, Tensor | float | int] | None = None,
     span: bool = False,
 ) -> Published:
@@ -114,7 +113,7 @@ def published_objective(
     like = next(model.parameters())
     with torch.no_grad():
         out = _evaluation_copy(model)(like.new_zeros(1, *input_shape)).numel()
-    kind = _objective(objective, Loss(loss), weight_decay, out)
+    kind = _objective(objective, Loss(loss), out)
     theta, gradients, outputs, basis = _network(model, float(sharpness), span)
     return Published(
         objective=kind,
@@ -172,9 +171,9 @@ def _evaluation_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval()
 
 
-def _objective(asked: Objective | None, loss: Loss, weight_decay: float | int | None, out: int) -> Objective:
+def _objective(asked: Objective | None, loss: Loss, out: int) -> Objective:
     if asked is None:
-        asked = "general" if weight_decay or not loss.is_margin else "multiclass" if out > 1 else "binary"
+        asked = "general" if not loss.is_margin else "multiclass" if out > 1 else "binary"
     if asked not in get_args(Objective) or ((asked == "binary") != (out == 1) and asked != "general"):
         raise ValueError(
             f"objective={asked!r} given for {out} outputs; binary needs one, multiclass several, general takes any."

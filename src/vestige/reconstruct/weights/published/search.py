@@ -73,7 +73,6 @@ def published_search(
     lambda_min: float | int,
     sharpness: float | int,
     objective: Objective | None = None,
-    weight_decay: float | int | None = None,
     box: tuple[Tensor | float | int, Tensor | float | int] | None = None,
     span: bool = False,
     generator: torch.Generator,
@@ -94,9 +93,8 @@ def published_search(
         init_scale: standard deviation of the first candidates.
         lambda_min: least multiplier wanted; not used by "general".
         sharpness: alpha of the smoothed derivative.
-        objective: None for "general" where weight decay or a regression loss trained the model, otherwise "binary" or
-            "multiclass" by its number of outputs.
-        weight_decay: that trained the model, if any.
+        objective: None for "general" where a regression loss trained the model, otherwise "binary" or "multiclass" by
+            its number of outputs, with weight decay or without, as the authors have it.
         box: lowest and highest input in model space; None for the papers' [-1, 1] around the mean image.
         span: search in the row space of an MLP's first layer, in which the first sum has its gradients, rather
             than in input space: less work, and not what the papers do.
@@ -121,7 +119,6 @@ def published_search(
         lambda_min=lambda_min,
         sharpness=sharpness,
         objective=objective,
-        weight_decay=weight_decay,
         box=box,
         span=span,
     )

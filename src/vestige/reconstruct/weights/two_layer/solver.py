@@ -10,10 +10,10 @@ columns of most samples stay unknown, a sample follows from its own gates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.core.descent import Checkpoint, Within
@@ -38,10 +38,12 @@ from vestige.reconstruct.weights.two_layer.many_samples import (
     has_many_samples,
     moved_to_gates,
 )
+from vestige.reconstruct.weights.two_layer.verification import genuine
 
 MAX_ROUNDS = 12
 ROUNDS_OF_MANY = 2  # where a round takes ten minutes
 AGREEMENT = 0.75  # share of gates at which a sample must agree with its column; a wrong one agrees at about half
+SUPPORTED = 0.85  # share of gates at which a candidate agrees with a true column; false ones reach it rarely
 BLURRED = 0.05  # share of gates by which a candidate agrees better than a blurred sample; a good one loses .01 to it
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
@@ -94,11 +96,12 @@ class Rounds:
 
 @dataclass(frozen=True)
 class TwoLayer:
-    """Verified samples in span coordinates, their multipliers, how sure they are, and all joint searches."""
+    """Samples with their columns in span coordinates, multipliers, how sure they are, and all joint searches."""
 
     z: Float[Tensor, "k r"]
     multipliers: Float[Tensor, "k out"]
     confidence: Float[Tensor, " k"]
+    verified: Bool[Tensor, " k"]
     joints: list[Joint]
     steps: int
     outcome: Outcome
@@ -122,7 +125,7 @@ def solve_two_layer(
         checkpoint: where the state is saved, and read from if there is one.
 
     Returns:
-        What was verified; everything else is in `joints`.
+        Samples with columns of their own; everything else is in `joints`.
     """
     state = None if checkpoint is None else checkpoint.load()
     place = chain.weights[0].device
@@ -140,21 +143,47 @@ def solve_two_layer(
         outcome = Outcome.NOT_FINITE
     like = chain.weights[0]
     if rounds.columns is None:
-        empty = like.new_zeros(0, chain.basis.shape[1])
-        return TwoLayer(empty, like.new_zeros(0, chain.out), like.new_zeros(0), rounds.joints, steps, outcome)
-    if has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
+        none = like.new_zeros(0, chain.basis.shape[1]), like.new_zeros(0, chain.out), like.new_zeros(0)
+        return TwoLayer(*none, none[-1] > 0, rounds.joints, steps, outcome)
+    if settings.labeled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
         z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
         keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
-        return TwoLayer(z[keep], multipliers[keep], confidence[keep], rounds.joints, steps, outcome)
-    part = None if checkpoint is None else Within(checkpoint, "rest", rounds.tensors())
-    rest, spent = _rest(chain, space, settings, rounds, part)
-    z, multipliers, keep = _samples(chain, space, rounds.columns, rest, settings.sample_norm)
-    agrees = agreement(chain, space, rounds.columns, z).diagonal()
-    keep = keep & (agrees >= AGREEMENT)
-    z = _or_candidates(chain, space, rounds, z, agrees)
+        sure = genuine(chain, space, rounds.columns, z, sample_norm=settings.sample_norm, box=settings.box)[keep]
+        return TwoLayer(z[keep], multipliers[keep], confidence[keep], sure, rounds.joints, steps, outcome)
+    z, multipliers, confidence, spent = _verified(chain, space, settings, rounds, checkpoint)
+    return TwoLayer(z, multipliers, confidence, confidence > 0, rounds.joints, steps + spent, outcome)
+
+
+def _verified(
+    chain: Chain, space: ColumnSpace, settings: SearchSettings, rounds: Rounds, checkpoint: Checkpoint | None
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Samples whose columns are their own, multipliers, confidence, and the work of it.
+
+    False columns spoil least squares for the true ones: where not all pass, those that a candidate agrees with are
+    solved for once more without the others.
+    """
+    assert rounds.columns is not None
+    columns, spent, parts = rounds.columns, 0, []
+    for name in ("rest", "rest again"):
+        tried = replace(rounds, columns=columns)
+        part = None if checkpoint is None else Within(checkpoint, name, rounds.tensors())
+        rest, work = _rest(chain, space, settings, tried, part)
+        z, multipliers, keep = _samples(chain, space, columns, rest, settings.sample_norm)
+        z = _or_candidates(chain, space, tried, z, agreement(chain, space, columns, z).diagonal())
+        keep &= genuine(chain, space, columns, z, sample_norm=settings.sample_norm, box=settings.box)
+        parts.append((z[keep], multipliers[keep], columns[keep]))
+        spent += work
+        candidates = torch.cat([joint.z.flatten(0, 1) for joint in rounds.joints])
+        supported = keep | (agreement(chain, space, columns, candidates).amax(1) >= SUPPORTED)
+        if keep.all() or supported.all() or not supported.any():
+            break
+        columns = columns[supported]
+    z, multipliers = (torch.cat([part[k] for part in parts]) for k in (0, 1))
+    columns = join([part[2] for part in parts])
+    best = distinct(columns)
     # A column that fits exactly is no accident; what is left open is how well the sample follows from it.
-    confidence = (0.9 + 0.1 * rounds.columns.exact[keep]).clamp(max=1.0).to(like)
-    return TwoLayer(z[keep], multipliers[keep], confidence, rounds.joints, steps + spent, outcome)
+    confidence = (0.9 + 0.1 * columns.exact[best]).clamp(max=1.0).to(z)
+    return z[best], multipliers[best], confidence, spent
 
 
 def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tensor, "m r"]) -> Float[Tensor, "k m"]:

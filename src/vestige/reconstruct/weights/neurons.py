@@ -1,0 +1,28 @@
+"""How many neurons of a first layer differ: copies of one open and close together, and are one equation.
+
+With two classes training draws neurons together: of 1,000 a few hundred directions are left, or two where a network
+has collapsed. Whatever counts equations against unknowns counts directions.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
+COPY = 0.999  # cosine from which two neurons are one
+BLOCK = 1024  # neurons compared with all others at once
+
+
+def distinct_neurons(layer: Float[Tensor, "h d"]) -> Float[Tensor, " h"]:
+    """Weights that sum to the number of directions: 1 over how many copies a neuron has, itself one; 0 if it is dead.
+
+    >>> distinct_neurons(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
+    [0.5, 0.5, 1.0, 0.0]
+    """
+    size = layer.norm(dim=1)
+    alive = size > DEAD * size.max()
+    unit = F.normalize(layer[alive].double(), dim=1)
+    blocks = ((part @ unit.T > COPY).sum(1).to(unit) for part in unit.split(BLOCK))
+    copies = torch.cat([unit.new_zeros(0), *blocks])
+    return layer.new_zeros(len(layer), dtype=torch.float64).masked_scatter(alive, 1 / copies)
