@@ -84,7 +84,7 @@ def test_a_callable_of_the_users_own(model):
         ("MODEL", {"input_shape": (3,)}, "takes 16 numbers"),
         ("tests.nowhere:scores", {"kernel": "rbf:gamma=1", "input_shape": (3,)}, "did not load"),
         ("tests.nowhere:scores", {}, "is a callable"),
-        ("OTHER", {}, "is a pickle"),
+        ("OTHER", {}, "is NumPy arrays"),
         ("MODEL", {"data": "digits"}, "another data set"),
         ("MODEL", {"held_out": "digits"}, "Give data too"),
     ],

@@ -30,9 +30,9 @@ Model = Path | str | nn.Module
 class Stated:
     """What a user says of the inputs; None leaves it to the model's file."""
 
-    limits: tuple[float, float] | None = None
-    mean: float | Tensor | None = None
-    std: float | Tensor | None = None
+    limits: tuple[float | int, float | int] | None = None
+    mean: float | int | Tensor | None = None
+    std: float | int | Tensor | None = None
 
 
 Space = InputSpace | Stated | tuple[float | int, float | int]
