@@ -1,6 +1,7 @@
 """Tables: their columns, their labels, and what is no table of numbers."""
 
 import pytest
+import torch
 
 from vestige.data.load import load_data
 from vestige.data.source import DataError
@@ -49,3 +50,18 @@ def test_bytes_are_no_table(tmp_path):
     (tmp_path / "t.csv").write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="cannot be read"):
         load_data(f"csv:{tmp_path / 't.csv'}")
+
+
+def test_a_parquet_table_is_read_as_the_same_table_in_text(tmp_path):
+    reason = "needs pyarrow: pip install 'vestige[tables]'"
+    pyarrow, parquet = (pytest.importorskip(name, reason=reason) for name in ("pyarrow", "pyarrow.parquet"))
+    columns = {"a": [0.5, -2.0, 3.0], "b": [1, 2, 30], "label": ["cat", "dog", "cat"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    found = load_data(f"parquet:{tmp_path / 't.parquet'}")
+    rows = zip(*columns.values(), strict=True)
+    same = load_data(csv(tmp_path, "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n"))
+    assert torch.equal(found.x, same.x) and torch.equal(found.y, same.y)
+    assert found.classes == same.classes == ("cat", "dog")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(DataError, match="cannot be read as a Parquet table"):
+        load_data(f"parquet:{tmp_path / 't.parquet'}")
