@@ -30,7 +30,7 @@ BAD = {
     "eps NaN": ({"eps": float("nan")}, "positive and finite"),
     "eps in 0-255": ({"eps": 8}, "units of 0-255"),
     "norm": ({"norm": "l3"}, "allowed are 'linf'"),
-    "normalized": ({"x": torch.linspace(-1.7, 2.4, 6).reshape(2, 3)}, "already normal"),
+    "normalized": ({"x": torch.linspace(-1.7, 2.4, 6).reshape(2, 3)}, "normalized already"),
     "0-255 inputs": ({"x": torch.full((2, 3), 200.0)}, "divide by 255"),
     "NaN inputs": ({"x": torch.full((2, 3), torch.nan)}, "NaN"),
     "labels out of range": ({"y": torch.tensor([0, 9])}, "labels run from 0 to 9"),

@@ -29,7 +29,7 @@ def test_keeps_the_dtype_of_the_data():
     ("x", "cause"),
     [
         (torch.full((2, 3), 200.0), "divide by 255"),
-        (torch.full((2, 3), -1.5), "already normalized"),
+        (torch.full((2, 3), -1.5), "normalized already"),
         (torch.full((2, 3), math.nan), "NaN"),
         (torch.zeros(2, 3, dtype=torch.uint8), "x / 255"),
         (torch.zeros(0, 3), "non-empty"),
