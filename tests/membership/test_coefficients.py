@@ -16,6 +16,8 @@ from vestige.membership.coefficients import coefficients
 from vestige.membership.cotangents import unit_cotangents
 from vestige.membership.rows import Dense, Samples, rows_of
 from vestige.membership.taps import evaluation_copy, read_layers, weight_of
+from vestige.nets.groups import Rotations
+from vestige.nets.invariant import InvariantNetwork
 
 
 def network(kind, seed=0):
@@ -107,6 +109,16 @@ def test_every_layer_equals_explicit_gradients(kind):
             keys = [f"{name}.{k}" for k, _ in net.get_submodule(name).named_parameters()]
             g = explicit(net, x, y, keys)
             same(found[name], with_bias(net, name, g) if layer.factored else g, found[name].weights)
+
+
+def test_a_layer_that_sees_several_views_of_a_sample_is_not_taken_for_one_row_each():
+    base = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3))
+    net, draw = InvariantNetwork(base, Rotations()).double(), child(3, "views")
+    x, y = torch.randn(6, 1, 4, 4, generator=draw), torch.randint(3, (6,), generator=draw)
+    layers, found = rows(net, x, y)
+    assert list(layers) == ["base.1", "base.3"] and not any(layer.factored for layer in layers.values())
+    for name in layers:
+        same(found[name], explicit(net, x, y, [f"{name}.weight", f"{name}.bias"]), found[name].weights)
 
 
 def test_a_batch_norm_behind_a_layer_is_folded_into_it():

@@ -72,10 +72,12 @@ def read_layers(net: nn.Module, sample: Float[Tensor, "1 ..."]) -> dict[str, Lay
     for handle in handles:
         handle.remove()
     ran = [name for name, _, _ in runs]
+    # A network that averages over views of a sample runs a layer once, on several rows: none is the sample's own.
+    single = {name for name, inputs, _ in runs if ran.count(name) == len(inputs) == 1}
     norm_of = {name: norm for name, norm in norm_of.items() if ran.count(name) == ran.count(norm) == 1}
     dense = [name for name in ran if isinstance(net.get_submodule(name), nn.Linear)]
     return {
-        name: _described(net, name, norm_of.get(name), once=ran.count(name) == 1, last=[name] == dense[-1:])
+        name: _described(net, name, norm_of.get(name), once=name in single, last=[name] == dense[-1:])
         for name in dict.fromkeys(ran)
         if name not in norm_of.values()
     }
