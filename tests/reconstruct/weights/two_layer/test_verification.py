@@ -62,6 +62,15 @@ def test_a_difference_of_columns_with_equal_multipliers_does_not_pass(layer):
     assert not passes(chain, difference, both, x).any()
 
 
+def test_gates_between_0_and_1_far_from_the_hyperplane_do_not_pass(layer):
+    """All clear gates are the sample's; every fifth neuron that it opens is half open, as in a mean of two samples."""
+    chain, x, _, full = layer
+    u = x @ chain.weights[0].T + chain.biases[0]
+    sharp = (u > 0).double()
+    half = torch.where((u > u.abs().median()) & (torch.arange(H) % 5 == 0), 0.5, sharp)
+    assert passes(chain, sharp * full, full, x).all() and not passes(chain, half * full, full, x).any()
+
+
 def test_a_sample_of_an_implausible_length_or_range_does_not_pass(layer):
     chain, x, s, full = layer
     space = column_space(chain, zero_sum=False)

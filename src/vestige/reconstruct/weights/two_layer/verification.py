@@ -29,9 +29,7 @@ from vestige.reconstruct.weights.two_layer.columns import EXACT, Columns, Column
 
 CHANCE = 1e-6  # largest (1); a search looks at hundreds of columns
 AGREES = 0.9  # share of the clear gates that the sample must have; seen: .82 to 1 for true samples
-BETWEEN = (
-    0.5  # share of the gates between 0 and 1 whose neurons must have the sample on their hyperplane; by chance .07
-)
+BETWEEN = 0.5  # share of the gates between 0 and 1 whose neurons have the sample on their hyperplane; by chance .07
 NEAR = 0.1  # of the typical pre-activation: nearer to 0 is on the hyperplane
 OUTSIDE = 0.1  # share of gates that may be outside [0, 1]
 LENGTHS = 4.0  # a sample is at most so many times longer or shorter than usual
