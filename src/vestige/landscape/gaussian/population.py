@@ -102,7 +102,7 @@ def population_loss(student: Neurons, teacher: Neurons, population: Population =
     0.5
     """
     student, teacher = _checked(student, teacher, population)
-    pairs = _pairs(population)
+    pairs, _ = _closed_forms(population)
     a, beta = student.outputs, teacher.outputs
 
     def total(first: Neurons, second: Neurons, left: Tensor, right: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def population_gradient(student: Neurons, teacher: Neurons, population: Populati
     """
     given, had_bias = student, student.bias is not None
     student, teacher = _checked(student, teacher, population)
-    pairs, a, beta = _pairs(population), student.outputs, teacher.outputs
+    (pairs, _), a, beta = _closed_forms(population), student.outputs, teacher.outputs
     weight, bias, output = torch.zeros_like(student.weight), torch.zeros_like(a), torch.zeros_like(a)
     for other, factor in ((student, a), (teacher, -beta)):
         pair = pairs(student, other)
@@ -187,7 +187,7 @@ def neuron_blocks(student: Neurons, teacher: Neurons, population: Population) ->
 
     The first is H'_ii = sum_{j != i} a_j h1(w_i, w_j) - sum_j beta_j h1(w_i, v_j), times a_i.
     """
-    blocks = _blocks(population)
+    _, blocks = _closed_forms(population)
     among, towards = blocks(student, student), blocks(student, teacher)
     a, beta = student.outputs, teacher.outputs
     first = torch.einsum("...j,...ijpq->...ipq", a, among.first)
@@ -262,23 +262,18 @@ def _leaky_blocks(slope: float, s: Neurons, t: Neurons) -> Blocks:
     return Blocks(share * found.first, share * found.mixed + slope * eye)
 
 
-def _pairs(population: Population) -> Callable[[Neurons, Neurons], Pair]:
+def _closed_forms(
+    population: Population,
+) -> tuple[Callable[[Neurons, Neurons], Pair], Callable[[Neurons, Neurons], Blocks]]:
+    """The expectation of a pair of neurons with its gradients, and its second derivatives."""
     match Activation(population.activation):
         case Activation.RELU:
-            return _relu
+            return _relu, _relu_blocks
         case Activation.LEAKY_RELU:
-            return partial(_leaky, population.slope)
+            return partial(_leaky, population.slope), partial(_leaky_blocks, population.slope)
         case chosen:
             kernel = erf_kernel if chosen is Activation.ERF else cosine_kernel
-            return lambda s, t: smooth_pair(kernel, s.weight, t.weight)
-
-
-def _blocks(population: Population) -> Callable[[Neurons, Neurons], Blocks]:
-    match Activation(population.activation):
-        case Activation.RELU:
-            return _relu_blocks
-        case Activation.LEAKY_RELU:
-            return partial(_leaky_blocks, population.slope)
-        case chosen:
-            kernel = erf_kernel if chosen is Activation.ERF else cosine_kernel
-            return lambda s, t: smooth_blocks(kernel, s.weight, t.weight)
+            return (
+                lambda s, t: smooth_pair(kernel, s.weight, t.weight),
+                lambda s, t: smooth_blocks(kernel, s.weight, t.weight),
+            )
