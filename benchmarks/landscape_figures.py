@@ -20,7 +20,7 @@ PARTS = ("neuron", "bias", "splitting", "overfitting")
 
 
 def neuron(out: Path, starts: int) -> None:
-    """Level lines of the loss of one neuron with bias in the unit ball, with the starts that are doomed and those that learn."""
+    """Level lines of the loss of one neuron with bias in the unit ball, and which starts learn."""
     d, law = 2, LAND.RadialInputs(2)
     teacher = LAND.Neurons(torch.eye(1, d), torch.tensor([-0.5]))
     angle = torch.linspace(0.02, 3.12, starts)
@@ -89,7 +89,7 @@ def splitting(out: Path) -> None:
 
 
 def overfitting(out: Path) -> None:
-    """Error against noise: the network of largest margin on the line, and trained networks in 20 and 2,000 dimensions."""
+    """Error against noise: largest margin on the line, and trained networks in 20 to 2,000 dimensions."""
     levels = (0.05, 0.1, 0.2, 0.3, 0.4)
     line = LAND.overfitting_profile(learner(Learner.MARGIN), noise_levels=levels, sizes=(100, 300), repeats=6)
     print(f"line: error {line.error.mean(-1)[0].tolist()}, {line.verdicts}", flush=True)
