@@ -93,7 +93,7 @@ def test_networks_are_tempered_near_the_line_and_less_so_the_more_dimensions():
 
 
 def test_training_goes_on_towards_the_margin_conditions():
-    """The residual of stationarity falls with the loss, and multipliers are not negative; random weights have neither."""
+    """The residual of stationarity falls with the loss, and multipliers are not negative; random weights fail."""
     x = torch.randn(40, 1000, generator=child(0, "sphere"))
     x = 30 * x / x.norm(dim=1, keepdim=True)
     y = torch.where(torch.arange(40) < 4, -1, 1)
