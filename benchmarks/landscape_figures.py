@@ -67,7 +67,7 @@ def splitting(out: Path) -> None:
     k = 7
     (minimum,) = LAND.known_minima(k)
     teacher = LAND.Neurons(torch.eye(k, dtype=torch.float64))
-    distances = [0.01 * step for step in range(41)]
+    distances = [0.0125 * step for step in range(21)]
     spectrum = LAND.split_spectrum(minimum.student, teacher)
     _, vectors = torch.linalg.eigh(LAND.population_hessian(minimum.student, teacher))
     flat = vectors[:, 0].reshape(k, k)
@@ -80,7 +80,7 @@ def splitting(out: Path) -> None:
     ]
     losses = [LAND.population_loss(LAND.Neurons(torch.stack(weights)), teacher).tolist() for weights in (kept, halves)]
     for name, values in zip(("seven neurons", "eight neurons"), losses, strict=True):
-        print(f"{name}: loss {values[0]:.6f} at the minimum, {values[10]:.6f} at 0.1, least {min(values):.6f}")
+        print(f"{name}: loss {values[0]:.6f} at the minimum, {values[8]:.6f} at 0.1, least {min(values):.6f}")
     grown = LAND.grow(minimum.student, teacher)
     print(f"one neuron more ends at a loss of {float(grown.loss.min()):.1e}", flush=True)
     series = dict(zip(("7 neurons, flattest direction", "8 neurons, halves of one apart"), losses, strict=True))
