@@ -81,13 +81,10 @@ def descend(
         weight[live] = torch.where(moved.isfinite().all(-1).all(-1)[:, None, None], moved, weight[live])
         loss, gradient = _measured(weight[live], teacher)
         done[live] = (loss < solved) | _vanished(weight[live])
-        due = (gradient < below[live]) & ~done[live]
-        near = live[due]
+        near = live[(gradient < below[live]) & ~done[live]]
         if len(near):
-            below[near] = gradient[due] / 2
-            weight[near], ended = _newton(weight[near], teacher, bound)
-            done[near] |= ended
-            stationary[near] = ended
+            weight[near], stationary[near], below[near] = _newton(weight[near], teacher, bound)
+            done |= stationary
         if on_step is not None:
             on_step(Step(min(first + ROUND, steps), steps, float(done.double().mean()), "descending"))
         if bool(done.all()):
@@ -126,12 +123,13 @@ def _steps(weight: Tensor, teacher: Neurons, rate: float, count: int) -> Tensor:
     return weight
 
 
-def _newton(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor]:
-    """The weights after Newton's method where it ended well, and where it did."""
+def _newton(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights after Newton's method where it ended well, where it did, and below which gradient to try again."""
+    _, gradient = _measured(weight, teacher)
     size = weight[0].numel() ** 2
     parts = [_newton_part(part, teacher, bound) for part in weight.split(max(1, LARGEST // size))]
     moved, ended = (torch.cat(part) for part in zip(*parts, strict=True))
-    return moved, ended
+    return moved, ended, gradient / 2
 
 
 def _newton_part(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor]:
