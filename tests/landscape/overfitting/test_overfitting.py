@@ -132,6 +132,8 @@ def test_exponents_of_a_power_law_are_exact():
     assert found.interval == pytest.approx((1.5, 1.5))
     assert judged(levels, error, found) == "tempered"
     assert judged(levels, error, Exponent(2.0, 1.5, (0.4, 2.6))) == "undecided"
+    error[0] = 0  # harmless at little noise and not at much
+    assert judged(levels, error, found) == "undecided"
     flat = Exponent(1.0, 0.0, (-0.1, 0.1))
     assert judged(levels, torch.full((3, 3), 0.15), flat) == "catastrophic"
     assert judged(levels, torch.full((3, 3), 0.05), flat) == "undecided"  # below the noise
