@@ -100,10 +100,14 @@ def table_of(models: list[Judged]) -> Table:
         cells = [int(sure.sum()), int((sure & ~hit).sum())]
         for part in (stated >= 0.9, stated >= 0.5):
             cells += [int(part.sum()), int((part & hit).sum())]
-        table.add_row(name, *map(str, [len(rows), *cells, int((stated > 0).sum())]), f"{calibration_error(stated, hit):.2f}")
+        table.add_row(
+            name, *map(str, [len(rows), *cells, int((stated > 0).sum())]), f"{calibration_error(stated, hit):.2f}"
+        )
         if name == "all" and cells[0]:
             interval = binomtest(cells[1], cells[0]).proportion_ci(0.95, "exact")
-            table.caption = f"verified and wrong: {cells[1]} of {cells[0]}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            table.caption = (
+                f"verified and wrong: {cells[1]} of {cells[0]}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            )
     return table
 
 
