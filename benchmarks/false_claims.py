@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -83,7 +84,7 @@ def judged(name: str, make: Callable[[int], Case], seed: int, cache: Path | None
 
 def calibration_error(stated: Tensor, right: Tensor) -> float:
     """Mean over bins of what is stated, weighted by how much is, of |mean stated - share right|; NaN for nothing."""
-    inside = [(stated > low) & (stated <= high) for low, high in zip(BINS, BINS[1:], strict=False)]
+    inside = [(stated > low) & (stated <= high) for low, high in pairwise(BINS)]
     gaps = [abs(float(stated[b].sum() - right[b].double().sum())) for b in inside]
     return sum(gaps) / max(1, int((stated > 0).sum())) if (stated > 0).any() else float("nan")
 
@@ -100,14 +101,11 @@ def table_of(models: list[Judged]) -> Table:
         cells = [int(sure.sum()), int((sure & ~hit).sum())]
         for part in (stated >= 0.9, stated >= 0.5):
             cells += [int(part.sum()), int((part & hit).sum())]
-        table.add_row(
-            name, *map(str, [len(rows), *cells, int((stated > 0).sum())]), f"{calibration_error(stated, hit):.2f}"
-        )
+        counts = map(str, [len(rows), *cells, int((stated > 0).sum())])
+        table.add_row(name, *counts, f"{calibration_error(stated, hit):.2f}")
         if name == "all" and cells[0]:
-            interval = binomtest(cells[1], cells[0]).proportion_ci(0.95, "exact")
-            table.caption = (
-                f"verified and wrong: {cells[1]} of {cells[0]}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
-            )
+            bounds = binomtest(cells[1], cells[0]).proportion_ci(0.95, "exact")
+            table.caption = f"verified and wrong: {cells[1]} of {cells[0]}, 95 %: {bounds.low:.3f} to {bounds.high:.3f}"
     return table
 
 

@@ -91,8 +91,8 @@ def reconstruct_from_weights(
         Samples ranked by confidence, in model space, with all candidates behind them.
 
     Raises:
-        ValueError: weights that are not finite or a layer without any, an input shape that the model refuses, an unknown loss or solver, no
-            trainable parameter, sizes below 1, or reference parameters that do not match.
+        ValueError: weights that are not finite or a layer without any, an input shape that the model refuses, an
+            unknown loss or solver, no trainable parameter, sizes below 1, or reference parameters that do not match.
     """
     options: dict[str, Any] = {
         "shape": tuple(int(size) for size in input_shape), "n_candidates": n_candidates, "loss": Loss(loss),
