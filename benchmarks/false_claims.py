@@ -2,17 +2,19 @@
 
     python benchmarks/false_claims.py --quick                                       two seeds of every fast family
     python benchmarks/false_claims.py --data npz:mnist.npz npz:cifar10.npz --sentences --cache claims       an hour
-    python benchmarks/false_claims.py ... --cache claims --fit                      the constants of confidence
+    python benchmarks/false_claims.py ... --cache claims --first-seed 0 --fit       the constants of confidence
 
 Small networks of each family (`model_families`) are trained and attacked without their data, as `vestige audit` does
 it. A sample is right where its cosine to a training sample is above 0.8 and above that to each of 2,000 held-out
 inputs of the same kind. The table has a row for each family: samples verified and how many of them are wrong, with the
 interval of Clopper and Pearson for all; samples stated at a confidence of 0.9 and of 0.5 or more and how many of them
 are right; and the expected calibration error of what is stated above 0. With --cache finished models are kept, one file
-each, and a killed run goes on after the last one.
+each, and a killed run goes on after the last one. Seeds from 100 on are for the table; the constants of confidence are
+fitted to seeds below.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +28,15 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.stored import from_tensors, to_tensors
+from vestige.reconstruct.weights.belief import LEAST, Grounds, explained
+from vestige.reconstruct.weights.clusters import cluster_candidates
+from vestige.reconstruct.weights.ranking import CUT
 
 NEAR = 0.8  # similarity from which a sample may be right
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -66,9 +72,13 @@ def attacked(case: Case, seed: int) -> dict[str, Tensor]:
     return to_tensors(found) | {"own": own.amax(1), "other": other.amax(1)}
 
 
+def path_of(cache: Path, name: str, seed: int) -> Path:
+    return cache / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}.safetensors"
+
+
 def judged(name: str, make: Callable[[int], Case], seed: int, cache: Path | None) -> Judged:
     """One model of a family, from the cache if it is there."""
-    path = None if cache is None else cache / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}.safetensors"
+    path = None if cache is None else path_of(cache, name, seed)
     if path is not None and path.exists():
         kept = load_file(path)
     else:
@@ -109,6 +119,41 @@ def table_of(models: list[Judged]) -> Table:
     return table
 
 
+def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
+    """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, that times
+    -log of what is left open of the first layer, and the factor that `belief` gives; and which of them are right."""
+    found = model.found
+    solved = int(found.verified.sum())
+    free = (found.cluster < 0) | (found.cluster >= solved)
+    size = found.candidate_cotangents[free].double().norm(dim=1)
+    groups = cluster_candidates(found.candidates[free].flatten(1).double(), found.restart[free], size, cut=CUT)
+    grounds = Grounds(
+        explained=explained(found.residual_per_layer),
+        samples=found.identifiable,
+        directions=found.directions,
+        classes=max(2, found.candidate_cotangents.shape[1]),
+        collapse=found.collapse,
+    )
+    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
+    p = groups.confidence[: len(shared)][shared].double()
+    several = torch.full_like(p, grounds.classes > 2)
+    left = -math.log(max(1 - grounds.explained, LEAST))
+    factor = torch.full_like(p, grounds.factor)
+    return torch.stack([p.logit(1e-6), several, several * left, factor], 1), model.right[solved:][shared]
+
+
+def fitted(models: list[Judged]) -> None:
+    """Print the constants of `belief`, and the calibration error of the groups that they were fitted to."""
+    rows, right = (torch.cat(part) for part in zip(*map(groups_of, models), strict=True))
+    fit = LogisticRegression(C=10).fit(rows[:, :3].numpy(), right.numpy())
+    slope, several, stationary = fit.coef_[0]
+    stated = torch.from_numpy(fit.predict_proba(rows[:, :3].numpy())[:, 1]) * rows[:, 3]
+    print(f"{len(rows)} groups of {len(models)} models, {int(right.sum())} right")
+    print(f"SLOPE, TWO, MORE, STATIONARY = ({slope:.2f}, {fit.intercept_[0]:.2f}, "
+          f"{fit.intercept_[0] + several:.2f}, {stationary:.2f})")  # fmt: skip
+    print(f"calibration error on them: {calibration_error(stated, right):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=[], help="image sets beside digits, as load_data takes them")
@@ -118,13 +163,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="families whose name contains one of these")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--cached-only", action="store_true", help="leave out what the cache does not hold")
+    parser.add_argument("--fit", action="store_true", help="print the constants of confidence that these models give")
     parser.add_argument("--quick", action="store_true", help="two seeds")
     args = parser.parse_args()
     chosen = families(args.data, with_sentences=args.sentences)
     wanted = {n: make for n, make in chosen.items() if not args.only or any(part in n for part in args.only)}
-    models = []
+    models: list[Judged] = []
     for seed in range(args.first_seed, args.first_seed + (2 if args.quick else args.seeds)):
-        models += [judged(name, make, seed, args.cache) for name, make in wanted.items()]
+        kept = (
+            wanted
+            if not args.cached_only
+            else {n: m for n, m in wanted.items() if path_of(args.cache, n, seed).exists()}
+        )
+        models += [judged(name, make, seed, args.cache) for name, make in kept.items()]
+    if args.fit:
+        fitted(models)
     Console(width=140).print(table_of(sorted(models, key=lambda m: list(wanted).index(m.family))))
 
 
