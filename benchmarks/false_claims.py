@@ -1,184 +1,64 @@
-"""What vestige states of models it did not choose, against what is right, by family.
+"""What vestige states of models it did not choose, against what is right, by family; and the fit of its confidence.
 
-    python benchmarks/false_claims.py --quick                                        two seeds of every fast family
-    python benchmarks/false_claims.py --seeds 10 --data npz:mnist.npz npz:cifar10.npz --cache claims
+    python benchmarks/false_claims.py --quick                                       two seeds of every fast family
+    python benchmarks/false_claims.py --data npz:mnist.npz npz:cifar10.npz --sentences --cache claims       an hour
+    python benchmarks/false_claims.py ... --cache claims --first-seed 0 --fit       the constants of confidence
 
-Small networks of each family are trained and attacked without their data, as `vestige audit` does it. A sample is right
-where its similarity to a training sample is above 0.8 and above that to each of 2,000 held-out inputs of the same kind.
-The table has a row for each family: samples verified and how many of them are right, samples stated at a confidence of
-0.9 and of 0.5 or more and how many of them are right, and the mean of confidence minus right where anything is stated.
-With --cache finished models are kept as one JSON file each, and a killed run goes on after the last one.
+Small networks of each family (`model_families`) are trained and attacked without their data, as `vestige audit` does
+it. A sample is right where its cosine to a training sample is above 0.8 and above that to each of 2,000 held-out
+inputs of the same kind. The table has a row for each family: samples verified and how many of them are wrong, with the
+interval of Clopper and Pearson for all; samples stated at a confidence of 0.9 and of 0.5 or more and how many of them
+are right; and the expected calibration error of what is stated above 0. With --cache finished models are kept, one file
+each, and a killed run goes on after the last one. Seeds from 100 on are for the table; the constants of confidence are
+fitted to seeds below.
 """
 
 import argparse
-import csv
-import itertools
-import json
-import os
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from model_families import Case, families
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from safetensors.torch import load_file, save_file
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
-from vestige.data.dataset import binarize, sample
+from vestige.reconstruct.stored import from_tensors, to_tensors
+from vestige.reconstruct.weights.belief import LEAST, Grounds, explained
+from vestige.reconstruct.weights.clusters import cluster_candidates
+from vestige.reconstruct.weights.ranking import CUT
 
 NEAR = 0.8  # similarity from which a sample may be right
-HELD_OUT = 2000
+BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Case:
-    """A trained network, its samples and unseen ones in model space, and what the attack is told of its training."""
+class Judged:
+    """A reconstruction, and which of its samples are right."""
 
-    model: nn.Module
-    x: Tensor
-    held_out: Tensor
-    loss: str
-    weight_decay: float | None
-    space: vg.InputSpace | None = None
+    family: str
+    seed: int
+    found: vg.reconstruct.Reconstruction
+    own: Tensor  # cosine of each sample to its nearest training sample
+    other: Tensor  # and to the nearest held-out one
 
-
-def settled(
-    x: Tensor, y: Tensor, held_out: Tensor, seed: int, *, hidden=(400,), weight_decay=1e-3, space=None, **training
-) -> Case:
-    """Trained to the end as `vestige train` does it; as many outputs as classes, one for two."""
-    classes = int(y.max()) + 1
-    outputs, loss = (1, "logistic") if classes == 2 else (classes, "cross_entropy")
-    widths = [x[0].numel(), *hidden, outputs]
-    start = vg.nets.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
-    model = vg.train_to_margin(start, x, y, loss=loss, weight_decay=weight_decay, **training).model
-    return Case(model, x, held_out, loss, weight_decay, space)
+    @property
+    def right(self) -> Tensor:
+        return (self.own > NEAR) & (self.own > self.other)
 
 
-def ordinary(
-    x: Tensor, y: Tensor, held_out: Tensor, seed: int, *, hidden=(256,), kind="adam", epochs=300, batch=16, drop=0.0,
-    weight_decay=0.0, space=None,
-) -> Case:  # fmt: skip
-    """Trained as anybody would: default initialization, mini-batches, Adam or SGD, cross-entropy."""
-    widths = [x[0].numel(), *hidden, int(y.max()) + 1]
-    layers: list[nn.Module] = [nn.Flatten()]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for k, (a, b) in enumerate(itertools.pairwise(widths)):
-            hidden_layer = k + 2 < len(widths)
-            layers += [nn.Linear(a, b, dtype=x.dtype)]
-            layers += [nn.ReLU(), nn.Dropout(drop)][: 1 + (drop > 0)] if hidden_layer else []
-        model = nn.Sequential(*layers)
-        rate, make = (1e-3, torch.optim.Adam) if kind == "adam" else (0.05, torch.optim.SGD)
-        optimizer = make(model.parameters(), rate, weight_decay=weight_decay)
-        for _ in range(epochs):
-            for part in torch.randperm(len(x)).split(batch):
-                optimizer.zero_grad()
-                F.cross_entropy(model(x[part]), y[part]).backward()
-                optimizer.step()
-    return Case(model.eval(), x, held_out, "cross_entropy", weight_decay or None, space)
-
-
-def isotropic(n: int, d: int, classes: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Normal vectors with labels that say nothing of them, and as many again as are held out."""
-    draw = torch.randn(n + HELD_OUT, d, generator=child(seed, "isotropic"), dtype=torch.float32)
-    return draw[:n], torch.arange(n) % classes, draw[n:]
-
-
-def around_means(n: int, d: int, classes: int, seed: int, size: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Normal vectors around class means that are `size` times normal themselves."""
-    g = child(seed, "means")
-    mean = size * torch.randn(classes, d, generator=g, dtype=torch.float32)
-    y = torch.arange(n + HELD_OUT) % classes
-    x = mean[y] + 0.5 * torch.randn(len(y), d, generator=g, dtype=torch.float32)
-    return x[:n], y[:n], x[n:]
-
-
-def images(spec: str, n: int, seed: int, positive: tuple[int, ...] = ()):
-    """Images around their mean, their classes, unseen ones, and the space."""
-    data = vg.load_data(spec)
-    chosen, rest = sample(binarize(data, list(positive)) if positive else data, n, generator=child(seed, "data"))
-    space = vg.InputSpace(mean=chosen.x.float().mean(0))
-    return space.to_model(chosen.x.float()), chosen.y, space.to_model(rest.x[:HELD_OUT].float()), space
-
-
-def sentences(seed: int, n: int = 60) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings of true and false statements, standardized with those not trained on."""
-    table = Path(os.environ.get("VESTIGE_DATA", "data")) / "truth" / "common_claim_true_false.csv"
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    order = torch.randperm(len(rows), generator=child(0, "sentences"))[:700].tolist()
-    z = vg.nets.embed(vg.nets.sentence_encoder(), [rows[i]["statement"] for i in order]).float()
-    y = torch.tensor([int(rows[i]["label"]) for i in order])
-    chosen = torch.cat([(y == c).nonzero().flatten()[seed * 30 : seed * 30 + n // 2] for c in (0, 1)])
-    rest = torch.ones(len(y), dtype=torch.bool)
-    rest[chosen] = False
-    z = (z - z[rest].mean(0)) / (z[rest].std(0) + 1e-3)
-    return z[chosen], y[chosen], z[rest]
-
-
-def shuffled(x: Tensor, y: Tensor, held_out: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The same with random labels."""
-    return x, y[torch.randperm(len(y), generator=child(seed, "labels"))], held_out
-
-
-def families(data: list[str]) -> dict[str, Callable[[int], Case]]:
-    """Every family by name, as a function of the seed; those on digits and drawn vectors need no files."""
-    made: dict[str, Callable[[int], Case]] = {
-        "isotropic, 2 classes": lambda s: settled(*isotropic(16, 96, 2, s), s),
-        "isotropic, 2 classes, n=20 d=128": lambda s: settled(*isotropic(20, 128, 2, s), s),
-        "isotropic, 10 classes": lambda s: settled(*isotropic(20, 96, 10, s), s),
-        "class means, far": lambda s: settled(*around_means(20, 96, 2, s, 3.0), s),
-        "class means, near": lambda s: settled(*around_means(20, 96, 2, s, 1.0), s),
-        "class means, 5 classes": lambda s: settled(*around_means(20, 96, 5, s, 1.0), s),
-    }
-    for spec in ["digits", *data]:
-        made |= image_families(spec)
-    return made
-
-
-def image_families(spec: str) -> dict[str, Callable[[int], Case]]:
-    """Those on one set of images."""
-
-    def of(n: int, positive: tuple[int, ...] = (), **options) -> Callable[[int], Case]:
-        def make(seed: int) -> Case:
-            x, y, held_out, space = images(spec, n, seed, positive)
-            return settled(x, y, held_out, seed, space=space, **options)
-
-        return make
-
-    def plain(n: int, labels: bool = True, **options) -> Callable[[int], Case]:
-        def make(seed: int) -> Case:
-            x, y, held_out, space = images(spec, n, seed)
-            x, y, held_out = (x, y, held_out) if labels else shuffled(x, y, held_out, seed)
-            return ordinary(x, y, held_out, seed, space=space, **options)
-
-        return make
-
-    name, two = spec.removeprefix("npz:").removesuffix(".npz").split("/")[-1], (0, 1, 8, 9)
-    return {
-        f"{name}, 10 classes": of(20),
-        f"{name}, 10 classes, no decay": of(20, weight_decay=0.0),
-        f"{name}, 10 classes, deep": of(20, hidden=(300, 300)),
-        f"{name}, 2 classes": of(20, two),
-        f"{name}, 2 classes, no decay": of(20, two, weight_decay=0.0),
-        f"{name}, 2 classes, deep": of(20, two, hidden=(300, 300), weight_decay=0.0),
-        f"{name}, stopped early": of(20, steps=300),
-        f"{name}, Adam": plain(60),
-        f"{name}, Adam, n=20": plain(20, epochs=400, batch=20),
-        f"{name}, Adam with decay": plain(20, weight_decay=1e-3),
-        f"{name}, Adam, deep": plain(20, hidden=(128, 128)),
-        f"{name}, Adam, dropout": plain(60, drop=0.3, epochs=100),
-        f"{name}, Adam, random labels": plain(60, labels=False),
-        f"{name}, SGD in batches": plain(20, kind="sgd", weight_decay=1e-3, epochs=1000),
-    }
-
-
-def attacked(case: Case, seed: int) -> dict[str, list[float] | list[bool]]:
-    """Confidence, verification and rightness of every sample that is shown."""
+def attacked(case: Case, seed: int) -> dict[str, Tensor]:
+    """The reconstruction as tensors, and how near its samples are."""
     found = vg.reconstruct_from_weights(
         case.model,
         tuple(case.x.shape[1:]),
@@ -189,66 +69,116 @@ def attacked(case: Case, seed: int) -> dict[str, list[float] | list[bool]]:
     )
     unit = F.normalize(found.samples.flatten(1).double(), dim=1)
     own, other = (unit @ F.normalize(part.flatten(1).double(), dim=1).T for part in (case.x, case.held_out))
-    hit = (own.amax(1) > NEAR) & (own.amax(1) > other.amax(1))
-    return {
-        "confidence": found.confidence.tolist(),
-        "verified": found.verified.tolist(),
-        "right": hit.tolist(),
-        "recovered": [int(((own > NEAR) & (own > other.amax(1)[:, None])).any(0).sum())],
-    }
+    return to_tensors(found) | {"own": own.amax(1), "other": other.amax(1)}
 
 
-def rows_of(name: str, make: Callable[[int], Case], seeds: range, cache: Path | None) -> list[dict]:
-    """The models of one family."""
-    rows = []
-    for seed in seeds:
-        path = None if cache is None else cache / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}.json"
-        if path is not None and path.exists():
-            rows.append(json.loads(path.read_text()))
-            continue
+def path_of(cache: Path, name: str, seed: int) -> Path:
+    return cache / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}.safetensors"
+
+
+def judged(name: str, make: Callable[[int], Case], seed: int, cache: Path | None) -> Judged:
+    """One model of a family, from the cache if it is there."""
+    path = None if cache is None else path_of(cache, name, seed)
+    if path is not None and path.exists():
+        kept = load_file(path)
+    else:
         begun = time.perf_counter()
-        rows.append(attacked(make(seed), seed))
-        print(f"{name}, seed {seed}: {time.perf_counter() - begun:.0f} s", flush=True)
+        kept = attacked(make(seed), seed)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(rows[-1]))
-    return rows
+            save_file(kept, path)
+        print(f"{name}, seed {seed}: {time.perf_counter() - begun:.0f} s", flush=True)
+    own, other = kept.pop("own"), kept.pop("other")
+    return Judged(name, seed, from_tensors(kept, own), own, other)
 
 
-def table_of(found: dict[str, list[dict]]) -> Table:
+def calibration_error(stated: Tensor, right: Tensor) -> float:
+    """Mean over bins of what is stated, weighted by how much is, of |mean stated - share right|; NaN for nothing."""
+    inside = [(stated > low) & (stated <= high) for low, high in pairwise(BINS)]
+    gaps = [abs(float(stated[b].sum() - right[b].double().sum())) for b in inside]
+    return sum(gaps) / max(1, int((stated > 0).sum())) if (stated > 0).any() else float("nan")
+
+
+def table_of(models: list[Judged]) -> Table:
     """One row a family and one for all."""
-    table = Table("family", "models", "verified", "right", ">= .9", "right", ">= .5", "right", "stated - right")
-    everything = [row for rows in found.values() for row in rows]
-    for name, rows in [*found.items(), ("all", everything)]:
-        stated = torch.tensor([v for row in rows for v in row["confidence"]])
-        sure = torch.tensor([v for row in rows for v in row["verified"]], dtype=torch.bool)
-        hit = torch.tensor([v for row in rows for v in row["right"]], dtype=torch.bool)
-        cells = [len(rows)]
-        for part in (sure, stated >= 0.9, stated >= 0.5):
+    columns = "family", "models", "verified", "wrong", ">= .9", "right", ">= .5", "right", "> 0", "error"
+    table = Table(*columns)
+    names = dict.fromkeys(m.family for m in models)
+    for name in [*names, "all"]:
+        rows = [m for m in models if name in (m.family, "all")]
+        stated, hit = torch.cat([m.found.confidence.double() for m in rows]), torch.cat([m.right for m in rows])
+        sure = torch.cat([m.found.verified for m in rows])
+        cells = [int(sure.sum()), int((sure & ~hit).sum())]
+        for part in (stated >= 0.9, stated >= 0.5):
             cells += [int(part.sum()), int((part & hit).sum())]
-        some = stated > 0
-        gap = float((stated[some] - hit[some].double()).mean()) if some.any() else 0.0
-        table.add_row(name, *map(str, cells), f"{gap:+.2f}")
+        counts = map(str, [len(rows), *cells, int((stated > 0).sum())])
+        table.add_row(name, *counts, f"{calibration_error(stated, hit):.2f}")
+        if name == "all" and cells[0]:
+            bounds = binomtest(cells[1], cells[0]).proportion_ci(0.95, "exact")
+            table.caption = f"verified and wrong: {cells[1]} of {cells[0]}, 95 %: {bounds.low:.3f} to {bounds.high:.3f}"
     return table
+
+
+def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
+    """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, that times
+    -log of what is left open of the first layer, and the factor that `belief` gives; and which of them are right."""
+    found = model.found
+    solved = int(found.verified.sum())
+    free = (found.cluster < 0) | (found.cluster >= solved)
+    size = found.candidate_cotangents[free].double().norm(dim=1)
+    groups = cluster_candidates(found.candidates[free].flatten(1).double(), found.restart[free], size, cut=CUT)
+    grounds = Grounds(
+        explained=explained(found.residual_per_layer),
+        samples=found.identifiable,
+        directions=found.directions,
+        classes=max(2, found.candidate_cotangents.shape[1]),
+        collapse=found.collapse,
+    )
+    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
+    p = groups.confidence[: len(shared)][shared].double()
+    several = torch.full_like(p, grounds.classes > 2)
+    left = -math.log(max(1 - grounds.explained, LEAST))
+    factor = torch.full_like(p, grounds.factor)
+    return torch.stack([p.logit(1e-6), several, several * left, factor], 1), model.right[solved:][shared]
+
+
+def fitted(models: list[Judged]) -> None:
+    """Print the constants of `belief`, and the calibration error of the groups that they were fitted to."""
+    rows, right = (torch.cat(part) for part in zip(*map(groups_of, models), strict=True))
+    fit = LogisticRegression(C=10).fit(rows[:, :3].numpy(), right.numpy())
+    slope, several, stationary = fit.coef_[0]
+    stated = torch.from_numpy(fit.predict_proba(rows[:, :3].numpy())[:, 1]) * rows[:, 3]
+    print(f"{len(rows)} groups of {len(models)} models, {int(right.sum())} right")
+    print(f"SLOPE, TWO, MORE, STATIONARY = ({slope:.2f}, {fit.intercept_[0]:.2f}, "
+          f"{fit.intercept_[0] + several:.2f}, {stationary:.2f})")  # fmt: skip
+    print(f"calibration error on them: {calibration_error(stated, right):.3f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=[], help="image sets beside digits, as load_data takes them")
     parser.add_argument("--sentences", action="store_true", help="heads on embeddings too; needs the extra text")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--only", nargs="*", default=[], help="families whose name contains one of these")
     parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--cached-only", action="store_true", help="leave out what the cache does not hold")
+    parser.add_argument("--fit", action="store_true", help="print the constants of confidence that these models give")
     parser.add_argument("--quick", action="store_true", help="two seeds")
     args = parser.parse_args()
-    seeds = range(args.first_seed, args.first_seed + (2 if args.quick else args.seeds))
-    chosen = families(args.data)
-    if args.sentences:
-        chosen["sentences, true or false"] = lambda s: settled(*sentences(s), s, hidden=(500,))
+    chosen = families(args.data, with_sentences=args.sentences)
     wanted = {n: make for n, make in chosen.items() if not args.only or any(part in n for part in args.only)}
-    found = {name: rows_of(name, make, seeds, args.cache) for name, make in wanted.items()}
-    Console(width=140).print(table_of(found))
+    models: list[Judged] = []
+    for seed in range(args.first_seed, args.first_seed + (2 if args.quick else args.seeds)):
+        kept = (
+            wanted
+            if not args.cached_only
+            else {n: m for n, m in wanted.items() if path_of(args.cache, n, seed).exists()}
+        )
+        models += [judged(name, make, seed, args.cache) for name, make in kept.items()]
+    if args.fit:
+        fitted(models)
+    Console(width=140).print(table_of(sorted(models, key=lambda m: list(wanted).index(m.family))))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 Each row is one model: samples recovered at 0.1 % false positives against held-out images, samples of SSIM > 0.4,
 gradient evaluations and seconds. `published` is the released setting; `published, best of k` runs k settings drawn from
 the papers' own sweep ranges and is picked once by the lowest residual and once by an oracle that sees the score.
-A second table sets the confidence of our verified samples against how many are right, as in `confidence.py`.
+A second table sets the confidence of our verified samples against how many are right.
 """
 
 import argparse

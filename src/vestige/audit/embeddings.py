@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.stats import hypergeom
 
 from vestige.audit.job import Job
 from vestige.audit.truth import Data, Truth, read_data
@@ -61,22 +62,29 @@ def embedder(text: str, width: int, on_step: OnStep | None = None) -> Embedder:
 
 
 def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, like: torch.Tensor) -> dict[str, Any]:
-    """What the nearest entry of the gallery, training and held-out data together, says of each sample."""
+    """What the nearest entry of the gallery, training and held-out data together, says of each sample.
+
+    Its null is a shuffled gallery. Of g entries, F are first for the sample nearest to them; were the n training inputs
+    any n of them, the number among them would be hypergeometric: n F / g in the mean, and at least as many as were
+    found with probability `rank_1_p`. Both are None without held-out data.
+    """
     parts = [truth.train.x, *([truth.held_out.x] if truth.held_out is not None else [])]
     gallery = torch.cat(parts).to(like)
     gallery = gallery if space is None else space.to_model(gallery)
-    samples, count = found.samples.flatten(1), len(truth.train)
-    rank = best_rank(samples, gallery, torch.arange(count))
+    samples, count, every = found.samples.flatten(1), len(truth.train), len(gallery)
+    rank = best_rank(samples, gallery, torch.arange(every))
+    first, own = int((rank == 1).sum()), int((rank[:count] == 1).sum())
     likely = found.confidence >= 0.5
     hits = torch.ones(len(samples), dtype=torch.bool, device=samples.device)
-    if len(gallery) > count:  # a tie with an input that the head never saw is no hit
+    if every > count:  # a tie with an input that the head never saw is no hit
         hits = _nearest(samples, gallery[:count]) > _nearest(samples, gallery[count:])
     return {
-        "gallery": len(gallery),
+        "gallery": every,
         "training": count,
-        "rank_1": int((rank == 1).sum()),
-        "rank_1_by_chance": _by_chance(samples, gallery, count),
-        "within_10": int((rank <= 10).sum()),
+        "rank_1": own,
+        "rank_1_by_chance": count * first / every if every > count else None,
+        "rank_1_p": float(hypergeom.sf(own - 1, every, first, count)) if every > count else None,
+        "within_10": int((rank[:count] <= 10).sum()),
         "likely": int(likely.sum()),
         "likely_in_training": int((hits & likely).sum()),
     }
@@ -84,11 +92,3 @@ def retrieval(found: Reconstruction, truth: Truth, space: InputSpace | None, lik
 
 def _nearest(samples: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
     return nearest_in_gallery(samples, gallery, top=1).similarity[:, 0]
-
-
-def _by_chance(samples: torch.Tensor, gallery: torch.Tensor, count: int) -> float | None:
-    """How many of as many inputs that were never seen are first; None without held-out data."""
-    if len(gallery) == count:
-        return None
-    unseen = best_rank(samples, gallery, torch.arange(count, len(gallery)))
-    return float((unseen == 1).double().mean() * count)

@@ -29,7 +29,7 @@ def show(found: Audit | QueryAudit) -> None:
 
 def _show_retrieval(found: Mapping[str, Any]) -> None:
     chance = found["rank_1_by_chance"]
-    aside = "" if chance is None else f" (of as many never seen: {chance:.1f})"
+    aside = "" if chance is None else f" ({chance:.1f} in a shuffled gallery, p = {found['rank_1_p']:.2g})"
     say(
         f"Looked up among {found['gallery']:,} embeddings: the true one is first for {found['rank_1']} of "
         f"{found['training']} training samples{aside}, within ten for {found['within_10']}; of "

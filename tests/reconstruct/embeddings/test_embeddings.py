@@ -186,6 +186,34 @@ def test_an_audit_counts_no_hit_for_samples_that_say_nothing():
         assert (summary["rank_1"], summary["likely_in_training"], summary["likely"]) == (hits, hits, 4)
 
 
+def looked_up(found, samples, own, unseen):
+    """What an audit says of these samples in a gallery of inputs that were trained on and others."""
+    data = DataSet("x", own, torch.zeros(len(own), dtype=torch.long), ("a",), InputSpace(-1e9, 1e9), "made")
+    truth = Truth(data, replace(data, x=unseen, y=torch.zeros(len(unseen), dtype=torch.long)), ())
+    shown = replace(found, samples=samples, confidence=torch.ones(len(samples), dtype=samples.dtype))
+    return retrieval(shown, truth, None, samples)
+
+
+def test_hits_in_a_gallery_are_compared_with_those_in_a_shuffled_one():
+    """Naive reference: which entries were trained on is drawn anew, many times."""
+    found, gallery = reconstruct_from_embeddings(nn.Linear(8, 12)), gaussian(30, 8, seed=5)
+    samples = torch.cat([gallery[:5], gallery[20:27]]) + 0.3 * gaussian(12, 8, seed=6)
+    said = looked_up(found, samples, gallery[:10], gallery[10:])
+    first = best_rank(samples, gallery, torch.arange(30)) == 1
+    shuffled = torch.stack([first[torch.randperm(30, generator=child(k, "shuffle"))[:10]].sum() for k in range(4000)])
+    assert said["rank_1"] == first[:10].sum()
+    assert said["rank_1_by_chance"] == pytest.approx(float(shuffled.double().mean()), abs=0.1)
+    assert said["rank_1_p"] == pytest.approx(float((shuffled >= said["rank_1"]).double().mean()), abs=0.04)
+
+
+@pytest.mark.parametrize(("noise", "told"), [(0.3, True), (None, False)], ids=["samples", "nothing of them"])
+def test_only_samples_that_are_right_beat_a_shuffled_gallery(noise, told):
+    found, own, unseen = reconstruct_from_embeddings(nn.Linear(8, 12)), gaussian(12, 8), gaussian(200, 8, seed=5)
+    drawn = gaussian(12, 8, seed=6)
+    samples = drawn if noise is None else own + noise * drawn
+    assert (looked_up(found, samples, own, unseen)["rank_1_p"] < 1e-6) == told
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

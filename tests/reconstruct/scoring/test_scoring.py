@@ -196,6 +196,15 @@ def test_ssim_is_left_out_where_the_range_is_unknown():
 # inputs
 
 
+@pytest.mark.parametrize("held_out", [UNSEEN, None], ids=["held out", "noise"])
+def test_a_single_sample_can_be_recovered_and_unrelated_ones_are_not(held_out):
+    """Its own mean and spread would make the noise a copy of it, and the threshold more than 1."""
+    score = score_reconstruction(found(noisy(TRUTH[:1], 0.1)), TRUTH[:1], held_out=held_out, space=SPACE)
+    assert score.threshold < 1 and score.n_recovered == 1
+    assert not any(null.n_recovered for null in score.nulls)
+    assert score_reconstruction(found(UNSEEN[:5]), TRUTH[:1], held_out=held_out, space=SPACE).n_recovered == 0
+
+
 def test_nan_samples_are_failures_that_are_counted():
     samples = TRUTH.clone()
     samples[4, 0, 0, 0] = torch.nan

@@ -119,40 +119,6 @@ def test_every_published_setting_runs_by_name_and_decay_changes_nothing(digits, 
         attack(trained, mean, **options, solver="published:best")
 
 
-def ordinary(change=lambda net: None, sizes=(6, 12, 2)):
-    net = mlp(list(sizes), generator=child(0, "bad"), dtype=torch.float32)
-    with torch.no_grad():
-        change(net)
-    return net
-
-
-LAYER = 1  # of the first linear one, after Flatten
-BAD = {
-    "no ReLU": (nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 2)).float(), "input space"),
-    "fewer neurons than samples": (ordinary(sizes=(6, 3, 2)), "tell apart"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_what_no_sample_can_be_read_from_gives_none_and_says_why(kind):
-    model, said = BAD[kind]
-    found = reconstruct_from_weights(model, (6,), steps=5, restarts=2, n_candidates=4)
-    assert torch.isfinite(found.samples).all() and torch.isfinite(found.confidence).all()
-    assert not found.verified.any() and not (found.confidence >= 0.5).any()
-    assert any(said in warning for warning in found.warnings)
-
-
-def test_networks_of_zeros_or_huge_weights_are_refused_and_a_frozen_first_layer_is_said():
-    with pytest.raises(ValueError, match="squares overflow"):
-        reconstruct_from_weights(ordinary(lambda net: net[LAYER].weight.mul_(1e30)), (6,), steps=5)
-    with pytest.raises(ValueError, match="all zero"):
-        reconstruct_from_weights(ordinary(lambda net: [p.zero_() for p in net.parameters()]), (6,), steps=5)
-    frozen = ordinary()
-    frozen[LAYER].weight.requires_grad_(False)
-    found = reconstruct_from_weights(frozen, (6,), steps=5, restarts=2, n_candidates=4)
-    assert not found.verified.any() and any("layer is frozen" in warning for warning in found.warnings)
-
-
 @pytest.mark.parametrize(
     "changed, said",
     [

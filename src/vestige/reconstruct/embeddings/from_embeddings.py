@@ -165,9 +165,10 @@ def pool_repeats(found: Sequence[Reconstruction]) -> Reconstruction:
         classes=max(2, multipliers.shape[1]),
         collapse=is_collapse(x, max(2, multipliers.shape[1])),
     )
+    ranking = rank_candidates(x, multipliers, restart, verified).first(most)
     return replace(
         first,
-        **grounds.tempered(rank_candidates(x, multipliers, restart, verified).first(most)).fields(shape),
+        **grounds.tempered(ranking, ranking.verified).fields(shape),
         candidates=x.reshape(-1, *shape),
         candidate_cotangents=multipliers,
         restart=restart,

@@ -1,6 +1,7 @@
 """Samples that know nothing of the weights, in the place of reconstructions: what a score must be compared with.
 
-The noise has the mean and the spread of real samples, so that what it reaches is more than noise around zero would.
+The noise has the mean and the spread of real samples, so that what it reaches is more than noise around zero would;
+around a single sample, which would be its own mean, it is noise around zero of the sample's size.
 """
 
 import math
@@ -37,14 +38,16 @@ def built_in_nulls(
     """
     like = truth if like is None else like
     mean, spread = like.mean(0, keepdim=True), like.std(0, correction=0, keepdim=True)
+    if len(like) == 1:  # a single sample is its own mean: noise of its size instead
+        mean, spread = torch.zeros_like(mean), like.square().mean().sqrt()
     kinds = {"white noise": mean + spread * _draw("white", size, truth)}
     if truth.ndim >= 3:
         kinds["low-frequency noise"] = mean + spread * _smooth(size, truth)
     kinds["permuted truth"] = _permuted(size, truth)
     mean = truth.mean(0, keepdim=True)
-    # The mean of centered data is rounding noise: it has no direction to be compared.
-    centered = mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean()
-    kinds["mean of the truth"] = torch.zeros_like(mean) if bool(centered) else mean
+    # The mean of centered data is rounding noise: it has no direction to be compared. That of one sample is no null.
+    centered = len(truth) == 1 or bool(mean.norm() < 1e-6 * truth.flatten(1).norm(dim=1).mean())
+    kinds["mean of the truth"] = torch.zeros_like(mean) if centered else mean
     return kinds
 
 

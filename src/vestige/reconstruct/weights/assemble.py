@@ -1,7 +1,5 @@
 """From everything a search returned to what an auditor reads first: verified samples, then groups that agree."""
 
-from dataclasses import replace
-
 import torch
 
 from vestige.core.cite import paper
@@ -31,8 +29,7 @@ def assemble(
     same, cut = (SAME, ALONE) if pool.whole else (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
     best_first, sure = (solved[0][order], solved[1][order], solved[2][order]), solved[3][order]
     ranking = rank_candidates(pool.x, pool.multipliers, pool.restart, best_first, same=same, cut=cut)
-    offered = ranking.first(None if pool.whole else _offered(ranking, chain, many))
-    sure = torch.cat([sure, sure.new_zeros(len(offered.samples) - len(sure))])
+    sure = torch.cat([sure, sure.new_zeros(len(ranking.samples) - len(sure))])
     grounds = Grounds(
         explained=explained(pool.residual_per_layer),
         samples=0 if chain is None else chain.rank,
@@ -40,8 +37,10 @@ def assemble(
         classes=max(2, outputs),
         collapse=is_collapse(pool.x, max(2, outputs)),
     )
+    believed = grounds.tempered(ranking, sure)
+    offered = None if pool.whole else _offered(believed, len(order), chain, many)
     return Reconstruction(
-        **grounds.tempered(replace(offered, verified=sure)).fields(shape),
+        **believed.first(offered).fields(shape),
         candidates=pool.x.reshape(-1, *shape),
         candidate_cotangents=pool.multipliers,
         restart=pool.restart,
@@ -60,10 +59,10 @@ def assemble(
     )
 
 
-def _offered(ranking: Ranking, chain: Chain | None, many: bool) -> int | None:
+def _offered(ranking: Ranking, solved: int, chain: Chain | None, many: bool) -> int | None:
     """How many samples to show: more than twice as many as can be told apart would only raise the bar of chance."""
-    if many and bool(ranking.verified.any()):
-        return int((ranking.verified | (ranking.confidence >= LIKELY)).sum())
+    if many and solved:
+        return solved + int((ranking.confidence[solved:] >= LIKELY).sum())
     if chain is None or not chain.clear:
         return None
     return (1 if many else OFFERED) * chain.rank

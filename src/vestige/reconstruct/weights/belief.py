@@ -7,17 +7,25 @@ the equation at all, and where the equation has no other solutions:
   weight decay or a large margin; it is a fifth for an ordinary network under Adam;
 - a hyperplane separates any labels of up to about 2 points a dimension (Cover 1965). With d different neurons for n
   samples that can be told apart, d < 2 n, gates that agree say little, and at d = n nothing;
-- with no more than one sample a class that can be told apart, class means solve the equation.
+- with no more than one sample a class that can be told apart, class means solve the equation;
+- with two classes the samples of one have much alike columns, and restarts agree on blends of them. With more, each
+  sample has multipliers of its own, and what agrees is right the more often the less of the layer is left open.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from vestige.reconstruct.weights.ranking import Ranking
 
 EXPLAINED = 0.5  # of the first layer: below it nothing is verified
+# Log odds of a group over those of `clusters`; benchmarks/false_claims.py --fit prints them.
+SLOPE, TWO, MORE, STATIONARY = (0.81, -1.83, -7.11, 1.23)
+LEAST = 1e-3  # share of the first layer left open below which nothing is gained
 MEANS = (
     "the first layer tells no more samples apart than there are classes, so that class means explain it as well as "
     "samples would"
@@ -79,7 +87,27 @@ class Grounds:
             )
         return ""
 
-    def tempered(self, ranking: Ranking) -> Ranking:
-        """The ranking with confidence times `factor`; nothing is verified where there is a doubt."""
-        verified = torch.zeros_like(ranking.verified) if self.doubt else ranking.verified
-        return replace(ranking, confidence=ranking.confidence * self.factor, verified=verified)
+    @property
+    def shift(self) -> float:
+        """What the log odds of a group are moved by: less for two classes; for more, by what is explained."""
+        if self.classes <= 2:
+            return TWO
+        return MORE - STATIONARY * math.log(max(1 - self.explained, LEAST))
+
+    def tempered(self, ranking: Ranking, verified: Bool[Tensor, " k"]) -> Ranking:
+        """The ranking with what can be believed of it; nothing is verified where there is a doubt.
+
+        The confidence p of a group becomes
+
+            factor sigmoid(SLOPE logit p + shift)
+
+        and that of a sample with a column of its own is multiplied by `factor`. A confidence of 0 stays.
+
+        Args:
+            ranking: samples with columns first, marked as verified, then groups.
+            verified: which of them are.
+        """
+        p = ranking.confidence.double()
+        revised = torch.where(p > 0, (SLOPE * p.logit(1e-6) + self.shift).sigmoid(), 0.0).to(ranking.confidence)
+        confidence = self.factor * torch.where(ranking.verified, ranking.confidence, revised)
+        return replace(ranking, confidence=confidence, verified=verified & (not self.doubt))

@@ -16,7 +16,7 @@ from torch import Tensor
 from vestige.core.rng import child
 
 DRAWS, WORK = 20, 2e7  # null draws, fewer where pairs of candidates times draws exceed WORK
-# Log odds that a group is a training sample, over `features`; benchmarks/confidence.py fits and prints them.
+# Log odds that a group is a training sample, over `features`; `belief` moves them by what is known of the network.
 INTERCEPT, COEFFICIENTS = -3.25, (1.25, -0.5, 2.56, 1.26)
 SEPARATION = (0.1, 0.3, 0.6)  # least, usual and largest separation of groups in the fit
 SHARE, DROP = 0.45, 3.0  # collapse: share of all candidates in the largest groups, and how much smaller the next one is
@@ -64,22 +64,15 @@ def cluster_candidates(
 
         confidence = (1 - q) sigmoid(b + b1 log(s - 1) + b2 log(R - s + 1) - b3 log(1.01 - a) + b4 log g).
 
-    The constants are fitted (`benchmarks/confidence.py`) to 886 groups from attacks on 30 networks: 8 x 8 digits, MNIST
-    and CIFAR-10, 20 to 100 samples, two and three layers, three seeds. *Right* means within similarity 0.8 of a
-    training sample, and nearer to it than each of 2,000 images that the network never saw. What the fit to two of the
-    data sets says of the third (Brier score .150; mean of stated minus right: CIFAR-10 -.075, digits +.024, MNIST
-    +.074):
-
-        stated      below .2   .2-.4   .4-.6   .6-.8   .8-.9   above .9
-        mean           .14      .28     .50     .71     .85       .96
-        right          .19      .29     .46     .64     .80       .96
-        groups         186      146      99     115      90       250
+    The constants were fitted to 886 groups from attacks on 30 networks of ten classes trained with weight decay: 8 x 8
+    digits, MNIST and CIFAR-10, 20 to 100 samples, two and three layers. *Right* means within similarity 0.8 of a
+    training sample, and nearer to it than each of 2,000 images that the network never saw. For other networks the
+    number ranks and is no probability: `belief.Grounds` makes one of it.
 
     The size of the multipliers, the residuals of the restarts, spread and size add nothing (the Brier score stays). A
     group of one restart has confidence 0 (right: 5 %), and so have all groups of a single restart. Unrelated digits
-    reach similarity .9, so that a right group of them may be a blend of neighbors: of those stated above .9 three
-    quarters pass the stricter bar of `score_reconstruction`. Where all samples of a class share their gates, as
-    `is_collapse` tells, groups are class means and the number does not hold.
+    reach similarity .9, so that a right group of them may be a blend of neighbors. Where all samples of a class share
+    their gates, as `is_collapse` tells, groups are class means and the number does not hold.
 
     q guards against what the covariance alone explains. The evidence of a group is
 

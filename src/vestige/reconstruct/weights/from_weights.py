@@ -29,7 +29,7 @@ from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.joint import layer_weights
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints
-from vestige.reconstruct.weights.problem import Problem, Recorder, check_model, check_training
+from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
 from vestige.reconstruct.weights.published.search import published_search
 from vestige.reconstruct.weights.published.settings import published_settings
 from vestige.reconstruct.weights.search_settings import SearchSettings
@@ -91,8 +91,8 @@ def reconstruct_from_weights(
         Samples ranked by confidence, in model space, with all candidates behind them.
 
     Raises:
-        ValueError: weights that are not finite, an input shape that the model refuses, an unknown loss or solver, no
-            trainable parameter, sizes below 1, or reference parameters that do not match.
+        ValueError: weights that are not finite or a layer without any, an input shape that the model refuses, an
+            unknown loss or solver, no trainable parameter, sizes below 1, or reference parameters that do not match.
     """
     options: dict[str, Any] = {
         "shape": tuple(int(size) for size in input_shape), "n_candidates": n_candidates, "loss": Loss(loss),
@@ -126,6 +126,8 @@ def _solve(problem: Problem, solver: Solver, setting: str) -> Reconstruction:
     with evaluating(model):
         reference = None if solver is Solver.PUBLISHED else problem.reference
         chain = span_chain(model, reference, next(model.parameters()).dtype)
+        if chain is not None:
+            check_layers(chain)
         if solver is Solver.PUBLISHED:
             pool = _published(problem, chain, setting)
         elif chain is None:

@@ -119,6 +119,16 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> int:
     return 1 if out.ndim == 1 else out.shape[1]
 
 
+def check_layers(chain: Chain) -> None:
+    """Refuse a chain with a layer that nothing passes: all zero, or so small that its squares are."""
+    for k, weight in enumerate(chain.weights):
+        if not float(weight.square().sum()) > 0:
+            raise ValueError(
+                f"layer {k + 1} has weights of norm {float(weight.double().norm()):.0e}: nothing passes it, and "
+                "nothing can be read. Was the file saved before training, or was the layer pruned?"
+            )
+
+
 def check_training(
     model: nn.Module, weight_decay: float | int | None, reference: Mapping[str, Tensor] | None = None
 ) -> None:

@@ -11,24 +11,28 @@ from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.neurons import distinct_neurons
 from vestige.reconstruct.weights.two_layer.columns import column_space, measured
-from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine
+from vestige.reconstruct.weights.two_layer.verification import ACCIDENT, CHANCE, chance, genuine, on_kinks
 
 N, R, H, C = 9, 8, 300, 4
 
 
 @pytest.fixture(scope="module")
 def layer():
-    """Samples with the columns that their own gates make, and a last layer; neurons near a kink have partial gates."""
+    """Samples with the columns of their own gates, a last layer, and every neuron on the hyperplanes of two samples."""
     g = child(0, "verification")
-    x, first = torch.randn(N, R, generator=g), torch.randn(H, R, generator=g)
-    bias, last = 0.3 * torch.randn(H, generator=g), torch.randn(C, H, generator=g)
+    x, on_plane = torch.randn(N, R, generator=g), torch.rand(H, N, generator=g).argsort(1)[:, :2]
+    both = torch.cat([x, torch.ones(N, 1)], 1)[on_plane]  # (H, 2, R + 1)
+    free = torch.randn(H, R + 1, generator=g)
+    neurons = free - (torch.linalg.pinv(both) @ (both @ free[:, :, None]))[..., 0]
+    first, bias, last = neurons[:, :R], neurons[:, R], torch.randn(C, H, generator=g)
     chain = Chain(
         (first, last), (bias, torch.zeros(C)), (True, False), (first, last), (bias, torch.zeros(C)), torch.eye(R),
         torch.ones(N), N, True,
     )  # fmt: skip
-    u = x @ first.T + bias
+    gate = (x @ first.T + bias > 0).to(x)
+    gate.scatter_(0, on_plane.T, 0.2 + 0.5 * torch.rand(2, H, generator=g))
     full = torch.randn(N, C, generator=g) @ last
-    return chain, x, (0.5 + 20 * u).clamp(0, 1) * full, full
+    return chain, x, gate * full, full
 
 
 def passes(chain, s, full, x):
@@ -48,7 +52,8 @@ def test_no_mixture_of_two_columns_passes_with_any_input_between_them(layer, wei
     chain, x, s, full = layer
     a, b = weights
     mixed = a * s + b * s.roll(1, 0), a * full + b * full.roll(1, 0)
-    for x_mixed in (x, x.roll(1, 0), (x + x.roll(1, 0)) / 2, a * x + b * x.roll(1, 0)):
+    own = () if a > b > 0 else (x,)  # a column that is mostly a sample's may pass with the sample itself
+    for x_mixed in (*own, x.roll(1, 0), (x + x.roll(1, 0)) / 2, a * x + b * x.roll(1, 0)):
         assert not passes(chain, *mixed, x_mixed).any()
 
 
@@ -62,13 +67,27 @@ def test_a_difference_of_columns_with_equal_multipliers_does_not_pass(layer):
     assert not passes(chain, difference, both, x).any()
 
 
-def test_gates_between_0_and_1_far_from_the_hyperplane_do_not_pass(layer):
-    """All clear gates are the sample's; every fifth neuron that it opens is half open, as in a mean of two samples."""
+def test_a_column_without_neurons_between_open_and_off_is_nobodys(layer):
+    """Every gate is as the sample has it, but none is on a hyperplane: what an average of much alike samples shows."""
     chain, x, _, full = layer
+    sharp = (x @ chain.weights[0].T + chain.biases[0] > 0) * full
+    assert not passes(chain, sharp, full, x).any()
+
+
+@pytest.mark.parametrize("error", [0.0, 0.001, 0.2, 0.4])
+def test_an_input_that_is_off_is_not_on_the_kinks(layer, error):
+    """At an error of .2 of its length nine of ten clear gates still agree."""
+    chain, x, s, full = layer
+    off = x + error * torch.randn(x.shape, generator=child(1, "error"), dtype=x.dtype)
+    assert passes(chain, s, full, off).double().mean() == (error < 0.1)
+
+
+def test_gates_between_0_and_1_far_from_the_hyperplane_do_not_pass(layer):
+    """All clear gates are the sample's; what it opens widely is half open, as in a mean of two samples."""
+    chain, x, s, full = layer
     u = x @ chain.weights[0].T + chain.biases[0]
-    sharp = (u > 0).double()
-    half = torch.where((u > u.abs().median()) & (torch.arange(H) % 5 == 0), 0.5, sharp)
-    assert passes(chain, sharp * full, full, x).all() and not passes(chain, half * full, full, x).any()
+    half = torch.where(u > 0.5 * u.abs().median(), 0.5 * full, s)
+    assert passes(chain, s, full, x).all() and not passes(chain, half, full, x).any()
 
 
 def test_a_sample_of_an_implausible_length_or_range_does_not_pass(layer):
@@ -117,6 +136,14 @@ def test_more_misfits_and_more_dimensions_are_likelier_by_chance():
     assert chance(100, 10, 0) < chance(100, 10, 3) < chance(100, 20, 3) < 1.0
     assert chance(100, 10, 0) < CHANCE < chance(20, 10, 0) == 0.5
     assert chance(5, 5, 0) == chance(10, 3, 10) == 1.0
+
+
+@pytest.mark.parametrize(("count", "near"), [(1, 1), (6, 3), (9, 0)])
+def test_the_chance_of_kinks_is_that_of_so_many_accidents(count, near):
+    """Naive reference: all patterns of near and far."""
+    patterns = (torch.arange(2**count)[:, None] >> torch.arange(count)) % 2
+    weight = torch.where(patterns == 1, ACCIDENT, 1 - ACCIDENT).prod(1)
+    assert on_kinks(count, near) == pytest.approx(float(weight[patterns.sum(1) >= near].sum()))
 
 
 def test_copies_count_once_and_dead_neurons_not_at_all():

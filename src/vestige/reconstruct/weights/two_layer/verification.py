@@ -14,7 +14,16 @@ g_ij = 1[w_j . x~_i > 0] with x~ = [x 1]:
       2^(1 - m) sum_{k < p} C(m - 1, k)  sum_{i <= e} C(m, i),                                                 (1)
 
   where m counts neurons of different directions: copies are one point. Where a network has collapsed to few
-  directions, everything passes and nothing is shown.
+  directions, everything passes and nothing is shown;
+- *kinks that it sits on*: gates leave room. An average of a class opens the same neurons as its samples where these
+  are much alike, and so does an input that other samples blur. But training ends with a sixth of the neurons, or more,
+  on the hyperplane of each sample, and those pin it: an input that is off by a tenth of a typical pre-activation is on
+  k of K of them with probability at most
+
+      sum_{i >= k} C(K, i) q^i (1 - q)^(K - i),                                                                (2)
+
+  q being the share of neurons that an input is so near to by accident. A column without neurons between open and off
+  is nobody's.
 """
 
 import math
@@ -27,10 +36,11 @@ from torch import Tensor
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import EXACT, Columns, ColumnSpace
 
-CHANCE = 1e-6  # largest (1); a search looks at hundreds of columns
+CHANCE = 1e-6  # largest (1) and (2); a search looks at hundreds of columns
 AGREES = 0.9  # share of the clear gates that the sample must have; seen: .82 to 1 for true samples
-BETWEEN = 0.5  # share of the gates between 0 and 1 whose neurons have the sample on their hyperplane; by chance .07
-NEAR = 0.1  # of the typical pre-activation: nearer to 0 is on the hyperplane
+BETWEEN = 0.5  # share of the gates between 0 and 1 whose neurons have the sample on their hyperplane
+NEAR = 0.05  # of the typical pre-activation: nearer to 0 is on the hyperplane
+ACCIDENT = 0.05  # q; for a normal pre-activation .027, its median size being typical
 OUTSIDE = 0.1  # share of gates that may be outside [0, 1]
 LENGTHS = 4.0  # a sample is at most so many times longer or shorter than usual
 OPEN, PARTIAL, FAINT = 0.1, (0.15, 0.75), 0.2  # gates within OPEN of 1 are open; V^T l below FAINT says nothing
@@ -65,13 +75,14 @@ def genuine(
     wrong = (off & (u >= 0)) | (opened & (u <= 0))
     typical = torch.where(clear, u.abs(), torch.nan).nanmedian(1, keepdim=True).values
     count, misfits = clear.to(weight) @ weight, wrong.to(weight) @ weight
-    on_plane = (between & (u.abs() < NEAR * typical)).to(weight) @ weight >= BETWEEN * (between.to(weight) @ weight)
-    kept = (misfits <= (1 - AGREES) * count) & on_plane & (outside.to(weight) @ weight <= OUTSIDE * weight.sum())
+    kinks = between.to(weight) @ weight
+    on_plane = (between & (u.abs() < NEAR * typical)).to(weight) @ weight
+    kept = (misfits <= (1 - AGREES) * count) & (on_plane >= BETWEEN * kinks)
+    kept &= outside.to(weight) @ weight <= OUTSIDE * weight.sum()
     p = z.shape[1] + chain.has_bias[0]
-    unlikely = [
-        chance(int(m), p, math.ceil(e)) <= CHANCE for m, e in zip(count.tolist(), misfits.tolist(), strict=True)
-    ]
-    return kept & torch.tensor(unlikely, dtype=torch.bool, device=z.device) & _plausible(chain, z, sample_norm, box)
+    numbers = torch.stack([count, misfits, kinks, on_plane], 1).tolist()
+    unlikely = [max(chance(int(m), p, math.ceil(e)), on_kinks(math.ceil(K), int(k))) for m, e, K, k in numbers]
+    return kept & (torch.tensor(unlikely).to(z.device) <= CHANCE) & _plausible(chain, z, sample_norm, box)
 
 
 def chance(count: int, dimensions: int, misfits: int) -> float:
@@ -90,6 +101,15 @@ def chance(count: int, dimensions: int, misfits: int) -> float:
     separable = binom.logcdf(dimensions - 1, count - 1, 0.5)
     changed = binom.logcdf(misfits, count, 0.5) + count * math.log(2)
     return min(1.0, round(math.exp(min(0.0, separable + changed)), 15))
+
+
+def on_kinks(count: int, near: int) -> float:
+    """(2): how likely an input is on the hyperplanes of at least `near` of `count` neurons by accident.
+
+    >>> on_kinks(0, 0), on_kinks(1, 1) == ACCIDENT
+    (1.0, True)
+    """
+    return float(binom.sf(near - 1, count, ACCIDENT))
 
 
 def _gates(columns: Columns) -> tuple[Tensor, Tensor, Tensor, Tensor]:
