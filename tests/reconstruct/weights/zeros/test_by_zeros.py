@@ -15,11 +15,11 @@ from vestige.reconstruct.weights.zeros.activations import activation_space, near
 from vestige.reconstruct.weights.zeros.halfspace import separable
 from vestige.reconstruct.weights.zeros.layer import first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
-from vestige.reconstruct.weights.zeros.solver import is_sparse, solve_by_zeros
+from vestige.reconstruct.weights.zeros.solver import PARTED, is_sparse, solve_by_zeros
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
 from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
 
-N, R, H, OUT = 8, 7, 240, 3
+N, R, H, OUT = 8, 96, 240, 3
 
 
 def draw(*shape: int, name: str) -> torch.Tensor:
@@ -47,14 +47,12 @@ def chain_of(first: torch.Tensor, *later: torch.Tensor) -> Chain:
 @pytest.fixture(scope="module")
 def stationary():
     """Neurons that are sums of the samples they open: gates and columns agree, in both layers; samples and columns."""
-    x = torch.cat([draw(N, R, name="x"), torch.ones(N, 1, dtype=torch.float64)], 1)
-    strength = 0.2 + draw(40 * H, N, name="strength").abs()
-    rows = draw(40 * H, R + 1, name="rows")
-    for _ in range(30):
-        gates = (rows @ x.T > 0).double()
-        rows = (gates * strength) @ x
-    agree = ((rows @ x.T > 0) == (gates > 0)).all(1) & (gates.sum(1) < N) & (gates.sum(1) > 1)
-    first, s = rows[agree][:H], (gates * strength)[agree][:H]
+    x = draw(N, R, name="x")
+    x = torch.cat([x - x.mean(0), torch.ones(N, 1, dtype=torch.float64)], 1)
+    gates = draw(4 * H, N, name="gates") > 0
+    s = gates * (0.5 + draw(4 * H, N, name="strength").abs())
+    agree = ((s @ x @ x.T > 0) == gates).all(1) & (gates.sum(1) > 1)  # centered samples close each other's neurons
+    s, first = s[agree][:H], (s @ x)[agree][:H]
     assert len(first) == H
     second = draw(H, N, name="second") @ (x @ first.T).relu()
     return chain_of(first, second, draw(OUT, H, name="last")), x, s
@@ -115,7 +113,7 @@ def test_a_start_near_a_sample_gives_its_column_and_its_input(stationary):
     assert space is not None and space.shape == (H, N)
     near = y + 0.2 * y.norm(dim=1, keepdim=True) * F.normalize(draw(N, N, name="near"), dim=1)
     cosine = F.cosine_similarity(near_activations(layer.slopes, space, near), y)
-    assert (cosine > 1 - 1e-9).sum() >= N - 1
+    assert (cosine > 1 - 1e-9).sum() >= N - 2
     truth = F.normalize(layer.columns.T @ s, dim=0)
     for columns in (columns_of(layer, y), trimmed_columns(layer, y @ layer.slopes.T / layer.slopes.norm(dim=1))):
         assert ((columns * truth.T).sum(1).abs() > 1 - 1e-6).sum() >= N - 2
@@ -125,9 +123,9 @@ def test_one_hyperplane_parts_the_zeros_of_a_sample_and_not_those_of_a_mixture(s
     chain, _, s = stationary
     layer = first_layer(chain)
     assert separable(layer, (s == 0).T).min() > 0.995
-    both = ((s[:, 0] == 0) == (s[:, 1] == 0))[None]  # as where equal columns cancel
+    cancel = ((s[:, 0] == 0) == (s[:, 1] == 0))[None]  # as in the difference of two equal columns
     chance = torch.rand(4, H, generator=child(5, "chance")) < 0.5
-    assert separable(layer, torch.cat([both, chance])).max() < 0.85
+    assert separable(layer, torch.cat([cancel, chance])).max() < PARTED
 
 
 def test_the_samples_not_known_yet_span_a_known_subspace(stationary):
@@ -157,14 +155,13 @@ def test_inputs_follow_from_their_columns(stationary, known):
     assert agreement(layer, c, y).min() > 0.98
     assert agreement(layer, c, -y).max() < 0.1
     cosine = F.cosine_similarity(y, (x @ layer.right.T)[:known])
-    assert cosine.min() > (1 - 1e-9 if known == N else 0.95)
+    assert cosine.min() > (1 - 1e-9 if known == N else 0.97)
 
 
-def test_multipliers_are_those_of_the_backward_pass(stationary):
+def test_multipliers_are_those_of_the_last_layer(stationary):
     chain, x, _ = stationary
-    multipliers, first = draw(N, OUT, name="multipliers"), chain.first_augmented().requires_grad_()
-    output = ((x @ first.T).relu() @ chain.weights[1].T).relu() @ chain.weights[2].T
-    (total,) = torch.autograd.grad(output, first, multipliers)
-    columns = torch.linalg.lstsq(x.T, total.T).solution  # of the gradient, which is sum_i s_i [x_i 1]^T
-    found = multipliers_of(chain, first_layer(chain), columns, x[:, :-1])
+    multipliers = draw(N, OUT, name="multipliers")
+    hidden = ((x @ chain.first_augmented().T).relu() @ chain.weights[1].T).relu()
+    last = multipliers.T @ hidden
+    found = multipliers_of(chain_of(chain.first_augmented(), chain.weights[1], last), x[:, :-1])
     torch.testing.assert_close(found, multipliers)

@@ -15,7 +15,7 @@ from vestige.reconstruct.weights.zeros.layer import FirstLayer
 from vestige.reconstruct.weights.zeros.span import others, span_of_others
 
 STEPS = 30  # of Newton's method
-FAINT = 1e-3  # of the largest slope: directions of the output in which the network hardly moves
+FAINT = 1e-3  # of the largest singular value of the activations: nothing is read off smaller ones
 RIDGE = 1e-3  # against the curvature of the hinges
 
 
@@ -28,7 +28,7 @@ def inputs_of(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "
     agree = (side * (inputs @ layer.slopes.T) / size * layer.weight).sum(1, keepdim=True)
     inputs = torch.where(agree < 0, -inputs, inputs)
     span = span_of_others(layer, known)
-    if not span.shape[1]:
+    if not span.shape[1] or not len(known):
         return inputs
     return torch.stack([_fitted(layer.slopes / size[:, None], y, t, span) for y, t in zip(inputs, side, strict=True)])
 
@@ -53,27 +53,13 @@ def agreement(layer: FirstLayer, known: Float[Tensor, "k n"], inputs: Float[Tens
     return (near | ((u < 0) == layer.vanishes(known))).to(u) @ layer.weight
 
 
-def multipliers_of(
-    chain: Chain, layer: FirstLayer, columns: Float[Tensor, "k h"], z: Float[Tensor, "k r"]
-) -> Float[Tensor, "k out"]:
-    """Output multipliers l that explain each column best at the neurons that it opens: s = gate * (J^T l).
+def multipliers_of(chain: Chain, z: Float[Tensor, "k r"]) -> Float[Tensor, "k out"]:
+    """Output multipliers l for which the last layer is best explained: it is sum_i l_i a_i^T, a_i its activations.
 
     Args:
-        chain: the network, whose gates give J, the slope of its outputs over the first hidden layer.
-        layer: its first layer.
-        columns: s at their true length, over the neurons alive.
-        z: the samples in span coordinates.
+        chain: the network.
+        z: all samples, in span coordinates.
     """
-    found = []
-    for s, sample in zip(columns, z, strict=True):
-        u, gates = sample, []
-        for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
-            u = weight @ u + bias
-            gates.append(u > 0)
-            u = u.relu()
-        slope = chain.weights[-1]
-        for weight, gate in zip(chain.weights[-2:0:-1], gates[:0:-1], strict=True):
-            slope = (slope * gate) @ weight
-        slope, opened = slope[:, layer.alive].to(s), s.abs() > 0.1 * s.abs().mean()
-        found.append(torch.linalg.pinv(slope[:, opened].T, rtol=FAINT) @ s[opened])
-    return torch.stack(found) if found else columns.new_zeros(0, chain.out)
+    for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
+        z = (z @ weight.T + bias).relu()
+    return torch.linalg.pinv(z.T, rtol=FAINT) @ chain.target_weights[-1].T

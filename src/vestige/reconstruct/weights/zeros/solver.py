@@ -129,9 +129,8 @@ def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, don
     z = augmented[:, : like.shape[1]]
     scale = augmented[:, -1:] if layer.has_bias else z.norm(dim=1, keepdim=True) / sample_norm
     scale = torch.where(scale > 1e-12, scale, z.norm(dim=1, keepdim=True).clamp(min=1e-12) / sample_norm)
-    z, columns = z / scale, (known @ layer.columns.T) * scale
-    multipliers = multipliers_of(chain, layer, columns, z.to(like))
-    z, multipliers = z.to(like), multipliers.to(like)
+    z = (z / scale).to(like)
+    multipliers = multipliers_of(chain, z)
     confidence = (agrees * min(1.0, 0.9 + 0.1 * len(known) / n)).to(like)
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
@@ -140,7 +139,7 @@ def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, don
 
 def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipliers: Tensor) -> dict[str, float]:
     """Of the first layer by the columns, of later ones by the gradients of the samples with their multipliers."""
-    left = layer.values[:, None] * torch.eye(len(layer.values)).to(known)
+    left = torch.diag(layer.values)
     left = left - known.T @ torch.linalg.lstsq(known.T, left).solution if len(known) else left
     result = {"layer 1": float(left.square().sum() / layer.values.square().sum())}
     sums = gradient_sums(chain, z, multipliers, SHARP)
