@@ -159,7 +159,8 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
         solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
         return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
-    by_zeros = _by_zeros(problem, chain, settings) if is_sparse(chain) else None
+    # A reference moves the target away from the weights that decide the gates.
+    by_zeros = _by_zeros(problem, chain, settings) if problem.reference is None and is_sparse(chain) else None
     if by_zeros is not None and len(by_zeros.x) >= ENOUGH * chain.rank:
         return by_zeros
     joint = settings.search(

@@ -32,6 +32,7 @@ class FirstLayer:
         right: (n, r + 1) orthonormal rows on span coordinates with the bias last; (n, r) without a bias.
         has_bias: whether that coordinate is there.
         weight: of each neuron, summing to 1; copies of one share theirs.
+        directions: how many neurons differ.
         alive: which neurons of the network these are.
     """
 
@@ -40,6 +41,7 @@ class FirstLayer:
     right: Float[Tensor, "n r1"]
     has_bias: bool
     weight: Float[Tensor, " h"]
+    directions: int
     alive: Bool[Tensor, " width"]
 
     @property
@@ -87,5 +89,6 @@ def first_layer(chain: Chain) -> FirstLayer:
     alive = weight > 0
     left, values, right = torch.linalg.svd(augmented[alive], full_matrices=False)
     n = min(chain.rank, len(values))
-    share = weight[alive] / weight[alive].sum()
-    return FirstLayer(left[:, :n], values[:n], right[:n], chain.has_bias[0], share, alive)
+    share = weight[alive] / weight.sum()
+    directions = round(float(weight.sum()))
+    return FirstLayer(left[:, :n], values[:n], right[:n], chain.has_bias[0], share, directions, alive)

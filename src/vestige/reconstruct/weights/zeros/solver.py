@@ -5,6 +5,7 @@ no memory of its start, starts pass through its row space first (`activations`).
 with the spectrum of photographs where the samples are images.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import gradient_sums
+from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
 from vestige.reconstruct.weights.zeros.halfspace import separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
@@ -117,7 +119,15 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
     c = torch.cat(parts)
     c = c[layer.zeros(c) > SPARSE]
     c = c[independent(layer, c)]
-    return c[separable(layer, layer.vanishes(c)) >= PARTED] if len(c) else c
+    return c[_parted(layer, c)] if len(c) else c
+
+
+def _parted(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Bool[Tensor, " m"]:
+    """Whose zeros one hyperplane parts from the rest, better than any labels that have nothing to do with a sample."""
+    right = separable(layer, layer.vanishes(c))
+    count, n = layer.directions, len(layer.values)
+    luck = [chance(count, n, math.ceil((1 - share) * count)) for share in right.clamp(max=1).tolist()]
+    return (right >= PARTED) & (c.new_tensor(luck) <= CHANCE)
 
 
 def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, done: int) -> ByZeros:
