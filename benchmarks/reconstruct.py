@@ -5,8 +5,8 @@
     python benchmarks/reconstruct.py --data npz:mnist.npz --n 100 --preset binary-paper --positive 1,3,5,7,9
 
 `--preset binary-paper` is the regime of arXiv 2206.07758: two classes (CIFAR-10: vehicles against animals, unless
-`--positive` says otherwise), D-1000-1000-1, a first layer drawn with 1e-4 and no weight decay. `binary-decay` is the same
-with a first layer drawn with 1e-3 and weight decay 1e-3.
+`--positive` says otherwise), D-1000-1000-1, a first layer drawn with 1e-4 and no weight decay. `binary-decay` is the
+same with a first layer drawn with 1e-3 and weight decay 1e-3.
 
 Each row is one model: samples recovered at 0.1 % false positives against held-out images, samples of SSIM > 0.4,
 gradient evaluations and seconds. `published` is the released setting; `published, best of k` runs k settings drawn from
@@ -29,7 +29,6 @@ from vestige.core.rng import child
 from vestige.data.dataset import binarize, sample
 from vestige.reconstruct.weights.published.search import published_search
 from vestige.reconstruct.weights.published.settings import published_settings, random_settings
-
 
 VEHICLES = (0, 1, 8, 9)  # of CIFAR-10
 PRESETS = {
