@@ -2,7 +2,11 @@
 
     python benchmarks/reconstruct.py --quick                      digits, 20 samples: two minutes on two cores
     python benchmarks/reconstruct.py --data npz:cifar10.npz --n 100 --seeds 5 --published-steps 50000
-    python benchmarks/reconstruct.py --data npz:mnist.npz --n 100 --positive 1,3,5,7,9 --weight-decay 0
+    python benchmarks/reconstruct.py --data npz:mnist.npz --n 100 --preset binary-paper --positive 1,3,5,7,9
+
+`--preset binary-paper` is the regime of arXiv 2206.07758: two classes (CIFAR-10: vehicles against animals, unless
+`--positive` says otherwise), D-1000-1000-1, a first layer drawn with 1e-4 and no weight decay. `binary-decay` is the
+same with a first layer drawn with 1e-3 and weight decay 1e-3.
 
 Each row is one model: samples recovered at 0.1 % false positives against held-out images, samples of SSIM > 0.4,
 gradient evaluations and seconds. `published` is the released setting; `published, best of k` runs k settings drawn from
@@ -26,9 +30,22 @@ from vestige.data.dataset import binarize, sample
 from vestige.reconstruct.weights.published.search import published_search
 from vestige.reconstruct.weights.published.settings import published_settings, random_settings
 
+VEHICLES = (0, 1, 8, 9)  # of CIFAR-10
+PRESETS = {
+    "binary-paper": {"positive": VEHICLES, "depth": 2, "first_init": 1e-4, "weight_decay": 0.0},
+    "binary-decay": {"positive": VEHICLES, "depth": 2, "first_init": 1e-3, "weight_decay": 1e-3},
+}
+
 
 def model_and_data(
-    spec: str, n: int, width: int, depth: int, weight_decay: float, seed: int, positive: tuple[int, ...] = ()
+    spec: str,
+    n: int,
+    width: int,
+    depth: int,
+    weight_decay: float,
+    seed: int,
+    positive: tuple[int, ...] = (),
+    first_init: float = 1e-3,
 ):
     """A trained network, its samples and held-out ones in model space, and the space."""
     data = vg.load_data(spec)
@@ -37,7 +54,7 @@ def model_and_data(
     space = vg.InputSpace(mean=mean)
     x, held_out = space.to_model(chosen.x.float()), space.to_model(rest.x[:2000].float())
     widths = [x[0].numel(), *[width] * depth, 1 if positive else int(data.y.max()) + 1]
-    start = vg.nets.mlp(widths, first_init=1e-3, generator=child(seed, "init"), dtype=torch.float32)
+    start = vg.nets.mlp(widths, first_init=first_init, generator=child(seed, "init"), dtype=torch.float32)
     trained = vg.train_to_margin(start, x, chosen.y, loss=_loss(positive), weight_decay=weight_decay)
     return trained.model, x, held_out, space
 
@@ -99,7 +116,7 @@ class _Offered:
 def compare(args, seed: int):
     """All methods on the model of one seed; of our verified samples the confidence, and which are right."""
     model, x, held_out, space = model_and_data(
-        args.data, args.n, args.width, args.depth, args.weight_decay, seed, args.positive
+        args.data, args.n, args.width, args.depth, args.weight_decay, seed, args.positive, args.first_init
     )
     loss = _loss(args.positive)
     row, *verified = ours(model, x, held_out, space, loss, args.weight_decay, seed)
@@ -139,11 +156,14 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=1, help="hidden layers")
     parser.add_argument("--positive", type=_classes, default=(), help="classes 1,3,5 against the others: two classes")
     parser.add_argument("--weight-decay", type=float, default=1e-3)
+    parser.add_argument("--first-init", type=float, default=1e-3, help="standard deviation of the first layer's start")
+    parser.add_argument("--preset", choices=PRESETS, help="other defaults; options given still count")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--published-steps", type=int, default=50_000, help="0: ours only")
     parser.add_argument("--sweep", type=int, default=20, help="random published settings")
     parser.add_argument("--quick", action="store_true", help="one seed, 2,000 published steps, 2 random settings")
+    parser.set_defaults(**PRESETS.get(parser.parse_args().preset, {}))
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.published_steps, args.sweep = 1, 2000, 2

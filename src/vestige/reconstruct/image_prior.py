@@ -26,12 +26,17 @@ def is_photograph(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= 16
 
 
+def has_spectrum(shape: tuple[int, ...]) -> bool:
+    """Whether a sample is an image at all, gray or in color: good enough for random starts, which rule nothing out."""
+    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
+
+
 def image_metric(basis: Float[Tensor, "d r"], shape: tuple[int, ...]) -> Float[Tensor, "r r"]:
     """Rows sqrt(v_k) e_k of the covariance of photographs in span coordinates: z = u metric for standard normal u.
 
     Args:
         basis: orthonormal columns of the span, pixels in the order of `shape`.
-        shape: (3, height, width).
+        shape: (3, height, width), or (1, height, width) for gray images.
 
     Returns:
         The metric, scaled to an expected squared norm of z of 1, on the device and in the dtype of the basis.
@@ -40,9 +45,10 @@ def image_metric(basis: Float[Tensor, "d r"], shape: tuple[int, ...]) -> Float[T
     pixels = basis.T.double().cpu().numpy().reshape(-1, *shape)
     columns = torch.from_numpy(np.asarray(dctn(pixels, axes=(2, 3), norm="ortho")))
     opponent = torch.nn.functional.normalize(columns.new_tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]), dim=1)
-    columns = torch.einsum("kc,rcab->rkab", opponent, columns)
+    if shape[0] == 3:
+        columns = torch.einsum("kc,rcab->rkab", opponent, columns)
     power = 1 / (torch.arange(height)[:, None] ** 2 + torch.arange(width)[None] ** 2 + KNEE**2).double()
-    variance = columns.new_tensor(OPPONENT)[:, None, None] * power
+    variance = columns.new_tensor(OPPONENT)[: shape[0], None, None] * power
     weighted = (columns * variance.sqrt()).flatten(1)
     values, vectors = torch.linalg.eigh(weighted @ weighted.T)
     values = values.clamp(min=FLOOR * float(values.mean()))

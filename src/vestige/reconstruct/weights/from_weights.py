@@ -14,21 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vestige.core.descent import Checkpoint
+from vestige.core.descent import Checkpoint, Within
 from vestige.core.margins import Loss
 from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.reconstruct.fingerprint import owned
-from vestige.reconstruct.image_prior import image_metric, is_photograph
+from vestige.reconstruct.image_prior import has_spectrum, image_metric, is_photograph
 from vestige.reconstruct.options import Solver, check_counts
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
 from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.joint import layer_weights
-from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints
+from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints, pool_of_samples
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
 from vestige.reconstruct.weights.published.search import published_search
 from vestige.reconstruct.weights.published.settings import published_settings
@@ -36,6 +36,7 @@ from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.symmetry import Symmetry
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 from vestige.reconstruct.weights.two_layer.solver import solve_two_layer
+from vestige.reconstruct.weights.zeros.solver import ENOUGH, is_sparse, solve_by_zeros
 
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
@@ -63,8 +64,9 @@ def reconstruct_from_weights(
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; x_i) for the x_i.
 
-    Two-layer ReLU networks are solved sample by sample with a check on each (`two_layer.columns`); deeper
-    MLPs by a joint search in span coordinates; other modules by the joint search in input space.
+    Two-layer ReLU networks are solved sample by sample with a check on each (`two_layer.columns`), deeper MLPs trained
+    with weight decay by the zeros of their columns (`zeros.solver`); where these do not give the samples, deeper MLPs
+    by a joint search in span coordinates; other modules by the joint search in input space.
 
     Args:
         model: a trained network; used in evaluation mode, left untouched.
@@ -138,7 +140,7 @@ def _solve(problem: Problem, solver: Solver, setting: str) -> Reconstruction:
 
 
 def _by_chain(problem: Problem, chain: Chain) -> Pool:
-    """Sample by sample with two layers, by a joint search with more."""
+    """Sample by sample; by a joint search where more than two layers keep their start."""
     spread, box = problem.spread_and_box(chain)
     settings = SearchSettings(
         sample_norm=spread * math.prod(problem.shape) ** 0.5,
@@ -159,14 +161,37 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
         solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
         return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
+    # A reference moves the target away from the weights that decide the gates.
+    by_zeros = _by_zeros(problem, chain, settings) if problem.reference is None and is_sparse(chain) else None
+    if by_zeros is not None and len(by_zeros.x) >= ENOUGH * chain.rank:
+        return by_zeros
     joint = settings.search(
         chain,
         candidates=count,
         restarts=problem.restarts or RESTARTS,
         generator=spawn(problem.generator, "joint"),
-        checkpoint=problem.checkpoint,
+        checkpoint=_part(problem.checkpoint, "joint"),
     )
-    return pool_of_joints([joint], chain.basis, problem.n_candidates)
+    pool = pool_of_joints([joint], chain.basis, problem.n_candidates)
+    return pool if by_zeros is None else replace(pool, solved=by_zeros.solved)
+
+
+def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> Pool:
+    end = solve_by_zeros(
+        chain,
+        sample_norm=settings.sample_norm,
+        metric=image_metric(chain.basis, problem.shape) if has_spectrum(problem.shape) else None,
+        generator=problem.generator,
+        on_step=problem.recorder,
+        checkpoint=_part(problem.checkpoint, "zeros"),
+    )
+    solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
+    return pool_of_samples(solved, end.residual, end.starts, end.outcome, problem.n_candidates)
+
+
+def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:
+    """The checkpoint of one stage; what the stage before it found is quickly found again."""
+    return None if checkpoint is None else Within(checkpoint, name, {})
 
 
 def search_input_space(

@@ -45,6 +45,28 @@ def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], request
     )
 
 
+def pool_of_samples(
+    solved: tuple[Tensor, Tensor, Tensor, Tensor],
+    residual: dict[str, float],
+    evaluations: int,
+    outcome: Outcome,
+    requested: int | None,
+) -> Pool:
+    """Of a method that finds samples one by one and has no other candidates."""
+    x, multipliers = solved[:2]
+    return Pool(
+        x=x,
+        multipliers=multipliers,
+        restart=torch.zeros(len(x), dtype=torch.long, device=x.device),
+        residual=x.new_tensor([sum(residual.values()) / len(residual)]),
+        residual_per_layer=residual,
+        solved=solved,
+        evaluations=evaluations,
+        outcome=outcome,
+        requested=requested,
+    )
+
+
 def pool_of_any(end: AnyJoint, requested: int | None) -> Pool:
     """Of a search in input space."""
     total = torch.stack(list(end.residual.values())).mean(0)

@@ -1,0 +1,159 @@
+"""Columns by zeros: rounds of starts, columns, checks and peeling, then the samples of the columns found.
+
+Nothing about labels, loss, multipliers or later layers is assumed, so that any depth will do; if the second layer keeps
+no memory of its start, starts pass through its row space first (`activations`). Starts need no data: random inputs,
+with the spectrum of photographs where the samples are images.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vestige.core.descent import Checkpoint
+from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.joint import gradient_sums
+from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance
+from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
+from vestige.reconstruct.weights.zeros.halfspace import separable
+from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
+from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
+from vestige.reconstruct.weights.zeros.span import independent, span_of_others
+from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
+
+STARTS = 50  # of a round; twice as many by trimming alone, or once less than a third is missing
+ROUNDS, QUIET = 40, 5  # rounds at most, and without a new column after which the search ends
+EVERY = 3  # where the second layer helps, every third round trims too: other samples are found that way
+SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones have .38 to .55, mixtures up to .47
+PARTED = 0.98  # share of neurons on the right side of one hyperplane; of mixtures at most one in ten passes
+MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
+ENOUGH = 0.8  # share of the samples from which the other search has little to add
+AGREES = 0.9  # share of the gates that the sample shown must have
+FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
+SHARP = 300.0  # gates for the residual of later layers
+
+
+@dataclass(frozen=True)
+class ByZeros:
+    """Samples in span coordinates, output multipliers, how sure they are, and the relative squared residuals."""
+
+    z: Float[Tensor, "k r"]
+    multipliers: Float[Tensor, "k out"]
+    confidence: Float[Tensor, " k"]
+    verified: Bool[Tensor, " k"]
+    residual: dict[str, float]
+    starts: int
+    outcome: Outcome
+
+
+def is_sparse(chain: Chain) -> bool:
+    """Whether columns stand out by their zeros: few samples a neuron, and a first layer that forgot its start."""
+    if not chain.clear or not 2 <= chain.rank <= MOST * chain.directions:
+        return False
+    values = chain.singular_values[chain.rank - 1 : chain.rank + 1]
+    return len(values) < 2 or float(values[1]) < FORGOTTEN * float(values[0])
+
+
+def solve_by_zeros(
+    chain: Chain,
+    *,
+    sample_norm: float,
+    metric: Float[Tensor, "r r"] | None,
+    generator: torch.Generator,
+    on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> ByZeros:
+    """Find columns until all samples are known or rounds bring nothing new.
+
+    Args:
+        chain: of any depth, whose first layer `is_sparse`.
+        sample_norm: rough l_2 norm of a sample.
+        metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
+        generator: source of the starts.
+        on_step: called after every round with the share of samples that is still missing.
+        checkpoint: where the state is saved, and read from if there is one.
+    """
+    layer = first_layer(chain)
+    space, n = activation_space(chain, layer), len(layer.values)
+    state = (None if checkpoint is None else checkpoint.load()) or {}
+    known = state.get("known", layer.columns.new_zeros(0, n)).to(layer.columns)
+    done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
+    while done < ROUNDS and quiet < QUIET and len(known) < n:
+        draw = spawn(generator, "zeros", str(done))
+        found = _round(layer, space, known, _starts(chain, layer, sample_norm, metric, draw), done)
+        both = torch.cat([known, found])
+        both = both[independent(layer, both)]
+        done, quiet, known = done + 1, 0 if len(both) > len(known) else quiet + 1, both
+        if on_step is not None:
+            on_step(Step(done, ROUNDS, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
+        if checkpoint is not None:
+            checkpoint.save({"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)})
+    return _end(chain, layer, known, sample_norm, done)
+
+
+def _starts(
+    chain: Chain, layer: FirstLayer, sample_norm: float, metric: Tensor | None, draw: torch.Generator
+) -> Float[Tensor, "m n"]:
+    """Plausible inputs, in coordinates of the layer."""
+    r = chain.basis.shape[1]
+    v = torch.randn(2 * STARTS, r, generator=draw, dtype=torch.float64).to(layer.right.device)
+    z = sample_norm * (v / r**0.5 if metric is None else v @ metric.double())
+    return chain.augmented(z) @ layer.right.T
+
+
+def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, number: int) -> Float[Tensor, "k n"]:
+    """Columns found from starts within the span of the samples not known yet, and checked."""
+    n, parts = len(layer.values), []
+    span = span_of_others(layer, known)
+    y = y @ span
+    if space is not None:
+        few = y if 3 * (n - len(known)) < n else y[:STARTS]
+        parts.append(columns_of(layer, near_activations(layer.slopes @ span, space, few) @ span.T))
+    if space is None or number % EVERY == EVERY - 1:
+        u = y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1)
+        parts.append(trimmed_columns(layer, u))
+    c = torch.cat(parts)
+    c = c[layer.zeros(c) > SPARSE]
+    c = c[independent(layer, c)]
+    return c[_parted(layer, c)] if len(c) else c
+
+
+def _parted(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Bool[Tensor, " m"]:
+    """Whose zeros one hyperplane parts from the rest, better than any labels that have nothing to do with a sample."""
+    right = separable(layer, layer.vanishes(c))
+    count, n = layer.directions, len(layer.values)
+    luck = [chance(count, n, math.ceil((1 - share) * count)) for share in right.clamp(max=1).tolist()]
+    return (right >= PARTED) & (c.new_tensor(luck) <= CHANCE)
+
+
+def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, done: int) -> ByZeros:
+    """Samples, multipliers and what they leave unexplained."""
+    like, n = chain.weights[0], len(layer.values)
+    inputs = inputs_of(layer, known)
+    agrees = agreement(layer, known, inputs)
+    augmented = inputs @ layer.right
+    z = augmented[:, : like.shape[1]]
+    scale = augmented[:, -1:] if layer.has_bias else z.norm(dim=1, keepdim=True) / sample_norm
+    scale = torch.where(scale > 1e-12, scale, z.norm(dim=1, keepdim=True).clamp(min=1e-12) / sample_norm)
+    z = (z / scale).to(like)
+    multipliers = multipliers_of(chain, z)
+    confidence = (agrees * min(1.0, 0.9 + 0.1 * len(known) / n)).to(like)
+    residual = _residual(chain, layer, known, z, multipliers)
+    outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
+    return ByZeros(z, multipliers, confidence, agrees >= AGREES, residual, 2 * STARTS * done, outcome)
+
+
+def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipliers: Tensor) -> dict[str, float]:
+    """Of the first layer by the columns, of later ones by the gradients of the samples with their multipliers."""
+    left = torch.diag(layer.values)
+    left = left - known.T @ torch.linalg.lstsq(known.T, left).solution if len(known) else left
+    result = {"layer 1": float(left.square().sum() / layer.values.square().sum())}
+    sums = gradient_sums(chain, z, multipliers, SHARP)
+    for k, ((weight, _), target) in enumerate(zip(sums, chain.target_weights, strict=True)):
+        if k:
+            result[f"layer {k + 1}"] = float((target - weight).square().sum() / target.square().sum())
+    return result

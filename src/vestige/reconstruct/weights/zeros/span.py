@@ -1,0 +1,35 @@
+"""Peeling: what is known of the other samples once some columns are known.
+
+Where d is orthogonal to the known columns, d^T [W b] = sum over the others of (d . s_i) [x_i 1]: the samples that are
+not known yet span a known subspace of n - k dimensions, and starts are drawn from there.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vestige.reconstruct.weights.zeros.layer import FirstLayer
+
+SPANNED = 0.02  # length that a unit column must have outside the span of those before it
+
+
+def others(known: Float[Tensor, "k n"]) -> Float[Tensor, "n rest"]:
+    """Orthonormal basis of what is orthogonal to the known columns."""
+    return torch.linalg.qr(known.T, mode="complete")[0][:, len(known) :]
+
+
+def span_of_others(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "n rest"]:
+    """Orthonormal basis of the inputs y that the other samples span."""
+    return torch.linalg.qr(layer.values[:, None] * others(known))[0]
+
+
+def independent(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Int[Tensor, " k"]:
+    """Positions of columns that those with more zeros do not span: of samples and their mixtures, the samples."""
+    rest, kept = c.clone(), []
+    for i in layer.zeros(c).argsort(descending=True).tolist():
+        length = rest[i].norm()
+        if length > SPANNED:
+            kept.append(i)
+            unit = rest[i] / length
+            rest = rest - (rest @ unit)[:, None] * unit
+    return torch.tensor(kept, dtype=torch.long, device=c.device)
