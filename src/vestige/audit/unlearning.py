@@ -260,10 +260,18 @@ def _save(folder: Path, target: Target, model: nn.Module, forgotten: list[int]) 
 
 
 def _reloaded(target: Target, folder: Path) -> nn.Module:
-    """The network that an earlier call left."""
-    stored = read_weights(folder / "model.safetensors").tensors
-    model = copy.deepcopy(target.model)
-    model.load_state_dict({name: value for name, value in stored.items() if not name.startswith(EXTRA)})
+    """The network that an earlier call left.
+
+    Raises:
+        ValueError: it is gone, damaged or another.
+    """
+    path, model = folder / "model.safetensors", copy.deepcopy(target.model)
+    try:
+        stored = read_weights(path).tensors
+        model.load_state_dict({name: value for name, value in stored.items() if not name.startswith(EXTRA)})
+    except (ValueError, RuntimeError) as error:
+        said = "not the network of this run" if isinstance(error, RuntimeError) else str(error)
+        raise ValueError(f"{path}: {said}; remove results.json beside it and run the same command again.") from error
     return model
 
 

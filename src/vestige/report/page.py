@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, UndefinedError
 from torch import Tensor
 
 from vestige.core.files import write_atomically
@@ -29,14 +29,21 @@ def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path
         RunError: there are no results yet, or not those that `holds` names.
     """
     results, kept = run.results(), run.load_tensors(tensors)
-    if results is None or kept is None:
+    if results is None:
         raise RunError(
             f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
         )
+    if kept is None:
+        raise RunError(
+            f"{run.path} lacks {tensors}.safetensors; remove its results.json and run the same command again."
+        )
     try:
         page = render(run.manifest, results, kept)
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{run.path} does not hold {holds}: {type(error).__name__} {error}.") from error
+    except (KeyError, TypeError, IndexError, AttributeError, UndefinedError) as error:
+        raise RunError(
+            f"{run.path} does not hold {holds}: {type(error).__name__} {error}. Remove its results.json and run the "
+            "same command again."
+        ) from error
     path = run.path / "report.html"
     write_atomically(path, page.encode(), private=True)
     return path
