@@ -26,6 +26,15 @@ def check_file(path: Path, *data: str | None) -> None:
     """
     if not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a file.")
+    check_data(*data)
+
+
+def check_data(*data: str | None) -> None:
+    """Refuse data that are neither a known word nor there.
+
+    Raises:
+        ValueError: what is allowed.
+    """
     for spec in data:
         if spec is not None:
             read_source(spec)
