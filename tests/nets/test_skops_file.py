@@ -1,4 +1,4 @@
-"""A perceptron of scikit-learn in a skops file computes what the estimator does; nothing in the file is built or run."""
+"""A perceptron in a skops file computes what the estimator does; nothing in the file is built or run."""
 
 import io
 import json
