@@ -16,6 +16,7 @@ from vestige.audit.comparison import score
 from vestige.audit.fit import fit_of
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.memory import check_memory
 from vestige.audit.retraining import repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
@@ -139,6 +140,7 @@ def audit_unlearning(
         raise ValueError(
             f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
         )
+    check_memory(target, n_candidates, restarts)
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
     if repair is None:

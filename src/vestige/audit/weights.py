@@ -14,6 +14,7 @@ from vestige.audit.embeddings import embedder, retrieval
 from vestige.audit.fit import fit_of
 from vestige.audit.groups import aligned, group_of
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.memory import check_memory
 from vestige.audit.search import Search, search
 from vestige.audit.summary import (
     judged,
@@ -148,6 +149,7 @@ def audit(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
     )  # fmt: skip
+    check_memory(target, n_candidates, restarts)
     known = partial(read_data, space=target.space)
     load = embedder(backbone, head_width(target.model), on_step) if backbone else known
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
