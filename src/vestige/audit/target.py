@@ -28,11 +28,12 @@ Model = Path | str | nn.Module
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stated:
-    """What a user says of the inputs; None leaves it to the model's file."""
+    """What a user says of the inputs; None leaves it to the model's file. `words` is how it was typed."""
 
     limits: tuple[float | int, float | int] | None = None
     mean: float | int | Tensor | None = None
     std: float | int | Tensor | None = None
+    words: tuple[str, ...] = ()
 
 
 Space = InputSpace | Stated | tuple[float | int, float | int]

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, Undefi
 from torch import Tensor
 
 from vestige.core.files import write_atomically
+from vestige.report.words import words_of
 from vestige.runs.folder import RunError, RunFolder
 
 Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]
@@ -18,7 +19,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=_number, fixed=_fixed, percent=_percent)
+    environment.filters.update(number=_number, fixed=_fixed, percent=_percent, words=words_of)
     return environment.get_template(name)
 
 
