@@ -52,7 +52,7 @@ def test_results_come_last_and_checkpoints_go(tmp_path):
         assert job.finished
         results, tensors = job.kept("samples")
         assert results == {"n": 1} and tensors["samples"].tolist() == [1, 1]
-        with pytest.raises(ValueError, match="lacks results"):
+        with pytest.raises(ValueError, match=r"no others\.safetensors"):
             job.kept("others")
 
 

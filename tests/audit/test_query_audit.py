@@ -1,6 +1,7 @@
 """The audit of a kernel machine: it is asked for scores, and nothing else of it is looked at."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC
 
 import vestige as vg
+from vestige.audit.fit import fit_of_scores
 from vestige.audit.kernel_machine import read_machine
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 from vestige.data.load import load_data
+from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.functions import Gaussian
 from vestige.reconstruct.kernels.machine import save_kernel_model
 
@@ -68,6 +71,18 @@ def test_data_of_another_model_are_not_recovered(folder):
     """Null: the training data of nobody."""
     found = vg.audit_queries(folder / "ridge.safetensors", **truth(folder, "other", "train"))
     assert found.point_score.n_recovered == 0 and found.score.n_recovered <= 1
+
+
+def test_data_are_asked_whether_they_belong_to_the_machine(folder):
+    machine, theirs = read_machine(folder / "ridge.safetensors", "auto"), load_data(f"npz:{folder / 'train.npz'}")
+    fits = fit_of_scores(machine, theirs)
+    assert fits is not None and fits.fits and fits.accuracy == 1
+    inverted = fit_of_scores(machine, replace(theirs, x=1 - theirs.x))
+    assert inverted is not None and not inverted.fits and inverted.chance == 1 / 3
+    rolled = fit_of_scores(machine, replace(theirs, y=theirs.y.roll(1)))
+    assert rolled is not None and rolled.accuracy == 0
+    assert fit_of_scores(replace(machine, scores=Scores.LOG), theirs) is None  # a density knows no classes
+    assert fit_of_scores(machine, replace(theirs, y=theirs.y * 0)) is None
 
 
 @pytest.mark.parametrize("model", [scores, f"{__name__}:scores"], ids=["itself", "by name"])

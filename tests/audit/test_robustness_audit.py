@@ -59,7 +59,7 @@ def test_theory_answers_three_questions_and_the_page_shows_them(tmp_path):
     assert found.theory["off_subspace"]["codimension"] == 8  # two columns of pixels, nearly, that no digit reaches
     assert found.theory["linearity"]["reach"] >= 0.2
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "Why it is fooled" in page and page.count("<svg") == 2
+    assert "Why it is fooled" in page and page.count("<svg") == 3
 
 
 def test_a_network_of_one_output_is_attacked_as_two_logits(tmp_path):

@@ -37,7 +37,7 @@ FORMATS = {
     "TorchScript": (script, "TorchScript, a program.*state_dict"),
     "torch.export": (program, r"torch\.export.*state_dict"),
     "keras": (lambda p: archive(p, "metadata.json", "config.json", "model.weights.h5"), "Keras.*safetensors"),
-    "skops": (lambda p: archive(p, "schema.json", "1.npy"), "skops.*coefs_"),
+    "skops": (lambda p: archive(p, "schema.json", "1.npy"), "skops"),
     "npz": (lambda p: np.savez(p.open("wb"), w=np.ones(2)), r"NumPy arrays \(\.npz\)"),
     "zip": (lambda p: archive(p, "readme"), "zip archive"),
     "damaged zip": (lambda p: p.write_bytes(b"PK\x03\x04" + bytes(60)), "damaged archive"),
@@ -47,7 +47,10 @@ FORMATS = {
     "tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(60)), "TensorFlow Lite"),
     "hdf5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60)), "HDF5"),
     "tar": (tar, "tar archive"),
-    "index": (lambda p: p.write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'), "several files"),
+    "index": (
+        lambda p: p.write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'),
+        "several files|is not there",
+    ),
     "json": (lambda p: p.write_text('{ "hidden": 3, "layers": 2 }'), "JSON"),
 }
 

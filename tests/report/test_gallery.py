@@ -50,7 +50,16 @@ def test_without_the_truth_the_likely_ones_are_shown_and_an_exact_fit_whatever_i
 
 def test_the_faint_are_shown_where_there_is_nothing_better():
     found = gallery(alone([0.0, 0.001]), {"samples": torch.rand(2, 1, 2, 2)})
-    assert len(found.pictures) == found.total == 2
+    assert len(found.pictures) == found.total == 2 and found.faint
+    assert not gallery(alone([0.5, 0.001]), {"samples": torch.rand(2, 1, 2, 2)}).faint
+
+
+def test_the_nearest_unseen_sample_is_the_third_picture():
+    results = scored([0.5, 0.9], [1, 0], [False, True])
+    tensors = {"samples": shades(10, 20), "truth": shades(50, 60), "unseen": shades(80, 90)}
+    assert [shade(card.unseen) for card in gallery(results, tensors).pictures] == [90, 80]
+    del tensors["unseen"]
+    assert all(card.unseen is None for card in gallery(results, tensors).pictures)
 
 
 @pytest.mark.parametrize("with_truth", [True, False])

@@ -97,7 +97,15 @@ def test_samples_without_confidence_are_shown_only_where_there_is_nothing_better
     assert page.tags.count("img") == 3 and "Shown are 3 of 12" in " ".join(page.words)
     found.update(confidence=[0.0] * 12, verified=[False] * 12)
     page = Page(render_report(manifest, results, tensors, progress))
-    assert page.tags.count("img") == 12 and "exact fit" not in " ".join(page.words)
+    words = " ".join(page.words)
+    assert page.tags.count("img") == 12 and "exact fit" not in words
+    assert "Nothing can be said" in words and "Show the candidates anyway" in words
+
+
+def test_unseen_samples_stand_beside_the_pairs(audit):
+    manifest, results, tensors, progress = audit()
+    page = Page(render_report(manifest, results, {**tensors, "unseen": tensors["truth"].flip(0)}, progress))
+    assert page.tags.count("img") == 23 + 12 and "what chance looks like" in " ".join(page.words)
 
 
 def test_a_step_done_again_after_a_resume_is_drawn_once(audit, monkeypatch):

@@ -54,6 +54,18 @@ def made_up(robust=0.5, success=(True, True, False), right=(True, True, True), d
     return {"key": "cd" * 32, "started": "2026-01-01", "config": {"vestige": "0"}, "environment": {}}, results, tensors
 
 
+def test_robust_accuracy_by_eps_and_the_classes_are_shown():
+    manifest, results, tensors = made_up()
+    plain = Page(render_robustness(manifest, results, tensors))
+    results |= {"curve": {"eps": [0.0, 0.05, 0.1], "robust": [1.0, 0.7, 0.5]}, "confusion": [[1, 2], [0, 4]]}
+    page = Page(render_robustness(manifest, results, tensors))
+    words = " ".join(" ".join(page.words).split())
+    assert page.tags.count("svg") == plain.tags.count("svg") + 1 and "eps (linf)" in words
+    assert "true class (rows)" in words and not page.wrong
+    results["classes"] = [str(k) for k in range(21)]
+    assert "true class (rows)" not in render_robustness(manifest, results, tensors)
+
+
 def test_broken_samples_are_shown_by_their_distance_and_what_was_wrong_anyway_is_not():
     some = {
         "success": (True, True, True, False),

@@ -59,3 +59,10 @@ def test_nothing_found_is_said_where_something_could_have_been():
 def test_what_the_weights_cannot_tell_is_inconclusive_whatever_is_stated(doubt):
     level, sentence = verdict({"reconstruction": {"doubt": doubt, "identifiable": 3, "confidence": [0.99] * 10}})
     assert level is Level.UNKNOWN and sentence.startswith("Inconclusive") and doubt in sentence
+
+
+def test_a_threshold_that_no_copy_passes_judges_nothing():
+    score = {"n": 1, "n_recovered": 0, "rate": 1e-3, "threshold": 1.0000000000000007, "held_out": False}
+    level, said = verdict({"reconstruction": {}, "score": score})
+    assert level is Level.UNKNOWN and "one sample cannot be judged" in said
+    assert verdict({"reconstruction": {}, "score": {**score, "threshold": 0.999}})[0] is Level.NOTHING

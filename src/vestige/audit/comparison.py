@@ -17,9 +17,11 @@ from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep
 from vestige.core.residual import Stationarity, Subgradient, stationarity
 from vestige.core.rng import child
+from vestige.data.dataset import DataSet
 from vestige.nets.groups import Group
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
+from vestige.reconstruct.scoring.similarity import Comparison
 from vestige.reconstruct.scoring.untrained import untrained_like
 
 RATE = 1e-3  # false positive rate at which a sample counts as recovered
@@ -95,7 +97,15 @@ def kept_tensors(
     if truth is None or score is None:
         return kept
     shown = target.shaped(truth.train.x)
-    return {**kept, "truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
+    kept |= {"truth": shown, "false_rate": score.false_rate, "true_rate": score.true_rate}
+    return kept if truth.held_out is None else {**kept, "unseen": _nearest_unseen(target, truth, truth.held_out)}
+
+
+def _nearest_unseen(target: Audited, truth: Truth, held_out: DataSet) -> Tensor:
+    """The unseen sample that comes nearest to each true one, in data space."""
+    comparison = Comparison(target.inputs(truth.train.x.double()), target.space)
+    nearest = comparison.similarity(target.inputs(held_out.x.double())).argmax(1)
+    return target.shaped(held_out.x)[nearest]
 
 
 def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tuple[str, ...]]:

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vestige.audit.kernel_machine import BlackBoxModel
 from vestige.audit.target import Target
 from vestige.core.margins import Loss, check_labels, loss_value, predict
 from vestige.data.dataset import DataSet
+from vestige.reconstruct.kernels.black_box import Scores, as_scores
 
 MOST = 2_000  # samples that are looked at
 CLEAR = 0.3  # gain in accuracy from which a change of the data is named as the likely cause
@@ -98,6 +100,31 @@ def fit_of(target: Target, dataset: DataSet, *, trained: bool = True) -> Fit:
         found = Fit(n=len(y), accuracy=accuracy, chance=chance, loss=loss, loss_of_zero=zero, cause=None)
         cause = None if found.fits else _cause(target, x, y, accuracy)
     return Fit(n=len(y), accuracy=accuracy, chance=chance, loss=loss, loss_of_zero=zero, cause=cause)
+
+
+def fit_of_scores(machine: BlackBoxModel, dataset: DataSet) -> Fit | None:
+    """The same for a model that is asked for scores; None where scores are no classes: densities, regression.
+
+    Args:
+        machine: the model; it is asked about at most 2,000 samples.
+        dataset: with its own labels.
+
+    Raises:
+        ValueError: samples or answers that cannot be.
+    """
+    rows, y = machine.flat(dataset.x[:MOST]), dataset.y[:MOST]
+    values = as_scores(machine.predict(rows.numpy()), len(rows))
+    classes, counts = y.unique(return_counts=True)
+    single = values.shape[1] == 1
+    if machine.scores is Scores.LOG or len(classes) < 2 or (single and int(y.max()) > 1):
+        return None
+    if not single and int(y.max()) >= values.shape[1]:
+        return None
+    # Of one score the sign is the class, or 1/2 the border where targets were 0 and 1.
+    decided = [values[:, 0] > 0, values[:, 0] > 0.5] if single else [values.argmax(1)]
+    accuracy = max(float((guess == y).double().mean()) for guess in decided)
+    chance = max(1 / max(2, values.shape[1]), float(counts.max()) / len(y))
+    return Fit(n=len(y), accuracy=accuracy, chance=chance, loss=None, loss_of_zero=None, cause=None)
 
 
 def _accuracy(outputs: Tensor, y: Tensor) -> float:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from vestige.core.space import UNBOUNDED, InputSpace
 
+LARGEST = 1e15  # squares leave single precision beyond it
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Audited:
@@ -42,6 +44,12 @@ class Audited:
         """Samples as the model takes them, in model space.
 
         Raises:
-            ValueError: samples of another size.
+            ValueError: samples of another size, or numbers whose squares no model computes with.
         """
-        return self.shown_space.to_model(self.shaped(x))
+        made = self.shown_space.to_model(self.shaped(x))
+        if made.numel() and not bool(made.abs().max() < LARGEST):
+            raise ValueError(
+                f"the data reach {float(made.abs().max()):.3g} as the model takes them; is their scale right "
+                "(--mean, --std, --range)?"
+            )
+        return made

@@ -101,7 +101,10 @@ class Job:
         results = None if self.run is None else self.run.results()
         tensors = None if self.run is None else self.run.load_tensors(name)
         if results is None or tensors is None:
-            raise ValueError(f"{self.folder} is marked as finished but lacks results; give another folder as out.")
+            raise ValueError(
+                f"{self.folder} holds results but no {name}.safetensors; remove its results.json and run the same "
+                "command again."
+            )
         return results, tensors
 
     def write(self, page: Callable[[RunFolder], Path]) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from vestige.audit.inputs import Audited
 from vestige.audit.target import Space, input_space
 from vestige.core.space import InputSpace
-from vestige.nets.architecture import is_factory
+from vestige.nets.architecture import imported, is_factory
 from vestige.reconstruct.kernels.black_box import Scores
 from vestige.reconstruct.kernels.machine import load_kernel_model
 
@@ -121,9 +120,8 @@ def _name_of(function: Callable[[Any], Any]) -> str:
 
 
 def _imported(text: str) -> Callable[[Any], Any]:
-    module, _, name = text.partition(":")
     try:
-        found = getattr(import_module(module), name)
+        found = imported(text)
     except Exception as error:
         raise ValueError(f"{text!r} did not load ({type(error).__name__}: {error}); is it importable here?") from error
     if not callable(found):

@@ -1,6 +1,7 @@
 """The audit of membership: which of the given samples a network was trained on."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from vestige.audit.candidates import Asked, asked_of, held_samples, membership_section
+from vestige.audit.fit import fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -95,7 +97,8 @@ def audit_membership(
             results, _ = job.kept("samples")
         else:
             found, made, tensors = _work(job, target, None if start is None else start.model, asked, seed)
-            warnings = [*target.warnings, *made["membership"]["warnings"]]
+            fit = fit_of(target, asked.candidates, trained=False)
+            warnings = [*fit.reasons, *target.warnings, *made["membership"]["warnings"]]
             results = job.keep({**made, "warnings": list(dict.fromkeys(warnings))}, "samples", tensors, ())
         job.write(write_membership_report)
     return MembershipAudit(
@@ -110,12 +113,13 @@ def audit_membership(
 
 def _asked(target: Target, data: Data, reference: Data | None, seed: int) -> Asked:
     """Candidates and reference; the truth too where the file knows it."""
+    load = partial(read_data, space=target.space)
     if reference is None:
-        truth = read_truth(data, None, target.loaded.metadata)
+        truth = read_truth(data, None, target.loaded.metadata, load=load)
         known = asked_of(truth, seed)
         return known or Asked(truth.train, None, None, torch.arange(len(truth.train)))
     positive = target.loaded.metadata.get("positive_classes") if target.outputs == 1 else None
-    candidates, unseen = (split_classes(read_data(each), positive) for each in (data, reference))
+    candidates, unseen = (split_classes(load(each), positive) for each in (data, reference))
     if candidates.shape != unseen.shape:
         raise ValueError(f"reference has samples of shape {unseen.shape}, data of {candidates.shape}; they must agree.")
     return Asked(candidates, unseen, None, torch.arange(len(candidates)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vestige.audit.comparison import kept_tensors, score
+from vestige.audit.fit import fit_of_scores
 from vestige.audit.job import Job, Results, open_job
 from vestige.audit.kernel_machine import BlackBoxModel, Machine, read_machine
 from vestige.audit.summary import judged, number, numbers, reconstruction_summary, score_summary
@@ -216,8 +217,10 @@ def _results(
     }
     warnings = [*found.warnings]
     if truth is not None and score is not None:
-        warnings += [*truth.warnings, *score.warnings]
+        fit = fit_of_scores(machine, truth.train)
+        warnings = [*(fit.reasons if fit else ()), *warnings, *truth.warnings, *score.warnings]
         results |= {
+            "fit": fit and fit.summary,
             "score": score_summary(score, held_out=truth.held_out is not None),
             "citations": citation(found, score),
         }

@@ -13,6 +13,7 @@ from vestige.attack.evaluate import RobustnessReport, evaluate_robustness
 from vestige.attack.suite import Stage, read_stages
 from vestige.audit.fit import Fit, fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.shrinking import confusion, robust_curve, shortened
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import as_logits, broken_samples, theory_section
@@ -210,11 +211,18 @@ def _work(
             on_step=on_step,
             checkpoint=job.checkpoint("checkpoint"),
         )
+    network, shown = as_logits(target), x.to(report.adv)
+
+    def predict(samples: Tensor) -> Tensor:
+        return network(space.to_model(samples)).argmax(1)
+
     with torch.no_grad():
-        clean = as_logits(target)(space.to_model(x.to(report.adv))).argmax(1)
-    tensors = {"clean": x.to(report.adv), "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
+        tensors = {"clean": shown, "adv": report.adv, "label": chosen.y, "clean_predicted": predict(shown)}
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
-    results = _results(target, chosen, report)
+    smallest = shortened(
+        predict, shown, report.adv, chosen.y, report.success, report.distance, batch_size=plan.batch_size
+    )
+    results = _results(target, chosen, report) | {"curve": robust_curve(smallest, report.eps)}
     if plan.theory:
         everything = target.shaped(dataset.x)
         broken = broken_samples(report, x)
@@ -226,12 +234,14 @@ def _work(
 
 def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Results:
     survivors = report.clean_correct & report.success
+    names = [*chosen.classes, *(str(k) for k in range(len(chosen.classes), max(2, target.outputs)))]
     ranks = report.rank[survivors]
     return {
         "format": 1,
         "model": model_summary(target),
         "data": chosen.name,
-        "classes": [*chosen.classes, *(str(k) for k in range(len(chosen.classes), max(2, target.outputs)))],
+        "classes": names,
+        "confusion": confusion(chosen.y, report.predicted, names),
         "n": len(chosen),
         "eps": report.eps,
         "norm": report.norm,

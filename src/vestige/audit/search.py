@@ -1,5 +1,6 @@
 """The reconstruction that fits a target: from weights, from a head on embeddings, or modulo a group."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Search:
         solver: "default", or "published" for the papers' procedure.
         backbone: name of the frozen backbone below a head; None for a whole network.
         group: that the network is invariant to; None for none.
+        typed: what was said of the model and of unseen data, as options; None where it cannot be typed. It decides
+            nothing.
     """
 
     n_candidates: int | None = None
@@ -36,6 +39,7 @@ class Search:
     solver: str = "default"
     backbone: str | None = None
     group: Group | None = None
+    typed: Sequence[str] | None = ()
 
     @property
     def config(self) -> dict[str, Any]:

@@ -129,13 +129,16 @@ def judged(results: Mapping[str, Any], warnings: Sequence[str]) -> dict[str, Any
     return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
 
 
-def offer(file: str, data: str, recovered: Tensor) -> str | None:
-    """The command that takes out what leaked; None where nothing did."""
+def offer(file: str, data: str, recovered: Tensor, more: Sequence[str] = ()) -> str | None:
+    """The command that takes out what leaked, with what was said of the model and of unseen data; None if nothing did.
+
+    It runs as it is printed, from the folder in which the audit ran.
+    """
     leaked, n = int(recovered.sum()), len(recovered)
     if not leaked:
         return None
     share = "leaked" if leaked < n else f"leaked:{max(1, n // 4)}"  # forgetting all would leave nothing
-    return f"vestige unlearn {shlex.quote(file)} --data {shlex.quote(data)} --forget {share}"
+    return shlex.join(["vestige", "unlearn", file, "--data", data, "--forget", share, *more])
 
 
 def stationarity_summary(points: Sequence[Stationarity]) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from vestige.nets.loaded import LoadedModel
 from vestige.nets.state_dict import ArchitectureError
 
 LARGEST_INPUT = 2**25  # numbers in one input: 12 times an image of 3 x 1024 x 1024
-TINY, HUGE = 1e-20, 1e15  # weights outside are no trained network, and their squares leave float32
+TINY, HUGE = 1e-12, 1e15  # weights outside are no trained network, and their squares leave float32
 
 GIVEN, STORED, GUESSED = "given", "from the model file", "guessed"
 
@@ -28,11 +28,12 @@ Model = Path | str | nn.Module
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stated:
-    """What a user says of the inputs; None leaves it to the model's file."""
+    """What a user says of the inputs; None leaves it to the model's file. `words` is how it was typed."""
 
     limits: tuple[float | int, float | int] | None = None
     mean: float | int | Tensor | None = None
     std: float | int | Tensor | None = None
+    words: tuple[str, ...] = ()
 
 
 Space = InputSpace | Stated | tuple[float | int, float | int]
@@ -197,9 +198,16 @@ def _outputs(model: nn.Module, shape: tuple[int, ...]) -> int:
     if not TINY < largest < HUGE:
         raise ValueError(
             f"the largest of the model's weights is {largest:.3g}: "
-            + ("zero, so that they hold nothing" if largest <= TINY else "its training diverged")
+            + ("as good as zero, so that they hold nothing" if largest <= TINY else "its training diverged")
             + "; is it the right file?"
         )
+    if isinstance(model, nn.Sequential):
+        empty = [name for name, p in model.named_parameters() if p.ndim > 1 and not bool((p.abs() > TINY).any())]
+        if empty:
+            raise ValueError(
+                f"{empty[0]} is all zero, so that the outputs do not depend on the inputs: nothing can be read from "
+                "these weights; is it the right file?"
+            )
     try:
         with torch.no_grad():
             found = model(torch.zeros((2, *shape), dtype=parameter.dtype, device=parameter.device))

@@ -16,6 +16,7 @@ from vestige.audit.comparison import score
 from vestige.audit.fit import fit_of
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.memory import check_memory
 from vestige.audit.retraining import repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
@@ -139,6 +140,7 @@ def audit_unlearning(
         raise ValueError(
             f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
         )
+    check_memory(target, n_candidates, restarts)
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
     if repair is None:
@@ -260,10 +262,18 @@ def _save(folder: Path, target: Target, model: nn.Module, forgotten: list[int]) 
 
 
 def _reloaded(target: Target, folder: Path) -> nn.Module:
-    """The network that an earlier call left."""
-    stored = read_weights(folder / "model.safetensors").tensors
-    model = copy.deepcopy(target.model)
-    model.load_state_dict({name: value for name, value in stored.items() if not name.startswith(EXTRA)})
+    """The network that an earlier call left.
+
+    Raises:
+        ValueError: it is gone, damaged or another.
+    """
+    path, model = folder / "model.safetensors", copy.deepcopy(target.model)
+    try:
+        stored = read_weights(path).tensors
+        model.load_state_dict({name: value for name, value in stored.items() if not name.startswith(EXTRA)})
+    except (ValueError, RuntimeError) as error:
+        said = "not the network of this run" if isinstance(error, RuntimeError) else str(error)
+        raise ValueError(f"{path}: {said}; remove results.json beside it and run the same command again.") from error
     return model
 
 

@@ -14,6 +14,7 @@ from vestige.audit.embeddings import embedder, retrieval
 from vestige.audit.fit import fit_of
 from vestige.audit.groups import aligned, group_of
 from vestige.audit.job import Job, Results, Tensors, open_job
+from vestige.audit.memory import check_memory
 from vestige.audit.search import Search, search
 from vestige.audit.summary import (
     judged,
@@ -27,6 +28,7 @@ from vestige.audit.summary import (
 from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import audited_robustness
 from vestige.audit.truth import Data, Truth, check_held_out, read_data, read_truth
+from vestige.audit.typed import typed
 from vestige.core.cite import Paper, citation
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
@@ -147,7 +149,12 @@ def audit(
     how = Search(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
+        typed=typed(
+            architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
+            trust_pickle=trust_pickle, held_out=held_out,
+        ),
     )  # fmt: skip
+    check_memory(target, n_candidates, restarts)
     known = partial(read_data, space=target.space)
     load = embedder(backbone, head_width(target.model), on_step) if backbone else known
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
@@ -297,6 +304,6 @@ def _offers(
     """What embeddings stand for, or the command that takes samples out of a network that is attacked plainly."""
     if how.backbone is not None:
         return {"retrieval": retrieval(found, truth, target.space, next(target.model.parameters()))}
-    if how.group is not None or target.file is None or truth.named is None:
+    if how.group is not None or target.file is None or truth.named is None or how.typed is None:
         return {}
-    return {"unlearn": offer(target.file, truth.named, score.recovered)}
+    return {"unlearn": offer(target.file, truth.named, score.recovered, how.typed)}

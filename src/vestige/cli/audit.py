@@ -6,12 +6,12 @@ from vestige.cli import options
 
 def audit(
     model: options.Model,
-    arch: options.Arch = None,
-    loss: options.Loss = None,
-    weight_decay: options.Decay = None,
     data: options.Data = None,
     held_out: options.HeldOut = None,
     out: options.Out = None,
+    arch: options.Arch = None,
+    loss: options.Loss = None,
+    weight_decay: options.Decay = None,
     n_candidates: options.Candidates = None,
     restarts: options.Restarts = None,
     seed: options.Seed = 0,

@@ -26,6 +26,8 @@ def membership(
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     threads: options.Threads = None,
 ) -> None:
     """Name the samples that the weights hold, with an error rate.
@@ -33,15 +35,17 @@ def membership(
     For a model that `vestige train` made, --data alone is enough: the samples that it was not trained on are the
     reference.
     """
+    options.check_file(model, data, reference)
     from vestige.audit import audit_membership
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import parameters_in, settle_threads
 
     settle_threads(threads, parameters_in(model))
+    space = options.space_of(input_range, mean, std)
     with progress_bar("looking for members") as bar:
         found = audit_membership(
             model, data=data, reference=reference, base=base, architecture=arch, loss=loss, seed=seed,
-            trust_pickle=trust_pickle, input_shape=input_shape, space=input_range,
+            trust_pickle=trust_pickle, input_shape=input_shape, space=space,
             out=options.folder_of(out, "membership", model), on_step=bar,
         )  # fmt: skip
     _show(found)

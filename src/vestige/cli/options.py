@@ -1,5 +1,6 @@
 """Options that several verbs share: one meaning and one sentence of help for each, and how their text is read."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,15 @@ def check_file(path: Path, *data: str | None) -> None:
     """
     if not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a file.")
+    check_data(*data)
+
+
+def check_data(*data: str | None) -> None:
+    """Refuse data that are neither a known word nor there.
+
+    Raises:
+        ValueError: what is allowed.
+    """
     for spec in data:
         if spec is not None:
             read_source(spec)
@@ -39,7 +49,9 @@ def space_of(
         return limits
     from vestige.audit.target import Stated
 
-    return Stated(limits=limits, mean=_numbers("--mean", mean), std=_numbers("--std", std))
+    words = [] if limits is None else ["--range", *(f"{side:g}" for side in limits)]
+    words += [part for name, text in (("--mean", mean), ("--std", std)) if text is not None for part in (name, text)]
+    return Stated(limits=limits, mean=_numbers("--mean", mean), std=_numbers("--std", std), words=tuple(words))
 
 
 def _numbers(option: str, text: str | None) -> "Tensor | None":
@@ -91,54 +103,78 @@ def read_weights_file(text: str | Path) -> Path:
     return Path(text)
 
 
+fact = partial(typer.Option, rich_help_panel="What a file of weights alone does not say")
+kind = partial(typer.Option, rich_help_panel="Other kinds of models")
+searched = partial(typer.Option, rich_help_panel="The search")
+
 Model = Annotated[Path, typer.Argument(help="Weights: .safetensors, or .pt with --trust-pickle.")]
-Arch = Annotated[str | None, typer.Option(help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory.")]
-Loss = Annotated[str | None, typer.Option(help="logistic, exponential, cross_entropy, mse or huber.")]
-Decay = Annotated[float | None, typer.Option(help="Weight decay of the training: loss + wd/2 |weights|^2.")]
+Arch = Annotated[
+    str | None,
+    fact(help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory."),
+]
+Loss = Annotated[str | None, fact(help="logistic, exponential, cross_entropy, mse or huber.")]
+Decay = Annotated[float | None, fact(help="Weight decay of the training: loss + wd/2 |weights|^2.")]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command continues in it.")
 ]
 Candidates = Annotated[
-    int | None, typer.Option(min=1, max=1_000_000, help="Candidates of one restart; default: from the weights.")
+    int | None,
+    searched(min=1, max=1_000_000, help="Candidates of one restart; default: from the weights."),
 ]
-Restarts = Annotated[int | None, typer.Option(min=1, help="Independent starts; default: the method's.")]
-Seed = Annotated[int, typer.Option(help="Equal seeds give equal results on the same machine.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Default: one for small models, which is faster.")]
+Restarts = Annotated[int | None, searched(min=1, help="Independent starts; default: the method's.")]
+Seed = Annotated[int, searched(help="Equal seeds give equal results on the same machine.")]
+Threads = Annotated[
+    int | None,
+    searched(min=1, max=1024, help="Default: one for small models, which is faster."),
+]
 Solver = Annotated[
     str,
-    typer.Option(help="default (ours), published (the papers' procedure), or published:NAME of one of its settings."),
+    searched(
+        help="default (ours), published (the papers' procedure), or published:NAME of one of its settings.",
+    ),
 ]
 Pickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a .pt file, tensors only, in its own process.")]
 Range = Annotated[
     tuple[float, float] | None,
-    typer.Option("--range", metavar="LOW HIGH", help="Least and greatest value of an input, such as 0 1."),
+    fact("--range", metavar="LOW HIGH", help="Least and greatest value of an input, such as 0 1."),
 ]
 Mean = Annotated[
     str | None,
-    typer.Option(
-        metavar="NUMBERS", help="Subtracted from the inputs in training: .5, one for each channel, or a .npy."
+    fact(
+        metavar="NUMBERS",
+        help="Subtracted from the inputs in training: .5, one for each channel, or a .npy.",
     ),
 ]
 Std = Annotated[
-    str | None, typer.Option(metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean.")
+    str | None,
+    fact(metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean."),
 ]
 Shape = Annotated[
     tuple | None,
-    typer.Option(parser=read_shape, metavar="SIZES", help="Of one input: 64 or 3x32x32; default: from the file."),
+    fact(
+        parser=read_shape,
+        metavar="SIZES",
+        help="Of one input: 64 or 3x32x32; default: from the file.",
+    ),
 ]
 Data = Annotated[str | None, typer.Option(help="Training data, for scoring only: digits, npz:PATH, folder:PATH, ...")]
 HeldOut = Annotated[str | None, typer.Option(help="Similar data that the model never saw: what chance alone reaches.")]
-Group = Annotated[str | None, typer.Option(help="The network is invariant to it: c4, d4, shifts:STRIDE or set:SIZE.")]
+Group = Annotated[
+    str | None,
+    kind(help="The network is invariant to it: c4, d4, shifts:STRIDE or set:SIZE."),
+]
 Backbone = Annotated[
     str | None,
-    typer.Option(help="MODEL is a head on minilm, efficientnet-lite0[@PIXELS] or package.module:factory."),
+    kind(help="MODEL is a head on minilm, efficientnet-lite0@PIXELS or package.module:factory."),
 ]
 Kernel = Annotated[
     str | None,
-    typer.Option(help="MODEL is a kernel machine, asked for scores only: rbf:gamma=0.003, or auto for the file's."),
+    kind(
+        help="MODEL is a kernel machine, asked for scores only: rbf:gamma=0.003, or auto for the file's.",
+    ),
 ]
-Scores = Annotated[str | None, typer.Option(help="What a kernel machine answers: raw, log or votes.")]
-Queries = Annotated[int | None, typer.Option(min=1, help="Queries to a kernel machine, at most.")]
+Scores = Annotated[str | None, kind(help="What a kernel machine answers: raw, log or votes.")]
+Queries = Annotated[int | None, kind(min=1, help="Queries to a kernel machine, at most.")]
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
 Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]
 Network = Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")]

@@ -1,32 +1,90 @@
-"""Progress for a person: a bar with the time left."""
+"""Progress for a person: a line with the time left on a terminal, and one every half minute in a file or a pipe."""
 
 import math
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
-from vestige.cli.app import err
+from vestige.cli.app import err, printable
 from vestige.core.outcome import OnStep, Step
+
+HEARTBEAT = 30.0  # seconds between two lines where nobody watches
+SETTLED = 3.0  # seconds of a phase from which its speed is told
+
+
+class Clock:
+    """Where the work stands, in words: steps done of the phase, time since the start, time left of the phase."""
+
+    def __init__(self, title: str):
+        self.title, self.began, self.phase, self.step = title, time.monotonic(), 0.0, Step(0, 0, math.nan)
+        self.first = 0
+
+    def see(self, step: Step) -> None:
+        """Take in a step; the clock of a phase starts with its first."""
+        if step.note != self.step.note or step.total != self.step.total or step.index < self.step.index:
+            self.phase, self.first = time.monotonic(), step.index
+        self.step = step
+
+    @property
+    def name(self) -> str:
+        """Of the phase."""
+        return printable(self.step.note or self.title)
+
+    def words(self) -> str:
+        """Such as "438/1,500 steps, 0:06:30 so far, 0:15:40 left".
+
+        >>> Clock("auditing").words()
+        '0:00:00 so far'
+        """
+        now, step = time.monotonic(), self.step
+        done = f"{step.index:,}/{step.total:,} steps, " if step.total else ""
+        spent, since = now - self.phase, step.index - self.first
+        left = spent / since * (step.total - step.index) if step.total and since > 0 and spent >= SETTLED else None
+        return f"{done}{_clock(now - self.began)} so far" + ("" if left is None else f", {_clock(left)} left")
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[OnStep]:
-    """A bar on the terminal, named after the phase; silent where there is no terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[value]}"),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(title, total=None, value="")
+    """A line that says the phase, its steps and the time left; in a pipe, a line of the same words now and then."""
+    clock = Clock(title)
+    if not err.is_terminal:
+        with _heartbeat(clock):
+            yield clock.see
+        return
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    words = TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True))
+    with Progress(name, BarColumn(bar_width=8), words, console=err, transient=True, expand=True) as progress:
+        task = progress.add_task(title, total=None, words="")
 
         def on_step(step: Step) -> None:
-            value = f"{step.value:.3g}" if math.isfinite(step.value) else ""
-            progress.update(task, description=step.note or title, completed=step.index, total=step.total, value=value)
+            clock.see(step)
+            total = step.total or None
+            progress.update(task, description=clock.name, completed=step.index, total=total, words=clock.words())
 
         yield on_step
+
+
+@contextmanager
+def _heartbeat(clock: Clock) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            err.print(f"{clock.name}: {clock.words()}", markup=False, soft_wrap=True)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

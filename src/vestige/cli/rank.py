@@ -11,6 +11,7 @@ def rank(
     trust_pickle: options.Pickle = False,
 ) -> None:
     """Say of every attention head which rank its query-key form has, and how evenly it is used."""
+    options.check_file(model)
     from rich.table import Table
 
     from vestige.construct.transformer.rank.audit import rank_audit

@@ -24,6 +24,7 @@ def train(
     group: Annotated[str | None, typer.Option(help="Average over it: c4, d4, shifts:STRIDE, set:SIZE.")] = None,
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
+    options.check_data(data)
     train_and_save(
         data, out, n=n, arch=arch, loss=loss, weight_decay=weight_decay, positive=positive, seed=seed, threads=threads,
         group=group,

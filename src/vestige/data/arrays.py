@@ -6,11 +6,11 @@ Integers are bytes or 16-bit values only where they reach that far. What they re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from vestige.core.npy import npy_shape, read_npy
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.labels import read_labels
@@ -45,7 +45,7 @@ def load_npz(
             at_x, at_y = _pair(members, split, keys, path)
             wanted = [at_x, at_y, *(["classes"] if "classes" in members else [])]
             _check_sizes(archive, members, wanted, path)
-            arrays = {key: _read(archive.open(members[key])) for key in wanted}
+            arrays = {key: read_npy(archive.open(members[key])) for key in wanted}
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib, numpy and struct each raise their own kinds on damaged bytes
@@ -76,11 +76,8 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
             raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_ARRAYS:,} are read")
         try:
             with path.open("rb") as file:
-                _check_header(*_header(file), path.stat().st_size - file.tell(), path)
-            with path.open("rb") as file:
-                arrays.append(_read(file))
-        except DataError:
-            raise
+                npy_shape(file, path.stat().st_size)
+            arrays.append(read_npy(path.open("rb")))
         except Exception as error:  # numpy raises its own kinds on damaged bytes
             raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
     return as_dataset(arrays[0], arrays[1], name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
@@ -173,30 +170,7 @@ def _check_sizes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], 
     lengths = []
     for key in keys[:2]:
         with archive.open(members[key]) as file:
-            shape, dtype = _header(file)
-            _check_header(shape, dtype, members[key].file_size - file.tell(), f"{path}: {key}")
+            shape = npy_shape(file, members[key].file_size)
             lengths.append(shape[0] if shape else 0)
     if lengths[0] != lengths[1]:
         raise DataError(f"{path}: {lengths[0]} samples with {lengths[1]} labels; one label per sample is needed")
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-def _check_header(shape: tuple[int, ...], dtype: np.dtype, held: int, what: Path | str) -> None:
-    if dtype.hasobject:
-        raise DataError(f"{what} holds Python objects, which are not read; save plain numbers or text, no objects")
-    claimed = dtype.itemsize
-    for size in shape:
-        claimed *= size
-    if claimed != held:
-        raise DataError(f"{what} cannot be read: it claims {claimed:,} bytes in {held:,}")
-
-
-def _read(file: Any) -> np.ndarray:
-    with file:
-        return np.lib.format.read_array(file, allow_pickle=False)

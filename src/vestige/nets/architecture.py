@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -225,10 +226,16 @@ def _token(leaf: nn.Module) -> str:
     return ""
 
 
+def imported(text: str) -> Any:
+    """What `package.module:name` or `./file.py:name` stands for; importing runs that code."""
+    place, _, name = text.rpartition(":")
+    return getattr(_module_in(Path(place)) if place.endswith(".py") else importlib.import_module(place), name)
+
+
 def _call_factory(text: str) -> nn.Module:
     place, _, name = text.rpartition(":")
     try:
-        model = getattr(_module_in(Path(place)) if place.endswith(".py") else importlib.import_module(place), name)()
+        model = imported(text)()
     except Exception as error:
         beside = Path(f"{place}.py")
         hint = f"; for the file in this folder write ./{beside}:{name}" if beside.is_file() else ""

@@ -22,6 +22,9 @@ from vestige.nets.conversion import convert
 from vestige.nets.fill import fill_model
 from vestige.nets.layer_order import chains
 from vestige.nets.loaded import LoadedModel, read_shape
+from vestige.nets.onnx_chain import read_onnx
+from vestige.nets.shards import read_shards
+from vestige.nets.skops_file import read_skops
 from vestige.nets.state_dict import chain_layers, layers_in
 from vestige.nets.stored_weights import chain_tensors
 from vestige.nets.weights_file import (
@@ -37,6 +40,7 @@ from vestige.nets.weights_file import (
 
 __all__ = ["CheckpointError", "LoadedModel", "convert", "load_model", "save_model"]
 
+_READERS = {"index": read_shards, "onnx": read_onnx, "skops": read_skops}
 EXTRA = "vestige."  # prefix of tensors that belong to the audit rather than to the network
 
 
@@ -54,7 +58,7 @@ def load_model(
     The architecture is the one given, else the file's own grammar string, else read off the shapes.
 
     Args:
-        path: a .safetensors file.
+        path: a .safetensors file, the index of several, a chain of layers in ONNX, or a perceptron in a skops file.
         architecture: grammar string or package.module:factory, see `vestige.nets.architecture`.
         input_shape: of one input; helps to read a convolutional chain off its weights.
         trust_pickle: read a .pt file too: tensors only, in a process of its own.
@@ -68,7 +72,7 @@ def load_model(
     weights = _read(Path(path), trust_pickle, sha256, max_bytes)
     tensors = {name: t for name, t in weights.tensors.items() if not name.startswith(EXTRA)}
     extra = {name.removeprefix(EXTRA): t for name, t in weights.tensors.items() if name.startswith(EXTRA)}
-    notes: list[str] = []
+    notes = list(weights.notes)
     try:
         text, model, tensors, order = _build(weights, tensors, architecture, input_shape, notes)
     except ArchitectureError as error:
@@ -143,7 +147,10 @@ def _described(model: nn.Module, metadata: Mapping[str, str]) -> str | None:
 
 
 def _read(path: Path, trust_pickle: bool, sha256: str | None, max_bytes: int) -> WeightsFile:
-    if not trust_pickle or file_kind(path, max_bytes) != "pickle":
+    kind = file_kind(path, max_bytes)
+    if kind in _READERS:
+        return _READERS[kind](path, max_bytes=max_bytes, sha256=sha256)
+    if not trust_pickle or kind != "pickle":
         return read_weights(path, max_bytes=max_bytes, sha256=sha256)
     digest = checked_digest(path, sha256)
     with tempfile.TemporaryDirectory(prefix="vestige-") as folder:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save
 
 from vestige.core.files import write_atomically
+from vestige.nets.file_formats import KINDS
 from vestige.nets.weights_file import LARGEST_FILE, ORDER, CheckpointError, WeightsFile, file_kind, read_weights
 
 SAFE_TORCH = (2, 10)
@@ -49,7 +50,8 @@ def convert(
     source, target = Path(path_in), Path(path_out)
     kind = file_kind(source, max_bytes)
     if kind != "pickle" and not key:
-        raise CheckpointError(f"{source} is a safetensors file already: nothing to convert")
+        said = "a safetensors file already" if kind == "safetensors" else f"{KINDS[kind]}, which is read as it is"
+        raise CheckpointError(f"{source} is {said}: nothing to convert")
     if target.exists():
         raise CheckpointError(f"{target} exists and is not overwritten; choose another name")
     if not target.parent.is_dir():

@@ -1,6 +1,7 @@
 """What a file is, told from its first bytes and, for an archive, from the names in it: never from its own name alone.
 
-Only safetensors is read. A pickle of tensors can be converted. All else is called what it is, with the next step.
+Weights are read from safetensors, in one file or several, from ONNX and from skops. A pickle of tensors can be
+converted. All else is called what it is, with the next step.
 """
 
 import re
@@ -9,6 +10,12 @@ from pathlib import Path
 
 EXPORT = "load it where it was made and save the weights as safetensors"
 STATE = "load it where it was made and save model.state_dict()"
+KINDS = {  # files that are read
+    "pickle": "a pickle of tensors",
+    "index": "the index of a model in several files",
+    "onnx": "an ONNX file",
+    "skops": "a skops file of a scikit-learn estimator",
+}
 SEEN = 4096  # bytes at the start that are looked at
 
 _MAGIC = {
@@ -31,7 +38,7 @@ _ARCHIVES = (
      f"a program that torch.export wrote (.pt2), which is not read; {STATE}"),
     (r"(.*/)?(constants\.pkl|code/.*\.py)", f"TorchScript, a program, which is not run; {STATE}"),
     (r"model\.weights\.h5|keras_metadata\.pb", f"a Keras model, which is not read; {EXPORT}"),
-    (r"schema\.json", "a skops file of a scikit-learn estimator; write its coefs_ and intercepts_ as safetensors"),
+    (r"schema\.json", "skops"),
     (r"(.*/)?data\.pkl", "pickle"),
     (r"[^/]*\.npy", f"NumPy arrays (.npz), not a weights file; {EXPORT}"),
     (r"\[Content_Types\]\.xml", "an office document, not a model"),
@@ -39,7 +46,7 @@ _ARCHIVES = (
 
 
 def format_of(path: Path) -> str:
-    """ "pickle", or what else the file is and what to do; "" where nobody can tell."""
+    """One of KINDS, or what else the file is and what to do; "" where nobody can tell."""
     with path.open("rb") as stream:
         head = stream.read(SEEN)
     if head.startswith(b"PK\x03\x04"):
@@ -55,7 +62,7 @@ def format_of(path: Path) -> str:
     if head[:1] == b"\x08" and (
         path.suffix == ".onnx" or re.search(rb"\x12.{1,2}(pytorch|onnx|tf2onnx|skl2onnx)", head)
     ):
-        return f"an ONNX file, which is not read; {EXPORT} (onnx.numpy_helper.to_array of each initializer)"
+        return "onnx"
     if re.match(rb"\s*\{", head):
         return _text(head)
     if head[:1] == b"\x78" and path.suffix in (".joblib", ".pkl", ".gz"):
@@ -85,10 +92,7 @@ def _pickled(head: bytes) -> str:
 
 def _text(head: bytes) -> str:
     if b"weight_map" in head:
-        return (
-            "the index of a model in several files, not its weights; join the files: load each with "
-            "safetensors.torch.load_file and save all tensors with save_file"
-        )
+        return "index"
     return "JSON text, such as a configuration, not weights"
 
 

@@ -68,7 +68,8 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     if not isinstance(loaded, dict) or len(place) > DEEPEST:
         return {}
     named = [key for key, value in loaded.items() if isinstance(key, str) and isinstance(value, torch.Tensor)]
-    if named and len(named) == len(loaded) and any(loaded[key].ndim > 1 for key in named):
+    # A dictionary of tensors inside may be anything, such as averages; the file itself is taken at its word.
+    if named and len(named) == len(loaded) and (not place or any(loaded[key].ndim > 1 for key in named)):
         return {".".join(place): loaded}
     found: dict[str, dict] = {}
     for key, value in loaded.items():

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vestige.nets.file_formats import format_of, part_of
+from vestige.nets.file_formats import KINDS, format_of, part_of
 
 LARGEST_FILE = 8 * 2**30
 LARGEST_HEADER = 100 * 2**20
@@ -31,17 +31,19 @@ class CheckpointError(ValueError):
 class WeightsFile:
     """What a safetensors file holds: named finite tensors, text metadata, and the SHA-256 of its bytes.
 
-    `ordered` says that the tensors stand in the order of the checkpoint that they were converted from.
+    `ordered` says that the tensors stand in the order of the checkpoint that they were converted from; `notes`, what
+    was done to read them.
     """
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
     sha256: str
     ordered: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
-    """ "safetensors" or "pickle", judged by size and first bytes, never by the name.
+    """ "safetensors", or one of `file_formats.KINDS`, judged by size and first bytes, never by the name.
 
     Raises:
         CheckpointError: missing, empty, too large, a web page or another format.
@@ -67,7 +69,7 @@ def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise CheckpointError(f"{path} is a web page, not weights: the download failed; open the link in a browser")
     found = format_of(path)
-    if found == "pickle":
+    if found in KINDS:
         return found
     raise CheckpointError(f"{path} is {found or 'not a safetensors file (no header at its start)'}")
 
@@ -83,7 +85,10 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
     Raises:
         CheckpointError: a pickle, a damaged file, another digest, odd tensor names, NaN or infinite values.
     """
-    if file_kind(path, max_bytes) == "pickle":
+    kind = file_kind(path, max_bytes)
+    if kind not in ("safetensors", "pickle"):
+        raise CheckpointError(f"{path} is {KINDS[kind]}; where tensors alone are needed, give a .safetensors file")
+    if kind == "pickle":
         beside = path.with_suffix(".safetensors")
         target = path.with_name(f"{path.stem}-converted.safetensors") if beside == path else beside
         raise CheckpointError(
@@ -93,22 +98,32 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
         )
     if part := part_of(path.name):
         raise CheckpointError(
-            f"{path} is part {part} of a model in several files; join them: load each with safetensors.torch.load_file "
-            "and save all tensors with save_file under another name"
+            f"{path} is part {part} of a model in several files; give their index, such as model.safetensors.index.json"
         )
     digest = checked_digest(path, sha256)
+    tensors, metadata = read_tensors(path)
+    check_finite(path, tensors)
+    order = _order(metadata, tensors)
+    return WeightsFile({name: tensors[name] for name in order or tensors}, metadata, digest, ordered=order is not None)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, finite or not, and metadata of one safetensors file.
+
+    Raises:
+        CheckpointError: damaged, or odd tensor names.
+    """
+    if file_kind(path) != "safetensors":
+        raise CheckpointError(f"{path} is not a safetensors file")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
             # Names are checked before a tensor is built; clones do not depend on the mapped file staying as it is.
-            tensors = {name: file.get_tensor(name).clone() for name in check_names(path, list(file.keys()))}
+            return {n: file.get_tensor(n).clone() for n in check_names(path, list(file.keys()))}, metadata
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} is not a valid safetensors file ({error}): truncated or damaged") from error
-    check_finite(path, tensors)
-    order = _order(metadata, tensors)
-    return WeightsFile({name: tensors[name] for name in order or tensors}, metadata, digest, ordered=order is not None)
 
 
 def _order(metadata: dict[str, str], tensors: dict[str, Tensor]) -> list[str] | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 # Readable on white and on near-black.
 BLUE, ORANGE, GRAY = "#3b82c4", "#d9822b", "#8a8f98"
+BARS, HEIGHT = 128, 96  # columns and rows of pixels of a vector's picture
 _INK = "#010203"  # replaced by the page's own text color
 
 
@@ -37,8 +38,14 @@ def ranked_similarity(
     rank = np.arange(1, len(values) + 1)
     above = values >= threshold
     axes.axhline(threshold, color=ORANGE, linewidth=1.4)
-    for value in nulls.values():
+    place = -math.inf
+    for name, value in sorted(nulls.items(), key=lambda item: item[1]):
         axes.axhline(value, color=GRAY, linewidth=0.7, linestyle=(0, (2, 2)))
+        place = max(value, place + 0.055)  # names of lines that lie together stand one above the other
+        axes.annotate(
+            name[:40], (1, place), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
+            va="center", fontsize=7, color=_INK, parse_math=False, annotation_clip=False,
+        )  # fmt: skip
     axes.scatter(rank[above], values[above], s=16, color=BLUE, zorder=3)
     axes.scatter(rank[~above], values[~above], s=16, color="none", edgecolor=GRAY, zorder=3)
     bottom = min([0.0, *values.tolist(), *nulls.values()])
@@ -209,12 +216,15 @@ def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
 def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: float = 1.0) -> bytes:
     """One sample in data space as a small PNG, one pixel a value.
 
-    (3, H, W) is shown in color, (1, H, W) and (H, W) in gray, other channel counts by their mean, anything else as a
-    square of gray cells. Values are clipped to [low, high]; where that range is not finite, stretched to the sample's.
+    (3, H, W) is shown in color, (1, H, W) and (H, W) in gray, other channel counts by their mean. A vector is drawn as
+    bars from zero, in the order of its entries. Values are clipped to [low, high]; where that range is not finite,
+    stretched to the sample's.
     """
     array = np.nan_to_num(_array(sample))
     if not (math.isfinite(low) and math.isfinite(high)):
         low, high = float(array.min()), float(array.max())
+    if array.ndim < 2:
+        return _png(_bars(array.reshape(-1), min(low, 0.0), max(high, 0.0)))
     pixels = _pixels(array)
     scaled = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
     return _png(np.round(255 * scaled).astype(np.uint8))
@@ -223,11 +233,19 @@ def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: flo
 def _pixels(array: NDArray[np.float64]) -> NDArray[np.float64]:
     if array.ndim == 3:
         return array.transpose(1, 2, 0) if array.shape[0] == 3 else array.mean(0)
-    if array.ndim == 2:
-        return array
-    flat = array.reshape(-1)
-    side = math.isqrt(max(flat.size - 1, 0)) + 1
-    return np.pad(flat, (0, side * -(-flat.size // side) - flat.size)).reshape(-1, side)
+    return array if array.ndim == 2 else array.reshape(array.shape[0], -1)
+
+
+def _bars(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """Bars from zero, white on black; of long vectors each column is the entry of largest size among neighbors."""
+    parts = np.array_split(values, min(len(values), BARS)) if len(values) else [np.zeros(1)]
+    shown = np.clip([part[np.abs(part).argmax()] for part in parts], low, high)
+    scale = (HEIGHT - 1) / max(high - low, 1e-12)
+    zero, ends = round((high - 0.0) * scale), np.round((high - shown) * scale)
+    rows = np.arange(HEIGHT)[:, None]
+    filled = (rows >= np.minimum(zero, ends)) & (rows <= np.maximum(zero, ends))
+    drawn = np.repeat(filled, max(1, HEIGHT // len(parts)), axis=1)
+    return np.where(drawn, 235, np.where(rows == zero, 90, 20)).astype(np.uint8)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

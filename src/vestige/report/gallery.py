@@ -14,10 +14,14 @@ FAINT = 0.01  # confidence below which a sample is shown only where there is not
 
 @dataclass(frozen=True)
 class Picture:
-    """One card: a reconstruction (none when others took them all), and the true sample when known, as data URIs."""
+    """One card: a reconstruction (none when others took them all), as data URIs.
+
+    Where they are known the true sample stands beside it, and the unseen sample that comes nearest to that one.
+    """
 
     recovered: str | None
     truth: str | None
+    unseen: str | None
     caption: str
     remark: str
     passed: bool | None
@@ -25,10 +29,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The cards shown and how many there are in all."""
+    """The cards shown, how many there are in all, and whether none of them is worth a look."""
 
     pictures: tuple[Picture, ...]
     total: int
+    faint: bool = False
 
 
 def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Gallery:
@@ -36,7 +41,8 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
 
     Args:
         results: of an audit, see `vestige.report.html`.
-        tensors: "samples" in data space and, when the training data were given, "truth".
+        tensors: "samples" in data space and, when the training data were given, "truth", with held-out data also
+            "unseen", the nearest of them to each true sample.
     """
     draw, score = painter(results), results.get("score")
     if score and "truth" in tensors and len(tensors["samples"]):
@@ -45,7 +51,7 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
     samples, found = tensors["samples"], results["reconstruction"]
     likely = [i for i in range(len(samples)) if (found["confidence"][i] or 0) >= FAINT or _exact(i, found)]
     cards = [_alone(i, found, draw(samples[i])) for i in (likely or range(len(samples)))[:LARGEST]]
-    return Gallery(tuple(cards), len(samples))
+    return Gallery(tuple(cards), len(samples), faint=not likely)
 
 
 def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], str]) -> Picture:
@@ -53,6 +59,7 @@ def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw:
     return Picture(
         None if match < 0 else draw(tensors["samples"][match]),
         draw(tensors["truth"][i]),
+        draw(tensors["unseen"][i]) if "unseen" in tensors else None,
         "none left" if match < 0 else f"{score['similarity'][i]:.3f}",
         "recovered" if score["recovered"][i] else "",
         bool(score["recovered"][i]),
@@ -63,7 +70,7 @@ def _alone(i: int, found: Mapping[str, Any], drawn: str) -> Picture:
     confidence, seen = found["confidence"][i], found["support"][i]
     caption = "–" if confidence is None else f"{confidence:.0%}"
     exact = _exact(i, found)
-    return Picture(drawn, None, caption, "exact fit" if exact else f"found {seen}×", exact or None)
+    return Picture(drawn, None, None, caption, "exact fit" if exact else f"found {seen}×", exact or None)
 
 
 def _exact(i: int, found: Mapping[str, Any]) -> bool:

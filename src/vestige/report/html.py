@@ -4,7 +4,7 @@ The page is made from what the run folder holds, so that it can be made again:
 
     results.json        verdict, level, model, theory, reconstruction, score (or null), warnings, citations
     samples.safetensors "samples" (k, ...) in data space, likeliest first; "singular_values" (r,); with data also
-                        "truth" (n, ...), "false_rate" and "true_rate" (c,)
+                        "truth" (n, ...), "false_rate" and "true_rate" (c,); with held-out data "unseen" (n, ...)
     progress.jsonl      "index", "value" and "note" of each step
 """
 

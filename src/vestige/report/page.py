@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, UndefinedError
 from torch import Tensor
 
 from vestige.core.files import write_atomically
+from vestige.report.words import words_of
 from vestige.runs.folder import RunError, RunFolder
 
 Render = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Tensor]], str]
@@ -18,7 +19,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=_number, fixed=_fixed, percent=_percent)
+    environment.filters.update(number=_number, fixed=_fixed, percent=_percent, words=words_of)
     return environment.get_template(name)
 
 
@@ -29,14 +30,21 @@ def write_page(run: RunFolder, tensors: str, render: Render, holds: str) -> Path
         RunError: there are no results yet, or not those that `holds` names.
     """
     results, kept = run.results(), run.load_tensors(tensors)
-    if results is None or kept is None:
+    if results is None:
         raise RunError(
             f"{run.path} has no results to report (state: {run.state}); run the same command again to go on."
         )
+    if kept is None:
+        raise RunError(
+            f"{run.path} lacks {tensors}.safetensors; remove its results.json and run the same command again."
+        )
     try:
         page = render(run.manifest, results, kept)
-    except (KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{run.path} does not hold {holds}: {type(error).__name__} {error}.") from error
+    except (KeyError, TypeError, IndexError, AttributeError, UndefinedError) as error:
+        raise RunError(
+            f"{run.path} does not hold {holds}: {type(error).__name__} {error}. Remove its results.json and run the "
+            "same command again."
+        ) from error
     path = run.path / "report.html"
     write_atomically(path, page.encode(), private=True)
     return path

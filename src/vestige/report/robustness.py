@@ -58,9 +58,19 @@ def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         results=results,
         manifest=manifest,
         triples=_triples(results, tensors),
+        shrinking=_shrinking(results),
         curve=Markup(survival(names, [value / results["n"] for value in standing]).decode()),
         linearity=linearity_chart(results.get("theory")),
     )
+
+
+def _shrinking(results: Mapping[str, Any]) -> Markup | None:
+    """Robust accuracy against eps."""
+    found = results.get("curve")
+    if not found:
+        return None
+    series = {"robust accuracy, at most": found["robust"]}
+    return Markup(curves(found["eps"], series, xlabel=f"eps ({results['norm']})", ylabel="share").decode())
 
 
 def linearity_chart(theory: Mapping[str, Any] | None) -> Markup | None:

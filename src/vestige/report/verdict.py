@@ -6,6 +6,7 @@ from typing import Any
 from vestige.core.choices import ChoiceEnum
 
 UNEVEN = 1e-3  # p-value below which a null of membership is not at chance
+OUT_OF_REACH = 1 - 1e-9  # a threshold that not even a copy passes
 LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
@@ -100,6 +101,11 @@ def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
     count, total, rate = score["n_recovered"], score["n"], f"{100 * score['rate']:g} %"
     nulls = {null["name"]: null["n_recovered"] or 0 for null in score.get("nulls", ())}
     best = max(nulls, key=lambda name: nulls[name], default="")
+    if count == 0 and (score.get("threshold") or 0) >= OUT_OF_REACH:
+        return Level.UNKNOWN, (
+            f"Inconclusive: {'one sample' if total == 1 else f'{total} samples'} cannot be judged against chance, "
+            "which comes as near here as a copy would. Give unseen samples like them (--held-out)."
+        )
     if count == 0:
         return Level.NOTHING, (
             f"None of the {total} training samples was recovered beyond what chance reaches in {rate} of comparisons: "

@@ -22,22 +22,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from vestige.core.choices import ChoiceEnum
 from vestige.core.files import canonical, read_json, write_atomically, write_json
 from vestige.runs.environment import environment, versions
+from vestige.runs.manifest import FORMAT, RunState, difference, is_manifest
 
-FORMAT = 1
 LOCK = ".lock"
-_ABSENT = "(absent)"
-
-
-class RunState(ChoiceEnum):
-    """Where a run stands."""
-
-    STARTED = "started"
-    INTERRUPTED = "interrupted"
-    FAILED = "failed"
-    FINISHED = "finished"
+RUN = "run"  # metadata of tensors: the key of the run that wrote them
 
 
 class RunError(ValueError):
@@ -128,7 +118,7 @@ class RunFolder:
                 f"{path} already holds a run ({run.state}) and resume is off; give another folder, or remove this one."
             )
         if run.manifest["key"] != content_key(wanted):
-            raise RunMismatch(_difference(path, run.config, wanted))
+            raise RunMismatch(difference(path, run.config, wanted))
         for leftover in path.glob(".*.tmp"):  # of a write that a kill cut short
             leftover.unlink(missing_ok=True)
         run._lock = lock
@@ -154,8 +144,11 @@ class RunFolder:
             raise RunError(
                 f"{path / 'manifest.json'} cannot be read: {error}. Remove the folder and start again."
             ) from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "config" not in manifest:
-            raise RunError(f"{path / 'manifest.json'} is not a manifest of format {FORMAT}; another version wrote it.")
+        if not is_manifest(manifest):
+            raise RunError(
+                f"{path / 'manifest.json'} is not a manifest of format {FORMAT}: another version wrote it, or it is "
+                "damaged. Give another folder as out, or remove this one."
+            )
         return cls(path, manifest)
 
     @classmethod
@@ -196,8 +189,11 @@ class RunFolder:
 
     @property
     def state(self) -> RunState:
-        """Finished when results are there, whatever the manifest says: the results are written after everything."""
-        return RunState.FINISHED if (self.path / "results.json").exists() else RunState(self.manifest["state"])
+        """Finished while results are there, whatever the manifest says: they are written after everything else."""
+        if (self.path / "results.json").exists():
+            return RunState.FINISHED
+        said = RunState(self.manifest["state"])
+        return RunState.STARTED if said is RunState.FINISHED else said  # somebody removed the results
 
     def _set_state(self, state: RunState, **fields: Any) -> None:
         self.manifest = {**self.manifest, "state": state, **fields}
@@ -225,22 +221,30 @@ class RunFolder:
     def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> Path:
         """Write NAME.safetensors in one step, for its owner alone; returns its path."""
         path = self._tensor_path(name)
-        content = to_bytes({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        content = to_bytes(plain, {RUN: self.manifest["key"]})
         write_atomically(path, content, private=True)
         return path
 
     def load_tensors(self, name: str) -> dict[str, Tensor] | None:
-        """The tensors of NAME.safetensors, or None when there are none yet."""
+        """The tensors of NAME.safetensors, or None when there are none yet.
+
+        Raises:
+            RunError: a file that is damaged, or that this run did not write.
+        """
         path = self._tensor_path(name)
         if not path.exists():
             return None
         try:
             with safe_open(path, framework="pt") as file:
+                if (file.metadata() or {}).get(RUN) != self.manifest["key"]:
+                    raise ValueError("this run did not write it")
                 # clone: what is loaded must outlive the map of a file that may be replaced
                 return {key: file.get_tensor(key).clone() for key in file.keys()}
         except (SafetensorError, OSError, ValueError) as error:
             raise RunError(
-                f"{path} is damaged ({error}); remove the folder, or this file to do its part again."
+                f"{path} is damaged ({error}); remove it, and results.json if there is one, and run the same command "
+                "again."
             ) from None
 
     def _tensor_path(self, name: str) -> Path:
@@ -275,9 +279,12 @@ class RunFolder:
         """The results, or None while there are none."""
         path = self.path / "results.json"
         try:
-            return read_json(path) if path.exists() else None
-        except (ValueError, OSError) as error:
+            found = read_json(path) if path.exists() else None
+        except (ValueError, OSError, RecursionError) as error:
             raise RunError(f"{path} is damaged ({error}); remove it and run the same command again.") from None
+        if found is not None and not isinstance(found, dict):
+            raise RunError(f"{path} is damaged (no results); remove it and run the same command again.")
+        return found
 
 
 def _locked(path: Path) -> FileLock:
@@ -313,16 +320,3 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return step if isinstance(step, dict) else None
-
-
-def _difference(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    fields = [
-        f"  {name}: {there.get(name, _ABSENT)!r} there, {wanted.get(name, _ABSENT)!r} now"
-        for name in sorted({*there, *wanted})
-        if there.get(name, _ABSENT) != wanted.get(name, _ABSENT)
-    ]
-    return (
-        f"{path} holds a run with another configuration:\n"
-        + "\n".join(fields)
-        + "\nGive another folder as out, or the old values."
-    )

@@ -21,6 +21,7 @@ def memorize(
     seed: options.Seed = 0,
 ) -> None:
     """Write down a network that gives every sample its label exactly, about sqrt(n) weights in all."""
+    options.check_data(data)
     import torch
 
     from vestige.cli.progress import progress_bar

@@ -30,6 +30,7 @@ def narrow(
     trust_pickle: options.Pickle = False,
 ) -> None:
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
+    options.check_file(model, data)
     from vestige.cli.progress import progress_bar
     from vestige.construct.narrowing.narrower import narrow as narrow_network
     from vestige.core.rng import child

@@ -36,6 +36,7 @@ def prune(
     threads: options.Threads = None,
 ) -> None:
     """Find masks that make a random network compute MODEL, certify the error, and save masks and seed only."""
+    options.check_file(model, data)
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import settle_threads
     from vestige.construct.prune.to_target import prune_to_target

@@ -20,6 +20,7 @@ def robust(
     seed: options.Seed = 0,
 ) -> None:
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
+    options.check_data(data)
     from vestige.cli.progress import progress_bar
     from vestige.construct.robust.memorizer import memorize_robustly
     from vestige.core.rng import child

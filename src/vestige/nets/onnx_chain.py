@@ -1,0 +1,220 @@
+"""Chains of layers in an ONNX file, which unlike weights alone states order, strides, pooling and activation.
+
+Read with the `onnx` package (`pip install 'vestige[onnx]'`). The graph is looked at, node by node, and never run.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vestige.nets.weights_file import CheckpointError, WeightsFile, check_finite, checked_digest
+
+SAME = ("Identity", "Dropout", "Cast")
+ENDS = ("Softmax", "LogSoftmax", "Sigmoid")  # of a classifier: classes are told from what goes in
+ACTIVATIONS = {"Relu": "", "LeakyRelu": ":leaky_relu", "Gelu": ":gelu", "Softplus": ":softplus", "Tanh": ":tanh"}
+
+
+@dataclass
+class Chain:
+    """What was read so far: layers with their tensors, tokens of the grammar, and the activation between them."""
+
+    constants: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    active: list[str | None] = field(default_factory=list)  # activation behind each layer
+    notes: list[str] = field(default_factory=list)
+    flat: bool = False
+    ended: bool = False
+    at: str = ""  # the value that the next node must take
+
+    def add(self, weight: Tensor, bias: Tensor | None, token: str) -> None:
+        """One more layer."""
+        if self.ended or (self.active and self.active[-1] is None):
+            raise ValueError("two layers without an activation between them")
+        name = str(len(self.active))
+        self.tensors[f"{name}.weight"] = weight.contiguous()
+        if bias is not None:
+            self.tensors[f"{name}.bias"] = bias.flatten()
+        self.tokens.append(token)
+        self.active.append(None)
+
+
+def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> WeightsFile:
+    """Read a chain of linear and convolutional layers.
+
+    Args:
+        path: the file; weights in files of their own are refused.
+        max_bytes: refuse larger files.
+        sha256: expected digest of the file.
+
+    Raises:
+        CheckpointError: no `onnx` package, a graph that is no chain, or a damaged file.
+    """
+    try:
+        import onnx  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise CheckpointError(f"{path} is an ONNX file, which needs a package: pip install 'vestige[onnx]'") from None
+    digest = checked_digest(path, sha256)
+    if path.stat().st_size > max_bytes:
+        raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; allowed are {max_bytes:,}")
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+        constants, shape = _constants(graph, onnx), _input_shape(graph)
+        chain = Chain(constants, flat=len(shape) == 1, at=_input(graph).name)
+        for node in graph.node:
+            _read(chain, node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
+        if chain.at != graph.output[0].name:
+            raise ValueError("an output in the middle of the graph")
+        text = _text(chain, shape)
+    except Exception as error:  # protobuf, numpy and onnx raise their own kinds on damaged bytes
+        raise CheckpointError(
+            f"{path} is an ONNX file, of which chains of layers are read; this one has {error}. Load it where it was "
+            "made, and save the weights as safetensors"
+        ) from error
+    check_finite(path, chain.tensors)
+    metadata = {"architecture": text, "input_shape": json.dumps(list(shape))}
+    return WeightsFile(chain.tensors, metadata, digest, notes=tuple(chain.notes))
+
+
+def _constants(graph: Any, onnx: Any) -> dict[str, Tensor]:
+    """Initializers and constants by name."""
+    found = {item.name: item for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    external = [name for name, item in found.items() if item.data_location == onnx.TensorProto.EXTERNAL]
+    if external:
+        raise ValueError(f"{len(external)} tensors in another file, first {external[0][:80]!r}")
+    return {name: torch.tensor(onnx.numpy_helper.to_array(item)) for name, item in found.items()}
+
+
+def _input(graph: Any) -> Any:
+    known = {item.name for item in graph.initializer}
+    inputs = [item for item in graph.input if item.name not in known]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise ValueError(f"{len(inputs)} inputs and {len(graph.output)} outputs")
+    return inputs[0]
+
+
+def _input_shape(graph: Any) -> tuple[int, ...]:
+    """Of one input, without the batch axis."""
+    shape = tuple(dim.dim_value for dim in _input(graph).type.tensor_type.shape.dim)[1:]
+    if not shape or min(shape) < 1:
+        raise ValueError(f"inputs of shape {list(shape)}, which does not say the sizes")
+    return shape
+
+
+def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
+    """One node; each must take what the one before it gives, and constants."""
+    kind, given = node.op_type, [chain.constants.get(name) for name in node.input]
+    if kind == "Constant":
+        return
+    if [name for name in node.input if name and name not in chain.constants] != [chain.at]:
+        raise ValueError(f"a skip or a branch before {kind[:80]}")
+    chain.at = node.output[0]
+    if kind in SAME:
+        return
+    if kind in READERS:
+        READERS[kind](chain, given, said)
+    elif kind in ACTIVATIONS and chain.active and chain.active[-1] is None:
+        if kind == "LeakyRelu" and not math.isclose(said.get("alpha", 0.01), 0.01, rel_tol=1e-6):
+            raise ValueError(f"LeakyRelu with slope {said['alpha']:g}, where 0.01 is read")
+        if kind == "Gelu" and said.get("approximate", b"none") != b"none":
+            raise ValueError("an approximate Gelu")
+        chain.active[-1] = ACTIVATIONS[kind]
+    elif kind in ENDS and chain.active and chain.active[-1] is None:
+        chain.ended = True
+        chain.notes.append(f"the file ends in {kind}; outputs are taken before it, as a loss takes them")
+    else:
+        raise ValueError(f"the operation {kind[:80]}")
+
+
+def _gemm(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    if said.get("alpha", 1.0) != 1 or said.get("beta", 1.0) != 1 or said.get("transA", 0):
+        raise ValueError("a Gemm that scales or transposes")
+    weight = _weight(chain, given, 2)
+    weight = weight if said.get("transB", 0) else weight.T
+    chain.add(weight, given[2] if len(given) > 2 else None, str(len(weight)))
+
+
+def _matmul(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    weight = _weight(chain, given, 2).T
+    chain.add(weight, None, str(len(weight)))
+
+
+def _add(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    """The bias of the layer before."""
+    bias, last = next((t for t in given if t is not None), None), len(chain.active) - 1
+    fits = bias is not None and last >= 0 and bias.numel() == len(chain.tensors[f"{last}.weight"])
+    if not fits or bias is None or chain.active[-1] is not None or f"{last}.bias" in chain.tensors:
+        raise ValueError("an Add that is no bias")
+    chain.tensors[f"{last}.bias"] = bias.flatten()
+
+
+def _conv(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    weight = _weight(chain, given, 4)
+    kernel, sides = weight.shape[2], {"strides": said.get("strides", [1]), "pads": said.get("pads", [0])}
+    odd = said.get("group", 1) != 1 or set(said.get("dilations", [1])) != {1} or "auto_pad" in said
+    if odd or weight.shape[3] != kernel or any(len(set(values)) != 1 for values in sides.values()):
+        raise ValueError("a Conv with groups, dilation or unequal sides")
+    stride, padding = (values[0] for values in sides.values())
+    token = (
+        f"c{len(weight)}k{kernel}"
+        + (f"s{stride}" if stride != 1 else "")
+        + (f"p{padding}" if padding != kernel // 2 else "")
+    )
+    chain.add(weight, given[2] if len(given) > 2 else None, token)
+
+
+def _pool(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    kernel = list(said["kernel_shape"])
+    if chain.flat or len(set(kernel)) != 1 or list(said.get("strides", [1])) != kernel or any(said.get("pads", [0])):
+        raise ValueError("an AveragePool whose blocks overlap")
+    if not chain.active or chain.active[-1] is None:
+        raise ValueError("an AveragePool before an activation")
+    chain.tokens.append(f"a{kernel[0]}")
+
+
+def _flatten(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    shape = next((t for t in given if t is not None), None)
+    if said.get("axis", 1) != 1 or (shape is not None and shape.numel() != 2):
+        raise ValueError("a Reshape that does not flatten each input")
+    chain.flat = True
+
+
+READERS = {
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Add": _add,
+    "Conv": _conv,
+    "AveragePool": _pool,
+    "Flatten": _flatten,
+    "Reshape": _flatten,
+}
+
+
+def _weight(chain: Chain, given: Sequence[Tensor | None], axes: int) -> Tensor:
+    if len(given) < 2 or given[0] is not None or given[1] is None or given[1].ndim != axes:
+        raise ValueError("a layer whose weights are computed")
+    if chain.flat != (axes == 2):
+        raise ValueError("a convolution of vectors, or a linear layer on images that were not flattened")
+    return given[1]
+
+
+def _text(chain: Chain, shape: tuple[int, ...]) -> str:
+    """The chain in the grammar."""
+    kinds = set(chain.active[:-1])
+    if not chain.active or chain.active[-1] is not None or len(kinds) > 1:
+        raise ValueError("no layers, an activation at its end, or activations of several kinds")
+    biases = [f"{k}.bias" in chain.tensors for k in range(len(chain.active))]
+    rule = "" if biases == [True] + [False] * (len(biases) - 1) else ":bias=all" if all(biases) else ":bias=none"
+    if any(biases) and rule == ":bias=none":
+        raise ValueError("biases in some layers only")
+    head = "cnn:" + "x".join(map(str, shape)) if chain.tokens[0].startswith("c") else f"mlp:{math.prod(shape)}"
+    return "-".join([head, *chain.tokens]) + next(iter(kinds), "") + rule

@@ -1,0 +1,230 @@
+"""The tables of docs/models.md: each row is a file that is made here, and what happens to it."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from corpus import FILES
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from test_shards import NAMES, write
+from test_skops_file import dump
+from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm
+
+from vestige.nets.checkpoint import CheckpointError, convert, load_model
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+ROW = re.compile(r"^\| (.+?) \| (read|refused|converted) \|$", re.MULTILINE)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3)).float()
+
+
+def stored(change=lambda state: state):
+    """A safetensors file of a changed state dict, and the network it should give."""
+
+    def make(folder):
+        model = network()
+        save_file({k: v.clone().contiguous() for k, v in change(model.state_dict()).items()}, folder / "m.safetensors")
+        return folder / "m.safetensors", model
+
+    return make
+
+
+def pickled(change):
+    def make(folder):
+        model = network()
+        torch.save(change(model), folder / "m.pt")
+        return folder / "m.pt", model
+
+    return make
+
+
+def bytes_of(name):
+    def make(folder):
+        (folder / "m.safetensors").write_bytes(FILES[name][0])
+        return folder / "m.safetensors", None
+
+    return make
+
+
+def parts(folder, *, whole=True):
+    model = network()
+    places = {name: NAMES[int(name[0] == "4")] for name in model.state_dict()}
+    for place in NAMES:
+        save_file({n: t for n, t in model.state_dict().items() if places[n] == place}, folder / place)
+    return (write(folder, places) if whole else folder / NAMES[0]), model
+
+
+def skops(folder, kind="MLPClassifier"):
+    draw = np.random.default_rng(0)
+    x, y = draw.random((12, 4)), np.arange(12) % 3
+    estimator = MLPClassifier((5,), max_iter=1, random_state=0)
+    estimator.partial_fit(x, y, classes=[0, 1, 2])
+    dump(folder / "m.skops", estimator, __class__=kind)
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    for layer, weight, bias in zip(model[::2], estimator.coefs_, estimator.intercepts_, strict=True):
+        layer.load_state_dict({"weight": torch.tensor(weight.T), "bias": torch.tensor(bias)})
+    return folder / "m.skops", model
+
+
+def onnx_file(folder, *, skip=False):
+    pytest.importorskip("onnx", reason="needs the extra onnx: make setup")
+    from test_onnx_chain import LINEAR, SKIP, TWO, model, weights
+
+    tensors = weights(**({"w1": (5, 6), "b1": (5,), "w2": (6, 5)} if skip else LINEAR))
+    model(folder / "m.onnx", SKIP if skip else TWO, tensors, (6,))
+    made = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, len(tensors["w2"])))
+    if not skip:
+        state = {"0.weight": "w1", "0.bias": "b1", "2.weight": "w2", "2.bias": "b2"}
+        made.load_state_dict({name: torch.tensor(tensors[held]) for name, held in state.items()})
+    return folder / "m.onnx", made
+
+
+def changed(change):
+    """A network that torch's own helpers changed."""
+
+    def make(folder):
+        model = network()
+        change(model)
+        save_file({k: v.clone().contiguous() for k, v in model.state_dict().items()}, folder / "m.safetensors")
+        return folder / "m.safetensors", model.eval()
+
+    return make
+
+
+def written(name, write_it):
+    def make(folder):
+        write_it(folder / name)
+        return folder / name, None
+
+    return make
+
+
+def flax(state):
+    turned = {name.replace("weight", "kernel"): t.T if name.endswith("weight") else t for name, t in state.items()}
+    return {f"Dense_{name[0]}.{name[2:]}": t for name, t in turned.items()}
+
+
+def half(folder):
+    model = network().half()
+    save_file(model.state_dict(), folder / "m.safetensors")
+    return folder / "m.safetensors", model.float()
+
+
+def renamed(**names):
+    return lambda state: {f"{names['_' + k[0]]}{k[1:]}": v for k, v in state.items()}
+
+
+def averaged(folder):
+    model = torch.optim.swa_utils.AveragedModel(network())
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, folder / "m.safetensors")
+    return folder / "m.safetensors", model.module
+
+
+def old_weight_norm(model):
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(model[2])
+    parametrizations.weight_norm(model[0])
+
+
+def convolved(folder):
+    state = {"0.weight": torch.ones(2, 1, 3, 3), "3.weight": torch.ones(3, 8)}
+    save_file(state, folder / "m.safetensors", {"input_shape": "[1, 4, 4]"})
+    return folder / "m.safetensors", None
+
+
+def quantized(model):
+    with pytest.warns():
+        return {"w": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)}
+
+
+def archive(member):
+    def write_it(path):
+        with zipfile.ZipFile(path, "w") as made:
+            made.writestr(member, b"x")
+
+    return write_it
+
+
+LOOP = {"epoch": 3, "optimizer": {"lr": 0.1}}
+MADE = {
+    "`.safetensors`": stored(),
+    "an index (`model.safetensors.index.json`) with its files beside it": parts,
+    "one of several files without the index": lambda folder: parts(folder, whole=False),
+    "ONNX, a chain of layers (extra `onnx`)": onnx_file,
+    "ONNX with skips, attention and the like": lambda folder: onnx_file(folder, skip=True),
+    "skops, `MLPClassifier` or `MLPRegressor` of scikit-learn": skops,
+    "skops, another estimator": lambda folder: skops(folder, "LogisticRegression"),
+    "`.pt`, a state dict": pickled(lambda model: model.state_dict()),
+    "`.ckpt`, a checkpoint of a training loop with settings beside the weights": pickled(
+        lambda model: {"state_dict": model.state_dict(), **LOOP}
+    ),
+    "`.pt`, a whole model (`torch.save(model)`)": pickled(lambda model: model),
+    "`.pt`, sparse tensors": pickled(lambda model: {"w": torch.eye(3).to_sparse()}),
+    "`.pt`, quantized tensors": pickled(quantized),
+    "TorchScript": written("m.pt", archive("m/constants.pkl")),
+    "`torch.export` (`.pt2`)": written("m.pt2", archive("m/archive_format")),
+    "Keras (`.keras`, `.h5`)": written("m.h5", lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60))),
+    "a pickled estimator of scikit-learn, or joblib": written("m.pkl", lambda p: joblib.dump(LogisticRegression(), p)),
+    "`.npz`": written("m.npz", lambda p: np.savez(p, w=np.ones((2, 2)))),
+    "GGUF": written("m.gguf", lambda p: p.write_bytes(b"GGUF" + bytes(60))),
+    "an archive, a web page, a Git LFS pointer": bytes_of("gzip"),
+    "numbered layers, or names of which one order chains": stored(),
+    "names of which several orders chain": stored(renamed(_0="input", _2="hidden", _4="output")),
+    "the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`)": stored(
+        lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()}
+    ),
+    "`n_averaged` of an averaged copy": averaged,
+    "two networks": stored(lambda state: {f"{p}.{k}": v for p in ("net", "ema") for k, v in state.items()}),
+    "the state of a loss or a metric": stored(lambda state: {**state, "criterion.weight": torch.ones(3)}),
+    "weight norm, old and new": changed(old_weight_norm),
+    "spectral norm": changed(lambda model: spectral_norm(model[0])),
+    "pruning masks": changed(lambda model: prune.l1_unstructured(model[0], "weight", 0.5)),
+    "an orthogonal parametrization": changed(lambda model: parametrizations.orthogonal(model[0])),
+    "dense kernels of Keras or Flax, stored (in, out)": stored(flax),
+    "convolutions of Keras or Flax": stored(lambda state: {"Conv_0.kernel": torch.ones(3, 3, 1, 2)}),
+    "half precision, bfloat16, float8": half,
+    "integers": stored(lambda state: {k: v.int() for k, v in state.items()}),
+    "NaN or infinite values": bytes_of("nan"),
+    "BatchNorm, without `--arch`": stored(lambda state: {**state, "1.running_mean": torch.ones(5)}),
+    "convolutions that make the image smaller, without `--arch`": convolved,
+}
+
+
+def rows():
+    return ROW.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def test_every_row_is_made_here():
+    assert [name for name, _ in rows()] == list(MADE)
+
+
+@pytest.mark.parametrize(("name", "outcome"), rows())
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_what_a_row_says_happens(name, outcome, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    path, model = MADE[name](tmp_path)
+    if outcome == "refused":
+        for read in (load_model, lambda p: convert(p, tmp_path / "out.safetensors")):
+            with pytest.raises(CheckpointError):
+                read(path)
+        assert not (tmp_path / "out.safetensors").exists()
+        return
+    if outcome == "converted":
+        with pytest.raises(CheckpointError, match="vestige convert"):
+            load_model(path)
+        convert(path, tmp_path / "out.safetensors")
+        path = tmp_path / "out.safetensors"
+    found = load_model(path).model
+    x = torch.rand(7, model[0].in_features, dtype=next(found.parameters()).dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), model(x), rtol=1e-5, atol=1e-6)
