@@ -38,6 +38,7 @@ class Problem:
 
     model: nn.Module
     start: nn.Module
+    other: nn.Module
     x: Tensor
     y: Tensor
     forget: list[int]
@@ -59,12 +60,14 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
     random = {"generator": child(seed, "unlearning")}
     return {
         "retrain": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.start).model,
+        "retrain, another start": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.other).model,
         "nothing": lambda: p.model,
-        "step, Clarke": lambda: vg.unlearn(*data, **ours).model,
-        "step, 300 training steps": lambda: (
-            vg.unlearning.fine_tune(vg.unlearn(*data, **ours).model, *data[1:], **loss, **decay).model
+        "resolve": lambda: vg.unlearn(*data, **ours).model,
+        "terms, Clarke": lambda: vg.unlearn(*data, **ours, step="clarke").model,
+        "terms, 300 training steps": lambda: (
+            vg.unlearning.fine_tune(vg.unlearn(*data, **ours, step="clarke").model, *data[1:], **loss, **decay).model
         ),
-        "step, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
+        "terms, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
         "ascent, beta set by hand": lambda: vg.unlearn(*data, **ours, step=1e3).model,
         "fine-tune": lambda: vg.unlearning.fine_tune(*data, **loss, **decay).model,
         "NegGrad+": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
@@ -80,7 +83,9 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
     """One row of numbers for each method."""
     step = vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay)
     if step.certificate is not None:
-        CONSOLE.print(f"seed {seed}, the step's certificate: {step.certificate.verdict}", soft_wrap=True)
+        CONSOLE.print(
+            f"seed {seed}: {step.outcome}, shared {step.shared:.2f}. {step.certificate.verdict}", soft_wrap=True
+        )
     rows, retrained, slow = {}, p.model, 1.0
     for name, work in methods(p, seed).items():
         model, seconds = cpu(work)
@@ -92,6 +97,7 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
         parts = (found.forget_accuracy, found.retain_accuracy, found.test_accuracy)
         accuracies = [part.unlearned for part in parts]
         rest = [found.membership.unlearned, found.forget_margin.unlearned, found.tug_of_war, found.agreement]
+        rest += [found.output_distance.unlearned]
         rows[name] = [*accuracies, *rest, found.weight_cosine, seconds, seconds / slow]
     return rows
 
@@ -104,6 +110,7 @@ COLUMNS = (
     "margin",
     "tug of war",
     "agree",
+    "outputs off",
     "cosine",
     "CPU s",
     "/ retrain",
@@ -129,9 +136,12 @@ def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) 
     chosen, rest = vg.data.sample(odd, n, generator=child(seed, "data"))
     x, mean = vg.data.center(chosen)
     unseen = rest.take(torch.arange(min(2000, len(rest))))
-    start = vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, "init"))
+    start, other = (
+        vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, name))
+        for name in ("init", "other")
+    )
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
+    return Problem(model, start, other, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
 
 
 def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
@@ -140,7 +150,7 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     start = nn.Linear(x.shape[1], 1, bias=False)
     nn.init.zeros_(start.weight)
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
+    return Problem(model, start, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
 def run_methods(data: str, seeds: int, n: int, forget: int, width: int) -> None:

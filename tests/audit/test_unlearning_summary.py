@@ -12,9 +12,9 @@ from vestige.audit.unlearning_summary import Attacked, unlearning_summary
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.unlearning.ascent import Erasure, Unlearned
 from vestige.unlearning.certificate import UnlearningCertificate
 from vestige.unlearning.evaluate import Against, UnlearningReport
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 KEPT = torch.tensor([True, False, True, False, True])
 

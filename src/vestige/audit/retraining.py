@@ -14,8 +14,8 @@ from vestige.audit.training import FIRST_INIT
 from vestige.core.rng import child
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.state_dict import ArchitectureError
-from vestige.unlearning.ascent import Erasure, Unlearned
 from vestige.unlearning.baselines import Baseline, fine_tune, retrain
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 
 def repaired(

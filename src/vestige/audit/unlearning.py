@@ -29,8 +29,9 @@ from vestige.core.rng import child
 from vestige.nets.checkpoint import EXTRA, save_model
 from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
-from vestige.unlearning.ascent import SOURCE, StepRule, unlearn
+from vestige.unlearning.ascent import unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
+from vestige.unlearning.unlearned import SOURCE, StepRule
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
 TEMPORARY = (*PHASES, "repaired", "again")

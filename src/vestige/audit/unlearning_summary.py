@@ -10,9 +10,9 @@ from vestige.audit.summary import number, numbers
 from vestige.core.cite import citation
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.unlearning.ascent import Erasure, Unlearned
 from vestige.unlearning.certificate import UnlearningCertificate
 from vestige.unlearning.evaluate import Against, UnlearningReport
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 PHASES = ("before", "after", "retrained")
 
