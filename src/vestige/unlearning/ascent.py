@@ -28,7 +28,7 @@ from vestige.unlearning.gates import changed_layers, gated_gradient
 from vestige.unlearning.request import Forget, class_notes
 from vestige.unlearning.resemblance import HALF, Resemblance, resemblance
 from vestige.unlearning.trained import Trained, check_explained, share_of, stationary_sum, step_rule, trained_on
-from vestige.unlearning.unlearned import StepRule, Unlearned, judged, outcome_of
+from vestige.unlearning.unlearned import StepRule, Unlearned, errors_of, judged, outcome_of
 
 NOTHING = 1e-6  # multipliers below this share of the largest count as zero
 
@@ -100,7 +100,9 @@ def unlearn(
     result = _result(model, trained, changed, point, like)
     result = replace(result, heuristic=tuple(_unproved(trained, chosen, rule)), warnings=(*notes, *result.warnings))
     if not certify:
-        return result
+        return replace(
+            result, warnings=(*result.warnings, *errors_of(result.before[trained.kept], result.after[trained.kept]))
+        )
     return judged(
         result,
         result.model,
@@ -174,9 +176,7 @@ def _result(
     before = margin(trained.outputs, y)
     with torch.no_grad():
         after = margin(as_rows(changed(trained.x)), y)
-    broken = int(((after <= 0) & (before > 0))[kept].sum())
     share = share_of(point.cotangent[index])
-    note = f"{broken} of {len(kept)} retained samples are misclassified after the step. Forget fewer at a time."
     new = _like(model, changed)
     moved = any(not torch.equal(a, b) for a, b in zip(new.parameters(), model.parameters(), strict=True))
     return Unlearned(
@@ -193,7 +193,7 @@ def _result(
         heuristic=(),
         certificate=None,
         outcome=outcome_of(before[kept], after[kept], None, changed=moved),
-        warnings=(note,) if broken else (),
+        warnings=(),
     )
 
 

@@ -18,13 +18,15 @@ from vestige.core.multipliers import nonnegative
 from vestige.core.relu_chain import find_relu_chain
 from vestige.core.residual import Stationarity
 
-WEIGHT = 1e-4  # moves unique multipliers of 20 and 200 samples by less than 1e-3 of the largest
+UNIQUE = 1e-9  # least eigenvalue over the largest, above which the samples' gradients are independent
+WEIGHT = 1e-4  # against the distance, for margins of the size of 1
+RIDGE = 1e-9  # of the mean square: slackness is seen where the samples' gradients are dependent, too
 
 
 def least_slack(
     net: nn.Module, x: Float[Tensor, "n ..."], y: Shaped[Tensor, " n"], point: Stationarity, layers: list[str]
 ) -> Stationarity:
-    """The point with these multipliers, for a linear network with a margin; another one as it is.
+    """The point with these multipliers, for a linear network where they are not unique; another one as it is.
 
     Args:
         net: in float64 and evaluation mode.
@@ -40,7 +42,11 @@ def least_slack(
     rows, index = margin_directions(outputs, y, "all")
     margins = (rows * outputs[index]).sum(1)
     system = gram_system(net, x[index], rows, layers=layers)
-    lam = nonnegative(system.gram, system.target - WEIGHT * (margins - margins.min()))
+    sizes = torch.linalg.eigvalsh(system.gram)
+    if sizes[0] > UNIQUE * sizes[-1]:
+        return point
+    full = system.gram + RIDGE * system.gram.diagonal().mean() * torch.eye(len(rows)).to(rows)
+    lam = nonnegative(full, system.target - WEIGHT * (margins - margins.min()))
     cotangent = torch.zeros_like(outputs).index_add(0, index, lam[:, None] * rows)
     size = cotangent.norm(dim=1)
     return replace(point, multipliers=lam, cotangent=cotangent, support=size > 1e-6 * size.max())

@@ -86,6 +86,13 @@ class Unlearned:
     source: tuple[Paper, ...] = SOURCE
 
 
+def errors_of(before: Float[Tensor, " m"], after: Float[Tensor, " m"]) -> tuple[str, ...]:
+    """What is to be said of retained samples that were right and are wrong, from their margins."""
+    broken = int(((after <= 0) & (before > 0)).sum())
+    note = f"{broken} of {len(after)} retained samples are misclassified by the new network. Forget fewer at a time."
+    return (note,) if broken else ()
+
+
 def outcome_of(
     before: Float[Tensor, " m"],
     after: Float[Tensor, " m"],
@@ -96,7 +103,7 @@ def outcome_of(
     """The one outcome of a new network, from the margins of retained samples and its certificate."""
     if not changed:
         return Erasure.NOTHING_TO_DO
-    if bool(((after <= 0) & (before > 0)).any()):
+    if errors_of(before, after):
         return Erasure.TRAINING_ERRORS
     return Erasure.HARMFUL if certificate is not None and certificate.harmful else Erasure.ERASED
 
@@ -147,5 +154,5 @@ def judged(
         after=after,
         certificate=certificate,
         outcome=outcome_of(result.before[kept], after[kept], certificate, changed=changed),
-        warnings=(*result.warnings, *certificate.warnings),
+        warnings=(*result.warnings, *errors_of(result.before[kept], after[kept]), *certificate.warnings),
     )
