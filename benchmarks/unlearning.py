@@ -153,22 +153,22 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     return Problem(model, start, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
-def run_methods(data: str, seeds: int, n: int, forget: int, width: int) -> None:
+def run_methods(data: str, seeds: range, n: int, forget: int, width: int) -> None:
     for hidden in ([width], [width, width]):
         found = []
-        for seed in range(seeds):
+        for seed in seeds:
             found.append(measure(image_problem(data, hidden, n, forget, seed), seed))
         show(f"{data.split('/')[-1]}, odd or even, n = {n}, {forget} forgotten, hidden {hidden}", found)
 
 
-def run_text(texts: Path | None, seeds: int, n: int, forget: int) -> None:
+def run_text(texts: Path | None, seeds: range, n: int, forget: int) -> None:
     if importlib.util.find_spec("transformers") is None or texts is None:
         CONSOLE.print("text: skipped; it needs the extra `text` and --texts FOLDER with one sub-folder a class")
         return
     sentences, y, classes = load_texts(texts)
     x = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), sentences)
     embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
-    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in range(seeds)])
+    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in seeds])
 
 
 def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -181,17 +181,17 @@ def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
     return vg.train_to_margin(net, x, y, loss="logistic", tol_loss=1e-10).model, x, y
 
 
-def run_curve(seeds: int, figure: Path | None) -> None:
+def run_curve(seeds: range, figure: Path | None) -> None:
     """Relative epsilon with respect to the retained samples, against the fraction of the step that is taken."""
     curves: dict[str, list[list[float]]] = {"clarke": [], "kkt": []}
-    for seed in range(seeds):
+    for seed in seeds:
         model, x, y = margin_network(seed)
         for rule, kept in curves.items():
             found = [
                 vg.unlearn(model, x, y, [0], loss="logistic", step=rule, fraction=f).certificate for f in FRACTIONS
             ]
             kept.append([c.epsilon for c in found if c is not None])
-    table = Table(title=f"relative epsilon against the fraction of the step, sample 0, {seeds} seeds")
+    table = Table(title=f"relative epsilon against the fraction of the step, sample 0, {len(seeds)} seeds")
     for column in ("step", *map(str, FRACTIONS)):
         table.add_column(column, justify="right")
     for rule, kept in curves.items():
@@ -220,15 +220,15 @@ def draw_curve(curves: dict[str, list[list[float]]], path: Path) -> None:
     CONSOLE.print(f"wrote {path}")
 
 
-def run_loop(seeds: int, forget: int, decay: float, effort: dict[str, int | None]) -> None:
+def run_loop(seeds: range, forget: int, decay: float, effort: dict[str, int | None]) -> None:
     """20 digits in ten classes: the samples that leak most are forgotten, and the same attack is made again."""
     rows: dict[str, list[list[float]]] = {}
-    for seed in range(seeds):
+    for seed in seeds:
         for name, values in loop(seed, forget, decay, effort).items():
             rows.setdefault(name, []).append(values)
             CONSOLE.print(f"seed {seed} decay {decay:g} {name}: {[round(v, 3) for v in values]}", soft_wrap=True)
     table = Table(
-        title=f"20 digits, weight decay {decay:g}, {forget} forgotten, {seeds} seeds: share recovered, accuracy"
+        title=f"20 digits, weight decay {decay:g}, {forget} forgotten, {len(seeds)} seeds: share recovered, accuracy"
     )
     for column in ("network", "forgotten recovered", "kept recovered", "forget acc", "retain acc", "test acc", "CPU s"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -287,6 +287,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="digits or npz:PATH with ten classes")
     parser.add_argument("--texts", type=Path, help="a folder with two sub-folders of texts, one a class")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--forget", type=int, help="how many samples; default 10, in the loop 5")
     parser.add_argument("--width", type=int, default=100)
@@ -301,7 +302,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quick, part = options.quick, options.part
     effort = {"restarts": 1, "steps": 300} if quick else {"restarts": options.restarts, "steps": options.steps}
-    seeds, n = (1, 40) if quick else (options.seeds, options.n)
+    seeds, n = (range(1), 40) if quick else (range(options.first, options.first + options.seeds), options.n)
     if part in ("all", "methods"):
         run_methods(options.data, seeds, n, options.forget or (4 if quick else 10), options.width)
     if part in ("all", "text"):

@@ -1,10 +1,10 @@
 """Training points of kernel machines by queries: ours against the published descent, on the same models in one run.
 
-    python benchmarks/kernel_queries.py --quick
-    python benchmarks/kernel_queries.py --data npz:cifar10.npz --model ridge svm density process --n 100 --seeds 5
-    python benchmarks/kernel_queries.py --data npz:cifar10.npz --model ridge --n 500 --gamma 0.003 --published-steps 0
-    python benchmarks/kernel_queries.py --data npz:cifar10.npz --decimals 12 10 8 6 4 --out docs/figures/kernels.svg
-    python benchmarks/kernel_queries.py --data npz:cifar10.npz --n 50 --side 16 --within 10 5 3 2 1
+    python benchmarks/kernels.py --quick
+    python benchmarks/kernels.py --data npz:cifar10.npz --model ridge svm density process --n 100 --seeds 5
+    python benchmarks/kernels.py --data npz:cifar10.npz --model ridge --n 500 --gamma 0.003 --published-steps 0
+    python benchmarks/kernels.py --data npz:cifar10.npz --decimals 12 10 8 6 4 --out docs/figures/kernels.svg
+    python benchmarks/kernels.py --data npz:cifar10.npz --n 50 --side 16 --within 10 5 3 2 1
 
 Models are scikit-learn's; the attack calls their scores and nothing else. Inputs are standardized per channel with
 statistics of images that no model saw. Printed are training points recovered to a relative error of .05 of their
