@@ -260,6 +260,7 @@ def loop(seed: int, forget: int, decay: float, effort: dict[str, int | None]) ->
     index = order[before[order]][:forget].sort().values.tolist()
     kept = [i for i in range(20) if i not in index]
     data, ours = (model, x, chosen.y, index), {"loss": "cross_entropy", "weight_decay": decay or None, "certify": False}
+    ours["step"] = "clarke"
     stepped, took = cpu(lambda: vg.unlearn(*data, **ours).model)
     networks: dict[str, tuple[nn.Module, float]] = {
         "untouched": (model, 0.0),
