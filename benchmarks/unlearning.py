@@ -38,6 +38,7 @@ class Problem:
 
     model: nn.Module
     start: nn.Module
+    other: nn.Module
     x: Tensor
     y: Tensor
     forget: list[int]
@@ -59,12 +60,14 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
     random = {"generator": child(seed, "unlearning")}
     return {
         "retrain": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.start).model,
+        "retrain, another start": lambda: vg.unlearning.retrain(*data, **loss, **decay, start=p.other).model,
         "nothing": lambda: p.model,
-        "step, Clarke": lambda: vg.unlearn(*data, **ours).model,
-        "step, 300 training steps": lambda: (
-            vg.unlearning.fine_tune(vg.unlearn(*data, **ours).model, *data[1:], **loss, **decay).model
+        "resolve": lambda: vg.unlearn(*data, **ours).model,
+        "terms, Clarke": lambda: vg.unlearn(*data, **ours, step="clarke").model,
+        "terms, 300 training steps": lambda: (
+            vg.unlearning.fine_tune(vg.unlearn(*data, **ours, step="clarke").model, *data[1:], **loss, **decay).model
         ),
-        "step, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
+        "terms, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
         "ascent, beta set by hand": lambda: vg.unlearn(*data, **ours, step=1e3).model,
         "fine-tune": lambda: vg.unlearning.fine_tune(*data, **loss, **decay).model,
         "NegGrad+": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
@@ -80,7 +83,9 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
     """One row of numbers for each method."""
     step = vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay)
     if step.certificate is not None:
-        CONSOLE.print(f"seed {seed}, the step's certificate: {step.certificate.verdict}", soft_wrap=True)
+        CONSOLE.print(
+            f"seed {seed}: {step.outcome}, shared {step.shared:.2f}. {step.certificate.verdict}", soft_wrap=True
+        )
     rows, retrained, slow = {}, p.model, 1.0
     for name, work in methods(p, seed).items():
         model, seconds = cpu(work)
@@ -92,6 +97,7 @@ def measure(p: Problem, seed: int) -> dict[str, list[float]]:
         parts = (found.forget_accuracy, found.retain_accuracy, found.test_accuracy)
         accuracies = [part.unlearned for part in parts]
         rest = [found.membership.unlearned, found.forget_margin.unlearned, found.tug_of_war, found.agreement]
+        rest += [found.output_distance.unlearned]
         rows[name] = [*accuracies, *rest, found.weight_cosine, seconds, seconds / slow]
     return rows
 
@@ -104,6 +110,7 @@ COLUMNS = (
     "margin",
     "tug of war",
     "agree",
+    "outputs off",
     "cosine",
     "CPU s",
     "/ retrain",
@@ -129,9 +136,12 @@ def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) 
     chosen, rest = vg.data.sample(odd, n, generator=child(seed, "data"))
     x, mean = vg.data.center(chosen)
     unseen = rest.take(torch.arange(min(2000, len(rest))))
-    start = vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, "init"))
+    start, other = (
+        vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, name))
+        for name in ("init", "other")
+    )
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
+    return Problem(model, start, other, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
 
 
 def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
@@ -140,25 +150,25 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     start = nn.Linear(x.shape[1], 1, bias=False)
     nn.init.zeros_(start.weight)
     model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
+    return Problem(model, start, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
-def run_methods(data: str, seeds: int, n: int, forget: int, width: int) -> None:
+def run_methods(data: str, seeds: range, n: int, forget: int, width: int) -> None:
     for hidden in ([width], [width, width]):
         found = []
-        for seed in range(seeds):
+        for seed in seeds:
             found.append(measure(image_problem(data, hidden, n, forget, seed), seed))
         show(f"{data.split('/')[-1]}, odd or even, n = {n}, {forget} forgotten, hidden {hidden}", found)
 
 
-def run_text(texts: Path | None, seeds: int, n: int, forget: int) -> None:
+def run_text(texts: Path | None, seeds: range, n: int, forget: int) -> None:
     if importlib.util.find_spec("transformers") is None or texts is None:
         CONSOLE.print("text: skipped; it needs the extra `text` and --texts FOLDER with one sub-folder a class")
         return
     sentences, y, classes = load_texts(texts)
     x = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), sentences)
     embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
-    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in range(seeds)])
+    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in seeds])
 
 
 def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -171,17 +181,17 @@ def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
     return vg.train_to_margin(net, x, y, loss="logistic", tol_loss=1e-10).model, x, y
 
 
-def run_curve(seeds: int, figure: Path | None) -> None:
+def run_curve(seeds: range, figure: Path | None) -> None:
     """Relative epsilon with respect to the retained samples, against the fraction of the step that is taken."""
     curves: dict[str, list[list[float]]] = {"clarke": [], "kkt": []}
-    for seed in range(seeds):
+    for seed in seeds:
         model, x, y = margin_network(seed)
         for rule, kept in curves.items():
             found = [
                 vg.unlearn(model, x, y, [0], loss="logistic", step=rule, fraction=f).certificate for f in FRACTIONS
             ]
             kept.append([c.epsilon for c in found if c is not None])
-    table = Table(title=f"relative epsilon against the fraction of the step, sample 0, {seeds} seeds")
+    table = Table(title=f"relative epsilon against the fraction of the step, sample 0, {len(seeds)} seeds")
     for column in ("step", *map(str, FRACTIONS)):
         table.add_column(column, justify="right")
     for rule, kept in curves.items():
@@ -210,15 +220,15 @@ def draw_curve(curves: dict[str, list[list[float]]], path: Path) -> None:
     CONSOLE.print(f"wrote {path}")
 
 
-def run_loop(seeds: int, forget: int, decay: float, effort: dict[str, int | None]) -> None:
+def run_loop(seeds: range, forget: int, decay: float, effort: dict[str, int | None]) -> None:
     """20 digits in ten classes: the samples that leak most are forgotten, and the same attack is made again."""
     rows: dict[str, list[list[float]]] = {}
-    for seed in range(seeds):
+    for seed in seeds:
         for name, values in loop(seed, forget, decay, effort).items():
             rows.setdefault(name, []).append(values)
             CONSOLE.print(f"seed {seed} decay {decay:g} {name}: {[round(v, 3) for v in values]}", soft_wrap=True)
     table = Table(
-        title=f"20 digits, weight decay {decay:g}, {forget} forgotten, {seeds} seeds: share recovered, accuracy"
+        title=f"20 digits, weight decay {decay:g}, {forget} forgotten, {len(seeds)} seeds: share recovered, accuracy"
     )
     for column in ("network", "forgotten recovered", "kept recovered", "forget acc", "retain acc", "test acc", "CPU s"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -250,6 +260,7 @@ def loop(seed: int, forget: int, decay: float, effort: dict[str, int | None]) ->
     index = order[before[order]][:forget].sort().values.tolist()
     kept = [i for i in range(20) if i not in index]
     data, ours = (model, x, chosen.y, index), {"loss": "cross_entropy", "weight_decay": decay or None, "certify": False}
+    ours["step"] = "clarke"
     stepped, took = cpu(lambda: vg.unlearn(*data, **ours).model)
     networks: dict[str, tuple[nn.Module, float]] = {
         "untouched": (model, 0.0),
@@ -277,6 +288,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="digits or npz:PATH with ten classes")
     parser.add_argument("--texts", type=Path, help="a folder with two sub-folders of texts, one a class")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--forget", type=int, help="how many samples; default 10, in the loop 5")
     parser.add_argument("--width", type=int, default=100)
@@ -291,7 +303,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quick, part = options.quick, options.part
     effort = {"restarts": 1, "steps": 300} if quick else {"restarts": options.restarts, "steps": options.steps}
-    seeds, n = (1, 40) if quick else (options.seeds, options.n)
+    seeds, n = (range(1), 40) if quick else (range(options.first, options.first + options.seeds), options.n)
     if part in ("all", "methods"):
         run_methods(options.data, seeds, n, options.forget or (4 if quick else 10), options.width)
     if part in ("all", "text"):

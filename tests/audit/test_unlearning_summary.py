@@ -12,9 +12,9 @@ from vestige.audit.unlearning_summary import Attacked, unlearning_summary
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.unlearning.ascent import Erasure, Unlearned
 from vestige.unlearning.certificate import UnlearningCertificate
 from vestige.unlearning.evaluate import Against, UnlearningReport
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 KEPT = torch.tensor([True, False, True, False, True])
 
@@ -47,6 +47,9 @@ def summary(outcome=Erasure.ERASED, certificate=None, report=None):
         outcome=outcome,
         multipliers=torch.tensor([0.25, math.inf]),
         residual=0.125,
+        shared=0.75,
+        nearest=torch.tensor([0, 2]),
+        nearest_cosine=torch.tensor([0.5, 0.25]),
         heuristic=("deep",),
         certificate=certificate,
         source=(paper("2510.14844"),),
@@ -65,6 +68,7 @@ def test_forgotten_and_kept_are_counted_apart_in_each_phase():
     )
     assert (found["n_forgotten"], found["n_kept"], found["forgotten"]) == (2, 3, [1, 3])
     assert found["seconds"] == {"unlearning": 2.0, "retraining": 8.0} and found["repair_steps"] == 20
+    assert (found["shared"], found["nearest"], found["nearest_cosine"]) == (0.75, [0, 2], [0.5, 0.25])
     assert found["certificate"] is None and found["evaluation"] is None and found["heuristic"] == ["deep"]
 
 
@@ -78,10 +82,15 @@ def test_where_there_was_nothing_to_do_the_verdict_says_only_that():
     assert summary(Erasure.NOTHING_TO_DO)["verdict"] == Erasure.NOTHING_TO_DO.message
 
 
+@pytest.mark.parametrize("outcome", [Erasure.TRAINING_ERRORS, Erasure.HARMFUL])
+def test_a_verdict_does_not_hide_the_outcome(outcome):
+    assert summary(outcome)["verdict"].endswith(f"({1} retrained). {outcome.message}")
+
+
 @pytest.mark.parametrize(("measured", "holds"), [(0.5, True), (2.0, False), (math.nan, False)])
 def test_claims_come_with_their_numbers(measured, holds):
     claims = Certificate((Claim("epsilon", 1.0, measured, "2510.14844, Theorem 1"),))
-    numbers = {"epsilon": 0.1, "delta": math.nan, "tau": 0.3, "repaired": 0.4, "smallest_margin": 0.5}
+    numbers = {"epsilon": 0.1, "delta": math.nan, "slack": 0.05, "tau": 0.3, "repaired": 0.4, "smallest_margin": 0.5}
     certificate = bare(UnlearningCertificate, covered=True, harmful=False, residual=0.0, claims=claims, **numbers)
     found = summary(certificate=certificate)["certificate"]
     assert found["claims"][0]["holds"] is holds and found["claims"][0]["bound"] == 1
@@ -90,7 +99,7 @@ def test_claims_come_with_their_numbers(measured, holds):
 
 
 def test_the_comparison_has_a_row_for_every_pair():
-    names = ("forget_accuracy", "retain_accuracy", "test_accuracy", "membership", "forget_margin")
+    names = ("forget_accuracy", "retain_accuracy", "test_accuracy", "membership", "forget_margin", "output_distance")
     rows = {name: Against(k / 10, k / 5, None if k else 0.5) for k, name in enumerate(names)}
     single = {"tug_of_war": 0.9, "agreement": 0.8, "forget_agreement": 0.7, "weight_cosine": 0.6}
     found = summary(report=UnlearningReport(**rows, **single, cost=None, warnings=()))["evaluation"]

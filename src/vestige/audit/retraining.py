@@ -13,9 +13,11 @@ from vestige.audit.target import Target
 from vestige.audit.training import FIRST_INIT
 from vestige.core.rng import child
 from vestige.nets.architecture import parse_architecture
+from vestige.nets.gradient_descent import Schedule
 from vestige.nets.state_dict import ArchitectureError
-from vestige.unlearning.ascent import Erasure, Unlearned
+from vestige.nets.training import DEFAULT_STEPS
 from vestige.unlearning.baselines import Baseline, fine_tune, retrain
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 
 def repaired(
@@ -34,6 +36,14 @@ def retrained(
     """A network trained from the start without the forgotten samples, and the seconds that took."""
     train = partial(retrain, target.model, *data, forget, start=_start(target, seed))
     return _trained(job, "again", "retraining", partial(train, **_loss(target)), target.model)
+
+
+def retraining_seconds(target: Target, data: tuple[Tensor, Tensor], forget: Tensor) -> float:
+    """What retraining takes at most: one gradient of the retained samples, timed, times the steps of a training."""
+    begun, steps = time.perf_counter(), 5
+    retrain(target.model, *data, forget, start=_start(target, 0), steps=steps, **_loss(target))
+    rule = Schedule.ONE_CYCLE if target.weight_decay else Schedule.LOSS_SCALED
+    return (time.perf_counter() - begun) / steps * DEFAULT_STEPS[rule]
 
 
 def _loss(target: Target) -> dict[str, object]:

@@ -17,7 +17,7 @@ from vestige.audit.fit import fit_of
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.memory import check_memory
-from vestige.audit.retraining import repaired, retrained
+from vestige.audit.retraining import repaired, retrained, retraining_seconds
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -30,8 +30,9 @@ from vestige.core.rng import child
 from vestige.nets.checkpoint import EXTRA, save_model
 from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
-from vestige.unlearning.ascent import SOURCE, StepRule, unlearn
+from vestige.unlearning.ascent import unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
+from vestige.unlearning.unlearned import SOURCE, Erasure, StepRule, judged
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
 TEMPORARY = (*PHASES, "repaired", "again")
@@ -80,7 +81,7 @@ def audit_unlearning(
     data: Data,
     forget: Forget = "leaked",
     held_out: Data | None = None,
-    step: StepRule | str = "clarke",
+    step: StepRule | str = "resolve",
     repair: int | None = None,
     architecture: str | None = None,
     input_shape: tuple[int, ...] | None = None,
@@ -104,7 +105,8 @@ def audit_unlearning(
         forget: positions, or a mask, of the samples; "leaked" for all that were recovered, or "leaked:5" for the five
             that leak most.
         held_out: samples like them that the model never saw.
-        step: how the step is calibrated: "clarke" (exact at ReLU kinks) or "kkt" (as published).
+        step: "resolve" (what retained samples share stays), or the terms of the samples alone: "clarke" (exact at ReLU
+            kinks) or "kkt" (as published).
         repair: training steps on the other samples afterwards; None: 1000 with weight decay, 0 without.
         architecture: of a file that does not say it.
         input_shape: of one sample; None: from the file.
@@ -201,10 +203,13 @@ def _work(
     before = _attacked(job, target, how, truth, target.model, "before")
     index = picked(request.forget, before.score.similarity, before.score.recovered)
     begun = time.perf_counter()
-    erased = unlearn(target.model, x, y, index, step=request.step, loss=target.loss, weight_decay=target.decay)
+    known = {"loss": target.loss, "weight_decay": target.decay}
+    erased = unlearn(target.model, x, y, index, step=request.step, **known, certify=False)
     took = time.perf_counter() - begun
     new, repairing = repaired(job, target, erased, (x, y), steps=request.repair)
+    erased = judged(erased, new, x, y, original=target.model, **known)  # of the network that is saved
     after = _attacked(job, target, how, truth, new, "after")
+    expected = retraining_seconds(target, (x, y), index)
     again, retraining = retrained(job, target, (x, y), index, seed=how.seed)
     reference = _attacked(job, target, how, truth, again, "retrained")
     seconds = (took + repairing, retraining)
@@ -212,9 +217,15 @@ def _work(
     attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, reference), strict=True))
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
+    results["seconds"]["retraining_at_most"] = expected
     networks: dict[str, nn.Module] = dict(zip(PHASES, (target.model, new, again), strict=True))
     results["membership"] = forgotten_members(target, truth, networks, index, seed=how.seed)
     notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
+    if report is not None and report.harmful and erased.outcome is not Erasure.NOTHING_TO_DO:
+        notes.append(
+            "The outputs of the untouched network are nearer to those of the retrained one than the new network's are: "
+            f"{report.output_distance.untouched:.2g} against {report.output_distance.unlearned:.2g}, relative."
+        )
     warnings = [*target.warnings, *truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
     return new, attacks, report, {"format": 1, "model": model_summary(target), **results, "warnings": warnings}
 

@@ -10,11 +10,12 @@ from vestige.audit.summary import number, numbers
 from vestige.core.cite import citation
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.unlearning.ascent import Erasure, Unlearned
 from vestige.unlearning.certificate import UnlearningCertificate
 from vestige.unlearning.evaluate import Against, UnlearningReport
+from vestige.unlearning.unlearned import Erasure, Unlearned
 
 PHASES = ("before", "after", "retrained")
+MEASURED = ("epsilon", "delta", "slack", "tau", "repaired", "smallest_margin")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +45,9 @@ def unlearning_summary(
         "outcome_message": erased.outcome.message,
         "multipliers": numbers(erased.multipliers),
         "residual": number(erased.residual),
+        "shared": number(erased.shared),
+        "nearest": erased.nearest.tolist(),
+        "nearest_cosine": numbers(erased.nearest_cosine),
         "heuristic": list(erased.heuristic),
         "repair_steps": repair,
         "certificate": erased.certificate and _certificate(erased.certificate),
@@ -76,7 +80,10 @@ def _certificate(found: UnlearningCertificate) -> dict[str, Any]:
         "verdict": found.verdict,
         "provable": found.provable,
         "harmful": found.harmful,
-        **{name: number(getattr(found, name)) for name in ("epsilon", "delta", "tau", "repaired", "smallest_margin")},
+        **{
+            name: number(getattr(found, name))
+            for name in ("epsilon", "delta", "slack", "tau", "repaired", "smallest_margin")
+        },
         "claims": [
             {
                 "name": c.name,
@@ -97,15 +104,16 @@ def _evaluation(report: UnlearningReport) -> dict[str, Any]:
         if isinstance(value, Against)
     }
     single = ("tug_of_war", "agreement", "forget_agreement", "weight_cosine", "cost")
-    return {"compared": compared, **{name: number(getattr(report, name)) for name in single}}
+    return {"compared": compared, "harmful": report.harmful, **{name: number(getattr(report, name)) for name in single}}
 
 
 def _verdict(erased: Unlearned, leaks: dict[str, dict[str, Any]], forgotten: int, kept: int) -> str:
     before, after, retrained = (leaks[phase] for phase in PHASES)
     if erased.outcome is Erasure.NOTHING_TO_DO:
         return erased.outcome.message
+    harm = f" {erased.outcome.message}" if erased.outcome is not Erasure.ERASED else ""
     return (
         f"Of {forgotten} forgotten samples the same attack recovered {before['forgotten']} before and "
         f"{after['forgotten']} after ({retrained['forgotten']} from a network retrained without them); of {kept} kept "
-        f"ones {before['kept']} before and {after['kept']} after ({retrained['kept']} retrained)."
+        f"ones {before['kept']} before and {after['kept']} after ({retrained['kept']} retrained).{harm}"
     )

@@ -16,7 +16,7 @@ def unlearn(
     data: Annotated[str, typer.Option(help="The training data: digits, npz:PATH, folder:PATH, ...")],
     forget: Annotated[str, typer.Option(help="leaked, leaked:K (the K that leak most), or positions: 3,17.")],
     held_out: options.HeldOut = None,
-    step: Annotated[str, typer.Option(help="clarke (exact at ReLU kinks) or kkt (as published).")] = "clarke",
+    step: Annotated[str, typer.Option(help="resolve, or the terms alone: clarke, kkt (as published).")] = "resolve",
     repair: Annotated[
         int | None,
         typer.Option(min=0, help="Training steps on the rest afterwards; default 1000 with weight decay, else 0."),
@@ -67,6 +67,11 @@ def _show(found: "UnlearningAudit") -> None:
     if held := results["membership"]:
         rows = ", ".join(f"{row['named']} {name}" for name, row in held.items() if "named" in row)
         say(f"forgotten samples whose membership the weights show: {rows}")
+    seconds = results["seconds"]
+    say(
+        f"seconds: {seconds['unlearning']:.2g} for unlearning, {seconds['retraining']:.2g} for retraining (estimated "
+        f"before: at most {seconds['retraining_at_most']:.2g})"
+    )
     if results["certificate"]:
         say(results["certificate"]["verdict"])
     if results["heuristic"]:

@@ -43,7 +43,7 @@ class Construction:
         outcome: CONVERGED where the certificate holds.
         warnings: what a reader must know.
         source: the papers.
-        numbers: of the method, by name, such as the number of groups.
+        numbers: of the method, by name, such as the number of groups; after `load`, as stated by the file.
     """
 
     network: Any

@@ -26,6 +26,7 @@ MEASURES = {
     "test_accuracy": "accuracy on unseen samples",
     "membership": "area under the curve of a membership attack",
     "forget_margin": "margin of the forgotten, over that of the kept",
+    "output_distance": "distance of outputs from the retrained network's, relative",
 }
 
 

@@ -2,7 +2,6 @@ from .approximate import neggrad_plus as neggrad_plus
 from .approximate import random_labels as random_labels
 from .approximate import salun as salun
 from .approximate import scrub as scrub
-from .ascent import Unlearned as Unlearned
 from .ascent import unlearn as unlearn
 from .baselines import Baseline as Baseline
 from .baselines import fine_tune as fine_tune
@@ -13,3 +12,4 @@ from .curvature import minimum_norm as minimum_norm
 from .curvature import newton_step as newton_step
 from .evaluate import UnlearningReport as UnlearningReport
 from .evaluate import evaluate_unlearning as evaluate_unlearning
+from .unlearned import Unlearned as Unlearned

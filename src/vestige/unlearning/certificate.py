@@ -9,25 +9,29 @@ The unlearned weights theta' are (epsilon, delta, tau)-successful when cos(theta
 builds theta~ and measures all three, over the layers that were changed and with the others held.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.kkt import working_copy
-from vestige.core.margins import as_rows
+from vestige.core.margins import Loss, as_rows
 from vestige.core.relu_chain import ReluChain, find_relu_chain, read_relu_chain
+from vestige.unlearning.gated_machine import Weights, resolved
 from vestige.unlearning.gates import changed_layers
 from vestige.unlearning.measures import (
+    SLACK,
     STATED,
     Assumptions,
     Distance,
     assumptions,
-    is_harm,
+    is_farther,
     kkt_distance,
     linear_bound,
     one_minus_cosine,
@@ -50,6 +54,8 @@ class UnlearningCertificate:
         epsilon: |theta~ - sum| over |theta~|.
         epsilon_absolute: the same, not divided.
         delta: largest lambda_i (margin_i - 1).
+        slack: sum of lambda_i (margin_i - 1) over that of lambda_i margin_i, which is |theta~|^2 where epsilon is 0;
+            the cosine to the largest margin at these gates is then at least 1 - slack.
         tau: 1 - cos(theta', theta~).
         reference: theta~, in float64, scaled to a smallest margin of 1.
         multipliers: lambda of each retained sample (of each pair of classes, for several).
@@ -58,10 +64,13 @@ class UnlearningCertificate:
         residual: relative residual of the original network on all its samples; None without the original.
         untouched: epsilon and delta of the original network with respect to the retained samples: doing nothing.
         assumptions: of the theorems, measured; None without the original.
-        claims: each number beside its bound. Where one exists, the linear theorem's: delta at most
-            (delta_1 + 2 lambda_max s) / (1 - s)^2 with s the interference and delta_1 the original's own delta.
-        covered: whether the network is of a kind that the theorems are about.
-        harmful: whether doing nothing is at least as near to a KKT point of the retained samples.
+        claims: each number beside its bound. Stated limits are relative to theta~: epsilon .05, slack .1, tau .01. For
+            linear models also the theorem's: delta at most (delta_1 + 2 lambda_max s) / (1 - s)^2 with s the
+            interference and delta_1 the original's own delta.
+        covered: whether network and training are of a kind that the theorems are about; never with weight decay.
+        harmful: whether the original is nearer than the model to what the retained samples alone make of these layers,
+            by angle or by relative margins; judged against their own solution and against the original moved by the
+            difference of the solutions with and without the forgotten samples, and only where both say so.
         warnings: what the reader should know.
         source: the paper.
     """
@@ -69,6 +78,7 @@ class UnlearningCertificate:
     epsilon: float
     epsilon_absolute: float
     delta: float
+    slack: float
     tau: float
     reference: nn.Module
     multipliers: Float[Tensor, " m"]
@@ -91,12 +101,13 @@ class UnlearningCertificate:
     @property
     def verdict(self) -> str:
         """One sentence that claims no more than was measured."""
-        numbers = f"epsilon {self.epsilon:.3g} (relative), delta {self.delta:.3g}, tau {self.tau:.2g}"
+        delta = f"delta {self.delta:.3g} (slack {self.slack:.2g})"
+        numbers = f"epsilon {self.epsilon:.3g} (relative), {delta}, tau {self.tau:.2g}"
         if math.isnan(self.epsilon):
             did = "The step did harm" if self.harmful else "Refused"
             return f"{did}: a retained sample is misclassified, so there is no margin to measure by."
         if self.harmful:
-            return f"The step did harm: the untouched network is as near to the retained samples. {numbers}."
+            return f"The step did harm: the untouched network is nearer to what the retained samples give. {numbers}."
         if self.provable:
             return (
                 f"Provable: an explicit network at tau is an approximate KKT point of the retained samples. {numbers}."
@@ -112,6 +123,8 @@ def unlearning_certificate(
     *,
     original: nn.Module | None = None,
     layers: Iterable[str] | None = None,
+    loss: Loss | str | None = None,
+    weight_decay: float | None = None,
     kink_tolerance: float = 1e-2,
 ) -> UnlearningCertificate:
     """Measure (epsilon, delta, tau) of an unlearned network with respect to the retained samples.
@@ -124,6 +137,8 @@ def unlearning_certificate(
         original: the network before the step; its activation pattern is the reference point's, and with it the
             theorem's assumptions and bound are measured. None: the model's own pattern.
         layers: names of the layers that were changed; None for the first trained one. The others are held.
+        loss: of the training, for harm with weight decay; None for logistic, or cross_entropy with several outputs.
+        weight_decay: of the training; with it nothing is covered, and harm is measured from the decayed minimum.
         kink_tolerance: a pair is at a kink when |pre-activation| is at most this times its layer's largest.
 
     Raises:
@@ -146,13 +161,17 @@ def unlearning_certificate(
     gamma = smallest_margin(reference.model, *retained)
     scaled = to_unit_margin(reference.model, chosen, gamma)
     found = kkt_distance(reference.model, *retained, chosen, EXACT if covered else kink_tolerance)
-    old = None if before is None else _before(before, x, y, kept, chosen, kink_tolerance)
-    harmful = old is not None and is_harm(old.untouched, found)
+    several = as_rows(net(x[:1]).detach()).shape[1] > 1
+    kind = Loss(loss) if loss is not None else Loss.CROSS_ENTROPY if several else Loss.LOGISTIC
+    training = (kind, weight_decay or 0.0)
+    old = None if before is None else _before(before, x, y, kept, chosen, kink_tolerance, training)
+    harmful = old is not None and all(is_farther(net, old.net, goal, x, y, kept, chosen) for goal in old.goals)
     tau = one_minus_cosine(net, scaled, chosen)
     return UnlearningCertificate(
         epsilon=found.epsilon,
         epsilon_absolute=found.epsilon * size(scaled, chosen),
         delta=found.delta,
+        slack=found.slack,
         tau=tau,
         reference=scaled,
         multipliers=found.multipliers,
@@ -162,7 +181,7 @@ def unlearning_certificate(
         untouched=None if old is None else (old.untouched.epsilon, old.untouched.delta),
         assumptions=None if old is None else old.assumptions,
         claims=Certificate(tuple(_claims(found, tau, reference, old, chain is not None and chain.depth == 1))),
-        covered=covered and as_rows(net(x[:1]).detach()).shape[1] == 1,
+        covered=covered and not several and not weight_decay,
         harmful=harmful,
         warnings=tuple(_warnings(gamma, old, harmful, covered)),
     )
@@ -170,22 +189,45 @@ def unlearning_certificate(
 
 @dataclass(frozen=True, eq=False)
 class _Before:
-    """The original network: on all samples, on the retained ones (doing nothing), and the theorem's assumptions."""
+    """The original network: on all samples, on the retained ones (doing nothing), what these alone make of it (its
+    `goals`), and the theorem's assumptions."""
 
+    net: nn.Module
     whole: Distance
     untouched: Distance
     smallest_margin: float
+    goals: tuple[nn.Module, nn.Module]
     assumptions: Assumptions
 
 
-def _before(net: nn.Module, x: Tensor, y: Tensor, kept: Tensor, layers: list[str], tolerance: float) -> _Before:
+def _before(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    layers: list[str],
+    tolerance: float,
+    training: tuple[Loss, float],
+) -> _Before:
     whole = kkt_distance(net, x, y, layers, tolerance)
+    terms, alone = resolved(net, x, y, kept, layers, *training)
+    theta = dict(net.named_parameters())
     return _Before(
+        net,
         whole,
         kkt_distance(net, x[kept], y[kept], layers, tolerance),
         smallest_margin(net, x[kept], y[kept]),
+        (_with(net, alone), _with(net, {name: theta[name] - value for name, value in terms.items()})),
         assumptions(net, x, kept, whole.multipliers),
     )
+
+
+@torch.no_grad()
+def _with(net: nn.Module, weights: Weights) -> nn.Module:
+    new = copy.deepcopy(net)
+    for name, value in weights.items():
+        new.get_parameter(name).copy_(value)
+    return new
 
 
 def _covered(chain: ReluChain | None, layers: list[str]) -> bool:
@@ -215,6 +257,7 @@ def _claims(
     if before is not None:
         yield Claim("residual of the original", STATED, before.whole.epsilon, stated)
     yield Claim("epsilon", STATED, found.epsilon, stated)
+    yield Claim("slack", SLACK, found.slack, stated)
     yield Claim("tau", TAU, tau, stated)
     yield Claim("pairs of the wrong sign", 0.0, point.wrong, "arXiv 2510.14844, activation pattern of the reference")
     if linear and before is not None:
@@ -233,8 +276,8 @@ def _warnings(gamma: float, before: _Before | None, harmful: bool, has_point: bo
         )
     if harmful and gamma > 0:
         yield (
-            "Doing nothing is as near to the retained samples: they are correlated with the forgotten ones, and "
-            "training on them keeps what the forgotten ones taught. The step moves away from what retraining gives."
+            "Doing nothing is nearer to what the retained samples give: they are correlated with the forgotten ones, "
+            "and training on them keeps what the forgotten ones taught. step='resolve' leaves that in the weights."
         )
     if before is not None and not before.assumptions.interference < 1:
         yield (

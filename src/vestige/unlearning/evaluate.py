@@ -51,6 +51,8 @@ class UnlearningReport:
         weight_cosine: between all weights of the two; 1 for equal directions. Networks of several layers have many
             stationary points, and there it is no pass or fail.
         forget_margin: mean margin of the forgotten samples over the mean of the retained ones.
+        output_distance: |f - f_r| / |f_r| over all samples, training and held out, with outputs divided by the mean
+            margin of the retained ones; 0 for the retrained network itself.
         cost: seconds of unlearning over seconds of retraining, where both were given.
         warnings: what the reader should know.
         source: the paper.
@@ -65,9 +67,17 @@ class UnlearningReport:
     forget_agreement: float
     weight_cosine: float
     forget_margin: Against
+    output_distance: Against
     cost: float | None
     warnings: tuple[str, ...]
     source: tuple[Paper, ...] = (paper("2510.14844"),)
+
+    @property
+    def harmful(self) -> bool | None:
+        """Whether doing nothing has outputs at least as near to the retrained network's; None without the original."""
+        if self.output_distance.untouched is None:
+            return None
+        return not self.output_distance.unlearned < self.output_distance.untouched
 
 
 @torch.no_grad()
@@ -121,6 +131,7 @@ def evaluate_unlearning(
         forget_agreement=_agreement(ours[0], theirs[0]),
         weight_cosine=_weight_cosine(model, retrained),
         forget_margin=judged(lambda o: _relative_margin(o, y[index], y[kept])),
+        output_distance=judged(lambda o: _off(_scaled(o, y[kept]), _scaled(theirs, y[kept]))),
         cost=None if seconds is None else seconds[0] / seconds[1],
         warnings=tuple(_notes(len(index))),
     )
@@ -160,6 +171,14 @@ def _agreement(ours: Tensor, theirs: Tensor) -> float:
 
 def _relative_margin(outputs: list[Tensor], forgotten: Tensor, kept: Tensor) -> float:
     return (margin(outputs[0], forgotten).mean() / margin(outputs[1], kept).mean()).item()
+
+
+def _scaled(outputs: list[Tensor], kept: Tensor) -> Tensor:
+    return torch.cat(outputs) / margin(outputs[1], kept).mean()
+
+
+def _off(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
 
 
 def _weight_cosine(model: nn.Module, other: nn.Module) -> float:

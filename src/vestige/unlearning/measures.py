@@ -11,8 +11,10 @@ from vestige.core.margins import Loss, as_rows, margin, margin_directions
 from vestige.core.relu_chain import find_relu_chain, first_linear
 from vestige.core.residual import Rule, Subgradient, stationarity
 from vestige.unlearning.gates import stacked
+from vestige.unlearning.slackness import least_slack
 
 STATED = 0.05  # relative residual above which nothing is called provable
+SLACK = 0.1  # likewise; the cosine to the largest margin at these gates is at least 1 - slack
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,16 @@ class Assumptions:
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """Relative epsilon, delta and multipliers of a network whose smallest margin is 1; NaN where it has none."""
+    """Relative epsilon, delta and multipliers of a network whose smallest margin is 1; NaN where it has none.
+
+    slack = sum_i lambda_i (m_i - 1) / sum_i lambda_i m_i is delta summed over the samples and relative to |theta~|^2,
+    which is sum_i lambda_i m_i where epsilon is 0. Then weak duality gives |theta*| >= sum_i lambda_i / |theta~| for
+    theta* at the largest margin of these gates, and cos(theta~, theta*) >= |theta*| / |theta~| >= 1 - slack.
+    """
 
     epsilon: float
     delta: float
+    slack: float
     multipliers: Tensor
 
 
@@ -46,7 +54,7 @@ def kkt_distance(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolera
     rows, index = margin_directions(outputs, y, "all")
     margins = (rows * outputs[index]).sum(1)
     if not bool(margins.min() > 0):
-        return Distance(math.nan, math.nan, torch.full_like(margins, math.nan))
+        return Distance(math.nan, math.nan, math.nan, torch.full_like(margins, math.nan))
     chain = find_relu_chain(scaled)
     clarke = chain is not None and chain.depth > 1
     point = stationarity(
@@ -60,15 +68,30 @@ def kkt_distance(net: nn.Module, x: Tensor, y: Tensor, layers: list[str], tolera
         layers=layers,
         kink_tolerance=tolerance,
     )
-    delta = float((point.multipliers * (margins - 1)).max().clamp(min=0))
-    return Distance(point.residual**0.5, delta, point.multipliers)
+    point = least_slack(scaled, x, y, point, layers)
+    over = (point.multipliers * (margins - 1)).clamp(min=0)
+    slack = float(over.sum() / (point.multipliers * margins).sum().clamp(min=1e-300))
+    return Distance(point.residual**0.5, float(over.max()), slack, point.multipliers)
 
 
-def is_harm(untouched: Distance, found: Distance) -> bool:
-    """Whether doing nothing satisfies the retained samples' equation at least as well."""
-    if math.isnan(found.epsilon):  # no margin is left: harm, where there was one before
-        return not math.isnan(untouched.epsilon)
-    return untouched.epsilon <= max(STATED, found.epsilon) and untouched.delta <= found.delta
+@torch.no_grad()
+def is_farther(
+    net: nn.Module, other: nn.Module, goal: nn.Module, x: Tensor, y: Tensor, kept: Tensor, layers: list[str]
+) -> bool:
+    """Whether `net` is farther from `goal` than `other` is: by the angle of these layers, or by margins at all samples.
+
+    Margins are relative to the mean of the retained ones, so that scale does not count.
+    """
+    angles = [one_minus_cosine(m, goal, layers) for m in (net, other)]
+    profiles = [_relative_margins(m, x, y, kept) for m in (net, other, goal)]
+    gaps = [float((profile - profiles[-1]).norm()) for profile in profiles[:-1]]
+    return angles[0] > angles[1] or gaps[0] > gaps[1] or math.isnan(gaps[0]) > math.isnan(gaps[1])
+
+
+def _relative_margins(net: nn.Module, x: Tensor, y: Tensor, kept: Tensor) -> Tensor:
+    found = margin(as_rows(net(x)), y)
+    scale = found[kept].mean()
+    return found / scale if scale > 0 else torch.full_like(found, math.nan)
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ import vestige as vg
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.file.check import DIGEST
-from vestige.construct.file.check_narrow import INTEGERS
+from vestige.construct.file.check_narrow import EVERYWHERE, INTEGERS
 from vestige.construct.file.network_format import write_exact
-from vestige.construct.file.saved import save, verify
-from vestige.construct.file.stored import TEXT, digest_of, layers_of
+from vestige.construct.file.saved import load, save, verify
+from vestige.construct.file.stored import TEXT, digest_of
 from vestige.nets.checkpoint import write_tensors
 from vestige.nets.fully_connected import mlp
 from vestige.nets.weights_file import CheckpointError, read_weights
@@ -45,6 +45,11 @@ MAKERS = {
     "equal": lambda: vg.construct.narrow(small(1, 3, 1), width="2d+3"),
     "near": lambda: vg.construct.narrow(small(1, 2, 1), **NEAR),
     "masks": lambda: vg.construct.prune_to_target(small(3, 4, 1).float(), tolerance=0.5),
+    "2d+2": lambda: vg.construct.narrow(small(1, 3, 1), width="2d+2"),
+    "d+2": lambda: vg.construct.narrow(small(1, 2, 1), width="d+2", **NEAR),
+    "bounded": lambda: vg.construct.narrow(small(1, 2, 1), weight_bound=8, **NEAR),
+    "signs": lambda: vg.construct.robust_two_layer(torch.eye(4) * 3, torch.tensor([0, 1, 0, 1])),
+    "transformer": lambda: vg.construct.build_counter(3, 4, dim=3),
 }
 
 
@@ -167,6 +172,16 @@ def test_a_bound_that_nothing_derives_is_said_to_be_the_files(files, tmp_path):
     assert "Theorem 9" not in found.table() and "stated by the file" in found.table()
 
 
+def test_shifts_do_not_ask_for_numbers_without_end(files, tmp_path):
+    """Six characters a row lengthen every number by 2^17 bits."""
+    document, tensors, metadata = parts(files / "memorize.safetensors")
+    wide = [[1 << 17, "0", *(part for c in range(90) for part in (c, "1"))]] * 90
+    first = [[1 << 17, "0", 0, "1"]] * 90
+    document["network"] = {"inputs": 2, "layers": [first, wide, wide, wide, [wide[0]]]}
+    with pytest.raises(CheckpointError, match="its file's size allows"):
+        verify(forge(tmp_path / "forged.safetensors", document, tensors, metadata))
+
+
 def test_a_small_file_does_not_ask_for_much_work(files, tmp_path):
     document, tensors, metadata = parts(files / "masks.safetensors")
     document["network"]["plan"].update(hidden=[10**7, 10**6])
@@ -208,41 +223,66 @@ def _changed(value, draw):
     return draw.choice([value + 1, value - 1, -value, str(value), math.inf])
 
 
-def claims_hold_by_brute_force(document, tensors):
-    """What the file claims of its network, looked at directly: at stored points, and on a grid of safe inputs."""
-    fields = document["specification"]["fields"]
-    kind = document["specification"]["kind"]
-    if kind not in ("narrow", "interpolation"):
-        return True  # the checker's own evaluation at points and edges is all there is
-    network = ExactNetwork(layers_of(document["network"]))
+def claims_hold_by_brute_force(path):
+    """What the file specifies of its network, looked at directly with the maker's own evaluators."""
+    made = load(path)
+    by_kind = {
+        "interpolation": hits_its_targets,
+        "balls": keeps_its_labels,
+        "sign balls": keeps_its_signs,
+        "pruned": is_near_at_the_inputs,
+        "transformer": gives_the_answers,
+        "narrow": agrees_on_a_grid,
+    }
+    if made.specification.kind == "narrow" and made.specification.radius is None:
+        if not any(claim.name == EVERYWHERE for claim in verify(path).claims):
+            return all(claim.holds for claim in made.verify().claims)  # nothing is claimed of other inputs
+    return by_kind[made.specification.kind](made.network, made.specification)
 
-    def number(item):
-        ((form, text),) = item.items()
-        if form == "fraction":
-            return Fraction(*(int(v, 16) for v in text.split("/")))
-        return float.fromhex(text) if form == "float" else int(text, 16)
 
-    if kind == "interpolation":
+def hits_its_targets(network, asked):
+    off = [abs(a - Fraction(b)) for a, b in zip(network(asked.points).ravel(), asked.targets.ravel(), strict=True)]
+    return max(off) <= asked.tolerance
 
-        def read(item):
-            if "array" in item:
-                return tensors[item["array"]].numpy()
-            return np.array([number(v) for v in item["objects"]], dtype=object).reshape(item["shape"])
 
-        found = network(read(fields["points"]))
-        off = [abs(a - Fraction(b)) for a, b in zip(found.ravel(), read(fields["targets"]).ravel(), strict=True)]
-        return max(off) <= number(fields["tolerance"])
-    target = ExactNetwork(layers_of(fields["target"]["network"]) if isinstance(fields["target"], dict) else ())
+def keeps_its_labels(network, asked):
+    """At 20 points of each ball, exactly; most of them near its edge."""
+    draw, eps = np.random.default_rng(0), min(asked.eps, 1e3)
+    for point, target in zip(asked.points.astype(float), asked.targets, strict=True):
+        ways = draw.standard_normal((20, len(point)))
+        ways *= (eps * (1 - 1e-9) / np.linalg.norm(ways, ord=asked.norm, axis=1))[:, None]
+        if any(value != Fraction(target[0]) for value in network(point + ways).ravel()):
+            return False
+    return True
+
+
+def keeps_its_signs(network, asked):
+    draw = torch.Generator().manual_seed(0)
+    ways = torch.randn(50, *asked.points.shape, generator=draw, dtype=torch.float64)
+    near = torch.from_numpy(asked.points) + asked.eps * (1 - 1e-9) * ways / ways.norm(dim=-1, keepdim=True)
+    with torch.no_grad():
+        outputs = network.double()(near.reshape(-1, near.shape[-1])).reshape(50, -1)
+    return bool((outputs.sign() == torch.from_numpy(asked.signs)).all())
+
+
+def is_near_at_the_inputs(network, asked):
+    with torch.no_grad():
+        outputs = network.to_torch().double()(torch.from_numpy(asked.points))
+    return float((outputs - torch.from_numpy(asked.values)).norm(dim=1).max()) <= asked.tolerance
+
+
+def gives_the_answers(network, asked):
+    return asked.off(asked.errors(network, torch.float64, None)) == 0
+
+
+def agrees_on_a_grid(network, asked):
     x = np.linspace(-3, 3, 301)[:, None]
-    tolerance = Fraction(number(fields["tolerance"]))
-    if fields["radius"] is not None:
-        scaled = x * 2.0 ** number(fields["bits"])
+    if asked.radius is not None:
+        scaled = x * 2.0**asked.bits
         below = np.ceil(scaled) - scaled
-        safe = (abs(x) <= number(fields["radius"])) & ((below == 0) | (below >= float(number(fields["ramp"]))))
-        x = x[safe[:, 0]]
-    return (
-        not len(x) or max(abs(a - b) for a, b in zip(network(x).ravel(), target(x).ravel(), strict=True)) <= tolerance
-    )
+        x = x[((abs(x) <= asked.radius) & ((below == 0) | (below >= float(asked.ramp))))[:, 0]]
+    pairs = zip(network(x).ravel(), asked.target(x).ravel(), strict=True)
+    return not len(x) or max(abs(a - b) for a, b in pairs) <= asked.tolerance
 
 
 def count_of_mutants(files, tmp_path, name, times):
@@ -253,7 +293,7 @@ def count_of_mutants(files, tmp_path, name, times):
         path = forge(tmp_path / "mutant.safetensors", changed, moved, metadata)
         if verdict(path) == RIGHT:
             held += 1
-            assert claims_hold_by_brute_force(changed, moved), changed
+            assert claims_hold_by_brute_force(path), changed
     return held
 
 

@@ -38,5 +38,5 @@ def test_both_evaluators_agree_to_the_last_bit(rows, seed):
 
 def test_numbers_without_end_are_refused():
     endless = tuple(Layer(1, (Neuron((0,), (3,), 0, 1 << 17),)) for _ in range(40))
-    with pytest.raises(ValueError, match="bits after the binary point"):
+    with pytest.raises(ValueError, match="its file's size allows"):
         values_at(endless, np.array([[1.0]]))

@@ -34,7 +34,9 @@ def derive_transformer(stored: Stored, question: Question) -> Derived:
     fields = stored.fields
     weights = Weights(stored.network, stored.tensors)
     claims = measured(weights, fields, question)
-    if fields["proved"] is True:
+    if not isinstance(fields["proved"], bool):
+        raise ValueError(f"proved={str(fields['proved'])[:80]!r}; it must be true or false")
+    if fields["proved"]:
         offset = -1 if fields["task"] == "count before" else 0
         worst = proved_counts(weights, offset)
         claims.append(Claim("error at every input, proved", float(fields["tolerance"]), worst, str(fields["source"])))
@@ -59,6 +61,8 @@ def measured(weights: Runs, fields: Mapping[str, Any], question: Question) -> li
     narrow = FINER.get(str(fields["dtype"]))
     if narrow is None or not isinstance(fields["points"], tuple) or not 0 < fields["tolerance"] < math.inf:
         raise ValueError(f"dtype {fields['dtype']!r}, tolerance {fields['tolerance']!r}; float64 and float32 are run")
+    if not isinstance(fields["rounded"], bool):
+        raise ValueError(f"rounded={str(fields['rounded'])[:80]!r}; it must be true or false")
     errors, off = _errors(weights, "float64", fields, question)
     _, off_narrow = _errors(weights, narrow, fields, question)
     source = str(fields["source"])
@@ -81,7 +85,7 @@ def _errors(weights: Runs, dtype: str, fields: Mapping[str, Any], question: Ques
             if wanted.shape != output.shape:
                 raise ValueError(f"outputs of shape {output.shape[1:]} for a task with answers of {wanted.shape[1:]}")
             error = np.abs(output - wanted).reshape(len(rows), -1).max(1)
-            off += int((~(error < 0.5 if fields["rounded"] is True else error <= fields["tolerance"])).sum())
+            off += int((~(error < 0.5 if fields["rounded"] else error <= fields["tolerance"])).sum())
             worst = max(worst, float(error.max()) if np.isfinite(error).all() else math.inf)
             done += len(rows)
             if question.on_step is not None:

@@ -15,8 +15,10 @@ from vestige.construct.exact.layers import Layer
 from vestige.core.outcome import OnStep, Step
 
 Column = tuple[NDArray[np.object_], int]  # integers and e: the values are integers / 2**e
-CHUNK = 2000  # points at a time
+FIRST, CHUNK = 4, 2000  # points at a time; the first few show how much work a point is
 FINEST = 1 << 22  # bits after the binary point: a file must not make this compute without end
+A_BIT = 64  # bits of intermediate numbers that a stored bit may cost at each point; honest files need less than 1
+MEMORY = 1 << 31  # bits of intermediate numbers in one chunk
 
 
 def values_at(layers: Sequence[Layer], points: NDArray, on_step: OnStep | None = None) -> list[list[Fraction]]:
@@ -24,18 +26,36 @@ def values_at(layers: Sequence[Layer], points: NDArray, on_step: OnStep | None =
     if points.ndim != 2 or points.shape[1] != layers[0].inputs:
         raise ValueError(f"points of shape {points.shape}; the network reads (n, {layers[0].inputs})")
     rows: list[list[Fraction]] = []
-    for begin in range(0, len(points), CHUNK):
-        part = points[begin : begin + CHUNK]
-        columns = [_column(part[:, k].tolist()) for k in range(points.shape[1])]
+    begin, size, most = 0, FIRST, A_BIT * (_stored_bits(layers) + 64 * points.shape[1])
+    while begin < len(points):
+        part = points[begin : begin + size]
+        columns, work = [_column(part[:, k].tolist()) for k in range(points.shape[1])], 0
         for depth, item in enumerate(layers):
+            widths = [_bits_of(integers) for integers, _ in columns]
+            work += sum(widths[c] + row.shift for row in item.neurons for c in row.columns)
+            if work > most:
+                raise ValueError(f"a point takes numbers of {work:,} bits; its file's size allows {most:,}")
             columns = [_neuron(row, columns, depth) for row in item.neurons]
             if depth < len(layers) - 1:
                 columns = [(np.maximum(integers, 0), e) for integers, e in columns]
         numbers = [[Fraction(int(v)) / 2**e for v in integers] for integers, e in columns]
         rows.extend([list(row) for row in zip(*numbers, strict=True)])
+        begin += len(part)
+        size = min(CHUNK, max(FIRST, MEMORY // max(work, 1)))
         if on_step is not None:
-            on_step(Step(min(begin + CHUNK, len(points)), len(points), float(begin + len(part)), "points"))
+            on_step(Step(begin, len(points), float(begin), "points"))
     return rows
+
+
+def _stored_bits(layers: Sequence[Layer]) -> int:
+    """What the network takes in its file, roughly: a word and the digits of each number."""
+    numbers = (v for item in layers for row in item.neurons for v in (*row.weights, row.bias))
+    return sum(64 + int(v).bit_length() for v in numbers)
+
+
+def _bits_of(integers: NDArray[np.object_]) -> int:
+    """Of the longest."""
+    return max(map(int.bit_length, map(int, integers)), default=0)
 
 
 def _column(values: list) -> Column:

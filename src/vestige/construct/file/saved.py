@@ -67,6 +67,9 @@ def save(construction: Construction, path: Path | str, *, kinds: Mapping[str, Ki
 def load(path: Path | str, *, kinds: Mapping[str, Kind] = KINDS) -> Construction:
     """Read a construction that `save` wrote; `verify` says whether it does what it claims.
 
+    Certificate, outcome, warnings and `numbers` are as stated by the file. `verify` derives the claims, and the numbers
+    that follow from the content, again; it names the others as stated by the file.
+
     Args:
         path: the file.
         kinds: as for `save`.

@@ -1,8 +1,8 @@
 """Constructed transformers in low precision, against plain Python, and beside trained ones.
 
-    python benchmarks/transformers.py
-    python benchmarks/transformers.py --only precision
-    python benchmarks/transformers.py --quick
+    python benchmarks/construct_transformers.py
+    python benchmarks/construct_transformers.py --only precision
+    python benchmarks/construct_transformers.py --quick
 
 Times are CPU seconds of one thread.
 """
