@@ -11,10 +11,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from scipy.stats import binomtest
-from torch import Tensor, nn
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels
 from vestige.attack.methods.losses import AttackLoss, usable_loss
 from vestige.attack.methods.search import Plan, search
 from vestige.attack.methods.targets import Order, rank_classes
@@ -23,7 +23,7 @@ from vestige.attack.result import AttackResult, SkipRule
 from vestige.core.choices import ChoiceEnum
 from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 MARGIN_OF_SAFETY = 1.5  # on the largest score / eps at which a calibration sample's target was reached
 LEAST_LIMIT = 2.0  # of score / eps: closer targets are never skipped
@@ -51,12 +51,13 @@ class Effort:
 EFFORT = {Preset.STANDARD: Effort(100, 9, 100, 0, False), Preset.FAST: Effort(20, 3, 40, 20, True)}
 
 
+@torch.inference_mode(False)
 def malt(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     preset: Preset | str = Preset.STANDARD,
@@ -71,16 +72,16 @@ def malt(
     """Attack each sample with targeted APGD, nearest class first; any misclassification is a success.
 
     Args:
-        model: in evaluation mode; returns logits (n, classes).
+        model: in evaluation mode; returns logits (n, classes), see `vestige.attack.evaluate_robustness`.
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         preset: "standard" (9 targets out of 100 classes, 100 steps each) or "fast".
         order: "malt", or "logit" for naive targeting.
         n_targets: tried at most; None: the preset's.
         steps: of each targeted search; None: the preset's.
         loss: of the targeted searches.
-        batch_size: samples that are differentiated together.
+        batch_size: samples of any pass through the model.
         generator: of the random starts; None for seed 0.
         on_step: told how many samples of the current search are done; its value is the robust accuracy so far.
 
@@ -99,7 +100,7 @@ def malt(
     effort = EFFORT[Preset(preset)]
     n_targets, steps = effort.n_targets if n_targets is None else n_targets, effort.steps if steps is None else steps
     check_counts(n_targets=n_targets, steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, norm, space))
+    case = open_case(model, x, y, Threat(eps, norm, space), batch_size=batch_size)
     if effort.first_steps:
         plan = Plan(AttackLoss.PM, effort.first_steps, batch_size=batch_size)
         search(case, plan, name="first pass", generator=generator, on_step=on_step)
