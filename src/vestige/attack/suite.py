@@ -31,6 +31,7 @@ class Stage(ChoiceEnum):
 
     FAST = "fast"
     STANDARD = "standard"
+    PUBLISHED = "published"
     APGD_CE = "apgd-ce"
     APGD_T = "apgd-t"
     FAB_T = "fab-t"
@@ -69,6 +70,7 @@ def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
     papers = {
         Stage.FAST: (MALT, AUTOATTACK_PAPER),
         Stage.STANDARD: (MALT, AUTOATTACK_PAPER),
+        Stage.PUBLISHED: (MALT, AUTOATTACK_PAPER),
         Stage.FAB_T: (FAB,),
         Stage.SQUARE: (SQUARE,),
     }
@@ -92,14 +94,14 @@ def run_stage(
     common = {"eps": threat.given, "norm": norm, "space": space, "batch_size": batch_size}
     begin = partial(_call, model, x, y, {**common, "generator": generator, "on_step": on_step})
     match stage:
-        case Stage.FAST | Stage.STANDARD:
+        case Stage.FAST | Stage.STANDARD | Stage.PUBLISHED:
             return begin(malt, preset=str(stage))
         case Stage.APGD_CE:
             return begin(apgd, loss="ce", restarts=RESTARTS_L1 if sparse else 1)
         case Stage.SQUARE:
             return begin(square)
         case Stage.APGD_T:
-            return begin(malt, order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
+            return begin(malt, preset="published", order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
         case Stage.FAB_T:
             ranked = rank_targets(
                 model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS, batch_size=batch_size
