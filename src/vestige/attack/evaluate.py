@@ -144,9 +144,9 @@ def evaluate_robustness(
     y = read_labels(y, x)
     signs = reliability(model, x, y, threat, batch_size=batch_size)
     attacked = LogProbabilities(model) if signs.probabilities else model
+    open_case(attacked, x, y, threat, batch_size=batch_size)  # refuses before any work
     if not signs.differentiable and set(stages) != {Stage.SQUARE}:
         raise ValueError(NO_GRADIENTS)
-    open_case(attacked, x, y, threat, batch_size=batch_size)  # refuses before any work
     attack = partial(run_stages, stages, attacked, batch_size=batch_size)
     chunks, saved = [], (checkpoint.load() if checkpoint is not None else None) or {}
     for start in range(0, len(x), CHUNK_SIZE):

@@ -85,6 +85,8 @@ def _conflict(flat: Tensor, sample: int, other: int) -> str:
 
 
 def _read(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    if x.is_complex():
+        raise ValueError(f"x is {x.dtype}; real samples are needed.")
     if len(x) == 0 or not bool(torch.isfinite(x).all()):
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples.")
     check_labels(y, len(x), 1)
