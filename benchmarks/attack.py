@@ -1,11 +1,13 @@
-"""Robust accuracy and cost: vestige's presets against AutoAttack, its own and pyautoattack's, in one run.
+"""Robust accuracy and cost: vestige's presets against AutoAttack, in one run.
 
-    python benchmarks/attack.py --quick                                    shipped network, 100 digits: a minute or two
-    python benchmarks/attack.py --model robust.safetensors --data npz:mnist.npz --eps 0.2 --n 200
-    python benchmarks/attack.py --peer-model mnist-cnn --data npz:mnist.npz --eps 0.3 --n 100
+    python benchmarks/attack.py                                            shipped network, l_inf, l_2 and l_1: minutes
+    python benchmarks/attack.py --quick                                    24 digits, one seed
+    python benchmarks/attack.py --model robust.safetensors --data npz:mnist.npz --threats linf:0.2 l1:8 --n 50
+    python benchmarks/attack.py --peer-model mnist-cnn --data npz:mnist.npz --threats linf:0.3 --n 40 --seeds 1
 
 Networks are trained by benchmarks/adversarial_training.py, or shipped by pyautoattack. Each row attacks the same
 samples. Gradients and forwards count samples, for the peers by a hook on the model; seconds are of the processor.
+Every attack is run with several seeds: robust accuracies are listed, all other columns are means over them.
 `missed` are samples on which the reference fools the model and the row does not, `extra` the reverse. The reference of
 the first rows is pyautoattack's standard suite, or our AutoAttack without it; that of foolbox's PGD is our APGD on the
 same loss. Both peers are in the extra `bench`.
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from statistics import mean
 from typing import Literal
 
 import torch
@@ -57,14 +60,14 @@ class Counted(nn.Module):
         return self.model(x)
 
 
-def peer(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch_size: int) -> Row:
+def peer(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch_size: int, seed: int) -> Row:
     """pyautoattack's standard suite, without what it prints."""
     from pyautoattack import AutoAttack
 
     counted = Counted(model).eval()
     begun = time.process_time()
     with redirect_stdout(io.StringIO()):
-        suite = AutoAttack(counted, norm=PEER_NORMS[norm], eps=eps, device="cpu", seed=0)
+        suite = AutoAttack(counted, norm=PEER_NORMS[norm], eps=eps, device="cpu", seed=seed)
         adv, _ = suite.run_standard_evaluation(x, y, batch_size=batch_size)
     seconds = time.process_time() - begun
     with torch.no_grad():
@@ -85,22 +88,23 @@ def foolbox_pgd(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str
 
 
 def rows(
-    model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch_size: int, suites: bool
+    model: nn.Module, x: Tensor, y: Tensor, *, eps: float, norm: str, batch_size: int, suites: bool, seed: int
 ) -> dict[str, tuple[Row, str]]:
     """Every attack on the same samples, each with the row that it is compared with."""
-    common = {"eps": eps, "norm": norm, "batch_size": batch_size, "generator": child(0, "benchmark")}
+    common = {"eps": eps, "norm": norm, "batch_size": batch_size, "generator": child(seed, "benchmark")}
     found = {
         "fast": timed(lambda: vg.attack.malt(model, x, y, preset="fast", **common)),
         "standard": timed(lambda: vg.attack.malt(model, x, y, **common)),
-        "naive APGD-T, 9 targets": timed(lambda: vg.attack.malt(model, x, y, order="logit", **common)),
+        "MALT as published": timed(lambda: vg.attack.malt(model, x, y, preset="published", **common)),
     }
-    reference = "naive APGD-T, 9 targets"
+    reference = "MALT as published"
     if suites:
-        reference = "AutoAttack (ours)"
-        found[reference] = timed(lambda: vg.attack.autoattack(model, x, y, **common))
         if importlib.util.find_spec("pyautoattack"):
             reference = "AutoAttack (pyautoattack)"
-            found[reference] = peer(model, x, y, eps=eps, norm=norm, batch_size=batch_size)
+            found[reference] = peer(model, x, y, eps=eps, norm=norm, batch_size=batch_size, seed=seed)
+        else:
+            reference = "AutoAttack (ours)"
+            found[reference] = timed(lambda: vg.attack.autoattack(model, x, y, **common))
     compared = dict.fromkeys(found, reference)
     found["APGD-CE"] = timed(lambda: vg.attack.apgd(model, x, y, loss="ce", **common))
     if importlib.util.find_spec("foolbox"):
@@ -108,38 +112,49 @@ def rows(
     return {name: (row, compared.get(name, "APGD-CE")) for name, row in found.items()}
 
 
+def show(title: str, seeds: list[dict[str, tuple[Row, str]]]) -> None:
+    """One table: each attack's robust accuracy for every seed, and means."""
+    table = Table(title=title)
+    for column in ("attack", "robust %", "missed", "extra", "gradients", "forwards", "CPU s", "gradients / reference"):
+        table.add_column(column, justify="left" if column == "attack" else "right")
+    table.add_column("time / reference", justify="right")
+    for name, (_, reference) in seeds[0].items():
+        pairs = [(found[name][0], found[reference][0]) for found in seeds]
+        robust = " ".join(f"{100 * ours[0].double().mean():.1f}" for ours, _ in pairs)
+        missed = mean(int((ours[0] & ~theirs[0]).sum()) for ours, theirs in pairs)
+        extra = mean(int((theirs[0] & ~ours[0]).sum()) for ours, theirs in pairs)
+        gradients, forwards, seconds = (mean(ours[k] for ours, _ in pairs) for k in (1, 2, 3))
+        their_gradients, their_seconds = (mean(theirs[k] for _, theirs in pairs) for k in (1, 3))
+        cells = [robust, f"{missed:.1f}", f"{extra:.1f}", f"{gradients:,.0f}", f"{forwards:,.0f}", f"{seconds:.1f}"]
+        cells += [f"1/{their_gradients / max(1, gradients):.1f}", f"1/{their_seconds / seconds:.1f}"]
+        table.add_row(name, *cells)
+    Console(width=150).print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, default=shipped_model())
     parser.add_argument("--peer-model", choices=sorted(PEERS), help="a model that pyautoattack ships")
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--eps", type=float, default=0.15)
-    parser.add_argument("--norm", default="linf")
-    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--threats", nargs="+", default=["linf:0.15", "l2:0.6", "l1:1.3"], metavar="NORM:EPS")
+    parser.add_argument("--n", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--no-suites", action="store_true", help="leave both AutoAttacks out, which take longest")
-    parser.add_argument("--quick", action="store_true", help="100 samples")
+    parser.add_argument("--no-suites", action="store_true", help="leave AutoAttack out, which takes longest")
+    parser.add_argument("--quick", action="store_true", help="24 samples, one seed")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = PEERS[options.peer_model]() if options.peer_model else vg.load_model(options.model).model.eval()
-    chosen, _ = sample(vg.load_data(options.data, split="test"), 100 if options.quick else options.n)
+    chosen, _ = sample(vg.load_data(options.data, split="test"), 24 if options.quick else options.n)
     x, y = chosen.x.to(next(model.parameters())), chosen.y
     with torch.no_grad():
         clean = (model(x).argmax(1) == y).double().mean().item()
-    settings = {"eps": options.eps, "norm": options.norm, "batch_size": options.batch_size}
-    measured = rows(model, x, y, **settings, suites=not options.no_suites)
     name = options.peer_model or options.model.stem
-    table = Table(title=f"{name}, {options.norm} {options.eps:g}, n = {len(x)}, clean {clean:.1%}")
-    for column in ("attack", "robust", "missed", "extra", "gradients", "forwards", "CPU s", "gradients / reference"):
-        table.add_column(column, justify="left" if column == "attack" else "right")
-    table.add_column("time / reference", justify="right")
-    for name, ((robust, gradients, forwards, seconds), reference) in measured.items():
-        theirs, their_gradients, _, their_seconds = measured[reference][0]
-        missed, extra = int((robust & ~theirs).sum()), int((theirs & ~robust).sum())
-        cells = [f"{robust.double().mean():.1%}", str(missed), str(extra), f"{gradients:,}", f"{forwards:,}"]
-        cells += [f"{seconds:.1f}", f"1/{their_gradients / max(1, gradients):.1f}", f"1/{their_seconds / seconds:.1f}"]
-        table.add_row(name, *cells)
-    Console(width=150).print(table)
+    for threat in options.threats:
+        norm, eps = threat.split(":")
+        settings = {"eps": float(eps), "norm": norm, "batch_size": options.batch_size, "suites": not options.no_suites}
+        seeds = [rows(model, x, y, **settings, seed=seed) for seed in range(1 if options.quick else options.seeds)]
+        show(f"{name}, {norm} {eps}, n = {len(x)}, clean {clean:.1%}", seeds)
 
 
 if __name__ == "__main__":

@@ -75,10 +75,29 @@ def test_a_network_of_one_output_is_attacked_as_two_logits(tmp_path):
     assert "samples on the margin" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_theory_says_what_it_lacks(tmp_path):
-    found = vg.audit_robustness(shipped_model(), **DIGITS, n=20, theory=True, out=tmp_path / "run")
-    assert "name two" in found.theory["universal"]["reason"]
-    assert "name two" in (tmp_path / "run" / "report.html").read_text()
+def test_theory_finds_the_two_classes_itself(tmp_path):
+    found = vg.audit_robustness(shipped_model(), **DIGITS, n=40, theory=True, out=tmp_path / "run")
+    universal = found.theory["universal"]
+    assert universal["chosen"] and len(set(universal["pair"])) == 2 and universal["radius"] > 0
+    assert "which the model separates least" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "options", "message"),
+    [
+        ("one class", {}, "of 1 classes"),
+        ("mistakes", {}, "gets 0 right"),
+        ("given", {"pair": (3, 12)}, "pair=.3, 12. given"),
+        ("given", {"pair": (3, 3)}, "two different classes"),
+    ],
+)
+def test_without_two_classes_theory_says_so_before_the_attack(wrong, options, message, monkeypatch):
+    monkeypatch.setattr("vestige.audit.robustness.evaluate_robustness", None)  # no work is done
+    digits = load_data("digits", split="test")
+    rows = digits.y == 3 if wrong == "one class" else digits.y >= 0
+    y = (digits.y + 1) % 10 if wrong == "mistakes" else digits.y
+    with pytest.raises(ValueError, match=message):
+        vg.audit_robustness(shipped_model(), data=(digits.x[rows], y[rows]), eps=0.1, theory=True, **options)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The section on robustness: which samples, which radius, which numbers, and a reason where there are none."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -92,13 +93,15 @@ def test_labels_that_the_attack_refuses_do_not_end_the_audit():
     assert "labels run from" in found["reason"]
 
 
-def test_a_linear_network_is_linear_and_several_classes_need_a_pair():
+def test_a_linear_network_is_linear_and_of_several_classes_the_closest_two_are_taken():
     target = linear(3)
     x = data(target, 40)
     found = theory_section(target, x.x, x.y, everything=x.x, broken=None)
     assert max(found["linearity"]["value_error"]) < 1e-9 and found["linearity"]["reach"] >= 1
     assert found["linearity"]["turn"] == pytest.approx(0, abs=1e-9)
-    assert "name two of them" in found["universal"]["reason"]
+    counts = Counter(tuple(sorted(row.topk(2).indices.tolist())) for row in target.model(target.inputs(x.x)))
+    assert found["universal"]["pair"] == sorted(counts.most_common(1)[0][0], reverse=True)
+    assert found["universal"]["chosen"] and found["universal"]["radius"] > 0
     assert "off_subspace" in found and found["n"] == 40
 
 
@@ -110,5 +113,5 @@ def test_a_pair_leaves_the_other_classes_and_the_mistakes_out():
     one = int((y == first).nonzero()[0])
     y[one] = second  # one mistake
     found = theory_section(target, x.x, y, everything=x.x, broken=None, pair=(first, second))["universal"]
-    assert found["pair"] == [first, second] and found["left_out"] == 1
+    assert found["pair"] == [first, second] and found["left_out"] == 1 and not found["chosen"]
     assert found["samples"] == int(((x.y == first) | (x.y == second)).sum()) - 1

@@ -35,7 +35,12 @@ ATTACKS = {
     "apgd-pm": (lambda *a, **k: apgd(*a, loss="pm", **k), True, {"linf": 1.1, "l2": 1.1, "l1": 1.1}),
     "fab": (fab, True, {"linf": 1.03, "l2": 1.03, "l1": 1.1}),
     "square": (lambda *a, **k: square(*a, queries=400, **k), True, {"linf": 1.1, "l2": 2.0, "l1": 3.5}),
-    "malt": (malt, False, {"linf": 1.03, "l2": 1.03, "l1": 1.03}),
+    "malt": (malt, False, {"linf": 1.03, "l2": 1.03, "l1": 1.05}),
+    "malt-published": (
+        lambda *a, **k: malt(*a, preset="published", **k),
+        False,
+        {"linf": 1.03, "l2": 1.03, "l1": 1.03},
+    ),
     "malt-fast": (lambda *a, **k: malt(*a, preset="fast", **k), False, {"linf": 1.05, "l2": 1.05, "l1": 1.1}),
     "autoattack": (
         lambda *a, **k: autoattack(*a, attacks=("apgd-ce", "apgd-t", "fab-t"), **k),
@@ -91,7 +96,14 @@ def passes(attack, norm, targeted, ratio):
     return in_ball and honest and bool(fooled[within].all()) and not bool(fooled[beyond].any())
 
 
-SLOW = {("square", "l1"), ("malt", "l1"), ("autoattack", "linf"), ("autoattack", "l2"), ("autoattack", "l1")}
+SLOW = {
+    ("square", "l1"),
+    ("malt", "l1"),
+    ("malt-published", "l1"),
+    ("autoattack", "linf"),
+    ("autoattack", "l2"),
+    ("autoattack", "l1"),
+}
 ROWS = [
     pytest.param(name, norm, targeted, marks=[pytest.mark.slow] if (name, norm) in SLOW else [])
     for name, (_, takes_targets, _) in ATTACKS.items()

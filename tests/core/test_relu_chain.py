@@ -135,6 +135,11 @@ def test_the_layer_that_reads_the_input(model, name):
         assert model.get_submodule(found[0]) is found[1]
 
 
+def test_refuses_complex_weights():
+    with pytest.raises(ValueError, match=r"0.weight is torch.complex64; real weights"):
+        read_relu_chain(nn.Sequential(nn.Linear(2, 3, dtype=torch.complex64), nn.ReLU(), nn.Linear(3, 1)))
+
+
 def test_refuses_weights_that_are_not_finite():
     model = mlp([2, 3, 1], bias="all")[1:]
     model[0].weight.data[1, 1] = float("nan")

@@ -74,3 +74,20 @@ def test_what_is_not_given_is_the_unit_box():
     assert threat.norm is Norm.L1 and (threat.space.low, threat.space.high) == (0, 1)
     with pytest.raises(AttributeError):
         threat.eps = 0.2
+
+
+def test_each_sample_may_have_its_radius():
+    threat = Threat([0.1, 0.3, 0.2], "linf")
+    assert threat.eps == 0.3 and threat.at(slice(1, 3)).given.tolist() == [0.3, 0.2]
+    assert threat.radii(torch.zeros(3, 2)).tolist() == [0.1, 0.3, 0.2]
+    assert Threat(torch.tensor(0.1)).each is None and Threat(0.1).radii(torch.zeros(2, 1)).tolist() == [0.1, 0.1]
+    with pytest.raises(ValueError, match="3 radii given for 2 samples"):
+        threat.radii(torch.zeros(2, 2))
+    for wrong in ([0.1, -0.1], [0.1, math.nan]):
+        with pytest.raises(ValueError, match="positive and finite"):
+            Threat(wrong)
+    for wrong in ([], [[0.1]]):
+        with pytest.raises(ValueError, match="one radius is needed"):
+            Threat(wrong)
+    with pytest.raises(ValueError, match="every input is allowed"):
+        Threat([0.1, 1.0])

@@ -11,11 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from safetensors.torch import save
 from scipy.stats import binomtest
-from torch import Tensor, nn
+from torch import Tensor
 
 from vestige.attack.chunks import FIELDS, Chunk, concatenated, pack, saved_chunk
-from vestige.attack.problem import check_counts, check_mode, open_case, read_inputs, read_labels
-from vestige.attack.reliability import LogProbabilities, black_box_wins, reliability
+from vestige.attack.classifier import Classifier, Inputs, Labels, LogProbabilities, check_mode
+from vestige.attack.methods.oracle import NO_GRADIENTS
+from vestige.attack.problem import check_counts, open_case, read_inputs, read_labels
+from vestige.attack.reliability import black_box_wins, reliability
 from vestige.attack.suite import Stage, StageRecord, read_stages, run_stages, sources_of
 from vestige.core.cite import Paper
 from vestige.core.descent import Checkpoint
@@ -23,7 +25,7 @@ from vestige.core.files import write_atomically
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 CHUNK_SIZE = 500  # samples between two saves; they also share the fast preset's calibration
 
@@ -49,7 +51,7 @@ class RobustnessReport:
         gradient_evaluations: of all stages, one a sample and backward pass.
         forward_evaluations: likewise, of passes without a gradient.
         seconds: of the stages in this process.
-        eps: radius.
+        eps: radius, the largest where each sample has its own.
         norm: "linf", "l2" or "l1".
         warnings: on reliability, and those of the attacks.
         source: the papers.
@@ -93,12 +95,13 @@ class RobustnessReport:
             raise ValueError(f"{path} given; name a .pt or a .safetensors file.")
 
 
+@torch.inference_mode(False)  # gradients are taken wherever it is called
 def evaluate_robustness(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     attacks: Sequence[Stage | str] | str = Stage.FAST,
@@ -110,20 +113,22 @@ def evaluate_robustness(
     """Robust accuracy under one attack or several, each on the samples that the ones before it left.
 
     Args:
-        model: in evaluation mode; returns logits (n, classes). Probabilities are turned into logits, with a warning.
+        model: a module, every part of it in evaluation mode, or a function of a batch; returns logits (n, classes),
+            alone or in a tuple, a dictionary or an object with `logits`. Probabilities are turned into logits, with a
+            warning.
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         attacks: in order, in a list or with commas: "fast", "standard" (MALT), "apgd-ce", "apgd-t", "fab-t", "square";
             "autoattack" stands for the last four.
-        batch_size: samples that are evaluated together.
+        batch_size: samples of any pass through the model.
         generator: of all random choices; None for seed 0.
         on_step: told how many samples are done; its value is the robust accuracy so far.
         checkpoint: where to save after every 500 samples and to go on from. It must belong to the same model, data and
             options, which `vestige.runs.RunFolder` checks.
 
     Raises:
-        ValueError: as for `apgd`, or an unknown attack.
+        ValueError: as for `apgd`, an unknown attack, or a model without gradients and another attack than "square".
 
     >>> linear = nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -137,17 +142,19 @@ def evaluate_robustness(
     check_mode(model)
     x = read_inputs(model, x, threat)
     y = read_labels(y, x)
-    signs = reliability(model, x, y, threat)
+    signs = reliability(model, x, y, threat, batch_size=batch_size)
     attacked = LogProbabilities(model) if signs.probabilities else model
-    open_case(attacked, x, y, threat)  # refuses what is wrong before any work
-    attack = partial(run_stages, stages, attacked, threat=threat, batch_size=batch_size)
+    open_case(attacked, x, y, threat, batch_size=batch_size)  # refuses before any work
+    if not signs.differentiable and set(stages) != {Stage.SQUARE}:
+        raise ValueError(NO_GRADIENTS)
+    attack = partial(run_stages, stages, attacked, batch_size=batch_size)
     chunks, saved = [], (checkpoint.load() if checkpoint is not None else None) or {}
     for start in range(0, len(x), CHUNK_SIZE):
         chunk = saved_chunk(saved, start)
         if chunk is None:
             rows, begun = slice(start, start + CHUNK_SIZE), time.perf_counter()
             draw, told = spawn(generator, "evaluate", str(start)), _shifted(on_step, start, len(x))
-            found = attack(x=x[rows], y=y[rows], generator=draw, on_step=told)
+            found = attack(x=x[rows], y=y[rows], threat=threat.at(rows), generator=draw, on_step=told)
             chunk = pack(*found, len(stages), seconds=time.perf_counter() - begun)
             saved |= {f"{start}.{name}": value for name, value in chunk.tensors.items()}
             if checkpoint is not None:

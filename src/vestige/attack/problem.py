@@ -1,17 +1,21 @@
 """What is refused before an attack begins: each mistake with what was given, what is allowed, its cause and repair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vestige.attack.methods.oracle import Oracle
+from vestige.attack.classifier import Classifier, Labels, check_mode, precision_of
+from vestige.attack.methods.oracle import BATCH_SIZE, Oracle
 from vestige.attack.result import AttackResult, SkipRule
 from vestige.core.cite import paper
 from vestige.core.outcome import Outcome
 from vestige.core.space import lp_norm, per_sample
 from vestige.core.threat import Norm, Threat
 
+Given = Tensor | np.ndarray | Sequence  # samples before they were checked, of any kind
 AUTOATTACK, FAB, SQUARE, L1_APGD, MALT = "2003.01690", "1907.02044", "1912.00049", "2103.01208", "2407.02240"
 
 
@@ -59,11 +63,11 @@ class Case:
         return (~self.success).nonzero().flatten()
 
     def fooled(self, logits: Tensor, rows: Tensor, target: Tensor | None) -> Tensor:
-        """Whether these logits are a success for the samples at `rows`; NaN never is."""
-        wrong = (
-            logits.argmax(1) != self.y[rows] if not self.must_reach or target is None else logits.argmax(1) == target
-        )
-        return wrong & torch.isfinite(logits).all(1)
+        """Whether these logits are a success for the samples at `rows`: a NaN is no answer, so that y is lost."""
+        silent = logits.isnan().any(1)
+        if self.must_reach and target is not None:
+            return (logits.argmax(1) == target) & ~silent
+        return (logits.argmax(1) != self.y[rows]) | silent
 
     def record(self, rows: Tensor, adv: Tensor, target: Tensor | None, rank: Tensor | None) -> None:
         """Keep successes."""
@@ -85,11 +89,17 @@ class Case:
             )
             self.adv, self.success = torch.where(per_sample(lost, self.x), self.x, self.adv), self.success & ~lost
             logits = self.oracle.logits(self.adv)
+        silent = logits.isnan().any(1)
+        if bool(silent.any()):
+            self.warnings.append(
+                f"The model returns NaN for {int(silent.sum())} of the adversarial examples. It gives no class there, "
+                "which counts as fooled; check its precision and its range of inputs."
+            )
         return AttackResult(
             adv=self.adv,
             success=self.success,
             clean_correct=self.correct,
-            predicted=logits.argmax(1),
+            predicted=logits.argmax(1).masked_fill(silent, -1),
             target=self.target.masked_fill(~self.success, -1),
             rank=self.rank.masked_fill(~self.success, -1),
             distance=lp_norm(self.adv - self.x, self.norm.p),
@@ -102,8 +112,24 @@ class Case:
         )
 
 
-def open_case(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, must_reach: bool = False) -> Case:
+def open_case(
+    model: Classifier,
+    x: Given,
+    y: Labels,
+    threat: Threat,
+    *,
+    must_reach: bool = False,
+    batch_size: int = BATCH_SIZE,
+) -> Case:
     """Check everything that a user gave, once, and evaluate the clean samples.
+
+    Args:
+        model: module or function.
+        x: clean samples.
+        y: their labels.
+        threat: the ball and the box.
+        must_reach: only the target counts as success.
+        batch_size: samples of any pass.
 
     Raises:
         ValueError: a model in training mode or without logits, inputs outside the box or of integers, labels out of
@@ -111,10 +137,11 @@ def open_case(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, must_re
     """
     check_mode(model)
     x = read_inputs(model, x, threat)
-    y = read_labels(y, x)
-    oracle = Oracle(model, threat.space)
+    y, eps = read_labels(y, x), threat.radii(x)
+    oracle = Oracle(model, threat.space, batch_size)
     logits = oracle.logits(x)
     check_logits(logits, len(x))
+    check_probabilities(oracle, logits, x)
     classes = logits.shape[1]
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise ValueError(
@@ -127,7 +154,7 @@ def open_case(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, must_re
         x=x,
         y=y,
         threat=threat,
-        eps=torch.full((len(x),), float(threat.eps), dtype=x.dtype, device=x.device),
+        eps=eps,
         classes=classes,
         correct=correct,
         adv=x.clone(),
@@ -139,38 +166,32 @@ def open_case(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, must_re
     )
 
 
-def check_mode(model: nn.Module) -> None:
-    """Refuse a model in training mode.
-
-    Raises:
-        ValueError: it is.
-    """
-    if model.training:
-        raise ValueError(
-            "the model is in training mode, where dropout and BatchNorm change its outputs; call model.eval() first."
-        )
-
-
-def read_inputs(model: nn.Module, x: Tensor, threat: Threat) -> Tensor:
-    """Clean samples inside the box, in the precision and on the device of the model.
+def read_inputs(model: Classifier, x: Given, threat: Threat) -> Tensor:
+    """Clean samples inside the box, on the device of the model and in its precision, but in float32 at least.
 
     Raises:
         ValueError: values outside the box, not finite or not floating point.
     """
-    threat.space.check(x)
-    like = next((p for p in model.parameters() if p.is_floating_point()), x)
-    return x.detach().to(like).clamp(threat.space.low, threat.space.high)
+    like = precision_of(model)
+    given = torch.as_tensor(x)
+    threat.space.check(given)
+    kind, device = (
+        (given.dtype, given.device) if like is None else (torch.promote_types(like.dtype, torch.float32), like.device)
+    )
+    return given.detach().to(device, kind).clamp(threat.space.low, threat.space.high)
 
 
-def read_labels(y: Tensor, x: Tensor) -> Tensor:
+def read_labels(y: Labels, x: Tensor) -> Tensor:
     """Labels as the attacks use them.
 
     Raises:
         ValueError: not integers, or not one a sample.
     """
+    y = torch.as_tensor(y)
     if y.is_floating_point() or y.dtype == torch.bool or y.ndim != 1 or len(y) != len(x):
-        raise ValueError(f"y is {y.dtype} of shape {tuple(y.shape)}; {len(x)} integer class numbers are needed.")
-    return y.detach().to(device=x.device, dtype=torch.long)
+        cause = " Are they one-hot? Give y.argmax(1)." if y.ndim == 2 else ""
+        raise ValueError(f"y is {y.dtype} of shape {tuple(y.shape)}; {len(x)} integer class numbers are needed.{cause}")
+    return y.detach().to(device=x.device, dtype=torch.long, copy=True)
 
 
 def read_targets(targets: Tensor | None, case: Case) -> Tensor | None:
@@ -216,21 +237,40 @@ def check_logits(logits: Tensor, n: int) -> None:
     if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2:
         raise ValueError(
             f"the model returns shape {tuple(logits.shape)} for {n} samples; (n, classes) with two classes or more is "
-            "needed. One output z stands for two classes: return torch.stack([-z, z], 1)."
+            "needed. One output z stands for two classes: return torch.stack([-z, z], 1). Class numbers alone: return "
+            "torch.nn.functional.one_hot of them, which only Square can attack."
         )
     if not bool(torch.isfinite(logits).all()):
         raise ValueError(
             f"the model returns NaN or infinite logits for {int((~torch.isfinite(logits)).any(1).sum())} of {n} clean "
             "samples; check its weights, its normalization and its precision."
         )
-    if are_probabilities(logits):
+
+
+def check_probabilities(oracle: Oracle, logits: Tensor, x: Tensor) -> None:
+    """Refuse probabilities, but not labels alone: they have no gradients to vanish.
+
+    Raises:
+        ValueError: probabilities.
+    """
+    if are_probabilities(logits, oracle.rounding) and not (are_one_hot(logits) and not oracle.differentiable(x[:1])):
         raise ValueError(
             "the model returns probabilities (they lie in [0, 1] and sum to 1), whose gradients vanish; return the "
             "logits before the softmax. evaluate_robustness takes their logarithm instead, and warns."
         )
 
 
-def are_probabilities(outputs: Tensor) -> bool:
-    """Whether every row lies in [0, 1] and sums to 1."""
+def are_probabilities(outputs: Tensor, rounding: float = 0.0) -> bool:
+    """Whether every row lies in [0, 1] and sums to 1, up to 1e-4 or the rounding of the model.
+
+    >>> p = torch.tensor([[0.25, 0.7495]])
+    >>> are_probabilities(p), are_probabilities(p, torch.finfo(torch.float16).eps)
+    (False, True)
+    """
     inside = (outputs >= 0) & (outputs <= 1)
-    return bool(inside.all()) and bool(((outputs.sum(1) - 1).abs() <= 1e-4).all())
+    return bool(inside.all()) and bool(((outputs.double().sum(1) - 1).abs() <= max(1e-4, rounding)).all())
+
+
+def are_one_hot(outputs: Tensor) -> bool:
+    """Whether every row is 1 at one class and 0 at all others: a label, and nothing about its certainty."""
+    return bool(((outputs == 0) | (outputs == 1)).all()) and bool((outputs.sum(1) == 1).all())

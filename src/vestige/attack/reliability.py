@@ -3,27 +3,16 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, LogProbabilities
 from vestige.attack.methods.losses import AttackLoss, objective
-from vestige.attack.methods.oracle import Oracle
-from vestige.attack.problem import are_probabilities
+from vestige.attack.methods.oracle import BATCH_SIZE, Oracle
+from vestige.attack.problem import are_one_hot, are_probabilities
 from vestige.core.threat import Norm, Threat
 
 LOOKED_AT = 64  # samples that are evaluated for the checks
 NOISE = 1e-4  # relative difference of two evaluations of the same inputs
-
-
-class LogProbabilities(nn.Module):
-    """A model of probabilities as one of logits: logarithms of probabilities are logits up to a constant."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model, self.training = model, model.training  # not .eval(), which would set every submodule's mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logarithms of the probabilities, at least log(1e-30)."""
-        return self.model(x).clamp(min=1e-30).log()
 
 
 @dataclass(frozen=True)
@@ -31,18 +20,22 @@ class Reliability:
     """What the checks found.
 
     Attributes:
-        probabilities: the outputs are probabilities.
+        probabilities: the outputs are probabilities, and not labels alone.
+        differentiable: torch can differentiate the outputs.
         warnings: what a reader must know.
     """
 
     probabilities: bool
+    differentiable: bool
     warnings: tuple[str, ...]
 
 
-def reliability(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Reliability:
-    """Look for random outputs, probabilities, zero gradients, optimization at inference, a radius in other units."""
+def reliability(
+    model: Classifier, x: Tensor, y: Tensor, threat: Threat, *, batch_size: int = BATCH_SIZE
+) -> Reliability:
+    """Look for random outputs, probabilities, missing gradients, optimization at inference, a radius in other units."""
     x, y, space, notes = x[:LOOKED_AT], y[:LOOKED_AT], threat.space, []
-    oracle = Oracle(model, space)
+    oracle = Oracle(model, space, batch_size)
     first, second = oracle.logits(x), oracle.logits(x)
     scale = first.abs().amax().clamp(min=1e-12)
     if float((first - second).abs().amax() / scale) > NOISE:
@@ -50,25 +43,34 @@ def reliability(model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Relia
             "Randomized model: two evaluations of the same inputs differ, so the attack follows noise. Average the "
             "outputs inside the model, or fix its randomness."
         )
-    soft = bool(torch.isfinite(first).all()) and first.ndim == 2 and are_probabilities(first)
-    if soft:
+    differentiable = oracle.differentiable(x[:1])
+    table = first.ndim == 2 and bool(torch.isfinite(first).all())
+    soft = table and are_probabilities(first, oracle.rounding)
+    if soft and not differentiable and are_one_hot(first):
+        soft = False
+        notes.append(
+            "Labels only: the model returns one class and no certainty, so that Square does not see whether it comes "
+            "closer. It finds fewer adversarial examples than an attack on the logits."
+        )
+    elif soft:
         notes.append(
             "Softmax outputs: the model returns probabilities, whose gradients vanish; their logarithms were attacked "
             "instead. Return logits."
         )
-    if first.ndim == 2 and int(y.max()) < first.shape[1]:
-        notes += _gradients(Oracle(LogProbabilities(model) if soft else model, space), x, y)
-    notes += _inference(oracle, x)
+    if first.ndim == 2 and int(y.max()) < first.shape[1] and differentiable:
+        notes += _gradients(Oracle(LogProbabilities(model) if soft else model, space), x, y, batch_size)
+    notes += _inference(oracle, x[:batch_size])
     if threat.norm is Norm.LINF and threat.eps > space.width / 2:
         notes.append(
             f"eps = {threat.eps:g} is more than half of the data's range: any input can be made gray. Is it in "
             "units of 0-255?"
         )
-    return Reliability(soft, tuple(notes))
+    return Reliability(soft, differentiable, tuple(notes))
 
 
-def _gradients(oracle: Oracle, x: Tensor, y: Tensor) -> list[str]:
-    slope = oracle.gradient(x, objective(AttackLoss.CE, y))[2]
+def _gradients(oracle: Oracle, x: Tensor, y: Tensor, batch_size: int) -> list[str]:
+    parts = zip(x.split(batch_size), y.split(batch_size), strict=True)
+    slope = torch.cat([oracle.gradient(part, objective(AttackLoss.CE, label))[2] for part, label in parts])
     dead = (slope.flatten(1) == 0).all(1)
     if not bool(dead.any()):
         return []

@@ -5,23 +5,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels, check_mode
 from vestige.attack.methods._apgd import apgd
 from vestige.attack.methods._fab import fab
 from vestige.attack.methods._malt import malt
 from vestige.attack.methods._square import square
 from vestige.attack.methods.targets import rank_targets
 from vestige.attack.problem import AUTOATTACK as AUTOATTACK_PAPER
-from vestige.attack.problem import FAB, MALT, SQUARE, open_case
+from vestige.attack.problem import FAB, MALT, SQUARE, open_case, read_inputs, read_labels
 from vestige.attack.result import AttackResult
 from vestige.core.choices import ChoiceEnum
 from vestige.core.cite import Paper, paper
 from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 TARGETS, TARGETS_L1, RESTARTS_L1 = 9, 5, 5
 
@@ -31,6 +31,7 @@ class Stage(ChoiceEnum):
 
     FAST = "fast"
     STANDARD = "standard"
+    PUBLISHED = "published"
     APGD_CE = "apgd-ce"
     APGD_T = "apgd-t"
     FAB_T = "fab-t"
@@ -69,6 +70,7 @@ def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
     papers = {
         Stage.FAST: (MALT, AUTOATTACK_PAPER),
         Stage.STANDARD: (MALT, AUTOATTACK_PAPER),
+        Stage.PUBLISHED: (MALT, AUTOATTACK_PAPER),
         Stage.FAB_T: (FAB,),
         Stage.SQUARE: (SQUARE,),
     }
@@ -78,7 +80,7 @@ def sources_of(stages: Sequence[Stage]) -> tuple[Paper, ...]:
 
 def run_stage(
     stage: Stage,
-    model: nn.Module,
+    model: Classifier,
     x: Tensor,
     y: Tensor,
     threat: Threat,
@@ -89,34 +91,37 @@ def run_stage(
 ) -> AttackResult:
     """One attack at the settings that AutoAttack, or MALT's preset, gives it."""
     norm, space, sparse = threat.norm, threat.space, threat.norm is Norm.L1
-    common = {"eps": threat.eps, "norm": norm, "space": space, "batch_size": batch_size}
+    common = {"eps": threat.given, "norm": norm, "space": space, "batch_size": batch_size}
     begin = partial(_call, model, x, y, {**common, "generator": generator, "on_step": on_step})
     match stage:
-        case Stage.FAST | Stage.STANDARD:
+        case Stage.FAST | Stage.STANDARD | Stage.PUBLISHED:
             return begin(malt, preset=str(stage))
         case Stage.APGD_CE:
             return begin(apgd, loss="ce", restarts=RESTARTS_L1 if sparse else 1)
         case Stage.SQUARE:
             return begin(square)
         case Stage.APGD_T:
-            return begin(malt, order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
+            return begin(malt, preset="published", order="logit", n_targets=TARGETS_L1 if sparse else TARGETS)
         case Stage.FAB_T:
-            ranked = rank_targets(model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS)
+            ranked = rank_targets(
+                model, x, y, norm=norm, space=space, order="logit", n_targets=TARGETS, batch_size=batch_size
+            )
             return begin(fab, targets=ranked.classes)
 
 
 def _call(
-    model: nn.Module, x: Tensor, y: Tensor, common: dict, attack: Callable[..., AttackResult], **own
+    model: Classifier, x: Tensor, y: Tensor, common: dict, attack: Callable[..., AttackResult], **own
 ) -> AttackResult:
     return attack(model, x, y, **common, **own)
 
 
+@torch.inference_mode(False)
 def autoattack(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     attacks: Sequence[Stage | str] | str = AUTOATTACK,
@@ -132,9 +137,9 @@ def autoattack(
         model: in evaluation mode; returns logits (n, classes).
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         attacks: in order, in a list or with commas; see `Stage`.
-        batch_size: samples that are evaluated together.
+        batch_size: samples of any pass through the model.
         generator: of all random choices; None for seed 0.
         on_step: told how many samples of the current search are done.
 
@@ -145,13 +150,15 @@ def autoattack(
         ValueError: as for `apgd`, or an unknown attack.
     """
     threat, stages = Threat(eps, norm, space), read_stages(attacks)
+    check_mode(model)
+    x = read_inputs(model, x, threat)
     common = {"batch_size": batch_size, "generator": generator, "on_step": on_step}
-    return run_stages(stages, model, x, y, threat, **common)[0]
+    return run_stages(stages, model, x, read_labels(y, x), threat, **common)[0]
 
 
 def run_stages(
     stages: Sequence[Stage],
-    model: nn.Module,
+    model: Classifier,
     x: Tensor,
     y: Tensor,
     threat: Threat,
@@ -161,7 +168,7 @@ def run_stages(
     on_step: OnStep | None,
 ) -> tuple[AttackResult, tuple[StageRecord, ...], Tensor]:
     """The stages in order; returns the result, a record of each and which stage fooled the model on each sample."""
-    total = open_case(model, x, y, threat).result()
+    total = open_case(model, x, y, threat, batch_size=batch_size).result()
     first, records = torch.full_like(total.target, -1), []
     for number, stage in enumerate(stages):
         rows = (~total.success).nonzero().flatten()
@@ -169,7 +176,7 @@ def run_stages(
             break
         rows_x, draw = rows.to(x.device), spawn(generator, str(stage))
         common = {"batch_size": batch_size, "generator": draw, "on_step": on_step}
-        found = run_stage(stage, model, x[rows_x], y[rows_x], threat, **common)
+        found = run_stage(stage, model, x[rows_x], y[rows_x], threat.at(rows.cpu()), **common)
         first[rows[found.success]] = number
         total = _merged(total, rows, found)
         survivors = len(rows) - int(found.success.sum())

@@ -16,7 +16,7 @@ from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.shrinking import confusion, robust_curve, shortened
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.theory import as_logits, broken_samples, theory_section
+from vestige.audit.theory import as_logits, broken_samples, check_pair, class_pair, theory_section
 from vestige.audit.truth import Data, fingerprint, read_data, split_classes
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
@@ -104,7 +104,8 @@ def audit_robustness(
             "autoattack" for all of its stages.
         n: samples attacked, in equal shares of the classes; all of them where there are no more.
         theory: say also why it is fooled.
-        pair: two classes for the common direction that theory speaks of.
+        pair: two classes for the common direction that theory speaks of; None for the two that the model separates
+            least. Where there are none, that is said before the attack begins.
         architecture: of a file that does not say it.
         input_shape: of one sample; None: from the file.
         space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization. Where neither
@@ -120,7 +121,8 @@ def audit_robustness(
         Accuracies, adversarial examples and what stands behind them.
 
     Raises:
-        ValueError: a model, data, eps, norm or attacks that cannot be used, or a folder that holds something else.
+        ValueError: a model, data, eps, norm, attacks or pair that cannot be used, or a folder that holds something
+            else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
     target = read_target(
@@ -130,6 +132,10 @@ def audit_robustness(
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
+    if pair is not None:
+        check_pair(pair, target, chosen.y)
+    elif theory and target.outputs > 1:
+        pair = class_pair(target, target.inputs(target.shaped(chosen.x)).to(next(target.model.parameters())), chosen.y)
     fit = fit_of(target, chosen, trained=False)
     plan = _Plan(
         threat=Threat(eps, norm, target.space), stages=read_stages(attacks), seed=seed, batch_size=batch_size,
@@ -217,7 +223,8 @@ def _work(
         return network(space.to_model(samples)).argmax(1)
 
     with torch.no_grad():
-        tensors = {"clean": shown, "adv": report.adv, "label": chosen.y, "clean_predicted": predict(shown)}
+        clean = torch.cat([predict(part) for part in shown.split(plan.batch_size)])
+    tensors = {"clean": shown, "adv": report.adv, "label": chosen.y, "clean_predicted": clean}
     tensors |= {name: getattr(report, name) for name in ("success", "predicted", "distance", "stage")}
     smallest = shortened(
         predict, shown, report.adv, chosen.y, report.success, report.distance, batch_size=plan.batch_size

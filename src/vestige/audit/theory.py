@@ -144,7 +144,7 @@ def theory_section(
         y: their labels.
         everything: all data of this kind, for their span.
         broken: samples that an attack broke, whose path is followed; None for one step down the gradient.
-        pair: the two classes whose common direction is sought.
+        pair: the two classes whose common direction is sought; None for those of `class_pair`.
         seed: of random directions.
     """
     like = next(target.model.parameters())
@@ -164,11 +164,50 @@ def _answer(work: Callable[[], Section]) -> Section:
         return {"reason": str(error)}
 
 
+def class_pair(target: Target, x: Tensor, y: Tensor) -> tuple[int, int] | None:
+    """The two classes whose common direction is sought where none are named: those that the model separates least.
+
+    Most often one of them is the label and the other the second choice, among samples that the model gets right; the
+    class that is y = 1 for the theory comes first. None for one output.
+
+    Raises:
+        ValueError: samples of two classes that the model gets right are missing.
+    """
+    if target.outputs == 1:
+        return None
+    with torch.no_grad():
+        z = torch.cat([target.model(part) for part in x.split(LARGEST_SPAN)]).reshape(len(x), -1)
+    right = z.argmax(1) == y
+    if len(y[right].unique()) < 2:
+        raise ValueError(
+            f"theory compares two classes, and of these {len(y)} samples the model gets {int(right.sum())} right, of "
+            f"{len(y[right].unique())} classes. Give samples of two classes that it knows, or leave theory out."
+        )
+    z, label = z[right], y[right]
+    counts = torch.zeros(target.outputs, target.outputs, dtype=torch.long)
+    second = z.scatter(1, label[:, None], -torch.inf).argmax(1)
+    counts.index_put_((label.cpu(), second.cpu()), torch.ones(len(label), dtype=torch.long), accumulate=True)
+    known = torch.zeros(target.outputs, dtype=torch.bool)
+    known[label.cpu()] = True
+    both = torch.where(known[:, None] & known[None], counts + counts.T, -1).fill_diagonal_(-1)
+    low, high = sorted(divmod(int(both.argmax()), target.outputs))
+    return high, low
+
+
+def check_pair(pair: tuple[int, int], target: Target, y: Tensor) -> None:
+    """Refuse two classes that are not among the samples, before any work.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if target.outputs == 1 or len(set(pair)) < 2 or not set(pair) <= set(y.unique().tolist()):
+        there = f"samples of {sorted(set(y.tolist()))[:12]}" if target.outputs > 1 else "one output, without a pair"
+        raise ValueError(f"pair={pair} given; two different classes of the samples are needed: there are {there}.")
+
+
 def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | None, seed: int) -> Section:
-    model = target.model
-    if target.outputs > 2 and pair is None:
-        raise ValueError(f"The model has {target.outputs} classes; name two of them to look for a common direction.")
-    pair = pair or ((1, 0) if target.outputs == 2 else None)
+    model, chosen = target.model, pair is None and target.outputs > 2
+    pair = pair or ((1, 0) if target.outputs == 2 else class_pair(target, x, y))
     if pair is not None:
         keep = (y == pair[0]) | (y == pair[1])
         x, y = x[keep], y[keep]
@@ -184,7 +223,13 @@ def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | Non
         found, beside = gap.trained, {"constructed_radius": number(eps), "gap": number(gap.gap)}
     except ValueError:  # no network of one unit a sample separates them; the direction may still be there
         found, beside = universal_margin_perturbation(model, x, y, pair=pair, generator=draw), {}
-    return {**_universal_numbers(found), **beside, "left_out": int((~right).sum()), "pair": pair and list(pair)}
+    return {
+        **_universal_numbers(found),
+        **beside,
+        "left_out": int((~right).sum()),
+        "pair": pair and list(pair),
+        "chosen": chosen,
+    }
 
 
 def _universal_numbers(found: UniversalPerturbation) -> Section:

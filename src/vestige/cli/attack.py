@@ -16,7 +16,9 @@ Radius = Annotated[
 ]
 Pair = Annotated[
     tuple | None,
-    typer.Option(parser=options.read_pair, metavar="A,B", help="Two classes for --theory's common direction: 3,8."),
+    typer.Option(
+        parser=options.read_pair, metavar="A,B", help="Two classes for --theory; default: the two separated least."
+    ),
 ]
 
 
@@ -29,7 +31,9 @@ def attack(
     ] = "digits",
     eps: Radius = 0.15,
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
-    preset: Annotated[str, typer.Option(help="fast, standard (MALT) or autoattack; or stages with commas.")] = "fast",
+    preset: Annotated[
+        str, typer.Option(help="fast, standard, published or autoattack; or stages with commas.")
+    ] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,

@@ -204,7 +204,9 @@ def _copied(parameter: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return parameter.detach().cpu().double().clone()
 
 
-def _check_finite(name: str, parameter: Float[Tensor, "..."]) -> None:
+def _check_finite(name: str, parameter: Tensor) -> None:
+    if parameter.is_complex():
+        raise ValueError(f"{name} is {parameter.dtype}; real weights are needed.")
     bad = int((~torch.isfinite(parameter)).sum())
     if bad:
         raise ValueError(

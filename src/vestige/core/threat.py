@@ -1,10 +1,18 @@
 """The threat model of adversarial examples: an l_p ball around each sample, cut with the box of valid inputs."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vestige.core.choices import ChoiceEnum
 from vestige.core.space import InputSpace
+
+Radius = float | int | Float[Tensor, " radii"] | np.ndarray | Sequence[float | int]  # of all samples, or of each
 
 
 class Norm(ChoiceEnum):
@@ -58,33 +66,63 @@ class Threat:
     """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.
 
     Attributes:
-        eps: radius, in units of the data; positive and finite.
+        eps: radius, in units of the data; positive and finite. The largest one where every sample has its own.
         norm: of the ball; a name or a number is read as `Norm`.
         space: box and normalization of the inputs; None for [0, 1] and none.
+        each: radius of each sample; None where all have the same.
 
     Raises:
         ValueError: a radius that is not positive and finite, or that in l_inf covers the whole box; an unknown norm.
 
     >>> Threat(8 / 255, 2).norm
     <Norm.L2: 'l2'>
+    >>> Threat([0.1, 0.2]).eps
+    0.2
     """
 
     eps: float
     norm: Norm
     space: InputSpace
+    each: Float[Tensor, " n"] | None = field(compare=False)
 
     def __init__(
-        self, eps: float | int, norm: Norm | str | float | int = Norm.LINF, space: InputSpace | None = None
+        self, eps: Radius, norm: Norm | str | float | int = Norm.LINF, space: InputSpace | None = None
     ) -> None:
-        object.__setattr__(self, "eps", float(eps))
+        radii = torch.as_tensor(eps, dtype=torch.float64).detach().cpu()
+        if radii.ndim > 1 or not radii.numel():
+            raise ValueError(f"eps of shape {tuple(radii.shape)} given; one radius is needed, or one a sample.")
+        smallest, largest = float(radii.min()), float(radii.max())
+        object.__setattr__(self, "eps", largest)
         object.__setattr__(self, "norm", Norm(norm))
         object.__setattr__(self, "space", space or InputSpace())
-        if not 0 < self.eps < math.inf:
+        object.__setattr__(self, "each", radii if radii.ndim else None)
+        if not 0 < smallest <= largest < math.inf:
             raise ValueError(
-                f"eps={self.eps} given; eps must be positive and finite, in units of the data, such as 8/255."
+                f"eps={smallest} given; eps must be positive and finite, in units of the data, such as 8/255."
             )
         if self.norm is Norm.LINF and self.eps >= self.space.width:
             raise ValueError(
                 f"eps={self.eps:g} given for data in [{self.space.low:g}, {self.space.high:g}]: every input is allowed "
                 f"then. Is it in units of 0-255? Write {self.eps:g}/255."
             )
+
+    @property
+    def given(self) -> float | Tensor:
+        """The radius as it was given."""
+        return self.eps if self.each is None else self.each
+
+    def radii(self, x: Float[Tensor, " n *feature"]) -> Float[Tensor, " n"]:
+        """Radius of each of these samples, in their precision.
+
+        Raises:
+            ValueError: another number of radii than of samples.
+        """
+        if self.each is None:
+            return x.new_full((len(x),), self.eps)
+        if len(self.each) != len(x):
+            raise ValueError(f"{len(self.each)} radii given for {len(x)} samples; one radius is needed, or one each.")
+        return self.each.to(x)
+
+    def at(self, rows: Tensor | slice) -> "Threat":
+        """The same for some of the samples."""
+        return self if self.each is None else Threat(self.each[rows], self.norm, self.space)

@@ -90,7 +90,7 @@ def _triples(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[
     right = tensors["clean_predicted"] == tensors["label"]
     rows = (right & tensors["success"]).nonzero().flatten()
     rows = rows[tensors["distance"][rows].argsort(stable=True)][:LARGEST].tolist()
-    draw, names = painter(results), results["classes"]
+    draw, names = painter(results), [*results["classes"], "no number"]  # the class -1 of an answer that is NaN
     found = []
     for row in rows:
         clean, adv = tensors["clean"][row], tensors["adv"][row]

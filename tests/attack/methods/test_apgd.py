@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from vestige.attack.methods._apgd import apgd
+from vestige.attack.methods._fab import fab
+from vestige.attack.methods._square import square
 from vestige.attack.methods.losses import AttackLoss, objective, usable_loss
 from vestige.attack.methods.momentum import checkpoints
 from vestige.core.rng import child
@@ -113,11 +115,33 @@ def test_losses_have_the_values_of_their_formulas():
     assert objective(AttackLoss.MARGIN, y, torch.tensor([2]), reach=True)(z).item() == pytest.approx(-1.0)
 
 
-def test_a_loss_that_turns_nan_stops_the_search_and_is_told():
-    class Breaks(nn.Module):
-        def forward(self, x):
-            return torch.stack([x[:, 0], torch.where((x[:, 0] - 0.5).abs() < 1e-9, -1.0, torch.nan), x[:, 1] - 9], 1)
+class OnlyAtHalf(nn.Module):
+    """Right where x_0 is 1/2; elsewhere one logit is NaN, or infinite."""
 
-    found = apgd(Breaks().eval(), torch.full((2, 3), 0.5), torch.tensor([0, 0]), eps=0.1)
-    assert not bool(found.success.any()) and "NaN" in " ".join(found.warnings)
+    def __init__(self, elsewhere):
+        super().__init__()
+        self.elsewhere = elsewhere
+
+    def forward(self, x):
+        other = torch.where((x[:, 0] - 0.5).abs() < 1e-9, -1.0, self.elsewhere)
+        return torch.stack([x[:, 0], other, x[:, 1] - 9], 1)
+
+
+def test_a_loss_that_turns_infinite_stops_the_search_and_is_told():
+    found = apgd(
+        OnlyAtHalf(-torch.inf).eval(),
+        torch.full((2, 3), 0.5),
+        torch.tensor([0, 0]),
+        eps=0.1,
+        loss="ce",
+        targets=torch.tensor([1, 1]),
+    )
+    assert not bool(found.success.any()) and "infinite" in " ".join(found.warnings)
     assert torch.equal(found.adv, torch.full((2, 3), 0.5))
+
+
+@pytest.mark.parametrize("attack", [apgd, fab, square])
+def test_where_the_model_gives_no_number_it_is_not_right(attack):
+    found = attack(OnlyAtHalf(torch.nan).eval(), torch.full((2, 3), 0.5), torch.tensor([0, 0]), eps=0.1)
+    assert bool(found.success.all()) and found.predicted.tolist() == [-1, -1]
+    assert any("returns NaN for 2 of the adversarial examples" in text for text in found.warnings)

@@ -36,7 +36,7 @@ def test_targeted_apgd_breaks_whom_the_original_breaks(digits, norm, eps):
     theirs = peer.APGDAttack_targeted(model, n_iter=100, norm=norm, eps=eps, n_target_classes=9, device="cpu", seed=0)
     adv = theirs.perturb(x, y)
     broken = (model(adv).argmax(1) != y) | (model(x).argmax(1) != y)
-    ours = malt(model, x, y, eps=eps, norm=norm, order="logit").success
+    ours = malt(model, x, y, eps=eps, norm=norm, preset="published", order="logit").success
     assert 0.1 <= broken.double().mean() <= 0.5 and agree(ours, broken)
     assert not agree(model(x).argmax(1) != y, broken)  # doing nothing is no agreement
 

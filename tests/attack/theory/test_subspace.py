@@ -119,10 +119,24 @@ def test_the_attack_stays_orthogonal_to_the_data_and_within_eps():
     assert 1 <= int(found.success.sum()) < 30
     assert float((moved @ x.T).abs().max()) < 1e-9
     assert bool((found.distance <= 6.0).all()) and bool((moved.norm(dim=1) - found.distance).abs().max() < 1e-9)
-    assert torch.equal(found.success, (net(found.adv)[:, 0] * net(x)[:, 0] <= 0))
+    assert torch.equal(found.success, (net(found.adv)[:, 0] * net(x)[:, 0] < 0))
+    assert torch.equal(net.float()(found.adv.float())[:, 0] * net(x.float())[:, 0] < 0, found.success)
+    net.double()
     # As long a step along a random direction off the span does nothing.
     z = data_span(x).off(torch.randn(x.shape, generator=child(5, "null")))
     assert not bool((net(x + 6.0 * z / z.norm(dim=1, keepdim=True)) * net(x) <= 0).any())
+
+
+@pytest.mark.parametrize(("steepness", "changed"), [(1.1, 2), (0.9, 0), (0.01, 0)])
+def test_far_outside_the_data_is_no_success(steepness, changed):
+    """f = x_1 + a x_2 on (+-1, 0): the sign changes at |x_2| = 1 / a, and samples are 1 long."""
+    net = nn.Linear(2, 1, bias=False)
+    net.weight.data = torch.tensor([[1.0, steepness]])
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    found = subspace_attack(net, x, eps=1e6)
+    assert int(found.success.sum()) == changed and int((net(found.adv) * net(x) < 0).sum()) == changed
+    assert bool(found.warnings) == (changed == 0)
+    assert bool(((found.adv - x).norm(dim=1) <= 1.0).all())
 
 
 @pytest.mark.slow

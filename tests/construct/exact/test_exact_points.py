@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,3 +48,17 @@ def test_powers_of_two_lie_on_their_side(value):
 
 def test_the_smallest_error_is_not_reported_as_zero():
     assert upwards(Fraction(1, 2**2000)) == 5e-324
+
+
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        (torch.complex(torch.ones(2, 2), torch.ones(2, 2)), "complex128"),
+        (np.array([["a", "b"]]), "<U1"),
+        (np.array([["a", None]], dtype=object), "NoneType, str"),
+        (np.array([[1, 2j]], dtype=object), "complex, int"),
+    ],
+)
+def test_points_that_are_no_real_numbers_are_named(points, kind):
+    with pytest.raises(ValueError, match=f"points of {kind} given"):
+        integer_points(points)

@@ -109,3 +109,17 @@ def test_a_radius_that_no_function_has_is_refused_with_the_limit():
         width_bounds(10, 100, 0.06, norm="inf")
     with pytest.raises(ValueError, match="n and d must be at least 1"):
         width_bounds(0, 100, 0.06)
+
+
+@pytest.mark.parametrize("norm", [300, 600, 1e5])
+@pytest.mark.parametrize("size", [1e-3, 0.01, 1.9, 1e6])
+def test_a_high_power_neither_overflows_nor_vanishes(norm, size):
+    x = torch.tensor([[-size, 0.0], [size, 0.0], [size, size]])
+    assert max_robust_radius(x, torch.tensor([0, 1, 1]), norm=norm) == pytest.approx(size, rel=1e-12)
+    everywhere = torch.tensor([[0.0] * 4, [size] * 4])  # |u|_p = size 4^(1/p)
+    assert max_robust_radius(everywhere, torch.tensor([0, 1]), norm=norm) == pytest.approx(size * 4 ** (1 / norm) / 2)
+
+
+def test_points_as_far_apart_as_floats_go_are_refused_and_no_constant():
+    with pytest.raises(ValueError, match=r"are 1\.8e\+308 apart"):
+        max_robust_radius(torch.tensor([[-1.7e308], [1.7e308]]), torch.tensor([0, 1]))

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vestige.construct.exact import evaluate
 from vestige.construct.robust.balls import Balls
 from vestige.construct.robust.first_layer import choose_first_layer, stretch_above
 from vestige.construct.robust.layers import Layout
@@ -17,6 +18,7 @@ from vestige.construct.robust.memorizer import memorize_robustly
 from vestige.construct.robust.projection import Projection
 from vestige.construct.robust.radius import max_robust_radius, stretch
 from vestige.construct.robust.thresholds import root_above, root_below, short_between
+from vestige.core.outcome import Outcome
 from vestige.data.dataset import sample
 from vestige.data.load import load_data
 
@@ -327,3 +329,22 @@ def test_the_specification_is_a_copy_of_the_points():
     x.zero_()
     y.zero_()
     assert np.array_equal(made.specification.points, before) and made.verify().holds
+
+
+@pytest.mark.parametrize("norm", [300, 600])
+def test_a_high_power_is_kept_and_the_outcome_is_that_of_the_certificate(norm):
+    x, y = torch.tensor([[-1.9, 0.0], [1.9, 0.0], [1.91, 0.0]]), torch.tensor([0, 1, 0])
+    made = memorize_robustly(x, y, norm=norm)
+    assert 0 < made.numbers["eps"] < made.numbers["ceiling"] == pytest.approx(0.005)
+    assert made.certificate.holds and made.outcome is Outcome.CONVERGED and not made.warnings
+    assert [int(v) for v in made.network(x)[:, 0]] == y.tolist()
+
+
+def test_a_wide_layer_is_evaluated_in_bounded_memory(monkeypatch):
+    x, y = torch.randn(24, 3, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 2
+    made = memorize_robustly(x, y, layout="parallel")
+    whole = made.network(x)
+    monkeypatch.setattr(evaluate, "CELLS", 1)
+    plan = evaluate.scaled_layers(made.network.layers, [60] * 3)
+    assert max(map(len, evaluate.chunks_of(plan, np.zeros((24, 3), dtype=np.int64) + np.arange(24)[:, None]))) == 8
+    assert (made.network(x) == whole).all()

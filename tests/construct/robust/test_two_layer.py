@@ -181,6 +181,7 @@ def test_an_architecture_of_endless_size_allocates_nothing(tmp_path):
         (torch.tensor([[1.0, 0.0], [0.0, 1.0]]), [1, 1], "every sample has the same label"),
         (torch.eye(2), [1, 2], "allowed are 0 and 1"),
         (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), [0, 1], "NaN or infinite"),
+        (torch.eye(2, dtype=torch.complex128), [0, 1], "x is torch.complex128; real samples"),
     ],
 )
 def test_bad_input_is_named(x, y, message):

@@ -1,24 +1,26 @@
 """Auto-PGD: projected gradient ascent without a step size to tune (arXiv 2003.01690; l_1 after arXiv 2103.01208)."""
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels
 from vestige.attack.methods.losses import AttackLoss, usable_loss
 from vestige.attack.methods.search import Plan, search
 from vestige.attack.problem import AUTOATTACK, L1_APGD, check_counts, open_case, read_targets
 from vestige.attack.result import AttackResult
 from vestige.core.outcome import OnStep
 from vestige.core.space import InputSpace
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 
+@torch.inference_mode(False)
 def apgd(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     targets: Int[Tensor, " n *k"] | None = None,
@@ -36,16 +38,16 @@ def apgd(
     searched. The random starts depend on the generator's seed and on a sample's position alone.
 
     Args:
-        model: in evaluation mode; returns logits (n, classes).
+        model: in evaluation mode; returns logits (n, classes), see `vestige.attack.evaluate_robustness`.
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         targets: classes to move to, one or several a sample in the order to try them; None: away from y.
         must_reach: only the target counts as success; else any class but y.
         loss: "dlr", "ce", "margin" or "pm".
         steps: of each search; the papers take 100.
         restarts: searches of each sample and target.
-        batch_size: samples that are differentiated together.
+        batch_size: samples of any pass through the model.
         generator: of the random starts; None for seed 0.
         on_step: told how many samples are done; its value is the robust accuracy so far.
 
@@ -63,7 +65,7 @@ def apgd(
     [True, False]
     """
     check_counts(steps=steps, restarts=restarts, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach, batch_size=batch_size)
     found = read_targets(targets, case)
     picked, warning = usable_loss(loss, case.classes, targeted=found is not None)
     case.warnings += [warning] if warning else []

@@ -7,27 +7,29 @@ checked at the end.
 """
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels
 from vestige.attack.methods.balls import project
 from vestige.attack.methods.halfspace import nearest
 from vestige.attack.problem import FAB, Case, check_counts, open_case, read_targets
 from vestige.attack.result import AttackResult
 from vestige.core.outcome import OnStep, Step
 from vestige.core.space import InputSpace, lp_norm, per_sample
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 BIAS, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9
 REFINEMENTS = 5  # bisections between the clean sample and what was found
 
 
+@torch.inference_mode(False)
 def fab(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     targets: Int[Tensor, " n *k"] | None = None,
@@ -40,15 +42,15 @@ def fab(
     """Search for a misclassified point near x, and keep it where it lies within eps.
 
     Args:
-        model: in evaluation mode; returns logits (n, classes).
+        model: in evaluation mode; returns logits (n, classes), see `vestige.attack.evaluate_robustness`.
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         targets: classes to move to, one or several a sample in the order to try them; None: whichever tangent plane is
             nearest at each step, which differentiates every class.
         must_reach: only the target counts as success; else any class but y.
         steps: of each search.
-        batch_size: samples that are differentiated together.
+        batch_size: samples of any pass through the model.
         generator: not used: FAB starts at the clean sample.
         on_step: told how many samples are done.
 
@@ -62,7 +64,7 @@ def fab(
     [True, False]
     """
     check_counts(steps=steps, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
+    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach, batch_size=batch_size)
     found = read_targets(targets, case)
     done, total = 0, len(case.to_attack())
     for rows in case.to_attack().split(batch_size):

@@ -8,9 +8,10 @@ place. The side of the squares shrinks with the queries spent.
 import math
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels
 from vestige.attack.methods.balls import project
 from vestige.attack.methods.losses import AttackLoss, objective
 from vestige.attack.problem import SQUARE, Case, check_counts, open_case, read_targets
@@ -18,18 +19,19 @@ from vestige.attack.result import AttackResult
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace, per_sample
-from vestige.core.threat import Norm, Threat
+from vestige.core.threat import Norm, Radius, Threat
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
 FIRST_SHARE = 0.8  # of the features that the first squares cover
 
 
+@torch.inference_mode(False)
 def square(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
-    eps: float | int,
+    eps: Radius,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     targets: Int[Tensor, " n *k"] | None = None,
@@ -44,14 +46,14 @@ def square(
     Inputs other than images (channel first) are treated as one row of pixels.
 
     Args:
-        model: in evaluation mode; returns logits (n, classes).
+        model: in evaluation mode; returns logits (n, classes), see `vestige.attack.evaluate_robustness`.
         x: clean inputs in data space.
         y: true classes.
-        eps, norm, space: the threat model, see `vestige.core.threat.Threat`.
+        eps, norm, space: the threat model, see `vestige.core.threat.Threat`; one eps, or one a sample.
         targets: class to move to, (n,) or (n, k), of which the first counts; None: away from y.
         must_reach: only the target counts as success; else any class but y.
         queries: of each sample.
-        batch_size: samples that are evaluated together.
+        batch_size: samples of any pass through the model.
         generator: of the squares; None for seed 0.
         on_step: told how many samples are done.
 
@@ -59,7 +61,8 @@ def square(
         ValueError: as for `apgd`.
     """
     check_counts(queries=queries, batch_size=batch_size)
-    case = open_case(model, x, y, Threat(eps, norm, space), must_reach=must_reach)
+    threat = Threat(eps, norm, space)
+    case = open_case(model, x, y, threat, must_reach=must_reach, batch_size=batch_size)
     every = read_targets(targets, case)
     found = None if every is None else every[:, 0]
     total, done = len(case.to_attack()), 0
@@ -81,7 +84,7 @@ def share_of_features(query: int, queries: int) -> float:
 def _search(case: Case, rows: Tensor, target: Tensor | None, queries: int, draw: torch.Generator) -> None:
     shape = case.x.shape[1:] if case.x.ndim == 4 else (1, 1, case.x[0].numel())
     paint = _repaint_signs if case.norm is Norm.LINF else _move_mass
-    delta = _first(case, len(rows), shape, draw).to(case.x)
+    delta = _first(case, case.eps[rows].double(), shape, draw).to(case.x)
     best = torch.full_like(case.eps[rows], -torch.inf)
     for query in range(queries):
         x, eps = case.x[rows].reshape(-1, *shape), case.eps[rows]
@@ -106,16 +109,16 @@ def _signs(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     return 2 * torch.randint(0, 2, shape, generator=draw, dtype=torch.float64) - 1
 
 
-def _first(case: Case, n: int, shape: torch.Size | tuple[int, ...], draw: torch.Generator) -> Tensor:
-    channels, height, width = shape
-    eps = float(case.eps[0])
+def _first(case: Case, eps: Tensor, shape: torch.Size | tuple[int, ...], draw: torch.Generator) -> Tensor:
+    n, (channels, height, width) = len(eps), shape
     if case.norm is Norm.LINF:
-        return eps * _signs((n, channels, 1, width), draw).expand(n, *shape)
+        stripes = _signs((n, channels, 1, width), draw).to(eps)
+        return (per_sample(eps, stripes) * stripes).expand(n, *shape)
     side = max(1, math.ceil(math.sqrt(height * width) / 5))
     tile = _bump(side if height > 1 else 1, side)
     grid = _signs((n, channels, -(-height // tile.shape[0]), -(-width // side)), draw)
-    full = torch.kron(grid, tile.expand(1, 1, -1, -1))[:, :, :height, :width]
-    return eps * full / per_sample(torch.linalg.vector_norm(full.flatten(1), ord=case.norm.p, dim=1), full)
+    full = torch.kron(grid, tile.expand(1, 1, -1, -1))[:, :, :height, :width].to(eps)
+    return per_sample(eps, full) * full / _size(full, case.norm.p)
 
 
 def _bump(height: int, width: int) -> Tensor:

@@ -9,9 +9,9 @@ and the smallest score is tried first. Naive targeting takes the largest logit.
 """
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from vestige.attack.classifier import Classifier, Inputs, Labels
 from vestige.attack.problem import MALT, Case, check_counts, open_case
 from vestige.attack.result import TargetRanking
 from vestige.core.choices import ChoiceEnum
@@ -30,21 +30,23 @@ class Order(ChoiceEnum):
     LOGIT = "logit"
 
 
+@torch.inference_mode(False)
 def rank_targets(
-    model: nn.Module,
-    x: Float[Tensor, " n *feature"],
-    y: Int[Tensor, " labels"],
+    model: Classifier,
+    x: Inputs,
+    y: Labels,
     *,
     norm: Norm | str | float | int = Norm.LINF,
     space: InputSpace | None = None,
     order: Order | str = Order.MALT,
     top_k: int = 100,
     n_targets: int = 9,
+    batch_size: int = 256,
 ) -> TargetRanking:
     """Rank the classes of each sample by the first-order distance to their boundary with its label.
 
     Args:
-        model: in evaluation mode; returns logits.
+        model: in evaluation mode; returns logits, see `vestige.attack.evaluate_robustness`.
         x: clean inputs in data space.
         y: true classes.
         norm: of distances; the gradient is measured in the dual norm.
@@ -52,6 +54,7 @@ def rank_targets(
         order: "malt", or "logit" for the largest logits.
         top_k: classes with the largest logits, which are differentiated; at most all but y.
         n_targets: classes returned; at most top_k.
+        batch_size: samples of any pass through the model.
 
     Raises:
         ValueError: see `vestige.attack.problem`, or counts below 1.
@@ -63,8 +66,8 @@ def rank_targets(
     >>> found.classes.tolist(), found.scores.tolist()  # 2 / 8 before 1 / 2, though its logit is lower
     ([[2, 1]], [[0.25, 0.5]])
     """
-    check_counts(top_k=top_k, n_targets=n_targets)
-    case = open_case(model, x, y, Threat(ANY_RADIUS, norm, space))
+    check_counts(top_k=top_k, n_targets=n_targets, batch_size=batch_size)
+    case = open_case(model, x, y, Threat(ANY_RADIUS, norm, space), batch_size=batch_size)
     rows = torch.arange(len(case.x), device=case.x.device)
     classes, scores, logits = rank_classes(case, rows, Order(order), top_k, n_targets)
     return TargetRanking(classes, scores, logits, case.oracle.gradients, (paper(MALT),))
@@ -74,7 +77,7 @@ def rank_classes(case: Case, rows: Tensor, order: Order, top_k: int, n_targets: 
     """Classes, best first, their scores, and the logits of the samples at `rows`."""
     width = min(top_k, case.classes - 1)
     kept = min(n_targets, width)
-    per_chunk = max(1, MEMORY // max(1, case.x[0].numel() * width))
+    per_chunk = max(1, min(case.oracle.batch_size, MEMORY // max(1, case.x[0].numel() * width)))
     chunks = [_rank_chunk(case, part, order, width, kept) for part in rows.split(per_chunk) if len(part)]
     if not chunks:
         nothing = case.x.new_zeros((0, kept))

@@ -33,12 +33,13 @@ from vestige.core.cite import Paper, paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
 from vestige.core.relu_chain import first_linear
-from vestige.core.space import UNBOUNDED
+from vestige.core.space import UNBOUNDED, per_sample
 from vestige.core.threat import Norm, Threat
 
 PAPER = paper("2303.00783")
 FARTHEST = 100.0  # times the first-order radius: where the search for a flip ends
 NULL_DIRECTIONS = 20
+BEYOND = 1e-4  # of the radius: a step ends a little behind the boundary, so that no rounding brings it back
 DRIFT = 1e4  # machine epsilons that the invariance may lose to rounding, relative to the largest weight
 
 
@@ -83,14 +84,16 @@ class SubspaceAttack:
 
     Attributes:
         adv: x + z with z orthogonal to every sample; x itself where no such z was found.
-        success: the model's prediction changed.
+        success: the model's prediction changed, seen on `adv`, and z is no longer than the longest sample.
         distance: |z|.
+        warnings: what a reader must know.
         source: the paper.
     """
 
     adv: Float[Tensor, "n ..."]
     success: Bool[Tensor, " n"]
     distance: Float[Tensor, " n"]
+    warnings: tuple[str, ...]
     source: tuple[Paper, ...]
 
 
@@ -163,6 +166,9 @@ def subspace_attack(
 ) -> SubspaceAttack:
     """Change the model's predictions by one step along -P grad, orthogonal to all data and no longer than eps.
 
+    A step longer than the longest sample leads far outside the data, where any network changes its mind; it is no
+    success, however large eps is.
+
     Args:
         model: as in `off_subspace_robustness`.
         x: data, in model space.
@@ -175,17 +181,26 @@ def subspace_attack(
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> _ = net.weight.data.copy_(torch.tensor([[1.0, 0.5]]))
-    >>> found = subspace_attack(net, torch.tensor([[2.0, 0.0]]), eps=4.1)
-    >>> found.success.item(), round(found.distance.item(), 6)
-    (True, 4.0)
+    >>> found = subspace_attack(net, torch.tensor([[1.0, 0.0], [6.0, 0.0]]), eps=2.1)  # the boundary is 2 |x| away
+    >>> found.success.tolist(), round(found.distance[0].item(), 2)
+    ([True, False], 2.0)
     """
     threat = Threat(eps, Norm.L2, UNBOUNDED)
     margin, span, value, off, _ = _read(model, x, span, pair)
     radius, _ = _radius(margin, off, value)
-    success = radius <= threat.eps
-    distance = torch.where(success, radius, 0.0)
-    step = distance[:, None] * off / off.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    return SubspaceAttack(margin.x - step.reshape(margin.x.shape), success, distance, (PAPER,))
+    longest = float(margin.x.flatten(1).norm(dim=1).max())
+    within = (radius * (1 + BEYOND)).clamp(max=threat.eps)
+    step = torch.where(radius <= min(threat.eps, longest), within, 0.0)
+    direction = off / off.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    moved = margin.x - (step[:, None] * direction).reshape(margin.x.shape)
+    success = (step > 0) & (margin.value(moved) < 0)
+    adv = torch.where(per_sample(success, moved), moved, margin.x)
+    far = int(((radius > longest) & (radius <= threat.eps)).sum())
+    notes = (
+        f"{far} of {len(radius)} predictions change only further away than the longest sample is long ({longest:.3g}), "
+        "which says nothing about the data: they count as unchanged.",
+    )
+    return SubspaceAttack(adv, success, torch.where(success, step, 0.0), notes if far else (), (PAPER,))
 
 
 def project_weights(model: nn.Module, span: DataSpan) -> nn.Module:

@@ -24,7 +24,7 @@ except ImportError:  # slower for words of many thousand bits, otherwise alike
 
 LIMIT = 1 << 62
 CHUNK = 4096  # points at a time: numpy's cost a call is spread, and columns stay in the cache
-CELLS = 1 << 24  # values of one layer at a time, at most: 128 MB
+CELLS = 1 << 21  # values of one layer at a time: 16 MB, and 100 MB of long integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def chunks_of(plan: list[list[ScaledNeuron]], integers: np.ndarray, chunk: int |
 
     Points near each other there often agree in most other neurons, which then are constant over a chunk and free.
     """
-    chunk = chunk or max(64, min(CHUNK, CELLS // max(map(len, plan))))
+    chunk = chunk or max(8, min(CHUNK, CELLS // max(map(len, plan))))
     if len(integers) <= chunk:
         return [np.arange(len(integers))]
     column = affine(plan[0][0], input_columns(integers), np.arange(len(integers)))

@@ -14,6 +14,8 @@ def rows_of(points: Any) -> np.ndarray:
     if isinstance(array, torch.Tensor):
         array = array.double().numpy() if array.is_floating_point() else array.numpy()
     array = np.asarray(array)
+    if array.dtype.kind not in "biufO":
+        raise ValueError(f"points of {array.dtype} given; real numbers are needed: floats, integers or Fractions.")
     if array.ndim < 2 or not array.size:
         raise ValueError(
             f"points of shape {list(array.shape)} given; (n, coordinates) with both at least 1 is needed. One point is "
@@ -70,7 +72,11 @@ def _narrowed(array: np.ndarray) -> np.ndarray:
 
 
 def _from_objects(array: np.ndarray) -> tuple[np.ndarray, int]:
-    values = [Fraction(value) if not isinstance(value, Fraction) else value for value in array.ravel()]
+    try:
+        values = [value if isinstance(value, Fraction) else Fraction(value) for value in array.ravel()]
+    except (TypeError, ValueError, OverflowError):
+        kinds = sorted({type(value).__name__ for value in array.ravel()})
+        raise ValueError(f"points of {', '.join(kinds)} given; finite real numbers are needed.") from None
     under = max(value.denominator for value in values)
     for value in values:
         if value.denominator & (value.denominator - 1):

@@ -96,7 +96,9 @@ def _edges(x: list[Vector], floats: np.ndarray, y: Vector, i: int, eps: float, p
     others = [j for j in range(len(x)) if y[j] != y[i]]
     if not others:
         return []
-    apart = np.linalg.norm(floats[others] - floats[i], ord=p, axis=1)
+    gap = np.abs(floats[others] - floats[i])
+    most = np.maximum(gap.max(1), 1e-300)  # the unit in which no p-th power overflows
+    apart = most * np.linalg.norm(gap / most[:, None], ord=p, axis=1)
     to = x[others[int(apart.argmin())]]
     share = Fraction(math.floor(eps / float(apart.min()) * (1 - 1e-9) * 2**24), 2**24)
     return [[a + sign * (b - a) for a, b in zip(x[i], to, strict=True)] for sign in (share, -share)]

@@ -34,17 +34,20 @@ def narrow(
 ) -> ExactConstruction:
     """Rewrite a chain of linear layers and ReLUs, of d inputs, L layers and hidden width n >= d, as a narrow one.
 
-    exact=True gives the same function on all of R^d, of width 2 (d + L - 1) and depth 1 + n (1 + n (... (1 + n))), less
-    than (2n)^(L-1) + 2. exact=False gives one within tolerance, except on inputs of probability delta, of width
-    max(5d, 10) or max(d + 2, 10) and a depth that grows with n^2 L log(1 / tolerance) in place of n^(L-1).
+    exact=True gives the same function on all of R^d (with width="2d+2" up to the rounding of its weights), of width
+    2 (d + L - 1) and depth 1 + n (1 + n (... (1 + n))), less than (2n)^(L-1) + 2. exact=False gives one within
+    tolerance, except on inputs of probability delta, of width max(5d, 10) or max(d + 2, 10) and a depth that grows with
+    n^2 L log(1 / tolerance) in place of n^(L-1).
 
     Args:
         model: nn.Sequential of nn.Linear and nn.ReLU; left as it is.
         x: inputs at which the result is checked: all safe ones exactly; with exact=True all in float64 and 64 exactly.
             Default: drawn at four sizes, or uniformly from the box.
         exact: equal everywhere, or near.
-        width: "2d+2" (default) or "2d+3" if exact: the second is one wider and divides nowhere, so that its weights are
-            the model's and not one is rounded. Else "5d" (default) or "d+2".
+        width: "2d+2" (default) or "2d+3" if exact. The first has quotients of the model's weights, rounded to float64:
+            outputs are off by about 1e-12 of the largest one on inputs of one scale, and by more where a bias is far
+            larger than the weights. The second is one wider and divides nowhere: its weights are the model's, not one
+            is rounded, and the two functions are equal. Else "5d" (default) or "d+2".
         tolerance: largest error on safe inputs, > 0; default 0.01. Only for exact=False, as are the next four.
         delta: probability of inputs that are not safe, in (0, 1); default 0.01.
         radius: inputs have coordinates in [-radius, radius]; default: the largest in x.

@@ -7,12 +7,14 @@ from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 
 from vestige.construct.exact.interpolation import Interpolation
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.exact.points import integer_points, objects
 from vestige.construct.exact.rounding import upwards
+from vestige.construct.robust.radius import lengths
 from vestige.core.claims import Claim
 from vestige.core.outcome import OnStep
 
@@ -67,7 +69,7 @@ class Balls:
             others = np.flatnonzero(labels != labels[i])
             if not len(others):
                 continue
-            apart = np.linalg.norm(floats[others] - floats[i], ord=self.norm, axis=1)
+            apart = lengths(torch.from_numpy(floats[others] - floats[i]), self.norm).numpy()
             nearest = int(others[apart.argmin()])
             share = math.floor(self.eps / float(apart.min()) * (1 - 1e-12) * STEPS)
             start, way = integers[i].astype(object), integers[nearest].astype(object) - integers[i].astype(object)

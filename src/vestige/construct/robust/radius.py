@@ -14,6 +14,7 @@ where for p < 2 the last two take rho / d^(1/p - 1/2).
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +71,7 @@ def check_points(x: Tensor, y: Tensor) -> Tensor:
 def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
     """Smallest l_p distance between differently labeled points, and where it is; inf and (0, 0) for one label.
 
-    Distances are measured in units of the largest coordinate, so that their squares neither overflow nor vanish.
+    Distances are measured in units of the largest coordinate, so that they do not overflow.
     """
     unit = 2.0 ** (math.frexp(float(rows.abs().max()))[1] - 1)
     rows = rows / unit
@@ -78,13 +79,25 @@ def closest_pair(rows: Tensor, y: Tensor, p: float) -> tuple[float, int, int]:
     step = max(1, BLOCK // rows.numel())
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
-        apart = torch.linalg.vector_norm(rows[part, None] - rows[None], ord=p, dim=-1)
+        apart = lengths(rows[part, None] - rows[None], p)
         apart[y[part, None] == y[None]] = math.inf
         least = float(apart.min())
         if least < best:
             first, second = divmod(int(apart.argmin()), len(rows))
             best, place = least, (begin + first, second)
-    return best * unit, *place
+    return min(best * unit, sys.float_info.max) if math.isfinite(best) else best, *place
+
+
+def lengths(differences: Tensor, p: float) -> Tensor:
+    """l_p norms along the last axis, in units of the largest entry: its p-th power is a float for no large p.
+
+    >>> lengths(torch.tensor([[3.8, 0.0], [1e-9, 1e-9]]), 600.0).tolist()
+    [3.8..., 1.0011...e-09]
+    """
+    largest = differences.abs().amax(-1)
+    if math.isinf(p):
+        return largest
+    return largest * torch.linalg.vector_norm(differences / largest.clamp(min=SMALLEST)[..., None], ord=p, dim=-1)
 
 
 def max_robust_radius(

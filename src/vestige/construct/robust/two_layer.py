@@ -11,7 +11,7 @@ sqrt(d), where the trained network falls at sqrt(d / n). Units of a sample's own
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from vestige.construct.construction import Construction
@@ -26,7 +26,7 @@ SOURCE = "arXiv 2202.04347, derived"
 SUMS = 4  # roundings of a sum taken off the radius: one by each of two that check it, and their difference
 
 
-def robust_two_layer(x: Float[Tensor, "n ..."], y: Int[Tensor, " labels"]) -> Construction:
+def robust_two_layer(x: Shaped[Tensor, "n ..."], y: Int[Tensor, " labels"]) -> Construction:
     """Write down a network of one unit a sample that keeps its sign around every sample.
 
     Args:
@@ -85,6 +85,8 @@ def _conflict(flat: Tensor, sample: int, other: int) -> str:
 
 
 def _read(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    if x.is_complex():
+        raise ValueError(f"x is {x.dtype}; real samples are needed.")
     if len(x) == 0 or not bool(torch.isfinite(x).all()):
         raise ValueError(f"x of shape {tuple(x.shape)} is empty or holds NaN or infinite values; remove those samples.")
     check_labels(y, len(x), 1)
