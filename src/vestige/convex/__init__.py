@@ -1,4 +1,4 @@
-"""Networks as solutions of convex programs: the ReLU network of largest margin on the line."""
+"""Networks as solutions of convex programs, and what fixed random features cannot do."""
 
 import lazy_loader
 
