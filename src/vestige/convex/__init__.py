@@ -1,4 +1,4 @@
-"""Networks as solutions of convex programs, and what fixed random features cannot do."""
+"""Networks as solutions of convex programs."""
 
 import lazy_loader
 

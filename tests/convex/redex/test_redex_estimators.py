@@ -27,7 +27,7 @@ def test_it_learns_a_product_and_says_of_what():
     found = RedExRegressor(ridge=1e-5, trace_penalty=1e-3).fit(x[:200], y[:200])
     assert found.score(x[200:], y[200:]) > 0.99
     assert set(found.relevance_.argsort()[-2:]) == {1, 4}
-    assert found.solutions_[0].gap < 1e-3 and found.transform(x).shape[0] == 300
+    assert found.solutions_[0].gap < 1e-3 and found.represent(x).shape[0] == 300
     assert RedExRegressor(constant=0.0).fit(x, x[:, 0]).score(x, x[:, 0]) < 0.1  # no constant, no odd functions
 
 
@@ -45,8 +45,8 @@ def test_few_samples_are_solved_in_their_span():
 def test_two_layers_learn_what_one_cannot():
     x, y, hidden = parity_staircase(600, dimension=8, k=4)
     fresh, wanted, _ = parity_staircase(601, dimension=8, k=4)
-    one = RedExRegressor(1, ridge=1e-3).fit(x.numpy(), y.numpy())
-    two = RedExRegressor(2, ridge=1e-3, row_share=0.1).fit(x.numpy(), y.numpy())
+    one = RedExRegressor(1, ridge=2e-3).fit(x.numpy(), y.numpy())
+    two = RedExRegressor(2, ridge=2e-3).fit(x.numpy(), y.numpy())
     guess, parity = (np.sign(e.predict(fresh.numpy())[:, -1]) for e in (one, two))
     sign = np.sign(wanted[:, -1].numpy())
     assert (parity == sign).mean() > 0.99 and (guess == sign).mean() < 0.75
@@ -58,7 +58,7 @@ def test_the_separation_from_kernels():
     """d = 24, k = 4, 1,000 samples a layer: RedEx finds the parity, and kernels with all of them do not."""
     x, y, _ = parity_staircase(2000, dimension=24, k=4)
     fresh, wanted, _ = parity_staircase(2001, dimension=24, k=4)
-    found = RedExRegressor(2, ridge=2e-3, row_share=0.15, fresh_split=True, solver="low_rank", gap=0.05)
+    found = RedExRegressor(2, ridge=2e-3, fresh_split=True, solver="low_rank", gap=0.05)
     found.fit(x.numpy(), y.numpy())
     sign = np.sign(wanted[:, -1].numpy())
     assert (np.sign(found.predict(fresh.numpy())[:, -1]) == sign).mean() >= 0.99

@@ -38,11 +38,11 @@ class ConvRedEx(RegressorMixin, BaseEstimator):
         self,
         patches: int = 1,
         *,
-        trace_penalty: float = 0.0,
-        ridge: float = 1e-3,
-        constant: float = 2**0.5,
+        trace_penalty: float | int = 0.0,
+        ridge: float | int = 1e-3,
+        constant: float | int = 2**0.5,
         solver: str = "auto",
-        gap: float = 1e-3,
+        gap: float | int = 1e-3,
     ):
         self.patches = patches
         self.trace_penalty = trace_penalty

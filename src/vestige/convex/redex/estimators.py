@@ -29,7 +29,7 @@ class RedExSolver(ChoiceEnum):
     LOW_RANK = "low_rank"
 
 
-def solve(problem: Problem, solver: RedExSolver | str, gap: float) -> Solution:
+def solve(problem: Problem, solver: RedExSolver | str, gap: float | int) -> Solution:
     """By the way that is asked for; auto takes the proximal one for one output, the program where it is small."""
     chosen = RedExSolver(solver)
     if chosen is RedExSolver.AUTO:
@@ -52,13 +52,13 @@ class _RedEx(BaseEstimator):
         self,
         n_layers: int = 1,
         *,
-        trace_penalty: float = 0.0,
-        ridge: float = 1e-3,
-        trace_bound: float | None = None,
-        constant: float = 2**0.5,
+        trace_penalty: float | int = 0.0,
+        ridge: float | int = 1e-3,
+        trace_bound: float | int | None = None,
+        constant: float | int = 2**0.5,
         solver: str = "auto",
-        gap: float = 1e-3,
-        row_share: float = 1e-3,
+        gap: float | int = 1e-3,
+        row_share: float | int = 0.15,
         fresh_split: bool = False,
     ):
         self.n_layers = n_layers
@@ -111,7 +111,7 @@ class _RedEx(BaseEstimator):
             self.layers_ = kept
         return last(torch.from_numpy(z)).numpy()
 
-    def transform(self, X: Any) -> Array:
+    def represent(self, X: Any) -> Array:
         """The representation: what a further layer would see."""
         check_is_fitted(self, "layers_")
         return self._features(validate_data(self, X, reset=False, dtype=np.float64))

@@ -34,9 +34,9 @@ class Problem:
 
     x: Array
     y: Array
-    trace: float
-    ridge: float
-    trace_bound: float | None = None
+    trace: float | int
+    ridge: float | int
+    trace_bound: float | int | None = None
 
     def __post_init__(self):
         sizes = (self.trace, self.ridge, 1.0 if self.trace_bound is None else self.trace_bound)

@@ -14,7 +14,7 @@ from vestige.convex.redex.problem import Array, Problem, Solution, lower_bound
 STEPS, LOOK_EVERY = 5_000, 20
 
 
-def solve_proximal(problem: Problem, *, gap: float = 1e-6, steps: int = STEPS) -> Solution:
+def solve_proximal(problem: Problem, *, gap: float | int = 1e-6, steps: int = STEPS) -> Solution:
     """To a relative duality gap.
 
     Raises:
