@@ -22,7 +22,9 @@ ROUNDS, STEPS = 5, 300
 NOTHING = 1e-7  # an eigenvalue below it, relative to the largest
 
 
-def solve_low_rank(problem: Problem, *, rank: int | None = None, gap: float | int = 1e-3, steps: int = STEPS) -> Solution:
+def solve_low_rank(
+    problem: Problem, *, rank: int | None = None, gap: float | int = 1e-3, steps: int = STEPS
+) -> Solution:
     """Descend, bound, and solve the program in ever better spans while the gap is too large.
 
     Args:
