@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,13 @@ def task(name: str, quick: bool) -> Task:
         data = TensorDataset(torch.tensor(x / 16, dtype=torch.float32)[order], torch.tensor(y)[order])
         layers = [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
         sizes = [(64, 64), (), (64, 64), (), (64, 10)]
-        return Task(data[:1297], data[1297:], lambda: nn.Sequential(*(f(*s) for f, s in zip(layers, sizes, strict=True))), False, 1 if quick else 30)  # fmt: skip
+        return Task(
+            data[:1297],
+            data[1297:],
+            lambda: nn.Sequential(*(f(*s) for f, s in zip(layers, sizes, strict=True))),
+            False,
+            1 if quick else 30,
+        )
     if name == "text":
         return text(quick)
     with np.load(Path(os.environ["VESTIGE_DATA"]) / f"{name}.npz") as file:
@@ -93,7 +99,13 @@ def task(name: str, quick: bool) -> Task:
         return nn.Sequential(a, nn.ReLU(), b, nn.ReLU(), nn.Flatten(), nn.Linear(widths[1] * side**2, 10))
 
     epochs = 1 if quick else 5
-    return Task((x[:n], arrays["y_train"][:n].long()), (z[:2000], arrays["y_test"][:2000].long()), cnn, name == "cifar10", epochs)  # fmt: skip
+    return Task(
+        (x[:n], arrays["y_train"][:n].long()),
+        (z[:2000], arrays["y_test"][:2000].long()),
+        cnn,
+        name == "cifar10",
+        epochs,
+    )
 
 
 def text(quick: bool, length: int = 32) -> Task:
@@ -133,7 +145,9 @@ def optimizer_of(kind: str, given: Task, net: nn.Module, rate: float, seed: int,
             outputs = model(batch[0])
             return outputs, cross_entropy(outputs, batch[1])
 
-        return vg.optim.LocallyOptimalStep(given.base(net, rate), net, objective, loader, generator=child(seed), **options)  # fmt: skip
+        return vg.optim.LocallyOptimalStep(
+            given.base(net, rate), net, objective, loader, generator=child(seed), **options
+        )
     if kind == "Prodigy":
         from prodigyopt import Prodigy
 
@@ -193,10 +207,22 @@ def run(name: str, kind: str, rate: float, seed: int, quick: bool, options: dict
     if kind == "Schedule-Free":
         optimizer.eval()
     with torch.no_grad():
-        right = [(net(x).argmax(1) == y).double().mean(0).mean() for x, y in zip(*(t.split(500) for t in given.test), strict=True)]  # fmt: skip
+        right = [
+            (net(x).argmax(1) == y).double().mean(0).mean()
+            for x, y in zip(*(t.split(500) for t in given.test), strict=True)
+        ]
     accuracy = 100 * float(sum(right)) / len(right)
     kept = [float(r) for r in rates[:: max(1, len(rates) // 100)]]
-    return {"task": name, "kind": kind, "rate": rate, "seed": seed, "accuracy": accuracy, "seconds": took, "rates": kept, **options}  # fmt: skip
+    return {
+        "task": name,
+        "kind": kind,
+        "rate": rate,
+        "seed": seed,
+        "accuracy": accuracy,
+        "seconds": took,
+        "rates": kept,
+        **options,
+    }
 
 
 def cases(name: str, seeds: int, quick: bool) -> list[tuple[str, float, int]]:
@@ -230,7 +256,10 @@ def said(rows: list[dict[str, Any]]) -> None:
             shown = {rate: f"{mean:.1f}" for rate, mean in means.items()}
             ratio = np.median([row["seconds"] for row in mine if row["kind"] == kind]) / constant
             spread = max(means.values()) - min(means.values())
-            print(f"  {kind:18} {means[best]:5.1f} (seeds {min(by_rate[best]):.1f}-{max(by_rate[best]):.1f}) at {best:g}; time {ratio:.2f}; over rates {spread:.1f}: {shown}")  # fmt: skip
+            print(
+                f"  {kind:18} {means[best]:5.1f} (seeds {min(by_rate[best]):.1f}-{max(by_rate[best]):.1f}) at {best:g}; "
+                f"time {ratio:.2f}; over rates {spread:.1f}: {shown}"
+            )
 
 
 def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
@@ -242,7 +271,9 @@ def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
         for kind in (OURS, "constant", "cosine"):
             found = {r: [row["accuracy"] for row in mine if row["kind"] == kind and row["rate"] == r] for r in rates}
             series[kind] = [float(np.mean(found[r])) if found[r] else float("nan") for r in rates]
-        image = figures.curves(rates, series, xlabel="learning rate at the start", ylabel="test accuracy, %", logarithmic=True)  # fmt: skip
+        image = figures.curves(
+            rates, series, xlabel="learning rate at the start", ylabel="test accuracy, %", logarithmic=True
+        )
         (folder / f"optim-{name}.svg").write_bytes(image)
 
 

@@ -69,11 +69,13 @@ def separation(dimension: int, k: int, n: int, seeds: int) -> None:
         )
         methods: dict[str, Callable[[], Array]] = {
             "RedEx": lambda f=redex, x=x, y=y, new=new: f.fit(x, y).predict(new)[:, -1],
-            "polynomial kernel": lambda x=x, y=y, new=new: KernelRidge(kernel="poly", degree=k, alpha=1e-3).fit(x, y[:, -1]).predict(new),
+            "polynomial kernel": lambda x=x, y=y, new=new: (
+                KernelRidge(kernel="poly", degree=k, alpha=1e-3).fit(x, y[:, -1]).predict(new)
+            ),
             "RBF kernel": lambda x=x, y=y, new=new: KernelRidge(kernel="rbf", alpha=1e-3).fit(x, y[:, -1]).predict(new),
             "recursive features": lambda x=x, y=y, new=new: recursive_feature_machine(x, y[:, -1], new),
             "network, all targets": lambda f=network, x=x, y=y, new=new: f.fit(x, y).predict(new)[:, -1],
-        }  # fmt: skip
+        }
         for name, predict in methods.items():
             begun = time.process_time()
             right = float((np.sign(predict()) == np.sign(wanted[:, -1])).mean())
@@ -107,7 +109,11 @@ def solvers(dimensions: list[int], outputs: int, folder: Path | None) -> None:
                 print(f"d = {dimension}: {name} refuses: {error}", flush=True)
                 continue
             took[name].append(time.process_time() - begun)
-            print(f"d = {dimension}, {k} outputs: {name:8} {took[name][-1]:.2f} s, objective {found.objective:.6g}, gap {found.gap:.1e}", flush=True)  # fmt: skip
+            print(
+                f"d = {dimension}, {k} outputs: {name:8} {took[name][-1]:.2f} s, "
+                f"objective {found.objective:.6g}, gap {found.gap:.1e}",
+                flush=True,
+            )
     if folder is not None:
         image = figures.curves(dimensions, took, xlabel="dimension", ylabel="CPU seconds", logarithmic=True)
         (folder / "redex-solvers.svg").write_bytes(image)
@@ -118,7 +124,10 @@ def large(dimension: int, outputs: int) -> None:
     begun = time.process_time()
     found = solve_low_rank(problem(dimension, outputs, 5 * dimension), gap=1e-3)
     rank = np.linalg.matrix_rank(found.r, tol=1e-6)
-    print(f"d = {dimension}, {outputs} outputs: objective {found.objective:.6g}, proved bound {found.bound:.6g}, gap {found.gap:.1e}, rank {rank}, {time.process_time() - begun:.0f} s")  # fmt: skip
+    print(
+        f"d = {dimension}, {outputs} outputs: objective {found.objective:.6g}, "
+        f"proved bound {found.bound:.6g}, gap {found.gap:.1e}, rank {rank}, {time.process_time() - begun:.0f} s"
+    )
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from hygiene_state import difference, files_in, fingerprint, generators, setting
 from rows_attack import ROWS as ATTACK
 from rows_audit import ROWS as AUDIT
 from rows_construct import ROWS as CONSTRUCT
+from rows_convex import ROWS as CONVEX
 from rows_core import ROWS as CORE
 from rows_landscape import ROWS as LANDSCAPE
-from rows_convex import ROWS as CONVEX
 from rows_membership import ROWS as MEMBERSHIP
 from rows_optim import ROWS as OPTIM
 from rows_reconstruct import ROWS as RECONSTRUCT

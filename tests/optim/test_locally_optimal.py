@@ -70,7 +70,7 @@ def training(base, *, steps, step=None, net=None, norm=True, closure=False, **op
     for k in steps:
         at = slice(8 * (k % 6), 8 * (k % 6) + 8)
 
-        def backward(at=at):
+        def backward(k=k, at=at):
             step.zero_grad()
             with torch.random.fork_rng():
                 torch.set_rng_state(child(k, "masks").get_state())
@@ -166,9 +166,17 @@ def test_a_smoothness_constant_keeps_its_bound_on_a_noisy_quadratic():
     net, f = quadratic(h)
     quiet = [torch.zeros(d)]  # an oracle: the slope without noise
     step = LocallyOptimalStep(
-        torch.optim.SGD(net.parameters(), 1.0), net, f, quiet, curvature="smoothness", smoothness=1.0,
-        average=0.0, every=1, growth=1e9, low=1e-12,
-    )  # fmt: skip
+        torch.optim.SGD(net.parameters(), 1.0),
+        net,
+        f,
+        quiet,
+        curvature="smoothness",
+        smoothness=1.0,
+        average=0.0,
+        every=1,
+        growth=1e9,
+        low=1e-12,
+    )
     gap, total = float(h.sum() / 2), 0.0
     for k in range(steps):
         total += float((h * net.weight[0]).square().sum().detach())
@@ -183,9 +191,15 @@ def noisy_end(steps=600, **options):
     d = 50
     net, f = quadratic(1 / torch.arange(1, d + 1))
     step = LocallyOptimalStep(
-        torch.optim.SGD(net.parameters(), 0.1), net, f, Noise(d, 0.3 / math.sqrt(d), "probes"),
-        curvature="hessian", average=0.99, every=1, **options,
-    )  # fmt: skip
+        torch.optim.SGD(net.parameters(), 0.1),
+        net,
+        f,
+        Noise(d, 0.3 / math.sqrt(d), "probes"),
+        curvature="hessian",
+        average=0.99,
+        every=1,
+        **options,
+    )
     noise = iter(Noise(d, 0.3 / math.sqrt(d), "training"))
     for _ in range(steps):
         step.zero_grad()
@@ -249,13 +263,20 @@ def test_the_first_learning_rate_does_not_matter():
 def test_groups_keep_the_ratios_of_their_learning_rates():
     net = network()
     groups = [{"params": net[0].parameters(), "lr": 1e-3}, {"params": net[2].parameters(), "lr": 4e-3}]
-    _, step, _ = training(None, steps=range(5), net=net, step=LocallyOptimalStep(torch.optim.SGD(groups), net, objective, [samples()]))  # fmt: skip
+    _, step, _ = training(
+        None, steps=range(5), net=net, step=LocallyOptimalStep(torch.optim.SGD(groups), net, objective, [samples()])
+    )
     small, large = (group["lr"] for group in step.param_groups)
     assert large == pytest.approx(4 * small) and large == step.rate.value
     frozen = network()
     groups = [{"params": frozen[0].parameters(), "lr": 0.0}, {"params": frozen[2].parameters(), "lr": 1.0}]
     before = frozen[0].weight.detach().clone()
-    training(None, steps=range(5), net=frozen, step=LocallyOptimalStep(torch.optim.Adam(groups), frozen, objective, [samples()]))  # fmt: skip
+    training(
+        None,
+        steps=range(5),
+        net=frozen,
+        step=LocallyOptimalStep(torch.optim.Adam(groups), frozen, objective, [samples()]),
+    )
     assert torch.equal(frozen[0].weight, before)
 
 

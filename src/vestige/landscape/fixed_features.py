@@ -1,8 +1,8 @@
 """What fixed random features can do with one neuron: the exact best error over Gaussian inputs, and bounds below it.
 
 For features f_i with Gram matrix K_ij = E f_i f_j and t_i = E f_i f*, the best combination has the error
-E f*^2 - t^T K^+ t, without a sample. A ridge trades error for coefficients: u = (K + s)^-1 t. Two bounds from below hold
-whatever is done: r functions span r dimensions, which for a target in a random direction leaves the smallest shares of
+E f*^2 - t^T K^+ t, without a sample. A ridge trades error for coefficients: u = (K + s)^-1 t. Two bounds from below
+hold whatever is done: r functions span r dimensions, which for a target in a random direction leaves the smallest shares of
 its energy; and u of error e has sum |u_i| |t_i| >= (E f*^2 - e) / 2. (arXiv 1904.00687; both are derived here.)
 """
 
@@ -130,8 +130,8 @@ def random_feature_bound(dimension: int, r: int) -> float:
     """What no r functions do better: E (best combination - relu(w.x))^2 / E relu(w.x)^2, on average over unit w.
 
     relu(w.x) = |x| sum_l a_l(w, x / |x|) in spherical harmonics; each of the N(d, l) harmonics of degree l carries the
-    same share e_l / N(d, l) of the energy, and r functions, of any kind, take at most the r largest shares. So some w is
-    not fitted better; and if the law of the features does not prefer a direction, none is, in expectation.
+    same share e_l / N(d, l) of the energy, and r functions, of any kind, take at most the r largest shares. So some w
+    is not fitted better; and if the law of the features does not prefer a direction, none is, in expectation.
 
     Args:
         dimension: d of the Gaussian inputs, at least 3.

@@ -271,7 +271,8 @@ class LocallyOptimalSchedule(torch.optim.lr_scheduler.LRScheduler):
 
     >>> net = nn.Linear(1, 1)
     >>> base = torch.optim.SGD(net.parameters(), 0.1)
-    >>> schedule = LocallyOptimalSchedule(LocallyOptimalStep(base, net, lambda m, x: m(x).square().mean(), [torch.ones(4, 1)]))
+    >>> step = LocallyOptimalStep(base, net, lambda m, x: m(x).square().mean(), [torch.ones(4, 1)])
+    >>> schedule = LocallyOptimalSchedule(step)
     >>> schedule.get_last_lr()
     [0.1]
     """

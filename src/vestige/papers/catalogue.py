@@ -173,7 +173,7 @@ LEARN = (
             "convex.redex_norm",
             "convex.compile_circuit",
         ),
-        "works: layers by convex programs with proved gaps, as scikit-learn estimators; errata repaired; no kernel trick",
+        "works: layers by convex programs with proved gaps, as scikit-learn estimators; errata repaired",
     ),
     Record(
         paper("2305.15141"),
@@ -183,7 +183,7 @@ LEARN = (
     Record(
         paper("1904.00687"),
         ("landscape.fit_features", "landscape.random_feature_bound", "landscape.periodic_relu_sum"),
-        "works: exact errors of fixed features, two bounds below them, one neuron beside; constants of the theorems open",
+        "works: exact errors of fixed features, two bounds below, one neuron; the theorems' constants are open",
     ),
     Record(
         paper("2001.05205"),

@@ -1,5 +1,8 @@
 """RedEx as scikit-learn estimators, circuits, and the separation from fixed kernels."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,18 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.utils.estimator_checks import check_estimator
 
 from vestige.convex import ConvRedEx, RedExClassifier, RedExRegressor, compile_circuit, parity_staircase
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(
-    "estimator", [RedExRegressor(), RedExClassifier(), ConvRedEx()], ids=lambda e: type(e).__name__
-)
-def test_scikit_learn_takes_it(estimator):
-    typed = {"check_do_not_raise_errors_in_init_or_set_param": "tests check types, which users' runs do not"}
-    check_estimator(estimator, on_skip=None, expected_failed_checks=typed)
+@pytest.mark.parametrize("name", ["RedExRegressor", "RedExClassifier", "ConvRedEx"])
+def test_scikit_learn_takes_it(name):
+    """In a process of its own: some of the checks pass what the types that tests check do not allow."""
+    imports = f"from sklearn.utils.estimator_checks import check_estimator; from vestige.convex import {name}"
+    code = f"{imports}; check_estimator({name}())"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
 
 
 def test_it_learns_a_product_and_says_of_what():

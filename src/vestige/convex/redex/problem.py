@@ -2,12 +2,12 @@
 
     min  (1/m) sum_i |y_i - f(x_i)|^2 + l_1 Tr R + l_2 (|R|^2 + sum |A|^2)     with  -R <= A_oj <= R,  Tr R <= M,
 
-f_o(x) = sum_j x_j^T A_oj x_j over the patches x_j of a sample (one patch where the layer is not convolutional), A and R
-symmetric. With multipliers u of the residuals and S+, S- of the two constraints, the value is at least
+f_o(x) = sum_j x_j^T A_oj x_j over the patches x_j of a sample (one patch where the layer is not convolutional), A and
+R symmetric. With multipliers u of the residuals and S+, S- of the two constraints, the value is at least
 
     sum u y - m/4 |u|^2 - |(sum (S+ + S-) - (l_1 + t) I)_+|^2 / 4 l_2 - sum |G_oj - S+_oj + S-_oj|^2 / 4 l_2 - t M
 
-for every u, S+, S- >= 0 and t >= 0, where G_oj = sum_i u_io x_ij x_ij^T. (Algorithms 2 to 4; the bound is derived here.)
+for every u, S+, S- >= 0 and t >= 0, where G_oj = sum_i u_io x_ij x_ij^T. (Algorithms 2 to 4; the bound is derived.)
 """
 
 import math
