@@ -6,6 +6,7 @@ from . import data as data
 from . import landscape as landscape
 from . import membership as membership
 from . import nets as nets
+from . import optim as optim
 from . import papers as papers
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning

@@ -1,4 +1,4 @@
-"""Rows of `landscape` and `convex`."""
+"""Rows of `landscape`."""
 
 import torch
 from hygiene_rows import Row, gaussian, mixed
@@ -124,7 +124,13 @@ ROWS = {
         },
         {"repeats": 0},
     ),
-    "convex.max_margin_1d": Row(
-        lambda _: {"x": torch.arange(4).double(), "y": torch.tensor([0, 1, 1, 0])}, {"y": torch.tensor([0, 1, 2, 0])}
+    "landscape.fit_features": Row(
+        lambda _: {"features": networks(_)["student"], "target": networks(_)["teacher"], "ridges": [0.0, 0.1]},
+        {"ridges": [-1.0]},
     ),
+    "landscape.random_features": Row(
+        lambda _: {"r": 3, "dimension": 4, "bias_radius": 1.0, "generator": torch.Generator()}, {"r": 0}
+    ),
+    "landscape.random_feature_bound": Row(lambda _: {"dimension": 5, "r": 7}, {"dimension": 2}),
+    "landscape.periodic_relu_sum": Row(lambda _: {"a": 3, "direction": gaussian(4)}, {"a": 0}),
 }

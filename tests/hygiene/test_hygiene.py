@@ -15,9 +15,11 @@ from hygiene_state import difference, files_in, fingerprint, generators, setting
 from rows_attack import ROWS as ATTACK
 from rows_audit import ROWS as AUDIT
 from rows_construct import ROWS as CONSTRUCT
+from rows_convex import ROWS as CONVEX
 from rows_core import ROWS as CORE
 from rows_landscape import ROWS as LANDSCAPE
 from rows_membership import ROWS as MEMBERSHIP
+from rows_optim import ROWS as OPTIM
 from rows_reconstruct import ROWS as RECONSTRUCT
 from rows_unlearning import ROWS as UNLEARNING
 
@@ -26,7 +28,7 @@ from vestige.core.choices import ChoiceEnum
 sys.path.append(str(Path(__file__).parents[1] / "architecture"))
 from house import public
 
-ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE
+ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE | CONVEX | OPTIM
 # callable: why it has no row.
 EXEMPT: dict[str, str] = {
     "construct.Stored": "what the reader of files makes; `construct.load` has the row",

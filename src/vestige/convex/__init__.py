@@ -1,4 +1,4 @@
-"""Networks as solutions of convex programs: the ReLU network of largest margin on the line."""
+"""Networks as solutions of convex programs."""
 
 import lazy_loader
 

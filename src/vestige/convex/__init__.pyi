@@ -1,2 +1,15 @@
 from .line import LineMargin as LineMargin
 from .line import max_margin_1d as max_margin_1d
+from .redex.circuits import Gate as Gate
+from .redex.circuits import RedExCircuit as RedExCircuit
+from .redex.circuits import compile_circuit as compile_circuit
+from .redex.convolution import ConvRedEx as ConvRedEx
+from .redex.estimators import RedExClassifier as RedExClassifier
+from .redex.estimators import RedExRegressor as RedExRegressor
+from .redex.estimators import RedExSolver as RedExSolver
+from .redex.layer import RedExLayer as RedExLayer
+from .redex.layer import redex_norm as redex_norm
+from .redex.layer import symmetric_squares as symmetric_squares
+from .redex.layer import to_redex as to_redex
+from .redex.staircase import kravchuk_polynomials as kravchuk_polynomials
+from .redex.staircase import parity_staircase as parity_staircase

@@ -1,3 +1,8 @@
+from .fixed_features import FeatureFit as FeatureFit
+from .fixed_features import fit_features as fit_features
+from .fixed_features import periodic_relu_sum as periodic_relu_sum
+from .fixed_features import random_feature_bound as random_feature_bound
+from .fixed_features import random_features as random_features
 from .gaussian.population import Activation as Activation
 from .gaussian.population import Population as Population
 from .gaussian.population import population_gradient as population_gradient

@@ -112,6 +112,13 @@ def population_loss(student: Neurons, teacher: Neurons, population: Population =
     return (own + total(teacher, teacher, beta, beta)) / 2 - shared + population.noise / 2
 
 
+def pair_values(first: Neurons, second: Neurons, population: Population = STANDARD) -> Float[Tensor, "n k"]:
+    """E act(s_i) act(t_j) of the neurons of two layers, checked and in float64; output weights are not used."""
+    first, second = _checked(first, second, population)
+    pairs, _ = _closed_forms(population)
+    return pairs(first, second).value
+
+
 def population_gradient(student: Neurons, teacher: Neurons, population: Population = STANDARD) -> Neurons:
     """Exact gradient of `population_loss` in the weights, biases and output weights of the student.
 
