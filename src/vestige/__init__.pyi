@@ -3,6 +3,7 @@ from . import construct as construct
 from . import convex as convex
 from . import core as core
 from . import data as data
+from . import graphs as graphs
 from . import landscape as landscape
 from . import membership as membership
 from . import nets as nets
