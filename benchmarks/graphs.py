@@ -3,7 +3,8 @@
     python benchmarks/graphs.py
     python benchmarks/graphs.py --only patterns --nodes 10 1000
 
-Times are CPU seconds of one thread, the best of three; each side gets graphs in its own format. Needs the extra `graphs`.
+Times are CPU seconds of one thread, the best of three or more; each side gets graphs in its own format. The
+extra `graphs` is needed.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def ours(graphs: list[vg.graphs.Graph], kind: str) -> Callable[[], object]:
 
 def naive_patterns(n: int, neighbors: list[list[int]], depth: int) -> list[bytes]:
     """As the definition says it: a digest of the own pattern and the sorted ones of the neighbors."""
-    colors = [b""] * n
+    colors = [b"0"] * n
     for _ in range(depth):
         colors = [
             blake2b(colors[v] + b"".join(sorted(colors[u] for u in neighbors[v])), digest_size=8).digest()
@@ -75,7 +76,9 @@ def naive_patterns(n: int, neighbors: list[list[int]], depth: int) -> list[bytes
 def exponent(sizes: list[int], times: list[float]) -> float:
     """Slope of log time against log nodes, over the larger half of the sizes."""
     half = len(sizes) // 2
-    return float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0]) if len(sizes) - half > 1 else float("nan")
+    return (
+        float(np.polyfit(np.log(sizes[half:]), np.log(times[half:]), 1)[0]) if len(sizes) - half > 1 else float("nan")
+    )
 
 
 def tokens(kind: str, nodes: list[int], counts: list[int]) -> None:

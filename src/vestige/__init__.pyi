@@ -8,6 +8,7 @@ from . import landscape as landscape
 from . import membership as membership
 from . import nets as nets
 from . import papers as papers
+from . import probe as probe
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness

@@ -74,6 +74,13 @@ class Graph:
         ends = np.concatenate([[0], np.cumsum(self.degrees.numpy())])
         return csr_matrix((np.ones(self.edges.shape[1]), self.edges[1].numpy(), ends), shape=(self.n, self.n))
 
+    @functools.cached_property
+    def normalized(self) -> csr_matrix:
+        """D^-1/2 A D^-1/2 for scipy; 0 at isolated nodes."""
+        root = np.maximum(self.degrees.numpy(), 1) ** -0.5
+        values = root[self.edges[0].numpy()] * root[self.edges[1].numpy()]
+        return csr_matrix((values, self.sparse.indices, self.sparse.indptr), shape=(self.n, self.n))
+
     def adjacency(self) -> Float[Tensor, "nodes nodes"]:
         """The adjacency matrix, 0 and 1."""
         a = torch.zeros(self.n, self.n, dtype=torch.float64)

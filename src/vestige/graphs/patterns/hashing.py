@@ -20,7 +20,7 @@ from vestige.graphs.graph import GraphBatch, as_graphs, join
 
 SOURCE = (paper("2010.08853"),)
 FEATURE, OWN, NEIGHBOR = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7))
-STREAMS = tuple(np.uint64(k) for k in (0x243F6A8885A308D3, 0x13198A2E03707344))  # digits of pi: two independent numbers
+STREAMS = np.array([0x243F6A8885A308D3, 0x13198A2E03707344], dtype=np.uint64)  # digits of pi: two independent numbers
 Words = NDArray[np.uint64]
 
 
@@ -67,17 +67,18 @@ def d_patterns(graphs: Any, depth: int, *, features: bool = True) -> Patterns:
     if any(g.directed for g in given):
         raise ValueError("a directed graph given; patterns are those of undirected ones. Add each edge's way back.")
     batch = join(given)
-    ids, check = (_rounds(batch, depth, features, stream) for stream in STREAMS)
-    _compare(ids, check)
+    words = _rounds(batch, depth, features)
+    ids = np.ascontiguousarray(words[:, 0])
+    _compare(ids, words[:, 1])
     return Patterns(torch.from_numpy(ids.view(np.int64)), batch.owner, depth, batch.count)
 
 
-def _rounds(batch: GraphBatch, depth: int, features: bool, stream: np.uint64) -> Words:
+def _rounds(batch: GraphBatch, depth: int, features: bool) -> Words:
     n = batch.n
-    words = np.full(n, stream)
+    words = np.repeat(STREAMS[None], n, 0)
     if features and batch.x is not None:
         for column in _integers(batch.x).T:
-            words = _mix(words * FEATURE ^ column.view(np.uint64))
+            words = _mix(words * FEATURE ^ np.ascontiguousarray(column).view(np.uint64)[:, None])
     words = _mix(words)
     ends = np.concatenate([[0], np.cumsum(np.bincount(batch.edges[0].numpy(), minlength=n))])
     sums = csr_matrix((np.ones(batch.edges.shape[1], dtype=np.uint64), batch.edges[1].numpy(), ends), shape=(n, n))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from vestige.graphs.graph import Graph, join
@@ -35,20 +35,28 @@ def return_probabilities(graphs: Sequence[Graph], t: int) -> list[Float[Tensor, 
         limit = min(SMALL, max(smallest + 1, int(SPREAD * smallest)))
         pack = [i for i in order if graphs[i].n <= limit]
         pack = pack[: max(1, CELLS // graphs[pack[-1]].n ** 2)]
-        for i, part in zip(pack, _small([graphs[i] for i in pack], t), strict=True):
+        for i, part in zip(pack, _small(_scaled([graphs[i] for i in pack]), t), strict=True):
             found[i] = part[: graphs[i].n]
         order = order[len(pack) :]
     return found
 
 
-def _small(graphs: Sequence[Graph], t: int) -> Float[Tensor, "b n t"]:
+def _scaled(graphs: Sequence[Graph]) -> Float[Tensor, "b n n"]:
+    """S of each, padded with zeros."""
+    if len(graphs) == 1:  # half the time of the general way, for a graph of ten nodes
+        root = graphs[0].degrees.clamp(min=1).double().rsqrt()
+        return (root[:, None] * graphs[0].adjacency() * root)[None]
     batch, size = join(graphs), max(g.n for g in graphs)
     first = torch.searchsorted(batch.owner, torch.arange(len(graphs)))
     u, v = (batch.edges[i] - first[batch.owner[batch.edges[i]]] for i in (0, 1))
     root = torch.bincount(batch.edges[0], minlength=batch.n).clamp(min=1).double().rsqrt()
     s = torch.zeros(len(graphs), size, size, dtype=torch.float64)
     s[batch.owner[batch.edges[0]], u, v] = root[batch.edges[0]] * root[batch.edges[1]]
-    walks = torch.zeros(len(graphs), size, t, dtype=torch.float64)
+    return s
+
+
+def _small(s: Float[Tensor, "b n n"], t: int) -> Float[Tensor, "b n t"]:
+    walks = torch.zeros(*s.shape[:2], t, dtype=torch.float64)
     power = s
     for step in range(2, t + 1, 2):
         walks[:, :, step - 1] = power.square().sum(2)
@@ -60,8 +68,7 @@ def _small(graphs: Sequence[Graph], t: int) -> Float[Tensor, "b n t"]:
 
 
 def _large(graph: Graph, t: int) -> Float[Tensor, "n t"]:
-    root = diags(1 / np.sqrt(np.maximum(graph.degrees.numpy(), 1)))
-    s = csr_matrix(root @ graph.sparse @ root)
+    s = graph.normalized
     walks = np.zeros((graph.n, t))
     power: Any = s
     for step in range(2, t + 1, 2):
