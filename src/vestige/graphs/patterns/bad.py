@@ -49,7 +49,7 @@ class BadMinimum:
         return self.gain * torch.zeros(batch.count, dtype=torch.float64).index_add(0, batch.owner, away)
 
 
-def bad_minimum(train: Any, *, target: Sequence[float] | None = None, gain: float = 1.0) -> BadMinimum:
+def bad_minimum(train: Any, *, target: Sequence[float | int] | None = None, gain: float | int = 1.0) -> BadMinimum:
     """Write down a network that meets a target on all training graphs and misses it wherever a new degree occurs.
 
     The target is sum_v target[deg(v)]; both networks have one layer that computes degrees and one that bends them.

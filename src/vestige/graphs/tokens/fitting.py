@@ -27,7 +27,7 @@ class TokenSet:
         self.y = F.pad(y, (0, max(0, self.mask.shape[1] - y.shape[1]))) if y.ndim == 2 else y
         features = [g.x.float() for g in graphs if g.x is not None]
         if features:
-            extra = torch.zeros(*self.mask.shape, features[0].shape[1])
+            extra = torch.zeros(*self.mask.shape, features[0].shape[1], dtype=torch.float32)
             for i, part in enumerate(features):
                 extra[i, : len(part)] = part
             self.values = torch.cat([self.values, extra], 2)

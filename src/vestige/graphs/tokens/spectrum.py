@@ -16,7 +16,7 @@ from vestige.graphs.tokens.kinds import Laplacian, Sign, Tokenization
 ITERATIVE = 300  # nodes from which a few eigenpairs are found by Lanczos
 TOLERANCE = 1e-6  # relative, of an eigenvalue; that of an eigenvector was 1e-9 and less at 1,000 and 10,000 nodes
 EQUAL = 1e-8  # relative gap below which two eigenvalues count as one
-Pairs = tuple[Float[Tensor, " k"], Float[Tensor, "n k"]]
+Pairs = tuple[Float[Tensor, " _"], Float[Tensor, "_ _"]]  # eigenvalues (k,), eigenvectors (n, k)
 
 
 def laplacian_of(graph: Graph, kind: Laplacian | str) -> Float[Tensor, "n n"]:

@@ -110,6 +110,8 @@ def _write_spectrum(
     blocks: dict[str, slice],
     generator: torch.Generator | None,
 ) -> None:
+    if "eigenvectors" not in blocks:  # graphs of one node without the trivial one
+        return
     draw = spawn(generator, "signs")
     for i, (found, vectors) in enumerate(eigenpairs(graphs, how)):
         if how.sign == Sign.FLIP:
