@@ -195,7 +195,7 @@ def sizes(options: argparse.Namespace) -> None:
         graphs = [G.Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in graphs]
         split = G.size_split(graphs)
         small, large = ([graphs[i] for i in part] for part in (split.small, split.large))
-        shift = G.size_shift_report(small, large, y=y[split.small], test_y=y[split.large], features=False)
+        shift = G.size_shift_report(small, large, train_y=y[split.small], test_y=y[split.large], features=False)
         print(f"{path.name}: {len(small)} small, {len(large)} large; constant {shift.constant:.3f}; degree patterns "
               f"{', '.join(f'd = {d.depth}: {d.tv:.3f} (halves {d.baseline:.3f})' for d in shift.depths)}")  # fmt: skip
         for schedule in G.Schedule:

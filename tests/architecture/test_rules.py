@@ -29,7 +29,7 @@ import vestige
 from vestige.core.choices import ChoiceEnum
 
 GROUND = {"core", "nets", "data"}
-ROOMS = {"reconstruct", "membership", "attack", "unlearning", "construct", "landscape", "convex"}
+ROOMS = {"reconstruct", "membership", "attack", "unlearning", "construct", "landscape", "convex", "graphs", "probe"}
 DESKS = {"runs", "report"}
 ALLOWED = {
     "core": set(),

@@ -1,8 +1,8 @@
-from .truth.activations import Position as Position
-from .truth.activations import activations as activations
-from .truth.activations import steered as steered
 from .truth.cooccurrence import TruthCoOccurrence as TruthCoOccurrence
 from .truth.cooccurrence import TruthSequences as TruthSequences
+from .truth.hooks import Position as Position
+from .truth.hooks import activations as activations
+from .truth.hooks import steered as steered
 from .truth.one_layer import LearnedTruthModel as LearnedTruthModel
 from .truth.one_layer import Normalization as Normalization
 from .truth.one_layer import ToyTruthModel as ToyTruthModel

@@ -124,7 +124,7 @@ def test_total_variations_of_tu_sets_are_the_published_ones(name, sizes, expecte
     split = G.size_split(graphs)
     assert (len(split.small), len(split.large)) == sizes
     small, large = ([graphs[i] for i in part] for part in (split.small, split.large))
-    found = G.size_shift_report(small, large, y=y[split.small], test_y=y[split.large], depths=[2], features=False)
+    found = G.size_shift_report(small, large, train_y=y[split.small], test_y=y[split.large], depths=[2], features=False)
     assert abs(found.depths[0].tv - expected) <= 0.002 and found.risk in ("some", "high")
     assert found.depths[0].baseline < found.depths[0].tv / 2
 

@@ -73,10 +73,10 @@ def test_theorem_5_1_applies_where_every_test_graph_has_a_new_degree():
 def test_labels_that_shift_with_size_are_told():
     train, test = random_graphs(12, 0.3, 10), random_graphs(20, 0.2, 10, seed=50)
     y, test_y = torch.arange(10) % 2, torch.tensor([1] * 9 + [0])
-    found = G.size_shift_report(train, test, y=y, test_y=test_y, depths=[1])
+    found = G.size_shift_report(train, test, train_y=y, test_y=test_y, depths=[1])
     assert found.constant == 0.9 and found.class_rates == ((0.5, 0.5), (0.1, 0.9))
     assert any("constant answer is right on 90.0%" in note for note in found.warnings)
-    alone = G.size_shift_report(train, test, y=y, test_y=y * 0 + 1, depths=[1])
+    alone = G.size_shift_report(train, test, train_y=y, test_y=y * 0 + 1, depths=[1])
     assert any("of one class" in note for note in alone.warnings)
 
 
@@ -86,7 +86,7 @@ def test_bad_input_is_refused():
         (lambda: G.size_shift_report(graphs[:1], graphs), "2 graphs"),
         (lambda: G.size_shift_report(graphs, []), "no graph"),
         (lambda: G.size_shift_report(graphs, graphs, depths=[]), "a depth"),
-        (lambda: G.size_shift_report(graphs, graphs, y=torch.arange(4)), "for none"),
+        (lambda: G.size_shift_report(graphs, graphs, train_y=torch.arange(4)), "for none"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -104,7 +104,7 @@ def size_shift_report(
     train: Any,
     test: Any,
     *,
-    y: Int[Tensor, " train"] | None = None,
+    train_y: Int[Tensor, " train"] | None = None,
     test_y: Int[Tensor, " test"] | None = None,
     depths: Sequence[int] = (1, 2, 3),
     features: bool = True,
@@ -115,7 +115,7 @@ def size_shift_report(
     Args:
         train: graphs, as `as_graph` takes them; at least two.
         test: others.
-        y: classes of the training graphs.
+        train_y: classes of the training graphs.
         test_y: of the test graphs.
         depths: layers of the networks that are meant.
         features: whether features of nodes are part of a pattern.
@@ -132,7 +132,7 @@ def size_shift_report(
     small, large = as_graphs(train), as_graphs(test)
     if len(small) < 2 or not depths:
         raise ValueError(f"{len(small)} training graphs, depths {list(depths)} given; 2 graphs and a depth are needed.")
-    rates, constant, notes = _labels(y, test_y, len(small), len(large))
+    rates, constant, notes = _labels(train_y, test_y, len(small), len(large))
     halves = torch.randperm(len(small), generator=spawn(generator, "halves")) < len(small) // 2
     rows = [
         _shift(d_patterns(small, d, features=features), d_patterns(large, d, features=features), halves) for d in depths

@@ -121,19 +121,16 @@ def train_across_sizes(
         ValueError: not one label for each graph, labels of one class, or "pretrain" and "multitask" without
             unlabeled graphs.
     """
-    chosen, labeled, others = Schedule(schedule), as_graphs(graphs), as_graphs(unlabeled) if len(unlabeled) else []
-    if len(labeled) != len(y) or len(y.unique()) < 2:
-        raise ValueError(f"{len(y)} labels of {len(y.unique())} classes for {len(labeled)} graphs given; one for each, "
-                         "of two classes or more, is needed.")  # fmt: skip
-    if chosen is not Schedule.VANILLA and not others:
-        raise ValueError(f"{chosen} without unlabeled graphs given; the pattern-tree task needs some of the target.")
+    chosen, labeled = Schedule(schedule), as_graphs(graphs)
+    others = as_graphs(unlabeled) if len(unlabeled) else []
+    _check(labeled, y, chosen, others)
     features = 1 if labeled[0].x is None else labeled[0].x.shape[1]
     model = GraphNetwork(features, [width] * layers, int(y.max()) + 1, generator=generator).float()
     with drawing_from(spawn(generator, "tree head")):
         head = nn.Linear(width, features * tree_depth).float()
     task = _Labels(model, labeled, y, few, batch_size, spawn(generator, "labels"))
     tree = _Trees(model, head, [*labeled, *others], tree_depth, batch_size, spawn(generator, "trees"))
-    plan, before = _Plan(learning_rate, on_step), Fit.nothing()
+    plan, before = _Plan(learning_rate, on_step), _Part(Outcome.BUDGET_SPENT, float("nan"))
     body = [p for p in model.parameters() if all(p is not q for q in model.last.parameters())]
     if chosen is Schedule.PRETRAIN:
         before = plan.run([*body, *head.parameters()], tree, tree_steps, "pattern trees")
@@ -141,23 +138,26 @@ def train_across_sizes(
     if chosen is Schedule.MULTITASK:
         found = plan.run([*trained, *head.parameters()], lambda k: task(k) + tree(k), steps, "both")
         with torch.no_grad():
-            before, found = Fit(found.outcome, float(tree(0))), Fit(found.outcome, float(task(0)))
+            before, found = _Part(found.outcome, float(tree(0))), _Part(found.outcome, float(task(0)))
     else:
         found = plan.run(trained, task, steps, "labels")
     return SizeTraining(model, found.outcome, found.loss, before.loss)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How one part ended."""
+def _check(labeled: list[Graph], y: Tensor, schedule: Schedule, others: list[Graph]) -> None:
+    if len(labeled) != len(y) or len(y.unique()) < 2:
+        raise ValueError(
+            f"{len(y)} labels of {len(y.unique())} classes for {len(labeled)} graphs given; one for each, of two "
+            "classes or more, is needed."
+        )
+    if schedule is not Schedule.VANILLA and not others:
+        raise ValueError(f"{schedule} without unlabeled graphs given; the pattern-tree task needs some of the target.")
 
+
+@dataclass(frozen=True)
+class _Part:
     outcome: Outcome
     loss: float
-
-    @staticmethod
-    def nothing() -> "Fit":
-        """No such part."""
-        return Fit(Outcome.BUDGET_SPENT, float("nan"))
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ class _Plan:
     learning_rate: float
     on_step: OnStep | None
 
-    def run(self, variables: list[nn.Parameter], objective: Any, steps: int, note: str) -> Fit:
+    def run(self, variables: list[nn.Parameter], objective: Any, steps: int, note: str) -> _Part:
         optimizer = torch.optim.Adam(variables, self.learning_rate)
         fitted = fit(objective, Descent(optimizer), steps=steps, on_step=self.on_step, note=note)
-        return Fit(fitted.outcome, float(fitted.values[-50:].mean()))
+        return _Part(fitted.outcome, float(fitted.values[-50:].mean()))
 
 
 class _Labels:
@@ -203,11 +203,11 @@ def _batch(graphs: list[Graph], index: Tensor) -> GraphBatch:
     return join([graphs[i] for i in index])
 
 
-def predict_graphs(model: GraphNetwork, graphs: Any) -> Float[Tensor, "rows out"]:
+def predict_graphs(model: nn.Module, graphs: Any) -> Float[Tensor, "rows out"]:
     """Outputs for many graphs, a batch at a time, without gradients.
 
     Args:
-        model: left as it is.
+        model: takes a `GraphBatch`, as `GraphNetwork` does; left as it is.
         graphs: one or a list, as `as_graph` takes them.
     """
     given = as_graphs(graphs)

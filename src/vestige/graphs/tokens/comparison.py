@@ -16,7 +16,7 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.graphs.graph import Graph, as_graphs
 from vestige.graphs.scores import class_scores
-from vestige.graphs.tokens.fitting import TokenSet, predictions, train_on_tokens
+from vestige.graphs.tokens.fitting import TokenSet, TokenTraining, predictions, train_on_tokens
 from vestige.graphs.tokens.kinds import Tokenization, TokenKind, as_tokenization
 from vestige.graphs.tokens.tokenizer import SOURCE, tokenize
 from vestige.graphs.tokens.transformer import GraphTokenTransformer
@@ -74,6 +74,13 @@ class GraphTask:
         if not self.classifies:
             return Measure.ERROR
         return Measure.AUC if int(self.y.max()) == 1 else Measure.ACCURACY
+
+    @property
+    def constant(self) -> float:
+        """What a constant answer scores on the test graphs."""
+        if self.measure is Measure.ERROR:
+            return 1.0
+        return 0.5 if self.measure is Measure.AUC else float((self.test_y == self.y.mode().values).double().mean())
 
     @property
     def outputs(self) -> int:
@@ -201,8 +208,8 @@ def compare_tokenizations(
         raise ValueError(f"{repeats} repeats, depths {list(depths)} given; at least one of each is needed.")
     graphs = (as_graphs(task.graphs), as_graphs(task.test_graphs))
     size = max(g.n for part in graphs for g in part)
-    rows: list[TokenScore] = []
-    notes, total = list(task.warnings), len(tokenizations) * len(depths) * repeats
+    plan = TokenTraining(steps, batch_size, learning_rate, weight_decay)
+    rows, notes, total = [], list(task.warnings), len(tokenizations) * len(depths) * repeats
     for how in map(as_tokenization, tokenizations):
         parts = [tokenize(part, how, size=size, generator=spawn(generator, "tokens")) for part in graphs]
         notes += [f"{how.kind}: {note}" for note in dict.fromkeys(n for part in parts for n in part.warnings)]
@@ -211,27 +218,17 @@ def compare_tokenizations(
             scores = []
             for repeat in range(repeats):
                 draw = spawn(generator, str(how), str(depth), str(repeat))
-                model = GraphTokenTransformer(
-                    train.width, task.outputs, hidden=hidden, depth=depth, dropout=dropout,
-                    node_level=task.node_level, generator=draw,
-                ).float()  # fmt: skip
-                outcome = train_on_tokens(model, train, steps, batch_size, learning_rate, weight_decay, draw)
-                good = outcome is not Outcome.NOT_FINITE
+                sizes = {"hidden": hidden, "depth": depth, "dropout": dropout, "node_level": task.node_level}
+                model = GraphTokenTransformer(train.width, task.outputs, **sizes, generator=draw).float()
+                good = train_on_tokens(model, train, plan, draw) is not Outcome.NOT_FINITE
                 scores.append([_score(model, part, task) if good else math.nan for part in (train, test)])
                 if on_step is not None:
-                    done = len(rows) * repeats + repeat + 1
-                    on_step(Step(done, total, scores[-1][1], f"{how.kind}, depth {depth}"))
+                    on_step(Step(len(rows) * repeats + repeat + 1, total, scores[-1][1], f"{how.kind}, depth {depth}"))
             fitted, found = zip(*scores, strict=True)
             rows.append(TokenScore(how, depth, parts[0].width, found, sum(fitted) / repeats))
     failed = sum(math.isnan(score) for row in rows for score in row.scores)
     notes += [f"{failed} trainings ended at a value that is not finite; their scores are NaN."] if failed else []
-    return TokenComparison(tuple(rows), task.measure, _constant(task), tuple(notes))
-
-
-def _constant(task: GraphTask) -> float:
-    if task.measure is Measure.ERROR:
-        return 1.0
-    return 0.5 if task.measure is Measure.AUC else float((task.test_y == task.y.mode().values).double().mean())
+    return TokenComparison(tuple(rows), task.measure, task.constant, tuple(notes))
 
 
 def _score(model: nn.Module, data: TokenSet, task: GraphTask) -> float:

@@ -1,6 +1,7 @@
 """Training a transformer on the tokens of graphs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -49,21 +50,23 @@ class TokenSet:
         return values, self.mask[index, :most]
 
 
-def train_on_tokens(
-    model: nn.Module,
-    data: TokenSet,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-    generator: torch.Generator,
-) -> Outcome:
-    """AdamW with a cosine schedule and gradients of norm at most 1, in place."""
+@dataclass(frozen=True)
+class TokenTraining:
+    """AdamW with a cosine schedule and gradients of norm at most 1."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float | int
+    weight_decay: float | int
+
+
+def train_on_tokens(model: nn.Module, data: TokenSet, plan: TokenTraining, generator: torch.Generator) -> Outcome:
+    """Train in place."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
     optimizer.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(model.parameters(), 1.0) and None)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    batches = Batches(len(data.y), batch_size, spawn(generator, "batches"))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.steps)
+    batches = Batches(len(data.y), plan.batch_size, spawn(generator, "batches"))
 
     def objective(k: int) -> Tensor:
         draw, index = spawn(generator, "step", str(k)), batches(k)
@@ -77,7 +80,7 @@ def train_on_tokens(
             return F.mse_loss(out[:, 0], y.float())
         return F.mse_loss(out[..., 0][mask], y[:, : mask.shape[1]].float()[mask])
 
-    outcome = fit(objective, Descent(optimizer, schedule), steps=steps).outcome
+    outcome = fit(objective, Descent(optimizer, schedule), steps=plan.steps).outcome
     model.eval()
     return outcome
 

@@ -45,7 +45,7 @@ class ToyTruthModel(nn.Module):
 
     Args:
         n: subjects.
-        norm: "rms", "layer" or "none".
+        normalization: "rms", "layer" or "none".
         init_scale: standard deviation of O and V; with 0 both gradients are 0 for ever.
         mean: whether attention averages; else it sums, as theorem 2 does.
         generator: of the start; None for seed 0.
@@ -58,7 +58,7 @@ class ToyTruthModel(nn.Module):
         self,
         n: int,
         *,
-        norm: Normalization | str = Normalization.RMS,
+        normalization: Normalization | str = Normalization.RMS,
         init_scale: float | int = 0.02,
         mean: bool = True,
         generator: torch.Generator | None = None,
@@ -69,7 +69,7 @@ class ToyTruthModel(nn.Module):
         self.value, self.output = (
             nn.Parameter(init_scale * torch.randn(self.d, self.d, generator=draw)) for _ in range(2)
         )
-        self.stream, self.norm = nn.Identity(), Norm(norm)
+        self.stream, self.norm = nn.Identity(), Norm(normalization)
 
     @property
     def w(self) -> Float[Tensor, "d d"]:
@@ -95,7 +95,7 @@ class LearnedTruthModel(nn.Module):
         n: subjects.
         d: width.
         depth: blocks.
-        norm: "rms", "layer" or "none".
+        normalization: "rms", "layer" or "none".
         init_scale: standard deviation of all weights; positions start at 0.
         generator: of the start; None for seed 0.
 
@@ -109,7 +109,7 @@ class LearnedTruthModel(nn.Module):
         d: int,
         *,
         depth: int = 1,
-        norm: Normalization | str = Normalization.RMS,
+        normalization: Normalization | str = Normalization.RMS,
         init_scale: float | int = 0.02,
         generator: torch.Generator | None = None,
     ):
@@ -126,7 +126,7 @@ class LearnedTruthModel(nn.Module):
             weight(2 * n, d),
         )
         self.maps = nn.ParameterList([weight(4, d, d) for _ in range(depth)])
-        self.stream, self.norm = nn.Identity(), Norm(norm)
+        self.stream, self.norm = nn.Identity(), Norm(normalization)
 
     def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t out"]:
         """Logits of all tokens at each position."""
@@ -145,7 +145,7 @@ def constructed_truth_model(
     *,
     alpha: float | tuple[float, float] = 1.0,
     beta: float | tuple[float, float] = 1.0,
-    norm: Normalization | str = Normalization.RMS,
+    normalization: Normalization | str = Normalization.RMS,
     mean: bool = False,
 ) -> ToyTruthModel:
     """The value matrix that the paper finds in trained models, written down.
@@ -158,12 +158,12 @@ def constructed_truth_model(
         law: whose facts g are written.
         alpha: a, or (a1, a2).
         beta: b, or (b1, b2).
-        norm: "rms", "layer" or "none".
+        normalization: "rms", "layer" or "none".
         mean: whether attention averages.
     """
     n = law.n
     (a1, a2), (b1, b2) = (pair if isinstance(pair, tuple) else (pair, pair) for pair in (alpha, beta))
-    model = ToyTruthModel(n, norm=norm, mean=mean).double()
+    model = ToyTruthModel(n, normalization=normalization, mean=mean).double()
     w, x, y = torch.zeros(model.d, model.d, dtype=torch.float64), torch.arange(n), n + law.g
     out = 2 * n + LENGTH
     w[x, x], w[out + y, x] = -a1, b1

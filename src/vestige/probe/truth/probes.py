@@ -54,10 +54,10 @@ class TruthProbe(ClassifierMixin, BaseEstimator):
         Args:
             X: activations (n, d).
             y: two classes; the larger is true.
-            pairs: positions (m, 2) of a statement and its opposite, for ccs.
+            pairs: positions (m, 2) of a statement and its opposite, for ccs; either of the two may be the true one.
 
         Raises:
-            ValueError: one class, no pairs for ccs, or anything that scikit-learn refuses.
+            ValueError: one class, no pairs for ccs or a side of one class, or anything that scikit-learn refuses.
         """
         kind = ProbeKind(self.kind)
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -78,7 +78,13 @@ class TruthProbe(ClassifierMixin, BaseEstimator):
                 raise ValueError(
                     "ccs without pairs given; pass pairs=(m, 2), a statement and its opposite in each row."
                 )
-            self.direction_ = _contrast(centered, np.asarray(pairs))
+            pairs = np.asarray(pairs)
+            if len(np.unique(truth[pairs[:, 0]])) != 2:
+                raise ValueError(
+                    "pairs given of which the left side is all true or all false; each side is centered by itself, "
+                    "which would take truth away. Put statements and opposites on either side at random."
+                )
+            self.direction_ = _contrast(centered, pairs)
             right = (centered @ self.direction_ > 0) == truth
             self.direction_ = self.direction_ if right.mean() >= 0.5 else -self.direction_
         return self

@@ -13,8 +13,8 @@ from vestige.core.cite import Paper
 from vestige.core.descent import Descent, fit
 from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
-from vestige.probe.truth.activations import activations
 from vestige.probe.truth.cooccurrence import SOURCE, TruthCoOccurrence
+from vestige.probe.truth.hooks import activations
 from vestige.probe.truth.one_layer import LENGTH, LearnedTruthModel, ToyTruthModel, value_matrix_blocks
 from vestige.probe.truth.probes import TruthProbe
 
@@ -78,7 +78,7 @@ class TwoPhaseReport:
 
 
 def two_phase_report(
-    model: ToyTruthModel | LearnedTruthModel,
+    model: nn.Module,
     law: TruthCoOccurrence,
     *,
     steps: int | None = None,
@@ -97,7 +97,7 @@ def two_phase_report(
     sequences and scored on the other.
 
     Args:
-        model: the start; left as it is.
+        model: the start, a `ToyTruthModel` or a `LearnedTruthModel`; left as it is.
         law: of the sequences.
         steps: of the training.
         every: steps between two checks; the last step is one.
@@ -109,16 +109,17 @@ def two_phase_report(
         on_step: called with the loss of each step.
 
     Raises:
-        ValueError: a law with another number of subjects than the model has.
+        ValueError: another module, or a law with another number of subjects than the model has.
     """
+    if not isinstance(model, ToyTruthModel | LearnedTruthModel):
+        raise ValueError(f"a {type(model).__name__} given; a ToyTruthModel or a LearnedTruthModel is needed.")
     if law.n != model.n:
         raise ValueError(f"a model of {model.n} subjects and a law of {law.n} given; both need the same.")
     toy, trained = isinstance(model, ToyTruthModel), copy.deepcopy(model)
     steps = steps or (2000 if toy else 5000)
     size, rate = batch_size or (16 if toy else 128), learning_rate or (1.0 if toy else 3e-3)
     decay = (1e-4 if toy else 1e-5) if weight_decay is None else weight_decay
-    kind = torch.optim.SGD if toy else torch.optim.AdamW
-    optimizer = kind(trained.parameters(), lr=rate, weight_decay=decay)
+    optimizer = (torch.optim.SGD if toy else torch.optim.AdamW)(trained.parameters(), lr=rate, weight_decay=decay)
     held = law.balanced().draw(evaluated, generator=spawn(generator, "evaluation"))
     checks: list[_Check] = []
 
