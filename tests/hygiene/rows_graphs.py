@@ -93,7 +93,7 @@ ROWS = {
         lambda _: {"tokens": G.tokenize(graphs()), "i": 1}, {"tokens": G.tokenize(graphs(), "random_walk")}
     ),
     "graphs.is_lossless": Row(one, {"graph": directed()}),
-    "graphs.collides": Row(lambda _: {"first": graphs()[0], "second": graphs()[1]}, {"first": directed()}),
+    "graphs.collides": Row(lambda _: {"first": graphs()[0], "second": graphs()[1]}, {"how": "none such"}),
     "graphs.witness": Row(lambda _: {"name": "planarity"}, {"parts": 1}),
     "graphs.diagnose_tokens": Row(one, {"graph": directed()}),
     "graphs.TokenDiagnosis": Row(
