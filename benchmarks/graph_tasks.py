@@ -83,7 +83,7 @@ def walks(options: argparse.Namespace) -> None:
     for k in (2, 4, 8):
         begun = time.process_time()
         how = G.Tokenization(kind="random_walk", t=k)
-        y, test_y = (100 * G.tokenize(graphs, how, size=n).values[:, :, k - 1] for graphs in sets)
+        y, test_y = (G.tokenize(graphs, how, size=n).values[:, :, k - 1] for graphs in sets)
         print(f"probability of being back after {k} steps, {n} nodes, error over that of the mean")
         task = G.GraphTask(sets[0], y, sets[1], test_y)
         show(G.compare_tokenizations(task, tokenizations=["adjacency", how], depths=options.depths, steps=options.steps,

@@ -10,8 +10,8 @@ from vestige.audit import study_size_shift, study_tokens, study_truth
 
 @pytest.fixture
 def graph_set(tmp_path):
-    text = "10\n"
-    for i in range(10):
+    text = "30\n"
+    for i in range(30):
         n = 3 + i % 5
         text += f"{n} {i % 2}\n" + "".join(f"{v % 2} 2 {(v - 1) % n} {(v + 1) % n}\n" for v in range(n))
     (tmp_path / "cycles.txt").write_text(text)

@@ -34,11 +34,11 @@ def test_steering_along_the_difference_of_means_moves_the_answer(toy):
     direction = x[held.first].mean(0) - x[~held.first].mean(0)
     right = law.n + law.g[held.tokens[:, 2]]
     chances = []
-    for strength in (-1.5, -0.75, 0.0, 0.75, 1.5):
+    for strength in (-1.0, -0.5, 0.0, 0.5, 1.0):
         with torch.no_grad(), P.steered(found.model, direction, layer="norm", strength=strength, position=2):
             logits = found.model(held.tokens[:, :3])[:, 2]
         chances.append(float(logits.softmax(-1)[torch.arange(2000), right].mean()))
-    assert chances == sorted(chances) and chances[-1] > chances[0] + 0.02
+    assert chances == sorted(chances) and chances[-1] > chances[0] + 0.01
 
 
 def test_a_probe_sees_truth_and_a_shuffled_one_does_not(toy):

@@ -16,7 +16,7 @@ from torch import Tensor
 from vestige.core.cite import Paper
 from vestige.graphs.graph import as_graphs, join
 from vestige.graphs.patterns.hashing import SOURCE
-from vestige.graphs.patterns.network import GraphNetwork
+from vestige.graphs.patterns.network import GraphConv, GraphNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def _of_degrees(values: Float[Tensor, " k"]) -> GraphNetwork:
     with torch.no_grad():
         for p in network.parameters():
             p.zero_()
-        first, second = network.layers
+        first, second = (layer for layer in network.layers if isinstance(layer, GraphConv))
         first.near.weight.fill_(1)  # the degree
         second.own.weight.fill_(1)
         second.own.weight[count] = 0  # the last unit is the constant 1

@@ -87,12 +87,15 @@ class GraphTask:
         """Logits for classes, one number else."""
         return int(torch.cat([self.y, self.test_y]).max()) + 1 if self.classifies else 1
 
-    @cached_property
-    def mean(self) -> float:
-        """Of the numbers to learn, for what a constant answer reaches."""
+    @property
+    def targets(self) -> tuple[Tensor, Tensor]:
+        """Classes as they are; numbers less the mean of those for training, over their deviation."""
+        if self.classifies:
+            return self.y, self.test_y
         sizes = torch.tensor([g.n for g in as_graphs(self.graphs)])
         kept = torch.arange(self.y.shape[1]) < sizes[:, None] if self.node_level else torch.ones_like(self.y).bool()
-        return float(self.y[kept].double().mean())
+        mean, deviation = self.y[kept].mean(), self.y[kept].std().clamp(min=1e-12)
+        return (self.y - mean) / deviation, (self.test_y - mean) / deviation
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -213,7 +216,7 @@ def compare_tokenizations(
     for how in map(as_tokenization, tokenizations):
         parts = [tokenize(part, how, size=size, generator=spawn(generator, "tokens")) for part in graphs]
         notes += [f"{how.kind}: {note}" for note in dict.fromkeys(n for part in parts for n in part.warnings)]
-        train, test = (TokenSet(t, g, y) for t, g, y in zip(parts, graphs, (task.y, task.test_y), strict=True))
+        train, test = (TokenSet(t, g, y) for t, g, y in zip(parts, graphs, task.targets, strict=True))
         for depth in depths:
             scores = []
             for repeat in range(repeats):
@@ -235,7 +238,6 @@ def _score(model: nn.Module, data: TokenSet, task: GraphTask) -> float:
     found = predictions(model, data)
     if task.measure is Measure.ERROR:
         kept = data.mask if task.node_level else torch.ones(len(data.y), dtype=torch.bool)
-        wrong, plain = (found - data.y)[kept].abs().mean(), (task.mean - data.y)[kept].abs().mean()
-        return float(wrong / plain)
+        return float((found - data.y)[kept].abs().mean() / data.y[kept].abs().mean())
     scores = class_scores(found, data.y)
     return scores.accuracy if scores.auc is None else scores.auc

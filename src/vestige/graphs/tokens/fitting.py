@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,11 @@ def train_on_tokens(model: nn.Module, data: TokenSet, plan: TokenTraining, gener
     """Train in place."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
-    optimizer.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(model.parameters(), 1.0) and None)
+
+    def clip(*_: Any) -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+    optimizer.register_step_pre_hook(clip)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.steps)
     batches = Batches(len(data.y), plan.batch_size, spawn(generator, "batches"))
 

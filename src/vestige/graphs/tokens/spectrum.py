@@ -57,7 +57,14 @@ def _few(graph: Graph, how: Tokenization, k: int) -> Pairs:
     start = np.random.default_rng(0).standard_normal(graph.n)
     try:
         matrix = rest if how.largest else flipped
-        values, vectors = eigsh(matrix, k=k, which="LA", v0=start, tol=TOLERANCE, ncv=max(40, 3 * k))
+        values, vectors = eigsh(
+            matrix,
+            k=k,
+            which="LA",
+            v0=start,
+            tol=TOLERANCE,  # pyright: ignore[reportArgumentType]
+            ncv=max(40, 3 * k),
+        )
         values = values if how.largest else top - values
     except ArpackError:
         ends = (graph.n - k, graph.n - 1) if how.largest else (0, k - 1)

@@ -60,7 +60,7 @@ class TruthProbe(ClassifierMixin, BaseEstimator):
             ValueError: one class, no pairs for ccs or a side of one class, or anything that scikit-learn refuses.
         """
         kind = ProbeKind(self.kind)
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, np.asarray(X), y, dtype=np.float64)
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
             raise ValueError(f"labels of {len(self.classes_)} class given; a probe needs true and false statements.")
