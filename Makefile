@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 # Everything that a test or a benchmark imports, so that none is skipped for want of a package.
-EXTRAS := test,bench,text,images,exact,tables,onnx,convex
+EXTRAS := test,bench,text,images,exact,tables,onnx,convex,graphs
 TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: help setup lock demo test test-slow lint types format bench bench-smoke docs mutants wheel clean

@@ -3,11 +3,13 @@ from . import construct as construct
 from . import convex as convex
 from . import core as core
 from . import data as data
+from . import graphs as graphs
 from . import landscape as landscape
 from . import membership as membership
 from . import nets as nets
 from . import optim as optim
 from . import papers as papers
+from . import probe as probe
 from . import reconstruct as reconstruct
 from . import unlearning as unlearning
 from .attack import evaluate_robustness as evaluate_robustness

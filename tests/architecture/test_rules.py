@@ -29,7 +29,8 @@ import vestige
 from vestige.core.choices import ChoiceEnum
 
 GROUND = {"core", "nets", "data"}
-ROOMS = {"reconstruct", "membership", "attack", "unlearning", "construct", "landscape", "convex", "optim"}
+ROOMS = {"reconstruct", "membership", "attack", "unlearning", "construct", "landscape", "convex"}
+ROOMS |= {"optim", "graphs", "probe"}
 DESKS = {"runs", "report"}
 ALLOWED = {
     "core": set(),

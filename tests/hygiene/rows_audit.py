@@ -43,6 +43,28 @@ def queried(folder):
     return {"model": given["path"], "max_queries": 300, "out": folder / "run"}
 
 
+def graph_set(folder):
+    path = folder / "set.txt"
+    graphs = [f"{n} {n % 2}\n" + "".join(f"0 1 {v ^ 1}\n" for v in range(n)) for n in (2, 4, 6, 8, 2, 4)] * 3
+    graphs = [g if i % 2 else g.replace(" 0\n", " 1\n", 1) for i, g in enumerate(graphs)]
+    path.write_text(f"{len(graphs)}\n" + "".join(graphs))
+    return {"data": path, "depths": [1], "out": folder / "run"}
+
+
+def topic(folder):
+    path = folder / "topic.csv"
+    path.write_text("statement,label\n" + "".join(f"Sentence {i} is so.,{i % 2}\n" for i in range(20)))
+    return path
+
+
+def backbone():
+    return lambda texts: torch.tensor([[float(len(t)), float(hash_of(t))] for t in texts])
+
+
+def hash_of(text):
+    return sum(map(ord, text)) % 7
+
+
 ROWS = {
     "audit.audit": Row(job, {"solver": "none"}),
     "audit.audit_membership": Row(asked, {"loss": "none"}),
@@ -54,6 +76,11 @@ ROWS = {
     "audit.study_minima": Row(lambda folder: {"k": 3, "restarts": 2, "steps": 60, "out": folder / "run"}, {"k": 0}),
     "audit.study_overfitting": Row(
         lambda folder: {"fit": "nearest_neighbor", "sizes": [20], "repeats": 2, "out": folder / "run"}, {"repeats": 0}
+    ),
+    "audit.study_tokens": Row(lambda folder: graph_set(folder) | {"steps": 2, "repeats": 1}, {"data": "no such file"}),
+    "audit.study_size_shift": Row(graph_set, {"small": 0.0}, steps=False),
+    "audit.study_truth": Row(
+        lambda folder: {"data": [topic(folder)], "backbone": "rows_audit:backbone", "out": folder / "run"}, {"data": []}
     ),
     "audit.audit_queries": Row(queried, {"kernel": "none"}),
 }

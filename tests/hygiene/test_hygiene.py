@@ -17,6 +17,7 @@ from rows_audit import ROWS as AUDIT
 from rows_construct import ROWS as CONSTRUCT
 from rows_convex import ROWS as CONVEX
 from rows_core import ROWS as CORE
+from rows_graphs import ROWS as GRAPHS
 from rows_landscape import ROWS as LANDSCAPE
 from rows_membership import ROWS as MEMBERSHIP
 from rows_optim import ROWS as OPTIM
@@ -28,7 +29,7 @@ from vestige.core.choices import ChoiceEnum
 sys.path.append(str(Path(__file__).parents[1] / "architecture"))
 from house import public
 
-ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE | CONVEX | OPTIM
+ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE | CONVEX | OPTIM | GRAPHS
 # callable: why it has no row.
 EXEMPT: dict[str, str] = {
     "construct.Stored": "what the reader of files makes; `construct.load` has the row",

@@ -1,13 +1,16 @@
-from .landscape import LandscapeStudy as LandscapeStudy
+from .graphs import study_size_shift as study_size_shift
+from .graphs import study_tokens as study_tokens
 from .landscape import study_minima as study_minima
 from .landscape import study_neuron as study_neuron
 from .landscape import study_overfitting as study_overfitting
 from .membership import MembershipAudit as MembershipAudit
 from .membership import audit_membership as audit_membership
+from .probe import study_truth as study_truth
 from .queries import QueryAudit as QueryAudit
 from .queries import audit_queries as audit_queries
 from .robustness import RobustnessAudit as RobustnessAudit
 from .robustness import audit_robustness as audit_robustness
+from .study import Study as Study
 from .unlearning import UnlearningAudit as UnlearningAudit
 from .unlearning import audit_unlearning as audit_unlearning
 from .weights import Audit as Audit

@@ -1,17 +1,16 @@
 """Landscapes as jobs: one neuron, teacher and student, overfitting; with a run folder and a report if asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vestige.audit.job import Results, Tensors, open_job
+from vestige.audit.job import Tensors
 from vestige.audit.landscape_summary import minima_results, neuron_results, profile_results
 from vestige.audit.learners import Learner, learner
+from vestige.audit.study import Study, run_study
 from vestige.core.choices import ChoiceEnum
-from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.landscape.neuron.descent import neuron_descent
@@ -19,13 +18,8 @@ from vestige.landscape.neuron.laws import GaussianInputs, RadialInputs
 from vestige.landscape.neurons import Neurons
 from vestige.landscape.overfitting.sweep import overfitting_profile
 from vestige.landscape.teacher_student.search import find_spurious_minima
-from vestige.report.landscape import write_landscape_report
 
-PAPERS = {
-    "landscape neuron": ("2001.05205", "2106.01101"),
-    "landscape teacher": ("2006.01005", "1712.08968"),
-    "overfit": ("2305.15141",),
-}
+NEURON, TEACHER, OVERFITTING = ("2001.05205", "2106.01101"), ("2006.01005", "1712.08968"), ("2305.15141",)
 
 
 class Inputs(ChoiceEnum):
@@ -34,51 +28,6 @@ class Inputs(ChoiceEnum):
     GAUSSIAN = "gaussian"
     BALL = "ball"
     SPHERE = "sphere"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LandscapeStudy:
-    """What a landscape showed.
-
-    Attributes:
-        verdict: one sentence.
-        warnings: what a reader must know.
-        results: every number, as plain JSON values; what results.json holds.
-        folder: the run folder; None where out was None.
-        source: the papers.
-    """
-
-    verdict: str
-    warnings: tuple[str, ...]
-    results: Results
-    folder: Path | None
-    source: tuple[Paper, ...]
-
-
-Work = Callable[[OnStep], tuple[dict[str, Any], Tensors]]
-
-
-def _study(
-    verb: str, config: Mapping[str, Any], work: Work, out: Path | str | None, on_step: OnStep | None
-) -> LandscapeStudy:
-    source = tuple(map(paper, PAPERS[verb]))
-    with open_job(out, {"verb": verb, **config}, on_step) as job:
-        if job.finished:
-            results, _ = job.kept("landscape")
-        else:
-            with job.phase("") as told:
-                found, tensors = work(told)
-            results = job.keep(
-                {"format": 1, "verb": verb, **found, "citations": citation(*source)}, "landscape", tensors, ()
-            )
-        job.write(write_landscape_report)
-    return LandscapeStudy(
-        verdict=results["verdict"],
-        warnings=tuple(results["warnings"]),
-        results=results,
-        folder=job.folder,
-        source=source,
-    )
 
 
 def study_neuron(
@@ -92,7 +41,7 @@ def study_neuron(
     seed: int = 0,
     out: Path | str | None = None,
     on_step: OnStep | None = None,
-) -> LandscapeStudy:
+) -> Study:
     """Start gradient descent of one ReLU neuron in many places, prove what can be proved of each, and see what happens.
 
     Args:
@@ -130,8 +79,8 @@ def study_neuron(
         return neuron_results(found, law, teacher, w)
 
     config = {"dimension": dimension, "bias": bias, "inputs": str(chosen), "init_scale": init_scale}
-    return _study(
-        "landscape neuron", {**config, "restarts": restarts, "steps": steps, "seed": seed}, work, out, on_step
+    return run_study(
+        "landscape neuron", NEURON, {**config, "restarts": restarts, "steps": steps, "seed": seed}, work, out, on_step
     )
 
 
@@ -144,7 +93,7 @@ def study_minima(
     seed: int = 0,
     out: Path | str | None = None,
     on_step: OnStep | None = None,
-) -> LandscapeStudy:
+) -> Study:
     """Look for minima of n neurons that imitate k orthonormal ones, prove them, and see what one neuron more does.
 
     Args:
@@ -167,7 +116,7 @@ def study_minima(
         return minima_results(found, k, n or k, steps)
 
     config = {"k": k, "n": n or k, "restarts": restarts, "steps": steps, "seed": seed}
-    return _study("landscape teacher", config, work, out, on_step)
+    return run_study("landscape teacher", TEACHER, config, work, out, on_step)
 
 
 def study_overfitting(
@@ -180,7 +129,7 @@ def study_overfitting(
     seed: int = 0,
     out: Path | str | None = None,
     on_step: OnStep | None = None,
-) -> LandscapeStudy:
+) -> Study:
     """Profile the overfitting of a model that a name chooses.
 
     Args:
@@ -209,4 +158,4 @@ def study_overfitting(
         return profile_results(found, chosen)
 
     config = {"fit": str(chosen), "noise_levels": list(noise_levels), "dims": list(dims), "sizes": list(sizes)}
-    return _study("overfit", {**config, "repeats": repeats, "seed": seed}, work, out, on_step)
+    return run_study("overfit", OVERFITTING, {**config, "repeats": repeats, "seed": seed}, work, out, on_step)

@@ -11,9 +11,11 @@ from vestige.cli import (
     demo,
     doctor,
     files,
+    graphs,
     landscape,
     membership,
     papers,
+    probe,
     rank,
     train,
     unlearn,
@@ -29,6 +31,8 @@ app.command()(unlearn.unlearn)
 app.add_typer(construct.construct, name="construct")
 app.add_typer(landscape.landscape, name="landscape")
 app.command()(landscape.overfit)
+app.add_typer(graphs.graphs, name="graphs")
+app.add_typer(probe.probe, name="probe")
 app.command()(verify.verify)
 app.command()(rank.rank)
 app.command()(train.train)

@@ -9,6 +9,8 @@ from vestige.cli import options
 from vestige.cli.app import note, say
 from vestige.runs.signals import ended_by_signals
 
+STUDIES = ("landscape neuron", "landscape teacher", "overfit", "graphs tokens", "graphs shift", "probe truth")
+
 
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pt or .pth file of tensors.")],
@@ -40,12 +42,12 @@ def report(
     from vestige.runs.folder import RunFolder
 
     run = RunFolder.read(folder)
-    landscapes = dict.fromkeys(("landscape neuron", "landscape teacher", "overfit"), write_landscape_report)
+    studies = dict.fromkeys(STUDIES, write_landscape_report)
     pages = {
         "attack": write_robustness_report,
         "membership": write_membership_report,
         "unlearn": write_unlearning_report,
-        **landscapes,
+        **studies,
     }
     write = pages.get(run.config.get("verb", ""), write_report)
     say(f"wrote {write(run)}")

@@ -1,15 +1,12 @@
 """`vestige landscape` and `vestige overfit`: where training leads, and what it makes of noise in labels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vestige.cli import options
-from vestige.cli.app import note, say
-
-if TYPE_CHECKING:
-    from vestige.audit.landscape import LandscapeStudy
+from vestige.cli.study import show_study
 
 landscape = typer.Typer(
     help="Exact landscapes: one neuron, or a student network that imitates a teacher.", no_args_is_help=True
@@ -37,7 +34,7 @@ def neuron(
             dimension=dimension, bias=bias, inputs=inputs, init_scale=init_scale, restarts=restarts, steps=steps,
             seed=seed, out=options.folder_of(out, "landscape", Path("neuron")), on_step=bar,
         )  # fmt: skip
-    _show(found)
+    show_study(found)
 
 
 @landscape.command()
@@ -58,7 +55,7 @@ def teacher(
             k=k, n=n, restarts=restarts, steps=steps, seed=seed,
             out=options.folder_of(out, "landscape", Path("teacher")), on_step=bar,
         )  # fmt: skip
-    _show(found)
+    show_study(found)
 
 
 def overfit(
@@ -76,32 +73,8 @@ def overfit(
 
     with progress_bar("fitting") as bar:
         found = study_overfitting(
-            fit, noise_levels=_numbers(noise), dims=[int(d) for d in _numbers(dims)],
-            sizes=[int(m) for m in _numbers(sizes)], repeats=repeats, seed=seed,
+            fit, noise_levels=options.read_numbers(noise), dims=options.read_integers(dims),
+            sizes=options.read_integers(sizes), repeats=repeats, seed=seed,
             out=options.folder_of(out, "overfit", Path(fit)), on_step=bar,
         )  # fmt: skip
-    _show(found)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"{text!r} given; numbers with commas are allowed, such as 0.1,0.2 or 5,100.") from None
-
-
-def _show(found: "LandscapeStudy") -> None:
-    from rich.table import Table
-
-    from vestige.cli.app import out as console
-
-    say(found.verdict, style="bold")
-    for shown in found.results["tables"]:
-        table = Table(box=None, padding=(0, 1), title=shown["title"], title_justify="left")
-        for column in shown["columns"]:
-            table.add_column(column, justify="right")
-        for row in shown["rows"]:
-            table.add_row(*("–" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-        console.print(table, markup=False)
-    note(found.warnings)
-    say(f"{found.folder}/report.html")
+    show_study(found)

@@ -71,6 +71,19 @@ def _numbers(option: str, text: str | None) -> "Tensor | None":
         ) from None
 
 
+def read_numbers(text: str) -> list[float]:
+    """Numbers with commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{text!r} given; numbers with commas are allowed, such as 0.1,0.2 or 5,100.") from None
+
+
+def read_integers(text: str) -> list[int]:
+    """Whole numbers with commas."""
+    return [int(number) for number in read_numbers(text)]
+
+
 def read_shape(text: str) -> tuple[int, ...]:
     """Sizes with x between them."""
     sizes = tuple(int(size) if size.isdecimal() else 0 for size in text.lower().split("x"))

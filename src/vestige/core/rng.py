@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -31,3 +33,18 @@ def spawn(generator: torch.Generator | None, *names: str) -> torch.Generator:
     method called without a generator repeats itself.
     """
     return child(0 if generator is None else generator.initial_seed(), *names)
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Inside the block torch's global generator is in this one's state, for what takes none: torch's own layers when
+    they start, and dropout. Afterwards it is as it was.
+
+    >>> with drawing_from(child(0, "start")):
+    ...     a = torch.rand(1)
+    >>> bool(a == torch.rand(1, generator=child(0, "start")))
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
+        yield

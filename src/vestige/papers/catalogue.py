@@ -38,8 +38,8 @@ READ = (
     ),
     Record(
         paper("2510.15804"),
-        ("TruthProbe", "two_phase_report"),
-        "missing: the one-layer model in which a truth direction emerges, and probes for it",
+        ("probe.TruthProbe", "probe.two_phase_report", "probe.probe_transfer", "probe.truth_statistics"),
+        "works: the one-layer model, its two phases and their control, probes across topics; no language model run",
     ),
     Record(
         paper("2605.12426"),
@@ -150,13 +150,13 @@ CONSTRUCT = (
 LEARN = (
     Record(
         paper("2605.22471"),
-        ("tokenize_graph", "is_lossless", "collides"),
-        "missing: graph tokenizations, what each loses, and witnesses of it",
+        ("graphs.tokenize", "graphs.is_lossless", "graphs.collides", "graphs.compare_tokenizations"),
+        "works: four kinds of tokens, what each loses, pairs that prove it, small trainings; no full benchmark",
     ),
     Record(
         paper("2010.08853"),
-        ("d_patterns", "size_shift_report", "bad_minimum"),
-        "missing: d-patterns, the shift between sizes, and the minimum that fails on larger graphs",
+        ("graphs.d_patterns", "graphs.size_shift_report", "graphs.bad_minimum", "graphs.train_across_sizes"),
+        "works: d-patterns, a verdict before training, the bad minimum for degrees, the pattern-tree task",
     ),
     Record(
         paper("2311.13877"),

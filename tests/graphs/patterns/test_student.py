@@ -1,0 +1,42 @@
+"""A student that learned a teacher on small graphs: orders of magnitude worse on large ones, unless degrees stay."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vestige as vg
+from vestige.core.descent import Descent, fit
+from vestige.core.rng import child
+
+G = vg.graphs
+
+
+def batch(n, p, count, draw):
+    graphs = []
+    for _ in range(count):
+        upper = (torch.rand(n, n, generator=draw) < p).triu(1)
+        graphs.append(G.as_graph(upper | upper.T))
+    return G.join(graphs)
+
+
+@pytest.mark.slow
+def test_error_follows_degrees_and_not_sizes():
+    draw = child(0, "student")
+    teacher = G.GraphNetwork(1, [32, 32], 1, readout="nodes", generator=child(0, "master")).float()
+    student = G.GraphNetwork(1, [64] * 3, 1, readout="nodes", generator=child(0, "student")).float()
+    optimizer = torch.optim.Adam(student.parameters(), 2e-3)
+
+    def error(given):
+        with torch.no_grad():
+            y = teacher(given)
+        return F.mse_loss(student(given), y)
+
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 500)
+    fit(lambda k: error(batch(40 + k % 11, 0.3, 32, draw)), Descent(optimizer, schedule), steps=500)
+    places = {(45, 0.3): 0.0, (100, 0.135): 0.0, (100, 0.3): 0.0}
+    for n, p in places:
+        places[n, p] = math.log10(float(error(batch(n, p, 20, draw)).detach()))
+    assert abs(places[100, 0.135] - places[45, 0.3]) <= 1  # as many neighbors as in training
+    assert places[100, 0.3] - places[100, 0.135] >= 3  # as large, with more
