@@ -43,6 +43,16 @@ def target(_):
     return {"target": BUILD.parity_target(3), "steps": 3, "batch_size": 4, "generator": torch.Generator()}
 
 
+def facts():
+    return BUILD.random_facts(20, 2)
+
+
+def recalling():
+    """A network that was hardly trained, and its superposition."""
+    model = BUILD.train_recall(facts(), 3, 4, steps=2).model
+    return {"model": model, "found": BUILD.fit_superposition(model.subject, model.attribute, facts())}
+
+
 def tree():
     """Five nodes, two children each."""
     return BUILD.random_question(5, 2, most_children=2)
@@ -285,6 +295,64 @@ ROWS = {
             "codes": torch.eye(5).double(),
         },
         {"codes": torch.eye(4).double()},
+    ),
+    "construct.random_facts": Row(lambda _: {"n": 5, "relations": 2, "generator": torch.Generator()}, {"n": 1}),
+    "construct.compose_facts": Row(lambda _: {"facts": facts(), "hops": 2}, {"hops": 0}),
+    "construct.recall_lower_bound": Row(lambda _: {"n": 9, "relations": 2}, {"n": 1}),
+    "construct.build_factual_recall": Row(
+        lambda _: {"facts": facts(), "dim": 9, "generator": torch.Generator()}, {"hops": 0}
+    ),
+    "construct.Recalls": made(lambda: BUILD.build_factual_recall(facts())),
+    "construct.recall_by_chain": Row(
+        lambda _: {
+            "model": BUILD.build_factual_recall(facts(), hops=2, method="chain").network,
+            "question": torch.tensor([[20, 21, 0]]),
+            "hops": 2,
+        },
+        {"hops": 3},
+    ),
+    "construct.edit_fact": Row(
+        lambda _: {
+            "construction": BUILD.build_factual_recall(facts()),
+            "subject": 0,
+            "relation": 1,
+            "attribute": 2,
+        },
+        {"attribute": 20},
+    ),
+    "construct.train_recall": Row(
+        lambda _: {"facts": facts(), "dim": 3, "hidden": 4, "steps": 2, "generator": torch.Generator()}, {"dim": 0}
+    ),
+    "construct.RecallNetwork": Row(
+        lambda _: {"model": recalling()["model"], "x": torch.tensor([[21, 3]])},
+        "unknown ids are refused by torch",
+        call=lambda model, x: model(x),
+    ),
+    "construct.recall_accuracy": Row(
+        lambda _: {"model": recalling()["model"], "facts": facts()}, "any table of that size has one"
+    ),
+    "construct.fit_superposition": Row(
+        lambda _: {
+            "embeddings": gaussian(20, 4),
+            "attributes": gaussian(20, 3),
+            "facts": facts(),
+            "generator": torch.Generator(),
+        },
+        {"held_out": 0.0},
+    ),
+    "construct.superposed": Row(
+        lambda _: {"found": recalling()["found"], "attributes": recalling()["model"].attribute, "facts": facts()},
+        "shapes are checked by their types",
+    ),
+    "construct.transferred_accuracy": Row(lambda _: recalling() | {"facts": facts()}, "any table of that size has one"),
+    "construct.refine_maps": Row(
+        lambda _: recalling() | {"steps": 2, "generator": torch.Generator()}, "any trained network has maps"
+    ),
+    "construct.gate_table": Row(
+        lambda _: {"model": recalling()["model"], "facts": facts()}, "any table of that size has one"
+    ),
+    "construct.edit_rates": Row(
+        lambda _: recalling() | {"facts": facts(), "generator": torch.Generator()}, "any table of that size has one"
     ),
     "construct.ChainPrompt": Row(
         lambda _: {"question": tree(), "codes": torch.eye(5).double()},

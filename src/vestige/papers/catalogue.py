@@ -43,8 +43,13 @@ READ = (
     ),
     Record(
         paper("2605.12426"),
-        ("build_superposition_weights", "superposition_report"),
-        "missing: written-down transformers that recall facts by superposition, and probes for trained ones",
+        (
+            "construct.build_factual_recall",
+            "construct.edit_fact",
+            "construct.train_recall",
+            "construct.fit_superposition",
+        ),
+        "works: written-down transformers that recall facts in one hop or several; small trained ones, probed",
     ),
 )
 

@@ -7,6 +7,7 @@ from vestige.cli.construct.crq import crq
 from vestige.cli.construct.memorize import memorize
 from vestige.cli.construct.narrow import narrow
 from vestige.cli.construct.prune import prune
+from vestige.cli.construct.recall import recall
 from vestige.cli.construct.robust import robust
 from vestige.cli.construct.separate import separate
 
@@ -20,3 +21,4 @@ construct.command()(prune)
 construct.command()(separate)
 construct.command()(counter)
 construct.command()(crq)
+construct.command()(recall)
