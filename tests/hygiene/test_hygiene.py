@@ -19,6 +19,7 @@ from rows_core import ROWS as CORE
 from rows_landscape import ROWS as LANDSCAPE
 from rows_membership import ROWS as MEMBERSHIP
 from rows_reconstruct import ROWS as RECONSTRUCT
+from rows_transformer import ROWS as TRANSFORMER
 from rows_unlearning import ROWS as UNLEARNING
 
 from vestige.core.choices import ChoiceEnum
@@ -26,7 +27,7 @@ from vestige.core.choices import ChoiceEnum
 sys.path.append(str(Path(__file__).parents[1] / "architecture"))
 from house import public
 
-ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE
+ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | TRANSFORMER | LANDSCAPE
 # callable: why it has no row.
 EXEMPT: dict[str, str] = {
     "construct.Stored": "what the reader of files makes; `construct.load` has the row",

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.construct.file import graph_answers
+
 Array = NDArray[Any]
 
 
@@ -143,6 +145,12 @@ ANSWERS: dict[str, Callable[[Array, Array | None], Any]] = {
     "composition": _composition,
     "next answer": _next_answer,
     "post-order composition": _post_order,
+    "matrix power": graph_answers.matrix_power,
+    "triangles": graph_answers.triangles,
+    "4-cycles": graph_answers.four_cycles,
+    "connected": graph_answers.connected,
+    "in a 2-cycle": graph_answers.in_two_cycle,
+    "subgraphs": graph_answers.subgraphs,
     "recall": _recall,
     "next recall": _next_recall,
     "recall of disjoint sets": _disjoint_recall,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vestige.construct.transformer.graphs import oracles
 from vestige.core.choices import ChoiceEnum
 
 
@@ -26,6 +27,12 @@ class Task(ChoiceEnum):
         RECALL: the entity at the end of the path of relations, ids from the number of entities on, from the last token.
         NEXT_RECALL: the entity that is next on that path, given those on it so far.
         DISJOINT_RECALL: the same as RECALL in a set of its own for each relation, one behind the other.
+        MATRIX_POWER: row i of A^given at token i, of a graph whose rows are the tokens' last features.
+        TRIANGLES: their number in a graph.
+        FOUR_CYCLES: their number in a graph.
+        CONNECTED: 1 for a connected graph, else 0.
+        IN_TWO_CYCLE: 1 at each node of a directed graph with an edge both ways, else 0.
+        SUBGRAPHS: copies in a graph of the given pattern.
         MAJORITY: of two vectors, the one that most of the given q prefer: (q y) (q x_1) against (q y) (q x_2).
     """
 
@@ -38,6 +45,12 @@ class Task(ChoiceEnum):
     NEXT_ANSWER = "next answer"
     POST_ORDER = "post-order composition"
     MAJORITY = "majority"
+    MATRIX_POWER = "matrix power"
+    TRIANGLES = "triangles"
+    FOUR_CYCLES = "4-cycles"
+    CONNECTED = "connected"
+    IN_TWO_CYCLE = "in a 2-cycle"
+    SUBGRAPHS = "subgraphs"
     RECALL = "recall"
     NEXT_RECALL = "next recall"
     DISJOINT_RECALL = "recall of disjoint sets"
@@ -151,6 +164,12 @@ _ANSWERS: dict[Task, Callable[[Tensor, np.ndarray | None], Tensor]] = {
     Task.POST_ORDER: _post_order,
     Task.COMPOSITION: _composition,
     Task.NEXT_ANSWER: _next_answer,
+    Task.MATRIX_POWER: oracles.matrix_power,
+    Task.TRIANGLES: oracles.triangles,
+    Task.FOUR_CYCLES: oracles.four_cycles,
+    Task.CONNECTED: oracles.connected,
+    Task.IN_TWO_CYCLE: oracles.in_two_cycle,
+    Task.SUBGRAPHS: oracles.subgraphs,
     Task.RECALL: _recall,
     Task.NEXT_RECALL: _next_recall,
     Task.DISJOINT_RECALL: _disjoint_recall,

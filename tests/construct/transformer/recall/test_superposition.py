@@ -81,7 +81,7 @@ def test_refined_maps_leave_the_network_as_it_is(facts):
     [
         (lambda f: BUILD.train_recall(f, 0, 4), "dim=0"),
         (lambda f: BUILD.fit_superposition(torch.zeros(N, 50), torch.zeros(N, 50), f), "with fewer anything fits"),
-        (lambda f: BUILD.fit_superposition(torch.zeros(N, 4), torch.zeros(N, 4), f, held_out=1.0), "held_out=1.0"),
+        (lambda f: BUILD.fit_superposition(torch.zeros(N, 4), torch.zeros(N, 4), f, test_share=1.0), "test_share=1.0"),
     ],
 )
 def test_what_training_refuses(call, said, facts):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from vestige.construct.transformer.recall.facts import questions
-from vestige.construct.transformer.recall.network import RecallNetwork
+from vestige.construct.transformer.recall.network import RecallNetwork, recall_network
 from vestige.construct.transformer.recall.superposition import Superposition
 from vestige.core.rng import spawn
 
@@ -29,22 +29,26 @@ class GateTable:
     recall: Float[Tensor, " relations"]
 
 
-def gate_table(model: RecallNetwork, facts: Int[Tensor, "n relations"]) -> GateTable:
+def gate_table(model: nn.Module, facts: Int[Tensor, "n relations"]) -> GateTable:
     """Count when neurons are on, and switch each relation's own off.
 
     Args:
         model: trained on these facts.
         facts: a table.
+
+    Raises:
+        ValueError: another module.
     """
+    network = recall_network(model)
     n, relations = facts.shape
     asked = questions(facts, 1)
     with torch.no_grad():
-        stream = model.subject[asked[:, 1]] + model.relation[asked[:, 0] - n]
-        hidden = model.mlp[0](stream).relu().reshape(n, relations, -1)
+        stream = network.subject[asked[:, 1]] + network.relation[asked[:, 0] - n]
+        hidden = network.mlp[0](stream).relu().reshape(n, relations, -1)
         fires = (hidden > 0).double().mean(0)
         owner = fires.argmax(0)
-        rows = [_recall(model, hidden * (owner != r), facts) for r in range(relations)]
-        return GateTable(fires, owner, torch.stack(rows), _recall(model, hidden, facts))
+        rows = [_recall(network, hidden * (owner != r), facts) for r in range(relations)]
+        return GateTable(fires, owner, torch.stack(rows), _recall(network, hidden, facts))
 
 
 def _recall(model: RecallNetwork, hidden: Tensor, facts: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ class EditRates:
 
 
 def edit_rates(
-    model: RecallNetwork,
+    model: nn.Module,
     found: Superposition,
     facts: Int[Tensor, "n relations"],
     *,
@@ -79,15 +83,19 @@ def edit_rates(
         found: its superposition.
         facts: a table.
         generator: of the new attributes; None for seed 0.
+
+    Raises:
+        ValueError: another module.
     """
+    network = recall_network(model)
     n, relations = facts.shape
     draw = spawn(generator, "edits")
     changed = kept = 0.0
     for r in range(relations):
         new = (facts[:, r] + torch.randint(1, n, (n,), generator=draw)) % n
-        moved = model.subject + (model.attribute[new] - model.attribute[facts[:, r]]) @ found.maps[r].T
+        moved = network.subject + (network.attribute[new] - network.attribute[facts[:, r]]) @ found.maps[r].T
         with torch.no_grad():
-            before, after = (_answers(model, e) for e in (model.subject, moved))
+            before, after = (_answers(network, e) for e in (network.subject, moved))
         changed += float((after[:, r] == new).double().mean()) / relations
         others = [k for k in range(relations) if k != r]
         kept += float((after[:, others] == before[:, others]).double().mean()) / relations if others else 1 / relations

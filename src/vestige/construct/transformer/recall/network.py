@@ -49,6 +49,17 @@ class RecallNetwork(nn.Module):
         return self.mlp(stream) @ self.attribute.T
 
 
+def recall_network(model: nn.Module) -> RecallNetwork:
+    """The module itself.
+
+    Raises:
+        ValueError: it is of another class.
+    """
+    if not isinstance(model, RecallNetwork):
+        raise ValueError(f"a {type(model).__name__} given; a RecallNetwork is needed, such as `train_recall` makes.")
+    return model
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainedRecall:
     """A network after training.

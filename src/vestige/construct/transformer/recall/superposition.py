@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vestige.construct.transformer.recall.facts import check_facts, questions
-from vestige.construct.transformer.recall.network import RecallNetwork
+from vestige.construct.transformer.recall.network import RecallNetwork, recall_network
 from vestige.core.cite import Paper, paper
 from vestige.core.descent import Descent, fit
 from vestige.core.outcome import OnStep
@@ -42,7 +42,7 @@ def fit_superposition(
     attributes: Float[Tensor, "n size"],
     facts: Int[Tensor, "n relations"],
     *,
-    held_out: float = 0.2,
+    test_share: float = 0.2,
     generator: torch.Generator | None = None,
 ) -> Superposition:
     """Regress embeddings of subjects on the vectors of their attributes, and the other way round.
@@ -51,7 +51,7 @@ def fit_superposition(
         embeddings: of subjects.
         attributes: their vectors, such as rows of the unembedding.
         facts: which subject has which attribute.
-        held_out: share of subjects that the scores are taken on, between 0 and 1.
+        test_share: share of subjects that the scores are taken on, between 0 and 1.
         generator: of the split and of the shuffled facts; None for seed 0.
 
     Raises:
@@ -61,10 +61,10 @@ def fit_superposition(
     """
     check_facts(facts)
     n, relations = facts.shape
-    seen, unknowns = n - round(held_out * n), relations * attributes.shape[1] + 1
-    if not 0 < held_out < 1 or seen < 2 * unknowns or seen == n:
+    seen, unknowns = n - round(test_share * n), relations * attributes.shape[1] + 1
+    if not 0 < test_share < 1 or seen < 2 * unknowns or seen == n:
         raise ValueError(
-            f"{n} subjects, held_out={held_out} given; {unknowns} coefficients for each coordinate take at least "
+            f"{n} subjects, test_share={test_share} given; {unknowns} coefficients for each coordinate take at least "
             f"{2 * unknowns} subjects beside those held out: with fewer anything fits."
         )
     order = torch.randperm(n, generator=spawn(generator, "split"))
@@ -90,7 +90,7 @@ def superposed(
 
 
 def transferred_accuracy(
-    model: RecallNetwork,
+    model: nn.Module,
     found: Superposition,
     facts: Int[Tensor, "n relations"],
 ) -> float:
@@ -102,15 +102,18 @@ def transferred_accuracy(
         model: that was trained on another table.
         found: its superposition.
         facts: the new table.
+
+    Raises:
+        ValueError: another module.
     """
-    asked = questions(facts, 1)
+    network, asked = recall_network(model), questions(facts, 1)
     with torch.no_grad():
-        logits = _logits(model, superposed(found, model.attribute, facts), asked)
+        logits = _logits(network, superposed(found, network.attribute, facts), asked)
     return float((logits.argmax(1) == facts.flatten()).double().mean())
 
 
 def refine_maps(
-    model: RecallNetwork,
+    model: nn.Module,
     found: Superposition,
     *,
     steps: int = 300,
@@ -130,8 +133,12 @@ def refine_maps(
         learning_rate: at the start; it falls to 0.
         generator: of the tables; None for seed 0.
         on_step: told the loss.
+
+    Raises:
+        ValueError: another module.
     """
-    n, relations = len(model.subject), len(model.relation)
+    network = recall_network(model)
+    n, relations = len(network.subject), len(network.relation)
     maps, offset = (t.clone().requires_grad_() for t in (found.maps, found.offset))
     optimizer = torch.optim.Adam([maps, offset], lr=learning_rate)
     draw = spawn(generator, "tables")
@@ -139,8 +146,8 @@ def refine_maps(
     def objective(k: int) -> Tensor:
         inner = spawn(draw, str(k))
         facts = torch.stack([torch.randperm(n, generator=inner) for _ in range(relations)], 1)
-        embeddings = torch.einsum("rds,nrs->nd", maps, model.attribute[facts]) + offset
-        return functional.cross_entropy(_logits(model, embeddings, questions(facts, 1)), facts.flatten())
+        embeddings = torch.einsum("rds,nrs->nd", maps, network.attribute[facts]) + offset
+        return functional.cross_entropy(_logits(network, embeddings, questions(facts, 1)), facts.flatten())
 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     fit(objective, Descent(optimizer, schedule), steps=steps, on_step=on_step, note="maps")
