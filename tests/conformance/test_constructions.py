@@ -76,7 +76,7 @@ CONSTRUCTIONS: dict[str, Callable[[], Any]] = {
     "graph-triangles": lambda: build_triangle_counter(5),
     "graph-connectivity": lambda: build_connectivity(6),
     "graph-cycles": lambda: build_cycle_walk(6),
-    "graph-two-cycles": lambda: build_two_cycle_detector(6, degree=2),
+    "graph-two-cycles": lambda: build_two_cycle_detector(6, degree=2, size=80),
     "graph-subgraphs": lambda: build_subgraph_counter(torch.tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]]), 8),
     "recall-two-hops": lambda: build_factual_recall(random_facts(6, 2), hops=2),
     "recall-deep": lambda: build_factual_recall(random_facts(6, 2), hops=2, method="deep"),

@@ -147,8 +147,15 @@ CONSTRUCT = (
     ),
     Record(
         paper("2503.01805"),
-        ("matrix_power", "triangle_counter", "two_cycle_detector", "subgraph_counter"),
-        "missing: transformers written down for graph tasks, with their depth and width",
+        (
+            "construct.build_matrix_power",
+            "construct.build_triangle_counter",
+            "construct.build_connectivity",
+            "construct.build_two_cycle_detector",
+            "construct.build_subgraph_counter",
+            "construct.leak_audit",
+        ),
+        "works: transformers written down for graph tasks, rules that solve its benchmark; one small training",
     ),
 )
 

@@ -4,6 +4,7 @@ import typer
 
 from vestige.cli.construct.counter import counter
 from vestige.cli.construct.crq import crq
+from vestige.cli.construct.graph import graph
 from vestige.cli.construct.memorize import memorize
 from vestige.cli.construct.narrow import narrow
 from vestige.cli.construct.prune import prune
@@ -22,3 +23,4 @@ construct.command()(separate)
 construct.command()(counter)
 construct.command()(crq)
 construct.command()(recall)
+construct.command()(graph)

@@ -35,13 +35,15 @@ class GraphEncoder(nn.Module):
         self.depth, self.width = depth, width
         draw = spawn(generator, "graph encoder")
         with torch.random.fork_rng(devices=[]):  # torch's own start is drawn from the global generator
-            torch.manual_seed(draw.initial_seed())
             layer = nn.TransformerEncoderLayer(width, heads, width, dropout=0.0, batch_first=True)
             self.embed, self.readout = nn.Linear(n + 1, width), nn.Linear(width, 1)
             self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
-            for p in self.encoder.parameters():
+        with torch.no_grad():
+            for name, p in self.named_parameters():
                 if p.ndim > 1:
-                    nn.init.xavier_uniform_(p)
+                    p.copy_((6 / sum(p.shape)) ** 0.5 * (2 * torch.rand(p.shape, generator=draw) - 1))
+                elif "bias" in name:
+                    p.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, n, n) -> (batch,) logits."""
