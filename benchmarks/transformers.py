@@ -116,10 +116,10 @@ def recall(quick: bool) -> None:
             own = table.ablated.diagonal().mean()
             other = (table.ablated.sum() - table.ablated.trace()) / 2
             print(
-                f"seed {seed} {'frozen' if frozen else 'learned'}: recall {trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled "
-                f"{found.shuffled_r2:.3f}), probes {min(found.probes):.3f}, transfer {fitted:.3f}, refined {better:.3f}; "
-                f"edits {edits.changed:.3f} kept {edits.kept:.3f}; ablated own {own:.3f} other {other:.3f}; "
-                f"{time.process_time() - start:.0f} s",
+                f"seed {seed} {'frozen' if frozen else 'learned'}: recall {trained.accuracy:.3f}, R2 {found.r2:.3f} "
+                f"(shuffled {found.shuffled_r2:.3f}), probes {min(found.probes):.3f}, transfer {fitted:.3f}, refined "
+                f"{better:.3f}; edits {edits.changed:.3f} kept {edits.kept:.3f}; ablated own {own:.3f} other "
+                f"{other:.3f}; {time.process_time() - start:.0f} s",
                 flush=True,
             )
 
@@ -174,7 +174,10 @@ def leaks(quick: bool) -> None:
             )
 
 
-PARTS = {"recall": recall, "graphs": graphs, "leaks": leaks} | {
+PARTS = {
+    "recall": recall,
+    "graphs": graphs,
+    "leaks": leaks,
     "composition": composition,
     "precision": precision,
     "throughput": throughput,

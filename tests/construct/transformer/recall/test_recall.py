@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,19 +146,30 @@ def test_changed_weights_are_refused_or_harmless(tmp_path):
         flat[int(torch.randint(len(flat), (1,), generator=draw))] += torch.randn((), generator=draw) * 3
         network = vg.construct.load(saved(built, tmp_path)).network
         network.load_state_dict(state)
-        forged = BUILD.Construction(
-            network=network,
-            specification=built.specification,
-            certificate=built.certificate,
-            outcome=built.outcome,
-            source=built.source,
-            numbers=built.numbers,
-        )
+        forged = replace(built, network=network)
         right = bool((network(asked).argmax(1) == facts.flatten()).all())
         holds = vg.verify(saved(forged, tmp_path)).holds
         refused += not holds
         assert right or not holds
     assert refused > 5
+
+
+def test_a_file_that_leaves_questions_out_is_refused(tmp_path):
+    built = BUILD.build_factual_recall(BUILD.random_facts(6, 2))
+    fewer = replace(built.specification, points=(built.specification.points[0][:-1],))
+    assert not replace(built, specification=fewer).verify().holds
+    named = {c.name: c.holds for c in vg.verify(saved(replace(built, specification=fewer), tmp_path)).claims}
+    assert not named["questions that are not asked"] and named["facts that it gets wrong"]
+
+
+def test_ties_are_not_recalled(tmp_path):
+    """Two equal rows of the readout: the right logit is not above the other."""
+    built = BUILD.build_factual_recall(BUILD.random_facts(6, 2))
+    network = BUILD.load(saved(built, tmp_path)).network
+    network.readout.weight[1] = network.readout.weight[0]
+    tied = replace(built, network=network)
+    named = {c.name: c.measured for c in vg.verify(saved(tied, tmp_path)).claims}
+    assert named["facts that it gets wrong"] == 4 == tied.verify().claims[0].measured
 
 
 def saved(built, folder):
