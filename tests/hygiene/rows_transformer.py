@@ -9,6 +9,27 @@ import vestige as vg
 BUILD = vg.construct
 
 
+class Letters:
+    """A tokenizer whose ids are code points."""
+
+    def encode(self, text):
+        return [ord(letter) % 128 for letter in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+class Says(torch.nn.Module):
+    """A language model that always says the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.drop = torch.nn.Embedding(128, 128), torch.nn.Dropout()
+
+    def forward(self, x):
+        return self.drop(self.table(x))
+
+
 def facts():
     return BUILD.random_facts(20, 2)
 
@@ -141,6 +162,16 @@ ROWS = {
             "codes": torch.eye(5).double(),
         },
         {"codes": torch.eye(4).double()},
+    ),
+    "construct.counting_audit": Row(
+        lambda _: {
+            "model": mixed(Says()),
+            "tokenizer": Letters(),
+            "distinct": [2],
+            "samples": 1,
+            "generator": torch.Generator(),
+        },
+        {"samples": 0},
     ),
     "construct.graph_tokens": Row(
         lambda _: {"adjacency": BUILD.random_graphs(4, 2)}, {"adjacency": torch.full((1, 2, 2), 0.5)}

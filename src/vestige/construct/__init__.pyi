@@ -77,6 +77,9 @@ from .transformer.composition.recurrent import StackMachine as StackMachine
 from .transformer.composition.recurrent import build_crq_rnn as build_crq_rnn
 from .transformer.composition.recurrent import question_steps as question_steps
 from .transformer.computes import Computes as Computes
+from .transformer.counting.audit import CountingAudit as CountingAudit
+from .transformer.counting.audit import Tokenizer as Tokenizer
+from .transformer.counting.audit import counting_audit as counting_audit
 from .transformer.counting.capacity import CountingCapacity as CountingCapacity
 from .transformer.counting.capacity import coherence as coherence
 from .transformer.counting.capacity import counting_capacity as counting_capacity
