@@ -99,14 +99,14 @@ def recall(quick: bool) -> None:
         facts = vg.construct.random_facts(1024, 2)
         built = vg.construct.build_factual_recall(facts, dim=round(factor * unit))
         print(f"dim {factor} R ln N: recall {vg.construct.recall_accuracy(built.network, facts):.3f}", flush=True)
-    n, dim = (64, 8) if quick else (256, 40)
+    n, dim = (64, 8) if quick else (256, 48)
     for seed in range(1 if quick else 3):
         draw = child(seed, "recall")
         facts, new = (vg.construct.random_facts(n, 2, generator=child(seed, name)) for name in ("facts", "new"))
         for frozen in (False, True):
             start, decay = time.process_time(), 0.0 if frozen else 1.0
-            options = {"weight_decay": decay, "frozen": frozen, "steps": 50 if quick else 1500, "learning_rate": 1e-2}
-            trained = vg.construct.train_recall(facts, dim, 128, **options, generator=draw)
+            options = {"weight_decay": decay, "frozen": frozen, "steps": 50 if quick else 1500, "learning_rate": 3e-3}
+            trained = vg.construct.train_recall(facts, dim, 256, **options, generator=draw)
             model = trained.model
             found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
             refined = vg.construct.refine_maps(model, found, steps=20 if quick else 300, generator=draw)

@@ -111,7 +111,7 @@ def _question(words: Sequence[str], many: int, length: int, prompt: str, draw: t
     chosen = [words[k] for k in torch.randperm(len(words), generator=draw)[:many].tolist()]
     drawn = [*range(many), *torch.randint(many, (length - many,), generator=draw).tolist()]
     items = [chosen[drawn[k]] for k in torch.randperm(length, generator=draw).tolist()]
-    query = chosen[int(torch.randint(many, (), generator=draw))]
+    query: str = chosen[int(torch.randint(many, (), generator=draw))]
     return prompt.replace("{items}", " ".join(items)).replace("{query}", query), items.count(query)
 
 

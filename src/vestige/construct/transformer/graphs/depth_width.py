@@ -114,9 +114,7 @@ def fit_graphs(
         name = f"{depth}.{width}"
         model = GraphEncoder(x.shape[1], depth, width, generator=spawn(generator, "start", name)).float().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=DECAY)
-        optimizer.register_step_pre_hook(
-            lambda *_, model=model: torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP) and None
-        )
+        optimizer.register_step_pre_hook(_clip)
         draw = spawn(generator, "batches", name)
 
         def objective(k: int, model: nn.Module = model, draw: torch.Generator = draw) -> Tensor:
@@ -133,6 +131,10 @@ def fit_graphs(
         )
         found.append(_judged(model.eval(), held_out, leaks, float(fitted.values[-1]), fitted.outcome))
     return tuple(found)
+
+
+def _clip(optimizer: torch.optim.Optimizer, args: object, options: object) -> None:
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], CLIP)
 
 
 def _judged(

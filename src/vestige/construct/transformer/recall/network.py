@@ -129,7 +129,8 @@ def train_recall(
     check_facts(facts)
     if min(dim, hidden, steps) < 1:
         raise ValueError(f"dim={dim}, hidden={hidden}, steps={steps} given; each must be at least 1.")
-    model = RecallNetwork(*facts.shape, dim, hidden, generator=generator)
+    n, relations = facts.shape
+    model = RecallNetwork(n, relations, dim, hidden, generator=generator)
     trained = [p for name, p in model.named_parameters() if not (frozen and name in ("subject", "attribute"))]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
     asked, right = questions(facts, 1), facts.flatten()
