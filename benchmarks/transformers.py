@@ -99,12 +99,12 @@ def recall(quick: bool) -> None:
         facts = vg.construct.random_facts(1024, 2)
         built = vg.construct.build_factual_recall(facts, dim=round(factor * unit))
         print(f"dim {factor} R ln N: recall {vg.construct.recall_accuracy(built.network, facts):.3f}", flush=True)
-    n, dim = (64, 8) if quick else (256, 48)
+    n, relations, dim = (64, 2, 8) if quick else (256, 3, 32)
     for seed in range(1 if quick else 3):
         draw = child(seed, "recall")
-        facts, new = (vg.construct.random_facts(n, 2, generator=child(seed, name)) for name in ("facts", "new"))
+        facts, new = (vg.construct.random_facts(n, relations, generator=child(seed, name)) for name in ("facts", "new"))
         for frozen in (False, True):
-            start, decay = time.process_time(), 0.0 if frozen else 1.0
+            start, decay = time.process_time(), 0.0 if frozen else 0.3
             options = {"weight_decay": decay, "frozen": frozen, "steps": 50 if quick else 1500, "learning_rate": 3e-3}
             trained = vg.construct.train_recall(facts, dim, 256, **options, generator=draw)
             model = trained.model
@@ -114,7 +114,7 @@ def recall(quick: bool) -> None:
             edits = vg.construct.edit_rates(model, found, facts, generator=draw)
             table = vg.construct.gate_table(model, facts)
             own = table.ablated.diagonal().mean()
-            other = (table.ablated.sum() - table.ablated.trace()) / 2
+            other = (table.ablated.sum() - table.ablated.trace()) / (relations * (relations - 1))
             print(
                 f"seed {seed} {'frozen' if frozen else 'learned'}: recall {trained.accuracy:.3f}, R2 {found.r2:.3f} "
                 f"(shuffled {found.shuffled_r2:.3f}), probes {min(found.probes):.3f}, transfer {fitted:.3f}, refined "

@@ -87,3 +87,22 @@ def test_refined_maps_leave_the_network_as_it_is(facts):
 def test_what_training_refuses(call, said, facts):
     with pytest.raises(ValueError, match=said):
         call(facts)
+
+
+@pytest.mark.slow  # ten minutes
+@pytest.mark.parametrize("seed", range(3))
+def test_256_subjects_and_three_relations_beside_the_frozen_control(seed):
+    draw = torch.Generator().manual_seed(seed)
+    facts = BUILD.random_facts(256, 3, generator=draw)
+    new = BUILD.random_facts(256, 3, generator=torch.Generator().manual_seed(100 + seed))
+    scores = []
+    for frozen in (False, True):
+        decay = 0.0 if frozen else 0.3
+        trained = BUILD.train_recall(facts, 32, 256, weight_decay=decay, frozen=frozen, generator=draw)
+        found = BUILD.fit_superposition(trained.model.subject, trained.model.attribute, facts, generator=draw)
+        probe = sum(found.probes) / 3
+        scores.append((found, probe, BUILD.transferred_accuracy(trained.model, found, new)))
+        assert trained.accuracy == 1 and found.shuffled_r2 <= 0
+    (ours, probe, transfer), (control, null, chance) = scores
+    assert ours.r2 >= 0.7 and probe >= 0.88 and transfer >= 0.4
+    assert control.r2 <= 0.1 and null <= 0.05 and chance <= 0.2

@@ -108,10 +108,12 @@ def counting_audit(
 
 def _question(words: Sequence[str], many: int, length: int, prompt: str, draw: torch.Generator) -> tuple[str, int]:
     """A list in which every word occurs, and one of them."""
-    chosen = [words[k] for k in torch.randperm(len(words), generator=draw)[:many].tolist()]
+    order: list[int] = torch.randperm(len(words), generator=draw)[:many].tolist()
+    chosen = [words[k] for k in order]
     drawn = [*range(many), *torch.randint(many, (length - many,), generator=draw).tolist()]
-    items = [chosen[drawn[k]] for k in torch.randperm(length, generator=draw).tolist()]
-    query: str = chosen[int(torch.randint(many, (), generator=draw))]
+    places: list[int] = torch.randperm(length, generator=draw).tolist()
+    items = [chosen[drawn[k]] for k in places]
+    query = chosen[int(torch.randint(many, (), generator=draw))]
     return prompt.replace("{items}", " ".join(items)).replace("{query}", query), items.count(query)
 
 
