@@ -166,7 +166,7 @@ def leaks(quick: bool) -> None:
         ("permuted", vg.construct.permuted_graphs(x), vg.construct.permuted_graphs(new)),
     ):
         print(f"{name}:\n{vg.construct.leak_audit(graphs, y)}", flush=True)
-        steps, shapes = (5, [(1, 8)]) if quick else (400, [(1, 64), (1, 125), (4, 63)])
+        steps, shapes = (5, [(1, 8)]) if quick else (400, [(1, 64), (4, 32)])
         for found in vg.construct.fit_graphs(graphs, y, held_out=(test, label), shapes=shapes, steps=steps):
             print(
                 f"  depth {found.depth}, width {found.width}, {found.weights:,} weights: {found.accuracy:.3f}",
