@@ -10,7 +10,9 @@ Times are CPU seconds of one thread.
 import argparse
 import time
 from collections import Counter
+from collections.abc import Callable
 
+import networkx as nx
 import torch
 
 import vestige as vg
@@ -90,7 +92,97 @@ def composition(quick: bool) -> None:
         )
 
 
-PARTS = {"composition": composition, "precision": precision, "throughput": throughput, "phase": phase}
+def recall(quick: bool) -> None:
+    """Random superpositions against the dimension, and trained networks beside the control with frozen embeddings."""
+    unit = 2 * torch.tensor(1024.0).log().item()
+    for factor in (1.2, 2.4, 4.6):
+        facts = vg.construct.random_facts(1024, 2)
+        built = vg.construct.build_factual_recall(facts, dim=round(factor * unit))
+        print(f"dim {factor} R ln N: recall {vg.construct.recall_accuracy(built.network, facts):.3f}", flush=True)
+    n, relations, dim = (64, 2, 8) if quick else (256, 3, 32)
+    for seed in range(1 if quick else 3):
+        draw = child(seed, "recall")
+        facts, new = (vg.construct.random_facts(n, relations, generator=child(seed, name)) for name in ("facts", "new"))
+        for frozen in (False, True):
+            start, decay = time.process_time(), 0.0 if frozen else 0.3
+            options = {"weight_decay": decay, "frozen": frozen, "steps": 50 if quick else 1500, "learning_rate": 3e-3}
+            trained = vg.construct.train_recall(facts, dim, 256, **options, generator=draw)
+            model = trained.model
+            found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
+            refined = vg.construct.refine_maps(model, found, steps=20 if quick else 300, generator=draw)
+            fitted, better = (vg.construct.transferred_accuracy(model, maps, new) for maps in (found, refined))
+            edits = vg.construct.edit_rates(model, found, facts, generator=draw)
+            table = vg.construct.gate_table(model, facts)
+            own = table.ablated.diagonal().mean()
+            other = (table.ablated.sum() - table.ablated.trace()) / (relations * (relations - 1))
+            print(
+                f"seed {seed} {'frozen' if frozen else 'learned'}: recall {trained.accuracy:.3f}, R2 {found.r2:.3f} "
+                f"(shuffled {found.shuffled_r2:.3f}), probes {min(found.probes):.3f}, transfer {fitted:.3f}, refined "
+                f"{better:.3f}; edits {edits.changed:.3f} kept {edits.kept:.3f}; ablated own {own:.3f} other "
+                f"{other:.3f}; {time.process_time() - start:.0f} s",
+                flush=True,
+            )
+
+
+def graphs(quick: bool) -> None:
+    """Graphs a second against networkx, in batches."""
+    for n in (20,) if quick else (20, 50, 100):
+        x = vg.construct.random_graphs(n, 32 if quick else 1000, density=0.3)
+        tokens = vg.construct.graph_tokens(x).float()
+        others = [nx.from_numpy_array(a.numpy()) for a in x[:100]]
+        rows = [
+            ("triangles", vg.construct.build_triangle_counter(n), lambda graph: sum(nx.triangles(graph).values()) // 3),
+            ("connectivity", vg.construct.build_connectivity(n), nx.is_connected),
+        ]
+        for name, built, theirs in rows:
+            model = built.network.float()
+            right = all(
+                int(model(t[None]).round()) == int(theirs(graph)) for t, graph in zip(tokens, others, strict=False)
+            )
+            known = _rate(lambda k, theirs=theirs, others=others: theirs(others[k % len(others)]), 1)
+            ours = []
+            for batch in (1, 32) if quick else (1, 32, 256, 1000):
+                parts = tokens.split(batch)
+                ours.append((batch, _rate(lambda k, model=model, parts=parts: model(parts[k % len(parts)]), batch)))
+            said = ", ".join(f"{rate:,.0f} in batches of {batch} ({rate / known:.1f}x)" for batch, rate in ours)
+            print(f"{name}, n = {n}: networkx {known:,.0f} a second; {said}; right: {right}", flush=True)
+
+
+def _rate(run: Callable[[int], object], batch: int) -> float:
+    start, done = time.process_time(), 0
+    while time.process_time() - start < 0.5:
+        run(done)
+        done += 1
+    return batch * done / (time.process_time() - start)
+
+
+def leaks(quick: bool) -> None:
+    """What trivial rules and a trained encoder get on graphs as they are often made, and with their nodes permuted."""
+    n, count = (16, 60) if quick else (50, 400)
+    x, y = vg.construct.connectivity_graphs(n, count, permute=False)
+    new, label = vg.construct.connectivity_graphs(n, count, permute=False, generator=child(1, "new"))
+    for name, graphs, test in (
+        ("as made", x, new),
+        ("permuted", vg.construct.permuted_graphs(x), vg.construct.permuted_graphs(new)),
+    ):
+        print(f"{name}:\n{vg.construct.leak_audit(graphs, y)}", flush=True)
+        steps, shapes = (5, [(1, 8)]) if quick else (400, [(1, 64), (4, 32)])
+        for found in vg.construct.fit_graphs(graphs, y, held_out=(test, label), shapes=shapes, steps=steps):
+            print(
+                f"  depth {found.depth}, width {found.width}, {found.weights:,} weights: {found.accuracy:.3f}",
+                flush=True,
+            )
+
+
+PARTS = {
+    "recall": recall,
+    "graphs": graphs,
+    "leaks": leaks,
+    "composition": composition,
+    "precision": precision,
+    "throughput": throughput,
+    "phase": phase,
+}
 
 
 def main() -> None:

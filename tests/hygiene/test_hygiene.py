@@ -22,6 +22,7 @@ from rows_landscape import ROWS as LANDSCAPE
 from rows_membership import ROWS as MEMBERSHIP
 from rows_optim import ROWS as OPTIM
 from rows_reconstruct import ROWS as RECONSTRUCT
+from rows_transformer import ROWS as TRANSFORMER
 from rows_unlearning import ROWS as UNLEARNING
 
 from vestige.core.choices import ChoiceEnum
@@ -29,7 +30,8 @@ from vestige.core.choices import ChoiceEnum
 sys.path.append(str(Path(__file__).parents[1] / "architecture"))
 from house import public
 
-ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | LANDSCAPE | CONVEX | OPTIM | GRAPHS
+ROWS = CORE | AUDIT | ATTACK | RECONSTRUCT | MEMBERSHIP | UNLEARNING | CONSTRUCT | TRANSFORMER | LANDSCAPE | CONVEX
+ROWS = ROWS | OPTIM | GRAPHS
 # callable: why it has no row.
 EXEMPT: dict[str, str] = {
     "construct.Stored": "what the reader of files makes; `construct.load` has the row",

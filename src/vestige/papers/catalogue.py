@@ -43,8 +43,13 @@ READ = (
     ),
     Record(
         paper("2605.12426"),
-        ("build_superposition_weights", "superposition_report"),
-        "missing: written-down transformers that recall facts by superposition, and probes for trained ones",
+        (
+            "construct.build_factual_recall",
+            "construct.edit_fact",
+            "construct.train_recall",
+            "construct.fit_superposition",
+        ),
+        "works: written-down transformers that recall facts in one hop or several; small trained ones, probed",
     ),
 )
 
@@ -142,8 +147,15 @@ CONSTRUCT = (
     ),
     Record(
         paper("2503.01805"),
-        ("matrix_power", "triangle_counter", "two_cycle_detector", "subgraph_counter"),
-        "missing: transformers written down for graph tasks, with their depth and width",
+        (
+            "construct.build_matrix_power",
+            "construct.build_triangle_counter",
+            "construct.build_connectivity",
+            "construct.build_two_cycle_detector",
+            "construct.build_subgraph_counter",
+            "construct.leak_audit",
+        ),
+        "works: transformers written down for graph tasks, rules that solve its benchmark; one small training",
     ),
 )
 

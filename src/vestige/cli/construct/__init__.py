@@ -4,9 +4,11 @@ import typer
 
 from vestige.cli.construct.counter import counter
 from vestige.cli.construct.crq import crq
+from vestige.cli.construct.graph import graph
 from vestige.cli.construct.memorize import memorize
 from vestige.cli.construct.narrow import narrow
 from vestige.cli.construct.prune import prune
+from vestige.cli.construct.recall import recall
 from vestige.cli.construct.robust import robust
 from vestige.cli.construct.separate import separate
 
@@ -20,3 +22,5 @@ construct.command()(prune)
 construct.command()(separate)
 construct.command()(counter)
 construct.command()(crq)
+construct.command()(recall)
+construct.command()(graph)

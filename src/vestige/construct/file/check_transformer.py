@@ -77,7 +77,7 @@ def _errors(weights: Runs, dtype: str, fields: Mapping[str, Any], question: Ques
     worst, off, done = 0.0, 0, 0
     total = sum(len(group) for group in fields["points"])
     for group in fields["points"]:
-        for rows in np.array_split(chosen(len(group), question.points), _pieces(group, weights.width)):
+        for rows in np.array_split(chosen(len(group), question.points), pieces(group, weights.width)):
             if not len(rows):
                 continue
             output = weights.run(group[rows], dtype).astype(np.float64)
@@ -93,7 +93,8 @@ def _errors(weights: Runs, dtype: str, fields: Mapping[str, Any], question: Ques
     return worst, off
 
 
-def _pieces(group: Array, width: int) -> int:
+def pieces(group: Array, width: int) -> int:
+    """How many parts a group of inputs is run in."""
     tokens = group.shape[0] * group.shape[1]
     return max(1, min(len(group), tokens * (width + group.shape[1]) // AT_ONCE))
 

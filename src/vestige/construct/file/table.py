@@ -29,6 +29,7 @@ from vestige.construct.file.check_balls import derive_balls
 from vestige.construct.file.check_masks import derive_masks
 from vestige.construct.file.check_narrow import derive_narrow
 from vestige.construct.file.check_points import derive_interpolation
+from vestige.construct.file.check_recall import derive_recall
 from vestige.construct.file.check_recurrent import derive_recurrent
 from vestige.construct.file.check_signs import derive_signs
 from vestige.construct.file.check_transformer import derive_transformer
@@ -42,6 +43,7 @@ from vestige.construct.robust.sign_balls import SignBalls
 from vestige.construct.transformer.composition.recurrent import RECURRENT, Recurs
 from vestige.construct.transformer.computes import Computes
 from vestige.construct.transformer.file_format import TRANSFORMER
+from vestige.construct.transformer.recall.recalls import Recalls
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(SignBalls, CHAIN, derive_signs),
             Kind(Approximation, MASKS, derive_masks, takes_target=True),
             Kind(Computes, TRANSFORMER, derive_transformer),
+            Kind(Recalls, TRANSFORMER, derive_recall),
             Kind(Recurs, RECURRENT, derive_recurrent),
         )
     }

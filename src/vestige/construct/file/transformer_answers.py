@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.construct.file import graph_answers
+
 Array = NDArray[Any]
 
 
@@ -107,6 +109,26 @@ def _post_order(x: Array, given: Array | None) -> Array:
     raise ValueError("no root in the order given")
 
 
+def _recall(x: Array, given: Array | None) -> list[int]:
+    *path, found = x.tolist()
+    facts = _needed(given).tolist()
+    for relation in path:
+        found = facts[found][relation - len(facts)]
+    return [found]
+
+
+def _next_recall(x: Array, given: Array | None) -> list[int]:
+    facts = _needed(given).tolist()
+    path = [token for token in x.tolist() if token >= len(facts)]
+    entities = [token for token in x.tolist() if token < len(facts)]
+    return [facts[entities[-1]][path[len(entities) - 1] - len(facts)]]
+
+
+def _disjoint_recall(x: Array, given: Array | None) -> list[int]:
+    n, (relation, _) = len(_needed(given)), x.tolist()
+    return [n * (relation - n) + _recall(x, given)[0]]
+
+
 def _needed(given: Array | None) -> Array:
     if given is None:
         raise ValueError("the task needs more than its inputs")
@@ -123,4 +145,13 @@ ANSWERS: dict[str, Callable[[Array, Array | None], Any]] = {
     "composition": _composition,
     "next answer": _next_answer,
     "post-order composition": _post_order,
+    "matrix power": graph_answers.matrix_power,
+    "triangles": graph_answers.triangles,
+    "4-cycles": graph_answers.four_cycles,
+    "connected": graph_answers.connected,
+    "in a 2-cycle": graph_answers.in_two_cycle,
+    "subgraphs": graph_answers.subgraphs,
+    "recall": _recall,
+    "next recall": _next_recall,
+    "recall of disjoint sets": _disjoint_recall,
 }

@@ -73,6 +73,10 @@ class Computes:
         right = errors < 0.5 if self.rounded else errors <= self.tolerance
         return int((~right).sum())
 
+    def distance(self, output: Tensor, x: Tensor) -> Tensor:
+        """Of each input's output from the right one."""
+        return (output - answers(Task(self.task), x, self.given)).abs().flatten(1).amax(1)
+
     def errors(self, network: nn.Module, dtype: torch.dtype, on_step: OnStep | None = None) -> Tensor:
         """The largest error of each input's output, in this dtype."""
         module = copy.deepcopy(network).to(dtype)
@@ -82,7 +86,7 @@ class Computes:
             for x in torch.from_numpy(group).split(many):
                 with torch.no_grad():
                     output = module(x).double()
-                found.append((output - answers(Task(self.task), x, self.given)).abs().flatten(1).amax(1))
+                found.append(self.distance(output, x))
                 done += len(x)
                 if on_step is not None:
                     on_step(Step(done, count, float(done), "inputs"))

@@ -36,6 +36,11 @@ def snapped_bit(s: Wire) -> Wire:
     return relu(2 * s - 0.5) - relu(2 * s - 1.5)
 
 
+def snapped_zero(z: Wire) -> Wire:
+    """1 at 0 and 0 at every other integer, for z within 1/4 of an integer."""
+    return relu(2 * z + 1.5) - relu(2 * z + 0.5) - relu(2 * z - 0.5) + relu(2 * z - 1.5)
+
+
 def snapped(s: Wire, largest: int) -> Wire:
     """The nearest integer, for s within 1/4 of one of 0..largest."""
     return total(relu(2 * s - (2 * k - 1.5)) - relu(2 * s - (2 * k - 0.5)) for k in range(1, largest + 1))

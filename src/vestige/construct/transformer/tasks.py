@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vestige.construct.transformer.graphs import oracles
 from vestige.core.choices import ChoiceEnum
 
 
@@ -23,6 +24,15 @@ class Task(ChoiceEnum):
         NEXT_ANSWER: the same for the node that the last token names, in tokens of (label, answer, code, parent's code,
             code that is asked for, whether the answer is one).
         POST_ORDER: the last node's answer in a tree of (label, depth) whose children come before their parents.
+        RECALL: the entity at the end of the path of relations, ids from the number of entities on, from the last token.
+        NEXT_RECALL: the entity that is next on that path, given those on it so far.
+        DISJOINT_RECALL: the same as RECALL in a set of its own for each relation, one behind the other.
+        MATRIX_POWER: row i of A^given at token i, of a graph whose rows are the tokens' last features.
+        TRIANGLES: their number in a graph.
+        FOUR_CYCLES: their number in a graph.
+        CONNECTED: 1 for a connected graph, else 0.
+        IN_TWO_CYCLE: 1 at each node of a directed graph with an edge both ways, else 0.
+        SUBGRAPHS: copies in a graph of the given pattern.
         MAJORITY: of two vectors, the one that most of the given q prefer: (q y) (q x_1) against (q y) (q x_2).
     """
 
@@ -35,6 +45,15 @@ class Task(ChoiceEnum):
     NEXT_ANSWER = "next answer"
     POST_ORDER = "post-order composition"
     MAJORITY = "majority"
+    MATRIX_POWER = "matrix power"
+    TRIANGLES = "triangles"
+    FOUR_CYCLES = "4-cycles"
+    CONNECTED = "connected"
+    IN_TWO_CYCLE = "in a 2-cycle"
+    SUBGRAPHS = "subgraphs"
+    RECALL = "recall"
+    NEXT_RECALL = "next recall"
+    DISJOINT_RECALL = "recall of disjoint sets"
 
 
 def answers(task: Task, x: Tensor, given: np.ndarray | None) -> Tensor:
@@ -115,6 +134,26 @@ def _post_order(x: Tensor, given: np.ndarray | None) -> Tensor:
     return torch.stack(found)
 
 
+def _recall(x: Tensor, given: np.ndarray | None) -> Tensor:
+    facts = torch.as_tensor(given)
+    found = x[:, -1].long()
+    for relation in x[:, :-1].long().unbind(1):
+        found = facts[found, relation - len(facts)]
+    return found[:, None]
+
+
+def _next_recall(x: Tensor, given: np.ndarray | None) -> Tensor:
+    facts = torch.as_tensor(given)
+    done = (x < len(facts)).sum(1) - 1
+    asked = x.gather(1, done[:, None])[:, 0].long() - len(facts)
+    return facts[x[:, -1].long(), asked][:, None]
+
+
+def _disjoint_recall(x: Tensor, given: np.ndarray | None) -> Tensor:
+    n = len(torch.as_tensor(given))
+    return _recall(x, given) + n * (x[:, :1].long() - n)
+
+
 _ANSWERS: dict[Task, Callable[[Tensor, np.ndarray | None], Tensor]] = {
     Task.COUNT: _count,
     Task.COUNT_BEFORE: _count_before,
@@ -125,4 +164,13 @@ _ANSWERS: dict[Task, Callable[[Tensor, np.ndarray | None], Tensor]] = {
     Task.POST_ORDER: _post_order,
     Task.COMPOSITION: _composition,
     Task.NEXT_ANSWER: _next_answer,
+    Task.MATRIX_POWER: oracles.matrix_power,
+    Task.TRIANGLES: oracles.triangles,
+    Task.FOUR_CYCLES: oracles.four_cycles,
+    Task.CONNECTED: oracles.connected,
+    Task.IN_TWO_CYCLE: oracles.in_two_cycle,
+    Task.SUBGRAPHS: oracles.subgraphs,
+    Task.RECALL: _recall,
+    Task.NEXT_RECALL: _next_recall,
+    Task.DISJOINT_RECALL: _disjoint_recall,
 }
