@@ -2,23 +2,23 @@
 
     python benchmarks/false_claims.py --quick                                       two seeds of every fast family
     python benchmarks/false_claims.py --data npz:mnist.npz npz:cifar10.npz --sentences --cache claims       an hour
-    python benchmarks/false_claims.py ... --cache claims --first-seed 0 --fit       the constants of confidence
+    python benchmarks/false_claims.py ... --cache claims --first-seed 0 100 --fit   the constants of confidence
 
 Small networks of each family (`model_families`) are trained and attacked without their data, as `vestige audit` does
 it. A sample is right where its cosine to a training sample is above 0.8 and above that to each of 2,000 held-out
 inputs of the same kind. The table has a row for each family: samples verified and how many of them are wrong, with the
 interval of Clopper and Pearson for all; samples stated at a confidence of 0.9 and of 0.5 or more and how many of them
 are right; and the expected calibration error of what is stated above 0. With --cache finished models are kept, one file
-each, and a killed run goes on after the last one. Seeds from 100 on are for the table; the constants of confidence are
-fitted to seeds below.
+each, and a killed run goes on after the last one. --fit says how far seeds below 100 are off with constants from those
+above and the other way round, and prints the constants from both.
 """
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -39,6 +39,7 @@ from vestige.reconstruct.weights.clusters import cluster_candidates
 from vestige.reconstruct.weights.ranking import CUT
 
 NEAR = 0.8  # similarity from which a sample may be right
+MEASURED = 100  # seeds from here on are one half of the fit
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
@@ -94,7 +95,7 @@ def judged(name: str, make: Callable[[int], Case], seed: int, cache: Path | None
 
 def calibration_error(stated: Tensor, right: Tensor) -> float:
     """Mean over bins of what is stated, weighted by how much is, of |mean stated - share right|; NaN for nothing."""
-    inside = [(stated > low) & (stated <= high) for low, high in pairwise(BINS)]
+    inside = [(stated > low) & (stated <= high) for low, high in itertools.pairwise(BINS)]
     gaps = [abs(float(stated[b].sum() - right[b].double().sum())) for b in inside]
     return sum(gaps) / max(1, int((stated > 0).sum())) if (stated > 0).any() else float("nan")
 
@@ -143,15 +144,23 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
 
 
 def fitted(models: list[Judged]) -> None:
-    """Print the constants of `belief`, and the calibration error of the groups that they were fitted to."""
-    rows, right = (torch.cat(part) for part in zip(*map(groups_of, models), strict=True))
-    fit = LogisticRegression(C=10).fit(rows[:, :3].numpy(), right.numpy())
-    slope, several, stationary = fit.coef_[0]
-    stated = torch.from_numpy(fit.predict_proba(rows[:, :3].numpy())[:, 1]) * rows[:, 3]
-    print(f"{len(rows)} groups of {len(models)} models, {int(right.sum())} right")
-    print(f"SLOPE, TWO, MORE, STATIONARY = ({slope:.2f}, {fit.intercept_[0]:.2f}, "
-          f"{fit.intercept_[0] + several:.2f}, {stationary:.2f})")  # fmt: skip
-    print(f"calibration error on them: {calibration_error(stated, right):.3f}")
+    """Print the constants of `belief`, and how far each half of the seeds is off with those of the other."""
+    every = [groups_of(model) for model in models]
+
+    def fit(kept: list[bool]) -> LogisticRegression:
+        rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, kept), strict=True))
+        return LogisticRegression(C=10).fit(rows[:, :3].numpy(), right.numpy())
+
+    for name, half in (("below", [m.seed < MEASURED for m in models]), ("from", [m.seed >= MEASURED for m in models])):
+        if any(half) and not all(half):
+            rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, half), strict=True))
+            other = fit([not inside for inside in half]).predict_proba(rows[:, :3].numpy())[:, 1]
+            off = calibration_error(torch.from_numpy(other) * rows[:, 3], right)
+            print(f"seeds {name} {MEASURED}, fitted to the others: {len(rows)} groups, calibration error {off:.3f}")
+    found = fit([True] * len(models))
+    two, (slope, several, stationary) = found.intercept_[0], found.coef_[0]
+    print(f"{sum(len(right) for _, right in every)} groups of {len(models)} models")
+    print(f"SLOPE, TWO, MORE, STATIONARY = ({slope:.2f}, {two:.2f}, {two + several:.2f}, {stationary:.2f})")
 
 
 def main() -> None:
@@ -159,7 +168,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], help="image sets beside digits, as load_data takes them")
     parser.add_argument("--sentences", action="store_true", help="heads on embeddings too; needs the extra text")
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, nargs="+", default=[MEASURED], help="of each run of --seeds seeds")
     parser.add_argument("--only", nargs="*", default=[], help="families whose name contains one of these")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--cached-only", action="store_true", help="leave out what the cache does not hold")
@@ -169,7 +178,8 @@ def main() -> None:
     chosen = families(args.data, with_sentences=args.sentences)
     wanted = {n: make for n, make in chosen.items() if not args.only or any(part in n for part in args.only)}
     models: list[Judged] = []
-    for seed in range(args.first_seed, args.first_seed + (2 if args.quick else args.seeds)):
+    count = 2 if args.quick else args.seeds
+    for seed in (first + k for first in args.first_seed for k in range(count)):
         kept = (
             wanted
             if not args.cached_only

@@ -37,6 +37,7 @@ def test_odds_of_groups_are_moved_and_those_of_columns_are_not():
     found = stated(half, [0.9, 0.5, 0.0], solved=1)
     moved = 0.5 / (1 + math.exp(-(MORE + STATIONARY * math.log(2))))
     torch.testing.assert_close(found.confidence, torch.tensor([0.45, moved, 0.0]))
+    assert found.confidence[2] == 0
     two = stated(replace(half, classes=2), [0.8]).confidence
     torch.testing.assert_close(two, torch.tensor([0.5 / (1 + math.exp(-(SLOPE * math.log(4) + TWO)))]))
 
