@@ -31,7 +31,9 @@ EVERY = 3  # where the second layer helps, every third round trims too: other sa
 SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones have .38 to .55, mixtures up to .47
 PARTED = 0.98  # share of neurons on the right side of one hyperplane; of mixtures at most one in ten passes
 MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
-ENOUGH = 0.8  # share of the samples from which the other search has little to add
+ENOUGH = (
+    0.9  # share of the samples whose columns must be known; of fewer, as of class means, samples are fitted at will
+)
 AGREES = 0.9  # share of the gates that the sample shown must have
 FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
 SHARP = 300.0  # gates for the residual of later layers
