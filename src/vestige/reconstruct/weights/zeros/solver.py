@@ -118,18 +118,22 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
     if space is None or number % EVERY == EVERY - 1:
         u = y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1)
         parts.append(trimmed_columns(layer, u))
-    c = torch.cat(parts)
+    return _checked(layer, torch.cat(parts))
+
+
+def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]:
+    """Those with the zeros of one sample: many, and parted by a hyperplane from the rest better than by chance.
+
+    A sum of columns vanishes at too few neurons, where all its samples are off; differences fail at the hyperplane.
+    """
     c = c[layer.zeros(c) > SPARSE]
+    if not len(c):
+        return c
     c = c[independent(layer, c)]
-    return c[_parted(layer, c)] if len(c) else c
-
-
-def _parted(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Bool[Tensor, " m"]:
-    """Whose zeros one hyperplane parts from the rest, better than any labels that have nothing to do with a sample."""
     right = separable(layer, layer.vanishes(c))
     count, n = layer.directions, len(layer.values)
     luck = [chance(count, n, math.ceil((1 - share) * count)) for share in right.clamp(max=1).tolist()]
-    return (right >= PARTED) & (c.new_tensor(luck) <= CHANCE)
+    return c[(right >= PARTED) & (c.new_tensor(luck) <= CHANCE)]
 
 
 def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, done: int) -> ByZeros:
