@@ -162,9 +162,10 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
         return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
     # A reference moves the target away from the weights that decide the gates.
-    by_zeros = _by_zeros(problem, chain, settings) if problem.reference is None and is_sparse(chain) else None
-    if by_zeros is not None and len(by_zeros.x) >= ENOUGH * chain.rank:
-        return by_zeros
+    if problem.reference is None and is_sparse(chain):
+        by_zeros = _by_zeros(problem, chain, settings)
+        if by_zeros is not None:
+            return by_zeros
     joint = settings.search(
         chain,
         candidates=count,
@@ -172,11 +173,11 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         generator=spawn(problem.generator, "joint"),
         checkpoint=_part(problem.checkpoint, "joint"),
     )
-    pool = pool_of_joints([joint], chain.basis, problem.n_candidates)
-    return pool if by_zeros is None else replace(pool, solved=by_zeros.solved)
+    return pool_of_joints([joint], chain.basis, problem.n_candidates)
 
 
-def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> Pool:
+def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> Pool | None:
+    """None where too few columns are found: those may be class means, and samples do not follow from them."""
     end = solve_by_zeros(
         chain,
         sample_norm=settings.sample_norm,
@@ -185,6 +186,8 @@ def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> Pool:
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
+    if len(end.z) < ENOUGH * chain.rank:
+        return None
     solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
     return pool_of_samples(solved, end.residual, end.starts, end.outcome, problem.n_candidates)
 

@@ -15,7 +15,7 @@ from vestige.reconstruct.weights.zeros.activations import activation_space, near
 from vestige.reconstruct.weights.zeros.halfspace import separable
 from vestige.reconstruct.weights.zeros.layer import first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
-from vestige.reconstruct.weights.zeros.solver import PARTED, is_sparse, solve_by_zeros
+from vestige.reconstruct.weights.zeros.solver import PARTED, _checked, is_sparse, solve_by_zeros
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
 from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
 
@@ -146,11 +146,21 @@ def test_mixtures_of_columns_with_more_zeros_are_dropped(stationary):
     assert sorted(independent(layer, torch.cat([mixed, c[:3]])).tolist()) == [2, 3, 4]
 
 
+def test_columns_of_single_samples_are_kept_and_mixtures_are_not(stationary):
+    chain, _, s = stationary
+    layer = first_layer(chain)
+    c = F.normalize(layer.columns.T @ s, dim=0).T
+    mixed = F.normalize(torch.stack([c[0] + c[1], c[2] - c[3], c[4] + c[5] + c[6]]), dim=1)
+    assert len(_checked(layer, mixed)) == 0
+    assert len(_checked(layer, torch.cat([mixed, c]))) == N
+
+
 @pytest.mark.parametrize("known", [N, N - 1])
 def test_inputs_follow_from_their_columns(stationary, known):
     chain, x, s = stationary
     layer = first_layer(chain)
-    c = F.normalize(layer.columns.T @ s, dim=0).T[:known]
+    sign = (-1.0) ** torch.arange(N)[:, None]  # a singular vector has none
+    c = (sign * F.normalize(layer.columns.T @ s, dim=0).T)[:known]
     y = inputs_of(layer, c)
     assert agreement(layer, c, y).min() > 0.98
     assert agreement(layer, c, -y).max() < 0.1

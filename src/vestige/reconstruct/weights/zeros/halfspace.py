@@ -1,7 +1,8 @@
-"""Whether one hyperplane parts the zeros of a column from the rest: the sample itself does, and no mixture has one.
+"""Whether one hyperplane parts the zeros of a column from the rest, as the sample itself does.
 
-w_j . x~ < 0 holds exactly at the neurons that a sample leaves off. A sum or a difference of two columns vanishes where
-both samples are off, or where both are open and cancel; no hyperplane cuts these neurons out.
+w_j . x~ < 0 holds exactly at the neurons that a sample leaves off. The difference of two columns vanishes where both
+samples are off and where both are open and cancel, and no hyperplane cuts these neurons out. (One may cut out those
+where both are off: a sum of columns is told by its few zeros.)
 """
 
 import torch

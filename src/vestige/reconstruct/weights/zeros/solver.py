@@ -31,7 +31,9 @@ EVERY = 3  # where the second layer helps, every third round trims too: other sa
 SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones have .38 to .55, mixtures up to .47
 PARTED = 0.98  # share of neurons on the right side of one hyperplane; of mixtures at most one in ten passes
 MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
-ENOUGH = 0.8  # share of the samples from which the other search has little to add
+ENOUGH = (
+    0.9  # share of the samples whose columns must be known; of fewer, as of class means, samples are fitted at will
+)
 AGREES = 0.9  # share of the gates that the sample shown must have
 FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
 SHARP = 300.0  # gates for the residual of later layers
@@ -116,18 +118,22 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
     if space is None or number % EVERY == EVERY - 1:
         u = y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1)
         parts.append(trimmed_columns(layer, u))
-    c = torch.cat(parts)
+    return _checked(layer, torch.cat(parts))
+
+
+def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]:
+    """Those with the zeros of one sample: many, and parted by a hyperplane from the rest better than by chance.
+
+    A sum of columns vanishes at too few neurons, where all its samples are off; differences fail at the hyperplane.
+    """
     c = c[layer.zeros(c) > SPARSE]
+    if not len(c):
+        return c
     c = c[independent(layer, c)]
-    return c[_parted(layer, c)] if len(c) else c
-
-
-def _parted(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Bool[Tensor, " m"]:
-    """Whose zeros one hyperplane parts from the rest, better than any labels that have nothing to do with a sample."""
     right = separable(layer, layer.vanishes(c))
     count, n = layer.directions, len(layer.values)
     luck = [chance(count, n, math.ceil((1 - share) * count)) for share in right.clamp(max=1).tolist()]
-    return (right >= PARTED) & (c.new_tensor(luck) <= CHANCE)
+    return c[(right >= PARTED) & (c.new_tensor(luck) <= CHANCE)]
 
 
 def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, done: int) -> ByZeros:
