@@ -219,11 +219,8 @@ def _results(
     if truth is not None and score is not None:
         fit = fit_of_scores(machine, truth.train)
         warnings = [*(fit.reasons if fit else ()), *warnings, *truth.warnings, *score.warnings]
-        results |= {
-            "fit": fit and fit.summary,
-            "score": score_summary(score, held_out=truth.held_out is not None),
-            "citations": citation(found, score),
-        }
+        results |= {"fit": fit and fit.summary, "citations": citation(found, score)}
+        results["score"] = score_summary(score, held_out=truth.held_out is not None)
     return judged(results, warnings)
 
 

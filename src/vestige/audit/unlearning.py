@@ -136,12 +136,7 @@ def audit_unlearning(
         trust_pickle=trust_pickle,
     )  # fmt: skip
     truth = read_truth(data, held_out, target.loaded.metadata, load=partial(read_data, space=target.space))
-    target.inputs(truth.train.x[:1])
-    check_labels(truth.train.y, len(truth.train), target.outputs)
-    if reasons := fit_of(target, truth.train).reasons:
-        raise ValueError(
-            f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
-        )
+    _check_fit(target, truth)
     check_memory(target, n_candidates, restarts)
     if repair is not None and repair < 0:
         raise ValueError(f"repair={repair} given; it must be at least 0.")
@@ -150,6 +145,16 @@ def audit_unlearning(
     request = _Request(forget=read_request(forget, len(truth.train)), step=StepRule(step), repair=repair)
     how = Search(n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver)
     return _run(target, request, how, truth, out, on_step)
+
+
+def _check_fit(target: Target, truth: Truth) -> None:
+    """Refuse data that are not what the model was trained on."""
+    target.inputs(truth.train.x[:1])
+    check_labels(truth.train.y, len(truth.train), target.outputs)
+    if reasons := fit_of(target, truth.train).reasons:
+        raise ValueError(
+            f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
+        )
 
 
 def _run(

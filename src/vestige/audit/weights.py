@@ -142,19 +142,16 @@ def audit(
     check_held_out(data, held_out)
     if backbone is not None and group is not None:
         raise ValueError("backbone and group given; a model is of one of these kinds. Give one of them.")
-    target = read_target(
-        model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
-        trust_pickle=trust_pickle,
-    )  # fmt: skip
+    said: dict[str, Any] = {
+        "architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss,
+        "weight_decay": weight_decay, "trust_pickle": trust_pickle,
+    }  # fmt: skip
+    target = read_target(model, **said)
     how = Search(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
-        typed=typed(
-            architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
-            trust_pickle=trust_pickle, held_out=held_out,
-        ),
+        typed=typed(**said, held_out=held_out),
     )  # fmt: skip
-    check_memory(target, n_candidates, restarts)
     known = partial(read_data, space=target.space)
     load = embedder(backbone, head_width(target.model), on_step) if backbone else known
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
@@ -208,8 +205,9 @@ def _config(target: Target, how: Search, truth: Truth | None) -> dict[str, Any]:
     """What decides the result: a folder with the same values is continued, another one refused.
 
     Raises:
-        ValueError: data that do not fit the model, refused before any work.
+        ValueError: data that do not fit the model, or candidates that memory cannot hold, refused before any work.
     """
+    check_memory(target, how.n_candidates, how.restarts)
     if truth is not None:
         target.inputs(truth.train.x[:1])
         check_labels(truth.train.y, len(truth.train), target.outputs)

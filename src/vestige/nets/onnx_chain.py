@@ -217,4 +217,4 @@ def _text(chain: Chain, shape: tuple[int, ...]) -> str:
     if any(biases) and rule == ":bias=none":
         raise ValueError("biases in some layers only")
     head = "cnn:" + "x".join(map(str, shape)) if chain.tokens[0].startswith("c") else f"mlp:{math.prod(shape)}"
-    return "-".join([head, *chain.tokens]) + next(iter(kinds), "") + rule
+    return "-".join([head, *chain.tokens]) + (next(iter(kinds), "") or "") + rule

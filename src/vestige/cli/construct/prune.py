@@ -50,16 +50,10 @@ def prune(
     inputs = None if samples is None else _as_read(samples, loaded)
     with progress_bar("pruning") as bar:
         found = prune_to_target(
-            loaded.model,
-            inputs,
-            tolerance=tolerance,
-            method=method,
-            radius=radius,
-            nonnegative=inputs is not None and bool((inputs >= 0).all()),
-            rows=rows,
-            generator=child(seed, "construct", "prune"),
-            on_step=bar,
-        )
+            loaded.model, inputs, tolerance=tolerance, method=method, radius=radius,
+            nonnegative=inputs is not None and bool((inputs >= 0).all()), rows=rows,
+            generator=child(seed, "construct", "prune"), on_step=bar,
+        )  # fmt: skip
     _print_layers(found)
     write(found, out, *_sizes(found), *_accuracies(found, loaded, samples, inputs))
 
