@@ -79,15 +79,17 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
     }
 
 
-def measure(p: Problem, seed: int) -> dict[str, list[float]]:
-    """One row of numbers for each method."""
-    step = vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay)
-    if step.certificate is not None:
+def measure(p: Problem, seed: int, only: list[str] | None) -> dict[str, list[float]]:
+    """One row of numbers for each method; the certificate too where all are asked for."""
+    step = None if only else vg.unlearn(p.model, p.x, p.y, p.forget, loss=p.loss, weight_decay=p.weight_decay)
+    if step is not None and step.certificate is not None:
         CONSOLE.print(
             f"seed {seed}: {step.outcome}, shared {step.shared:.2f}. {step.certificate.verdict}", soft_wrap=True
         )
     rows, retrained, slow = {}, p.model, 1.0
     for name, work in methods(p, seed).items():
+        if only and name not in ("retrain", *only):
+            continue
         model, seconds = cpu(work)
         if name == "retrain":
             retrained, slow = model, seconds
@@ -153,22 +155,22 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     return Problem(model, start, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
-def run_methods(data: str, seeds: range, n: int, forget: int, width: int) -> None:
+def run_methods(data: str, seeds: range, n: int, forget: int, width: int, only: list[str] | None) -> None:
     for hidden in ([width], [width, width]):
         found = []
         for seed in seeds:
-            found.append(measure(image_problem(data, hidden, n, forget, seed), seed))
+            found.append(measure(image_problem(data, hidden, n, forget, seed), seed, only))
         show(f"{data.split('/')[-1]}, odd or even, n = {n}, {forget} forgotten, hidden {hidden}", found)
 
 
-def run_text(texts: Path | None, seeds: range, n: int, forget: int) -> None:
+def run_text(texts: Path | None, seeds: range, n: int, forget: int, only: list[str] | None) -> None:
     if importlib.util.find_spec("transformers") is None or texts is None:
         CONSOLE.print("text: skipped; it needs the extra `text` and --texts FOLDER with one sub-folder a class")
         return
     sentences, y, classes = load_texts(texts)
     x = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), sentences)
     embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
-    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed) for seed in seeds])
+    show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed, only) for seed in seeds])
 
 
 def margin_network(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -288,6 +290,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="digits or npz:PATH with ten classes")
     parser.add_argument("--texts", type=Path, help="a folder with two sub-folders of texts, one a class")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", help="methods by name, beside retraining")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--forget", type=int, help="how many samples; default 10, in the loop 5")
@@ -305,9 +308,9 @@ def main() -> None:
     effort = {"restarts": 1, "steps": 300} if quick else {"restarts": options.restarts, "steps": options.steps}
     seeds, n = (range(1), 40) if quick else (range(options.first, options.first + options.seeds), options.n)
     if part in ("all", "methods"):
-        run_methods(options.data, seeds, n, options.forget or (4 if quick else 10), options.width)
+        run_methods(options.data, seeds, n, options.forget or (4 if quick else 10), options.width, options.only)
     if part in ("all", "text"):
-        run_text(options.texts, seeds, n, options.forget or 10)
+        run_text(options.texts, seeds, n, options.forget or 10, options.only)
     if part in ("all", "curve"):
         run_curve(seeds, options.figure)
     if part in ("all", "loop"):

@@ -41,7 +41,7 @@ def retrained(
 def retraining_seconds(target: Target, data: tuple[Tensor, Tensor], forget: Tensor) -> float:
     """What retraining takes at most: one gradient of the retained samples, timed, times the steps of a training."""
     begun, steps = time.perf_counter(), 5
-    retrain(target.model, *data, forget, start=_start(target, 0), steps=steps, **_loss(target))
+    partial(retrain, target.model, *data, forget, start=_start(target, 0), steps=steps)(**_loss(target))
     rule = Schedule.ONE_CYCLE if target.weight_decay else Schedule.LOSS_SCALED
     return (time.perf_counter() - begun) / steps * DEFAULT_STEPS[rule]
 
