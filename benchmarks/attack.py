@@ -123,8 +123,8 @@ def show(title: str, seeds: list[dict[str, tuple[Row, str]]]) -> None:
         robust = " ".join(f"{100 * ours[0].double().mean():.1f}" for ours, _ in pairs)
         missed = mean(int((ours[0] & ~theirs[0]).sum()) for ours, theirs in pairs)
         extra = mean(int((theirs[0] & ~ours[0]).sum()) for ours, theirs in pairs)
-        gradients, forwards, seconds = (mean(ours[k] for ours, _ in pairs) for k in (1, 2, 3))
-        their_gradients, their_seconds = (mean(theirs[k] for _, theirs in pairs) for k in (1, 3))
+        gradients, forwards, seconds = (mean(costs) for costs in zip(*(ours[1:] for ours, _ in pairs), strict=True))
+        their_gradients, _, their_seconds = (mean(costs) for costs in zip(*(t[1:] for _, t in pairs), strict=True))
         cells = [robust, f"{missed:.1f}", f"{extra:.1f}", f"{gradients:,.0f}", f"{forwards:,.0f}", f"{seconds:.1f}"]
         cells += [f"1/{their_gradients / max(1, gradients):.1f}", f"1/{their_seconds / seconds:.1f}"]
         table.add_row(name, *cells)

@@ -1,5 +1,7 @@
 """The audit of a classifier's inputs: the shipped model, a report with pictures, resuming, refusals."""
 
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -92,7 +94,7 @@ def test_theory_finds_the_two_classes_itself(tmp_path):
     ],
 )
 def test_without_two_classes_theory_says_so_before_the_attack(wrong, options, message, monkeypatch):
-    monkeypatch.setattr("vestige.audit.robustness.evaluate_robustness", None)  # no work is done
+    monkeypatch.setattr(sys.modules["vestige.audit.robustness"], "evaluate_robustness", None)  # no work is done
     digits = load_data("digits", split="test")
     rows = digits.y == 3 if wrong == "one class" else digits.y >= 0
     y = (digits.y + 1) % 10 if wrong == "mistakes" else digits.y

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -86,7 +87,7 @@ def test_each_sample_may_have_its_radius():
     for wrong in ([0.1, -0.1], [0.1, math.nan]):
         with pytest.raises(ValueError, match="positive and finite"):
             Threat(wrong)
-    for wrong in ([], [[0.1]]):
+    for wrong in ([], np.array([[0.1]])):
         with pytest.raises(ValueError, match="one radius is needed"):
             Threat(wrong)
     with pytest.raises(ValueError, match="every input is allowed"):

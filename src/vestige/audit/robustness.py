@@ -134,8 +134,8 @@ def audit_robustness(
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
     if pair is not None:
         check_pair(pair, target, chosen.y)
-    elif theory and target.outputs > 1:
-        pair = class_pair(target, target.inputs(target.shaped(chosen.x)).to(next(target.model.parameters())), chosen.y)
+    elif theory:
+        class_pair(target, target.inputs(target.shaped(chosen.x)).to(next(target.model.parameters())), chosen.y)
     fit = fit_of(target, chosen, trained=False)
     plan = _Plan(
         threat=Threat(eps, norm, target.space), stages=read_stages(attacks), seed=seed, batch_size=batch_size,

@@ -31,9 +31,7 @@ def attack(
     ] = "digits",
     eps: Radius = 0.15,
     norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
-    preset: Annotated[
-        str, typer.Option(help="fast, standard, published or autoattack; or stages with commas.")
-    ] = "fast",
+    preset: Annotated[str, typer.Option(help="fast, standard, published, autoattack; stages with commas.")] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,

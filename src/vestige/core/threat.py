@@ -12,7 +12,7 @@ from torch import Tensor
 from vestige.core.choices import ChoiceEnum
 from vestige.core.space import InputSpace
 
-Radius = float | int | Float[Tensor, " radii"] | np.ndarray | Sequence[float | int]  # of all samples, or of each
+Radius = float | int | Float[Tensor, " *radii"] | np.ndarray | Sequence[float | int]  # of all samples, or of each
 
 
 class Norm(ChoiceEnum):

@@ -21,9 +21,7 @@ EQUAL = "; no weight is rounded: equal at every input"
 def narrow(
     model: options.Model,
     out: options.Network,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Equal everywhere (2d+3), or up to rounding (2d+2); far deeper.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Equal everywhere; 2d+2 rounds weights. Deeper.")] = False,
     width: Annotated[str | None, typer.Option(help="5d or d+2; with --exact 2d+2 or 2d+3.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest error on safe inputs; default 0.01.")] = None,
     delta: Annotated[float | None, typer.Option(help="Probability of the other inputs; default 0.01.")] = None,
@@ -60,5 +58,10 @@ def narrow(
             generator=child(seed, "construct narrow"),
             on_step=bar,
         )
-    said = SIZES + (EQUAL if width == "2d+3" else ROUNDED) if exact else SIZES
-    write(built, out, said.format(**built.numbers), warnings=loaded.warnings)
+    write(built, out, _said(exact, width).format(**built.numbers), warnings=loaded.warnings)
+
+
+def _said(exact: bool, width: str | None) -> str:
+    if not exact:
+        return SIZES
+    return SIZES + (EQUAL if width == "2d+3" else ROUNDED)
