@@ -15,6 +15,7 @@ from vestige.cli import (
     membership,
     papers,
     rank,
+    redex,
     train,
     unlearn,
     verify,
@@ -32,6 +33,7 @@ app.command()(landscape.overfit)
 app.command()(verify.verify)
 app.command()(rank.rank)
 app.command()(train.train)
+app.add_typer(redex.redex, name="redex")
 app.command()(demo.demo)
 app.command()(files.report)
 app.command()(files.convert)
