@@ -28,7 +28,7 @@ def fit(
     seed: options.Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(parser=options.read_weights_file, metavar="FILE", help="For the layers; default: none."),
+        typer.Option(parser=options.read_weights_file, metavar="FILE", help="For the layers."),
     ] = None,
 ) -> None:
     """Fit three quarters of the samples, and say how the rest is classified and how near the optimum is, by proof."""
