@@ -257,8 +257,8 @@ def said(rows: list[dict[str, Any]]) -> None:
             ratio = np.median([row["seconds"] for row in mine if row["kind"] == kind]) / constant
             spread = max(means.values()) - min(means.values())
             print(
-                f"  {kind:18} {means[best]:5.1f} (seeds {min(by_rate[best]):.1f}-{max(by_rate[best]):.1f}) at {best:g}; "
-                f"time {ratio:.2f}; over rates {spread:.1f}: {shown}"
+                f"  {kind:18} {means[best]:5.1f} (seeds {min(by_rate[best]):.1f}-{max(by_rate[best]):.1f}) "
+                f"at {best:g}; time {ratio:.2f}; over rates {spread:.1f}: {shown}"
             )
 
 

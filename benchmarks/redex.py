@@ -65,7 +65,7 @@ def separation(dimension: int, k: int, n: int, seeds: int) -> None:
         layers = int(np.ceil(np.log2(k)))
         redex = vg.convex.RedExRegressor(layers, ridge=2e-3, fresh_split=True, solver="low_rank", gap=0.05)
         network = MLPRegressor(
-            (256, 256), learning_rate_init=1e-3, max_iter=300, random_state=seed, early_stopping=True
+            hidden_layer_sizes=(256, 256), learning_rate_init=1e-3, max_iter=300, random_state=seed, early_stopping=True
         )
         methods: dict[str, Callable[[], Array]] = {
             "RedEx": lambda f=redex, x=x, y=y, new=new: f.fit(x, y).predict(new)[:, -1],

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import vestige as vg
 from vestige.core.rng import child
 from vestige.optim import LocallyOptimalSchedule, LocallyOptimalStep
 from vestige.optim.direction import unit_direction
@@ -347,7 +346,3 @@ def test_null_a_constant_loss_gives_no_estimate():
     net(torch.ones(2, 5)).sum().backward()
     step.step()
     assert not step.rate.found
-
-
-def test_the_room_is_at_the_top():
-    assert vg.optim.LocallyOptimalStep is LocallyOptimalStep

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from vestige.data.dataset import DataSet
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import save_model
 from vestige.nets.training import Trained, train_to_margin
+from vestige.optim.locally_optimal import LocallyOptimalStep
 
 WIDTH = 1000
+MOMENTUM, STEPS = 0.9, 4_000  # of locally optimal steps, as many as one cycle has
 FIRST_INIT = 1e-3  # a small first layer lets the data show in it
 
 
@@ -48,6 +51,7 @@ def fit(
     loss: Loss | str | None = None,
     weight_decay: float = 0.0,
     group: str | None = None,
+    local_steps: bool = False,
     on_step: OnStep | None = None,
 ) -> Fitted:
     """Train on the samples minus their mean, projected on what the group leaves alone if there is one.
@@ -58,6 +62,7 @@ def fit(
         loss: None for logistic with one output, else cross-entropy.
         weight_decay: of the training.
         group: that the network is averaged over.
+        local_steps: the step that descends most each time, instead of a schedule.
         on_step: progress.
 
     Raises:
@@ -71,9 +76,18 @@ def fit(
         chosen.y,
         loss=picked,
         weight_decay=weight_decay,
+        schedule="constant" if local_steps else None,
+        momentum=MOMENTUM if local_steps else None,
+        steps=STEPS if local_steps else None,
+        step_size=locally_optimal if local_steps else None,
         on_step=on_step,
     )
     return Fitted(trained, picked, weight_decay)
+
+
+def locally_optimal(base: torch.optim.Optimizer, objective: Callable[[], torch.Tensor]) -> torch.optim.Optimizer:
+    """The base with the step size of arXiv 2311.13877; without noise, slope and curvature are those at hand."""
+    return LocallyOptimalStep(base, nn.Module(), lambda *_: objective(), [None], average=0.5, every=5)
 
 
 def _outputs(model: nn.Module, x: torch.Tensor) -> int:

@@ -17,6 +17,7 @@ from vestige.cli import (
     papers,
     probe,
     rank,
+    redex,
     train,
     unlearn,
     verify,
@@ -36,6 +37,7 @@ app.add_typer(probe.probe, name="probe")
 app.command()(verify.verify)
 app.command()(rank.rank)
 app.command()(train.train)
+app.add_typer(redex.redex, name="redex")
 app.command()(demo.demo)
 app.command()(files.report)
 app.command()(files.convert)

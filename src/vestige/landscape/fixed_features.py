@@ -2,8 +2,8 @@
 
 For features f_i with Gram matrix K_ij = E f_i f_j and t_i = E f_i f*, the best combination has the error
 E f*^2 - t^T K^+ t, without a sample. A ridge trades error for coefficients: u = (K + s)^-1 t. Two bounds from below
-hold whatever is done: r functions span r dimensions, which for a target in a random direction leaves the smallest shares of
-its energy; and u of error e has sum |u_i| |t_i| >= (E f*^2 - e) / 2. (arXiv 1904.00687; both are derived here.)
+hold whatever is done: r functions span r dimensions, which for a target in a random direction leaves the smallest
+shares of its energy; and u of error e has sum |u_i| |t_i| >= (E f*^2 - e) / 2. (arXiv 1904.00687; the bounds are ours.)
 """
 
 import math

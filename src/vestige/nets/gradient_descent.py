@@ -25,6 +25,8 @@ class Schedule(ChoiceEnum):
     CONSTANT = "constant"
 
 
+# An optimizer and the penalized loss to the optimizer with its own step size.
+StepSize = Callable[[torch.optim.Optimizer, Callable[[], Tensor]], torch.optim.Optimizer]
 WARM_UP, START_FRACTION, END_FRACTION = 0.3, 1 / 25, 1e-4
 GROWTH, SMALLEST_LOSS, SMALLEST_STEP = 1.05, 1e-14, 1e-18
 # A step may promise this part of the loss: some 700 steps to 1e-6, close to gradient flow. Without the limit 20 digits
@@ -66,6 +68,11 @@ class Training:
     def penalized(self, loss: float) -> float:
         """The objective at the current parameters."""
         return loss + (0.5 * self.weight_decay * self.parameter_sq() if self.weight_decay else 0.0)
+
+    def objective(self) -> Tensor:
+        """The penalized loss, with its graph."""
+        size = self.outside_sq * self.outside.square() + sum(p.square().sum().double() for p in self.parameters)
+        return self.mean_loss() + 0.5 * self.weight_decay * size
 
     def slope(self) -> list[Tensor]:
         """The gradient of the objective in the parameters."""
@@ -175,9 +182,16 @@ def _attempt(training: Training, size: float, scaled: bool) -> tuple[float, bool
 
 
 def scheduled(
-    training: Training, trace: Trace, peak: float, momentum: float, schedule: Schedule
+    training: Training,
+    trace: Trace,
+    peak: float,
+    momentum: float,
+    schedule: Schedule,
+    step_size: StepSize | None = None,
 ) -> tuple[Outcome, int, float]:
-    """Momentum descent with a fixed schedule. NOT_FINITE also where the objective climbs far above its start.
+    """Momentum descent with a fixed schedule, or with what chooses the step size.
+
+    NOT_FINITE also where the objective climbs far above its start.
 
     Returns:
         Outcome, gradient evaluations, the peak step size.
@@ -201,7 +215,10 @@ def scheduled(
         training.loss, training.gradient = loss, [p.grad for p in training.parameters if p.grad is not None]
         return trace.reached(k, training, "one cycle" if cycles else "descent")
 
-    descent = Descent(sgd, torch.optim.lr_scheduler.LambdaLR(sgd, fraction))
+    if step_size is None:
+        descent = Descent(sgd, torch.optim.lr_scheduler.LambdaLR(sgd, fraction))
+    else:
+        descent = Descent(step_size(sgd, training.objective))
     found = fit(objective, descent, steps=trace.total + 1, enough=enough)
     return found.outcome, len(found.values), peak
 

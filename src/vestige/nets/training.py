@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vestige.core.cite import Paper, paper
 from vestige.core.margins import Loss, margin
 from vestige.core.outcome import OnStep, Outcome
-from vestige.nets.gradient_descent import Schedule, Trace, Training, loss_scaled, scheduled
+from vestige.nets.gradient_descent import Schedule, StepSize, Trace, Training, loss_scaled, scheduled
 from vestige.nets.objective import checked_data, loss_of_outputs
 from vestige.nets.span import SpanView, leave_span, span_view
 
@@ -68,6 +68,7 @@ def train_to_margin(
     tol_loss: float | int = 1e-6,
     tol_stationarity: float | int | None = None,
     span: bool | str = "auto",
+    step_size: StepSize | None = None,
     on_step: OnStep | None = None,
 ) -> Trained:
     """Train a copy of `model` on all samples at once until its loss or its stationarity is small.
@@ -89,6 +90,8 @@ def train_to_margin(
         tol_loss: without weight decay, stop when the mean loss is at most this. With it a small loss on the way means
             nothing, and it is not looked at.
         tol_stationarity: stop when the residual described in `Trained` is at most this; None for never.
+        step_size: makes of SGD and the penalized loss the optimizer that takes the steps, in place of a schedule's;
+            with the schedule "constant".
         span: train in the span of the data where that is exact ("auto"), insist on it (True), or never (False).
         on_step: called at each recorded step, at most about 400 times.
 
@@ -118,7 +121,7 @@ def train_to_margin(
         if rule is Schedule.LOSS_SCALED:
             outcome, used, size = loss_scaled(training, trace, first, kind.is_margin)
         else:
-            outcome, used, size = scheduled(training, trace, first / 4**attempt, decay, rule)
+            outcome, used, size = scheduled(training, trace, first / 4**attempt, decay, rule, step_size)
         evaluations += used
         if not _failed(outcome, trace):
             break

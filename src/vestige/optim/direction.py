@@ -1,8 +1,8 @@
 """The update that an optimizer would make at step size 1, without making it.
 
 The base optimizer takes the step, and goes back with all of its moments. So its state advances once a step, and the
-step that follows is, bit for bit, the one that it takes by itself at that step size. An update that is linear in the step
-size is the same direction at every size; others are refused.
+step that follows is, bit for bit, the one that it takes by itself at that step size. An update that is linear in the
+step size is the same direction at every size; others are refused.
 """
 
 import inspect

@@ -1,8 +1,8 @@
 """From noisy slopes and curvatures to a step size: averaged apart, divided once, and kept from jumping.
 
 Along x - s v the loss is about f - s n + s^2 c / 2, with slope n = <grad f, v> and curvature c = <v, H v>; it is least
-at s = n / c. Where the average slope is not positive the step shrinks, where only the curvature is not it grows: there is
-no division by what may be zero.
+at s = n / c. Where the average slope is not positive the step shrinks, where only the curvature is not it grows: there
+is no division by what may be zero.
 """
 
 import math

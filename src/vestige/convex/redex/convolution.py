@@ -68,7 +68,7 @@ class ConvRedEx(RegressorMixin, BaseEstimator):
         found = outputs(self._cut(validate_data(self, X, reset=False, dtype=np.float64)), self.solution_.a)
         return found[:, 0] if self.single_ else found
 
-    def _cut(self, x: Array) -> Array:
+    def _cut(self, x: Any) -> Array:
         parts = x.reshape(len(x), self.patches, -1)
         return np.concatenate([np.full((*parts.shape[:2], 1), self.constant), parts], 2)
 

@@ -100,13 +100,13 @@ class _RedEx(BaseEstimator):
             z = symmetric_squares(z @ layer.v[size >= self.row_share * size.max()].mT)
         return z.numpy()
 
-    def _outputs(self, x: Array) -> Array:
+    def _outputs(self, x: Any) -> Array:
         check_is_fitted(self, "layers_")
-        x = validate_data(self, x, reset=False, dtype=np.float64)
+        given: Any = validate_data(self, x, reset=False, dtype=np.float64)
         last: RedExLayer = self.layers_[-1]
         self.layers_, kept = self.layers_[:-1], self.layers_
         try:
-            z = self._features(x)
+            z = self._features(given)
         finally:
             self.layers_ = kept
         return last(torch.from_numpy(z)).numpy()
@@ -114,7 +114,8 @@ class _RedEx(BaseEstimator):
     def represent(self, X: Any) -> Array:
         """The representation: what a further layer would see."""
         check_is_fitted(self, "layers_")
-        return self._features(validate_data(self, X, reset=False, dtype=np.float64))
+        given: Any = validate_data(self, X, reset=False, dtype=np.float64)
+        return self._features(given)
 
     @property
     def relevance_(self) -> Array:

@@ -44,7 +44,7 @@ def solve_proximal(problem: Problem, *, gap: float | int = 1e-6, steps: int = ST
 def absolute(a: Array) -> Array:
     """|A|: the least R."""
     values, vectors = np.linalg.eigh(a)
-    return (vectors * abs(values)) @ vectors.T
+    return np.asarray((vectors * abs(values)) @ vectors.T, dtype=np.float64)
 
 
 def _better(problem: Problem, a: Array, best: Solution) -> Solution:
