@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.core.rng import child, spawn
+from vestige.core.rng import child, drawing_from, spawn
 
 
 @given(seed=st.integers(-(2**70), 2**70), names=st.lists(st.text(max_size=5), max_size=3))
@@ -26,3 +26,12 @@ def test_spawn_leaves_the_users_generator_and_the_global_one_alone():
     assert torch.equal(torch.get_rng_state(), world)
     assert first.initial_seed() == child(5, "x").initial_seed()
     assert spawn(None, "x").initial_seed() == child(0, "x").initial_seed()
+
+
+def test_what_draws_from_the_global_generator_draws_from_the_given_one():
+    before = torch.get_rng_state()
+    with drawing_from(child(0, "layer")):
+        one = torch.nn.Linear(3, 2).weight
+    with drawing_from(child(0, "layer")):
+        same = torch.nn.Linear(3, 2).weight
+    assert torch.equal(one, same) and torch.equal(before, torch.get_rng_state())

@@ -4,6 +4,8 @@ The three of Marks and Tegmark: the difference of means, logistic regression, an
 no labels. Activations are centered, so no probe has an intercept; a topic is centered by its own mean, without labels.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -60,7 +62,8 @@ class TruthProbe(ClassifierMixin, BaseEstimator):
             ValueError: one class, no pairs for ccs or a side of one class, or anything that scikit-learn refuses.
         """
         kind = ProbeKind(self.kind)
-        X, y = validate_data(self, np.asarray(X), y, dtype=np.float64)
+        checked: Any = validate_data(self, X, y, dtype=np.float64)
+        X, y = checked
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
             raise ValueError(f"labels of {len(self.classes_)} class given; a probe needs true and false statements.")
