@@ -177,6 +177,13 @@ def test_unlearning_is_told_in_a_few_lines(files, tmp_path, capsys):
     assert "0 to 3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("preset", ["standard", "published", "square", "fast,square"])
+def test_presets_and_stages_are_named_as_in_python(preset, tmp_path, capsys):
+    assert run(["attack", "--n", "2", "--eps", "0.3", "--preset", preset, "--out", str(tmp_path / "r")]) == 0
+    results = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert [stage["name"] for stage in results["stages"]] == preset.split(",")
+
+
 def test_an_attack_is_told_in_a_few_lines(tmp_path, capsys):
     line = ["attack", "--n", "20", "--out", str(tmp_path / "r")]
     assert run(line) == 0

@@ -130,7 +130,7 @@ def evaluate_robustness(
     Raises:
         ValueError: as for `apgd`, an unknown attack, or a model without gradients and another attack than "square".
 
-    >>> linear = nn.Linear(2, 2, bias=False)
+    >>> linear = torch.nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> found = evaluate_robustness(linear.eval(), x, y, eps=0.101)

@@ -53,7 +53,7 @@ def test_the_smallest_error_is_not_reported_as_zero():
 @pytest.mark.parametrize(
     ("points", "kind"),
     [
-        (torch.complex(torch.ones(2, 2), torch.ones(2, 2)), "complex128"),
+        (torch.complex(torch.ones(2, 2), torch.ones(2, 2)), "complex64"),
         (np.array([["a", "b"]]), "<U1"),
         (np.array([["a", None]], dtype=object), "NoneType, str"),
         (np.array([[1, 2j]], dtype=object), "complex, int"),

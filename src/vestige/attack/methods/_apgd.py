@@ -58,7 +58,7 @@ def apgd(
         ValueError: a threat model, model, inputs, labels or counts that `vestige.attack.problem` refuses; targets that
             are out of range or equal to y, or that are missing where they must be reached.
 
-    >>> linear = nn.Linear(2, 2, bias=False)
+    >>> linear = torch.nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))  # class 0 where x_0 > x_1
     >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> apgd(linear.eval(), x, y, eps=0.101).success.tolist()  # the boundary is at 0.1 and at 0.4

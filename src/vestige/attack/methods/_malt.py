@@ -122,7 +122,7 @@ def malt(
     Raises:
         ValueError: as for `apgd`.
 
-    >>> linear = nn.Linear(2, 2, bias=False)
+    >>> linear = torch.nn.Linear(2, 2, bias=False)
     >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
     >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> malt(linear.eval(), x, y, eps=0.101, preset="fast").success.tolist()

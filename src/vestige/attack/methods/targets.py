@@ -59,7 +59,7 @@ def rank_targets(
     Raises:
         ValueError: see `vestige.attack.problem`, or counts below 1.
 
-    >>> linear = nn.Linear(2, 3)
+    >>> linear = torch.nn.Linear(2, 3)
     >>> weight = torch.tensor([[0.0, 0.0], [1.0, 1.0], [8.0, 0.0]])
     >>> _ = linear.weight.data.copy_(weight), linear.bias.data.copy_(torch.tensor([0.0, -1.0, -2.0]))
     >>> found = rank_targets(linear.eval(), torch.zeros(1, 2), torch.tensor([0]))
