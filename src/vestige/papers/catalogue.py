@@ -155,7 +155,7 @@ CONSTRUCT = (
             "construct.build_subgraph_counter",
             "construct.leak_audit",
         ),
-        "works: transformers written down for graph tasks, rules that solve its benchmark; one small training",
+        "works: transformers written down for graph tasks, rules that solve its benchmark, small trainings",
     ),
 )
 
