@@ -129,7 +129,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
         """Of all probes so far."""
         return tuple(self.rate.history)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Choose the step size and take one step of the base.
 
         Args:
