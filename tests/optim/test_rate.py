@@ -22,7 +22,7 @@ def test_the_first_estimate_is_taken_whole_and_later_ones_grow_by_a_factor_at_mo
 
 
 def test_a_ratio_of_averages_is_no_average_of_ratios():
-    found = rate(average=0.9)
+    found = rate(average=0.9, growth=10.0)
     for k, (n, c) in enumerate(((1.0, 1.0), (3.0, 1.0))):
         found.update(k, n, c)
     past = min(0.9, 2 / 11)

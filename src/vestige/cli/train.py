@@ -26,9 +26,11 @@ def train(
 ) -> None:
     """Train a small network to its margin and save the weights, without the data."""
     options.check_data(data)
+    if step_size not in ("schedule", "auto"):
+        raise ValueError(f"--step-size {step_size} given; allowed are schedule and auto.")
     train_and_save(
         data, out, n=n, arch=arch, loss=loss, weight_decay=weight_decay, positive=positive, seed=seed, threads=threads,
-        group=group, step_size=step_size,
+        group=group, local_steps=step_size == "auto",
     )  # fmt: skip
     say(f"wrote {out}")
 
@@ -45,7 +47,7 @@ def train_and_save(
     positive: str | None = None,
     threads: int | None = None,
     group: str | None = None,
-    step_size: str = "schedule",
+    local_steps: bool = False,
 ) -> None:
     """What `vestige train` does, which `vestige demo` does too; says how it ended."""
     from vestige.audit.training import fit, save, untrained
@@ -54,21 +56,13 @@ def train_and_save(
     from vestige.cli.threads import settle_threads
     from vestige.data.load import load_data
 
-    if step_size not in ("schedule", "auto"):
-        raise ValueError(f"--step-size {step_size} given; allowed are schedule and auto.")
     dataset = load_data(data)
     chosen, _ = draw(split_classes(dataset, positive), n, seed)
     start = untrained(chosen, architecture=arch, group=group, seed=seed)
     settle_threads(threads, sum(p.numel() for p in start.parameters()))
     with progress_bar("training") as bar:
         fitted = fit(
-            start,
-            chosen,
-            loss=loss,
-            weight_decay=weight_decay,
-            group=group,
-            local_steps=step_size == "auto",
-            on_step=bar,
+            start, chosen, loss=loss, weight_decay=weight_decay, group=group, local_steps=local_steps, on_step=bar
         )
     save(fitted, chosen, out, recipe(dataset, n, seed, positive), group)
     trained = fitted.trained

@@ -129,7 +129,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
         """Of all probes so far."""
         return tuple(self.rate.history)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Choose the step size and take one step of the base.
 
         Args:
@@ -293,7 +293,7 @@ class LocallyOptimalSchedule(torch.optim.lr_scheduler.LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to a state; the base loads its own."""
         self.chosen.load_state_dict({**self.chosen.base.state_dict(), "step_size": state_dict["step_size"]})
-        self.last_epoch, self._last_lr = state_dict["last_epoch"], [*self.get_lr()]
+        self.last_epoch, self._last_lr = state_dict["last_epoch"], list[float | Tensor](self.get_lr())
 
 
 def _everywhere(slope: float, curvature: float, device: torch.device) -> tuple[float, float]:
