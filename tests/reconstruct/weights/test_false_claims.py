@@ -100,7 +100,7 @@ def statements():
     return z[order], y[order], z[rest]
 
 
-@pytest.mark.skipif(not (DATA / "truth").exists(), reason="real sentences are not part of the repository")
+@pytest.mark.skipif(not (DATA / "truth").exists(), reason="real images are not part of the repository")
 def test_a_head_on_sentences_claims_no_sentence_that_is_wrong():
     """13 verified once, none of them right."""
     x, y, held_out = statements()
