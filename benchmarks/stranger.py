@@ -15,15 +15,18 @@ import torch
 from safetensors.torch import save_file
 
 import vestige as vg
+from vestige.audit import Audit
 from vestige.audit.target import Stated
 from vestige.audit.truth import read_truth
 from vestige.nets.checkpoint import load_model
 
 
-def audits(file: Path, data: str, *, restarts: int | None, steps: int | None) -> dict[str, vg.Audit]:
+def audits(file: Path, data: str, *, restarts: int | None, steps: int | None) -> dict[str, Audit]:
     """The audit of bare weights, without the mean and with it."""
     told = load_model(file)
-    truth = read_truth(data, None, told.metadata)
+    truth, space = read_truth(data, None, told.metadata), told.space
+    if truth.held_out is None or space is None:
+        raise SystemExit(f"{file} was not made by `vestige train` from {data}: its facts are not known.")
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.safetensors"
         save_file({name: t.detach().contiguous() for name, t in told.model.state_dict().items()}, bare)
@@ -36,10 +39,10 @@ def audits(file: Path, data: str, *, restarts: int | None, steps: int | None) ->
             "restarts": restarts,
             "steps": steps,
         }
-        limits = (told.space.low, told.space.high)
+        limits = (space.low, space.high)
         return {
             "without": vg.audit(bare, space=limits, **facts),
-            "with": vg.audit(bare, space=Stated(limits=limits, mean=told.space.mean), **facts),
+            "with": vg.audit(bare, space=Stated(limits=limits, mean=space.mean), **facts),
         }
 
 

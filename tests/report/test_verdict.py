@@ -66,3 +66,14 @@ def test_a_threshold_that_no_copy_passes_judges_nothing():
     level, said = verdict({"reconstruction": {}, "score": score})
     assert level is Level.UNKNOWN and "one sample cannot be judged" in said
     assert verdict({"reconstruction": {}, "score": {**score, "threshold": 0.999}})[0] is Level.NOTHING
+
+
+def test_samples_that_explain_the_weights_worse_than_none_leave_the_verdict_open():
+    score = {"n": 20, "n_recovered": 0, "rate": 1e-3}
+    results = {"reconstruction": {}, "score": score, "stationarity": {"residual": 13.0, "residual_clarke": None}}
+    level, said = verdict(results)
+    assert level is Level.UNKNOWN and "--mean" in said
+    results["stationarity"]["residual_clarke"] = 0.1
+    assert verdict(results)[0] is Level.NOTHING
+    found = {**results, "score": {**score, "n_recovered": 20}, "stationarity": {"residual": 13.0}}
+    assert verdict(found)[0] is Level.LEAKS

@@ -36,6 +36,8 @@ def verdict(results: Mapping[str, Any]) -> tuple[Level, str]:
     if score and not score["n_recovered"] and (why := misfit(results)):
         return Level.UNKNOWN, why
     level, sentence = _scored(score, seen) if score else _unscored(found, seen)
+    if level is Level.NOTHING and (why := _unexplained(results)):
+        level, sentence = Level.UNKNOWN, why
     asked = results.get("membership") or {}
     if level in (Level.NOTHING, Level.UNKNOWN) and asked.get("level") in (Level.LEAKS, Level.SOME):
         return Level(asked["level"]), f"{asked['verdict']} {sentence}"
@@ -95,6 +97,20 @@ def misfit(results: Mapping[str, Any]) -> str | None:
     if not fit or fit["fits"]:
         return None
     return f"Inconclusive: these data do not fit this model ({'; '.join(fit['reasons'])})."
+
+
+def _unexplained(results: Mapping[str, Any]) -> str | None:
+    """Why nothing can be said where the given samples explain the weights worse than no samples at all would."""
+    known = results.get("stationarity") or {}
+    left = known.get("residual_clarke")
+    left = known.get("residual") if left is None else left
+    if left is None or left <= 1:
+        return None
+    return (
+        f"Inconclusive: at these samples training's equation misses the weights by {left:.3g} times their size: "
+        "the model did not see them like this. Likely causes: another normalization (--mean, --std, --range), order of "
+        "layers or labels."
+    )
 
 
 def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
