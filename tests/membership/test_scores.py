@@ -12,6 +12,7 @@ from torch import nn
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.membership import membership_scores
+from vestige.membership.choice import choose
 from vestige.membership.pool import pool_of
 from vestige.nets.fully_connected import mlp
 
@@ -83,6 +84,16 @@ def test_p_values_stay_uniform_where_layers_are_chosen():
         hits.append((found.p_values <= 0.1).double().mean().item())
     hits = torch.tensor(hits)
     assert abs(hits.mean() - 0.1) < 5 * hits.std() / len(hits) ** 0.5
+
+
+def test_a_layer_that_speaks_against_members_is_left_out():
+    """Training adds gradients: a layer whose members score low says nothing, and is not turned around."""
+    n, member = 400, torch.arange(400) < 200
+    x = torch.randn(n, 2, generator=child(0, "x"))
+    pool = pool_of(x[member], torch.zeros(200).long(), (x[~member], torch.zeros(200).long()))
+    noise = torch.randn(2, n, generator=child(0, "noise"))
+    found = choose({"speaks": noise[0] + 2 * member, "against": noise[1] - 2 * member}, pool, None)
+    assert found.weights["speaks"] > 0 == found.weights["against"]
 
 
 def test_order_batches_and_precision_change_nothing():

@@ -39,6 +39,12 @@ E1 = Neurons(torch.eye(1, 3, dtype=torch.float64))
         (row(-1.0, 0.0, 0.0, bias=-0.5), row(1.0, 0.0, 0.0, bias=-0.5), RadialInputs(3), "doomed"),  # disjoint caps
         (row(-1.0, 0.0, 0.0, bias=-0.5), row(1.0, 0.0, 0.0, bias=-0.5), GaussianInputs(3), "undecided"),
         (row(0.0, 4.0, 0.0, bias=0.0), row(1.0, 0.0, 0.0, bias=-0.5), RadialInputs(3), "undecided"),
+        (
+            row(-1.0, 0.0, 0.0, bias=0.2),
+            row(1.0, 0.0, 0.0, bias=-0.5),
+            RadialInputs(3),
+            "undecided",
+        ),  # its cap may grow
         (row(-1.0, -1.0, -1.0), E1, SampledInputs(torch.eye(3)), "doomed"),
         (row(1.0, -1.0, -1.0), E1, SampledInputs(torch.eye(3)), "undecided"),
     ],
@@ -46,6 +52,13 @@ E1 = Neurons(torch.eye(1, 3, dtype=torch.float64))
 def test_fates(start, teacher, law, fate):
     found = neuron_certificate(start, teacher, law)
     assert found.fate == fate and found.certificate.holds == (fate != "undecided") and found.reason
+
+
+def test_a_loss_just_above_that_of_a_dead_point_proves_nothing():
+    teacher = row(1.0, 0.0, 0.0, bias=-0.5)
+    found = [neuron_certificate(row(0.0, size, 0.0, bias=0.0), teacher, GaussianInputs(3)) for size in (0.1, 0.8)]
+    assert found[0].loss < found[0].zero_loss < found[1].loss < 2 * found[1].zero_loss
+    assert [str(one.fate) for one in found] == ["learns", "undecided"]
 
 
 def test_the_disjoint_caps_need_symmetric_inputs():

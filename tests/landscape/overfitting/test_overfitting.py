@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from vestige.convex import max_margin_1d
+from vestige.core.residual import stationarity
 from vestige.core.rng import child
 from vestige.landscape import NotInterpolating, overfitting_profile
 from vestige.landscape.overfitting.exponents import Exponent, fitted_exponent, interval, judged
@@ -80,6 +81,30 @@ def test_two_layer_networks_are_benign_in_high_dimension_only_with_biases():
     assert float(without.error[0, 0, 0].mean()) >= 0.15 and without.verdicts[0] != "benign"
 
 
+@pytest.mark.slow
+def test_networks_are_tempered_near_the_line_and_less_so_the_more_dimensions():
+    """Published: the error is the noise within 40 % at d = 20, and falls beyond d = m = 100."""
+    low = overfitting_profile(network(True), noise_levels=(0.1, 0.2, 0.3), dims=(20,), repeats=3)
+    ratio = low.error[0, 0].mean(-1) / low.flipped[0, 0].mean(-1)
+    assert bool(((ratio > 0.6) & (ratio < 1.4)).all()) and low.verdicts[0] != "benign"
+    high = overfitting_profile(network(True), noise_levels=(0.2,), dims=(100, 500, 2000), repeats=3)
+    falling = high.error[:, 0, 0].mean(-1)
+    assert bool((falling.diff() < 0).all()) and float(falling[-1]) < 0.05 < float(falling[0])
+
+
+def test_training_goes_on_towards_the_margin_conditions():
+    """The residual of stationarity falls with the loss, and multipliers are not negative; random weights fail."""
+    x = torch.randn(40, 1000, generator=child(0, "sphere"))
+    x = 30 * x / x.norm(dim=1, keepdim=True)
+    y = torch.where(torch.arange(40) < 4, -1, 1)
+    start = mlp([1000, 64, 1], bias="first", first_init=1e-2, generator=child(0, "net")).double()
+    models = [train_to_margin(start, x, y, loss="logistic", tol_loss=tol).model for tol in (1e-2, 1e-5, 1e-8)]
+    found = [stationarity(model, x, y, loss="logistic") for model in (start, *models)]
+    residuals = torch.tensor([float(f.residual) for f in found])
+    assert bool((residuals.diff() < 0).all()) and residuals[-1] < 0.6 * residuals[1] and residuals[0] > 0.95
+    assert all(bool((f.multipliers >= 0).all()) and float(f.multipliers.max()) > 0 for f in found[1:])
+
+
 def test_a_model_that_does_not_fit_its_labels_is_refused():
     with pytest.raises(NotInterpolating, match="training labels"):
         overfitting_profile(KNeighborsClassifier(15))
@@ -107,6 +132,11 @@ def test_exponents_of_a_power_law_are_exact():
     assert found.interval == pytest.approx((1.5, 1.5))
     assert judged(levels, error, found) == "tempered"
     assert judged(levels, error, Exponent(2.0, 1.5, (0.4, 2.6))) == "undecided"
+    error[0] = 0  # harmless at little noise and not at much
+    assert judged(levels, error, found) == "undecided"
+    flat = Exponent(1.0, 0.0, (-0.1, 0.1))
+    assert judged(levels, torch.full((3, 3), 0.15), flat) == "catastrophic"
+    assert judged(levels, torch.full((3, 3), 0.05), flat) == "undecided"  # below the noise
     assert math.isnan(fitted_exponent((0.1,), error[:1], floor=1e-9).exponent)
     low, high = interval(torch.tensor([1.0, 2.0, 3.0]))
     assert (low + high) / 2 == pytest.approx(2) and high - low == pytest.approx(2 * 4.302653 / 3**0.5, rel=1e-6)

@@ -35,6 +35,16 @@ def test_a_gradient_of_1e_6_is_too_large():
     assert "curvature" in proof.reason
 
 
+def test_a_ball_whose_curvature_is_too_small_for_its_gradient_proves_nothing():
+    """Pushed farther and farther: between proof and a curvature that is not positive, there is neither."""
+    found, g = minimum(7), torch.randn(7, 7, generator=child(0, "push"))
+    proofs = [certify_minimum(Neurons(found.weight + size * g), orthonormal(7)) for size in torch.logspace(-8, -4, 60)]
+    assert proofs[0].is_minimum and proofs[-1].curvature < 0
+    for proof in proofs:
+        assert proof.distance < proof.ball / 2 * (1 + 1e-9) if proof.is_minimum else math.isinf(proof.distance)
+    assert any(proof.curvature > 0 and not proof.is_minimum for proof in proofs)
+
+
 def test_a_split_minimum_is_none():
     found = minimum(7)
     split = split_neuron(found, split_spectrum(found, orthonormal(7)).best)

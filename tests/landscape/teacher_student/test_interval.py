@@ -41,6 +41,12 @@ def test_sums_contain_the_exact_sum(values):
     assert holds(Interval.around(np.array([values])).sum(1), sum(map(Fraction, values)))
 
 
+def test_sums_that_cancel_contain_the_exact_sum():
+    """Rounding of one step outward is not enough: float64 makes 0 of the first."""
+    for values in ([1e16, 1.0, 1.0, -1e16], [0.1] * 1000):
+        assert holds(Interval.around(np.array([values])).sum(1), sum(map(Fraction, values)))
+
+
 @given(a=POSITIVE, b=POSITIVE)
 def test_angles_contain_50_digits(a, b):
     with mpmath.workdps(50):

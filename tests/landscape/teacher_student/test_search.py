@@ -25,6 +25,14 @@ def test_a_neuron_that_shrinks_to_nothing_is_not_followed_there():
     assert found.outcome == "budget_spent" and bool(found.student.weight.isfinite().all())
 
 
+def test_only_points_without_gradient_are_called_stationary(monkeypatch):
+    """With one step of Newton's method a round, most rounds end before the gradient is 0."""
+    monkeypatch.setattr("vestige.landscape.teacher_student.descent.NEWTON", 1)
+    start = torch.randn(20, 8, 8, generator=child(0, "one step")) / 8**0.5
+    found = descend(Neurons(start), orthonormal(8), steps=600)
+    assert bool((found.gradient[found.stationary] <= 1e-12 * 8**0.5).all())
+
+
 def test_two_more_neurons_leave_none():
     assert find_spurious_minima(5, n=7, restarts=20).minima == ()
 

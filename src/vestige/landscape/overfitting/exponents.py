@@ -70,12 +70,13 @@ def interval(values: Float[Tensor, " repeats"]) -> tuple[float, float]:
 
 
 def judged(levels: Sequence[float], error: Float[Tensor, "levels repeats"], found: Exponent) -> Overfitting:
-    """The verdict, only where whole intervals are on one side."""
-    if all(interval(row)[1] < FAR_BELOW * p for p, row in zip(levels, error, strict=True)):
+    """The verdict, only where whole intervals are on one side; errors that vanish at some levels are no power law."""
+    harmless = [interval(row)[1] < FAR_BELOW * p for p, row in zip(levels, error, strict=True)]
+    if all(harmless):
         return Overfitting.BENIGN
     low, high = found.interval
     if high < LEAST and interval(error[0])[0] > levels[0]:
         return Overfitting.CATASTROPHIC
-    if low > LEAST and high < MOST:
+    if low > LEAST and high < MOST and not any(harmless):
         return Overfitting.TEMPERED
     return Overfitting.UNDECIDED

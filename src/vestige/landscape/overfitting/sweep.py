@@ -4,7 +4,8 @@ Every true label is +1, and each training label is flipped with probability p. A
 new inputs, where an output of at most 0 is an error. With err = a p^b over the levels of noise,
 
     benign        err is far below p at every level,
-    tempered      err falls with p, with b between 1/2 and 5, the exponents of the theorems for one dimension,
+    tempered      err falls with p and is far below it at no level, with b between 1/2 and 5, the exponents of the
+                  theorems for one dimension,
     catastrophic  it does not: b is below 1/2.
 
 Inputs are uniform in [0, 1] for one dimension, and on the unit sphere for more.

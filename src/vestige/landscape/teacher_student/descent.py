@@ -15,7 +15,7 @@ from vestige.landscape.teacher_student.certify import PAPERS
 VANISHED = 1e-6  # length of a neuron, from where on it is not followed to 0, where a ReLU has no derivative
 FEW = 6  # neurons: the largest curvature at the minimum is about n / 4 + 1/2
 ROUND = 50  # steps of gradient descent between two attempts of Newton's method
-NEAR = 0.05  # the gradient's length from where on Newton's method is tried
+NEAR = 0.05  # the gradient's length from where on Newton's method is tried, and again where it has halved since
 NEWTON = 8  # its steps at most
 STATIONARY = 1e-12  # the gradient's length at the end, relative to that of the teacher
 LARGEST = 4_000_000  # numbers of Hessians that are held together
@@ -74,17 +74,17 @@ def descend(
     rate = 5 / max(FEW, weight.shape[1]) if learning_rate is None else learning_rate
     bound = STATIONARY * float(teacher.weight.norm())
     done, stationary = (torch.zeros(len(weight), dtype=torch.bool) for _ in range(2))
+    below = torch.full((len(weight),), NEAR, dtype=torch.float64)
     for first in range(0, steps, ROUND):
         live = (~done).nonzero().flatten()
         moved = _steps(weight[live], teacher, rate, min(ROUND, steps - first))
         weight[live] = torch.where(moved.isfinite().all(-1).all(-1)[:, None, None], moved, weight[live])
         loss, gradient = _measured(weight[live], teacher)
         done[live] = (loss < solved) | _vanished(weight[live])
-        near = live[(gradient < NEAR) & ~done[live]]
+        near = live[(gradient < below[live]) & ~done[live]]
         if len(near):
-            weight[near], ended = _newton(weight[near], teacher, bound)
-            done[near] |= ended
-            stationary[near] = ended
+            weight[near], stationary[near], below[near] = _newton(weight[near], teacher, bound)
+            done |= stationary
         if on_step is not None:
             on_step(Step(min(first + ROUND, steps), steps, float(done.double().mean()), "descending"))
         if bool(done.all()):
@@ -123,12 +123,13 @@ def _steps(weight: Tensor, teacher: Neurons, rate: float, count: int) -> Tensor:
     return weight
 
 
-def _newton(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor]:
-    """The weights after Newton's method where it ended well, and where it did."""
+def _newton(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights after Newton's method where it ended well, where it did, and below which gradient to try again."""
+    _, gradient = _measured(weight, teacher)
     size = weight[0].numel() ** 2
     parts = [_newton_part(part, teacher, bound) for part in weight.split(max(1, LARGEST // size))]
     moved, ended = (torch.cat(part) for part in zip(*parts, strict=True))
-    return moved, ended
+    return moved, ended, gradient / 2
 
 
 def _newton_part(weight: Tensor, teacher: Neurons, bound: float) -> tuple[Tensor, Tensor]:
