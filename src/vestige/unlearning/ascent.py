@@ -104,16 +104,9 @@ def unlearn(
             result, warnings=(*result.warnings, *errors_of(result.before[trained.kept], result.after[trained.kept]))
         )
     return judged(
-        result,
-        result.model,
-        trained.x,
-        y,
-        original=model,
-        loss=trained.loss,
-        weight_decay=weight_decay,
-        layers=chosen,
+        result, result.model, trained.x, y, original=model, loss=trained.loss, weight_decay=weight_decay, layers=chosen,
         kink_tolerance=kink_tolerance,
-    )
+    )  # fmt: skip
 
 
 def _terms(trained: Trained, rule: StepRule | float, point: Stationarity, layers: list[str]) -> dict[str, Tensor]:

@@ -168,23 +168,17 @@ def unlearning_certificate(
     harmful = old is not None and all(is_farther(net, old.net, goal, x, y, kept, chosen) for goal in old.goals)
     tau = one_minus_cosine(net, scaled, chosen)
     return UnlearningCertificate(
-        epsilon=found.epsilon,
         epsilon_absolute=found.epsilon * size(scaled, chosen),
-        delta=found.delta,
-        slack=found.slack,
-        tau=tau,
-        reference=scaled,
-        multipliers=found.multipliers,
+        epsilon=found.epsilon, delta=found.delta, slack=found.slack, tau=tau, multipliers=found.multipliers,
         smallest_margin=gamma if old is None else gamma / max(old.smallest_margin, 1e-300),
-        repaired=reference.repaired,
+        repaired=reference.repaired, reference=scaled, harmful=harmful,
         residual=None if old is None else old.whole.epsilon,
         untouched=None if old is None else (old.untouched.epsilon, old.untouched.delta),
         assumptions=None if old is None else old.assumptions,
         claims=Certificate(tuple(_claims(found, tau, reference, old, chain is not None and chain.depth == 1))),
         covered=covered and not several and not weight_decay,
-        harmful=harmful,
         warnings=tuple(_warnings(gamma, old, harmful, covered)),
-    )
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

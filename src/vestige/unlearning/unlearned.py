@@ -148,11 +148,13 @@ def judged(
         after = margin(as_rows(working_copy(model)(x.double())), y)
     kept = torch.ones(len(x), dtype=torch.bool, device=after.device).index_fill(0, result.forgotten, False)
     changed = any(not torch.equal(a, b) for a, b in zip(model.parameters(), original.parameters(), strict=True))
+    stale = errors_of(result.before[kept], result.after[kept])
+    said = [note for note in result.warnings if note not in stale]
     return replace(
         result,
         model=model,
         after=after,
         certificate=certificate,
         outcome=outcome_of(result.before[kept], after[kept], certificate, changed=changed),
-        warnings=(*result.warnings, *errors_of(result.before[kept], after[kept]), *certificate.warnings),
+        warnings=(*said, *errors_of(result.before[kept], after[kept]), *certificate.warnings),
     )
