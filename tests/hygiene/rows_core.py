@@ -7,6 +7,7 @@ from torch import nn
 import vestige as vg
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
+from vestige.core.threat import Threat
 
 
 def margin_data(_):
@@ -66,6 +67,11 @@ ROWS = {
     ),
     "core.InputSpace": Row(
         lambda _: {"space": vg.InputSpace(), "x": torch.rand(2, 3)}, {"x": -torch.ones(2, 3)}, boxed
+    ),
+    "core.Threat": Row(
+        lambda _: {"threat": Threat([0.1, 0.2]), "x": torch.rand(2, 3)},
+        {"x": torch.rand(3, 3)},
+        call=lambda threat, x: (threat.radii(x), threat.at(slice(1))),
     ),
     "core.gram_system": Row(cotangents, {"layers": ["none"]}),
     "core.stationarity_residual": Row(lambda _: cotangents(_, 0.0), "shapes that do not fit are refused by torch"),
