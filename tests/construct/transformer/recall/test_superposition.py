@@ -93,7 +93,7 @@ def test_what_training_refuses(call, said, facts):
 @pytest.mark.slow  # half a minute
 @pytest.mark.parametrize("seed", range(3))
 def test_256_subjects_and_three_relations_beside_the_frozen_control(seed):
-    draw = child(seed, "recall")  # the seeds of benchmarks/transformers.py
+    draw = child(seed, "recall")  # the seeds of benchmarks/construct_transformers.py
     facts, new = (BUILD.random_facts(256, 3, generator=child(seed, name)) for name in ("facts", "new"))
     scores = []
     for frozen in (False, True):
