@@ -67,7 +67,7 @@ def classifier(outputs=3, inputs=6, norm=True):
 @functools.cache
 def _trained(outputs, depth):
     x, y = gaussian(6, 20) / 20**0.5, torch.arange(6) % max(outputs, 2)
-    start = vg.nets.mlp([20, *[12] * depth, outputs], bias="none", first_init=1e-2, generator=child(0, "start"))
+    start = vg.nets.mlp([20, *[12] * depth, outputs], bias="none", first_init=1e-2, generator=child(1, "start"))
     loss = "logistic" if outputs == 1 else "cross_entropy"
     return vg.train_to_margin(start.double(), x, y, loss=loss, steps=1500).model, x, y
 

@@ -69,7 +69,7 @@ ROWS = {
     "audit.audit": Row(job, {"solver": "none"}),
     "audit.audit_membership": Row(asked, {"loss": "none"}),
     "audit.audit_robustness": Row(attacked, {"eps": -1.0}),
-    "audit.audit_unlearning": Row(lambda folder: job(folder, forget=[1], weight_decay=1e-3, repair=3), {"forget": [9]}),
+    "audit.audit_unlearning": Row(lambda folder: job(folder, forget=[1], repair=3), {"forget": [9]}),
     "audit.study_neuron": Row(
         lambda folder: {"dimension": 3, "restarts": 2, "steps": 30, "out": folder / "run"}, {"dimension": 0}
     ),

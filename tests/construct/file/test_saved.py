@@ -179,9 +179,13 @@ def test_a_sample_of_the_points_says_so(tmp_path):
 
 def imported(module):
     """Modules of this room that a module needs, directly or not."""
-    path = Path(construct.__file__).parent / f"{module.replace('.', '/')}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    here = Path(construct.__file__).parent
+    tree = ast.parse((here / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            package = (here.parent.parent / node.module.replace(".", "/")).is_dir()
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if package else {node.module}
     room = {name.removeprefix("vestige.construct.") for name in names if name.startswith("vestige.construct.")}
     return room.union(*map(imported, room))
 
@@ -197,6 +201,7 @@ READERS = {
     "check_balls",
     "check_transformer",
     "transformer_answers",
+    "graph_answers",
 }
 
 

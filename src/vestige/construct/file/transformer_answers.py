@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestige.construct.file import graph_answers
+from vestige.construct.file.graph_answers import (
+    connected,
+    four_cycles,
+    in_two_cycle,
+    matrix_power,
+    subgraphs,
+    triangles,
+)
 
 Array = NDArray[Any]
 
@@ -145,12 +152,12 @@ ANSWERS: dict[str, Callable[[Array, Array | None], Any]] = {
     "composition": _composition,
     "next answer": _next_answer,
     "post-order composition": _post_order,
-    "matrix power": graph_answers.matrix_power,
-    "triangles": graph_answers.triangles,
-    "4-cycles": graph_answers.four_cycles,
-    "connected": graph_answers.connected,
-    "in a 2-cycle": graph_answers.in_two_cycle,
-    "subgraphs": graph_answers.subgraphs,
+    "matrix power": matrix_power,
+    "triangles": triangles,
+    "4-cycles": four_cycles,
+    "connected": connected,
+    "in a 2-cycle": in_two_cycle,
+    "subgraphs": subgraphs,
     "recall": _recall,
     "next recall": _next_recall,
     "recall of disjoint sets": _disjoint_recall,
