@@ -11,9 +11,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-# State is saved at every step, so that a short run has a checkpoint to lose.
+# State is saved ten times a second, so that a short run has a checkpoint to lose.
 EAGER = (
-    "import sys; from vestige.core import descent; descent.SECONDS = 0.0; from vestige.cli import run; "
+    "import sys; from vestige.core import descent; descent.SECONDS = 0.1; from vestige.cli import run; "
     "sys.exit(run(sys.argv[1:]))"
 )
 TIMES = ("seconds", "started", "stopped", "resumed")

@@ -9,7 +9,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 import vestige as vg
 
-KILLS = 3
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
