@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from vestige.construct.exact.layers import Layer, Neuron
+from vestige.core.cite import paper
 from vestige.core.claims import Certificate, Claim
 from vestige.core.outcome import Outcome
 from vestige.nets.weights_file import CheckpointError, read_weights
@@ -102,7 +103,7 @@ def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -
         certificate=Certificate(tuple(_claim(item, arrays) for item in document["claims"])),
         outcome=str(Outcome(_text(document["outcome"]))),
         warnings=tuple(_text(item) for item in document["warnings"]),
-        source=tuple(_text(item) for item in document["source"]),
+        source=tuple(paper(_text(item)).arxiv for item in document["source"]),
         numbers={_text(k): _number(v, arrays) for k, v in document["numbers"].items()},
         intact=intact,
     )
