@@ -223,6 +223,15 @@ def _changed(value, draw):
     return draw.choice([value + 1, value - 1, -value, str(value), math.inf])
 
 
+def refused_by_load(path):
+    """Fields that no claim is about are looked at where the construction is built."""
+    try:
+        load(path)
+    except CheckpointError:
+        return True
+    return False
+
+
 def claims_hold_by_brute_force(path):
     """What the file specifies of its network, looked at directly with the maker's own evaluators."""
     made = load(path)
@@ -293,7 +302,7 @@ def count_of_mutants(files, tmp_path, name, times):
         path = forge(tmp_path / "mutant.safetensors", changed, moved, metadata)
         if verdict(path) == RIGHT:
             held += 1
-            assert claims_hold_by_brute_force(path), changed
+            assert refused_by_load(path) or claims_hold_by_brute_force(path), changed
     return held
 
 
