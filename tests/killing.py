@@ -16,7 +16,7 @@ EAGER = (
     "import sys; from vestige.core import descent; descent.SECONDS = 0.1; from vestige.cli import run; "
     "sys.exit(run(sys.argv[1:]))"
 )
-TIMES = ("seconds", "started", "stopped", "resumed")
+TIMES = ("seconds", "cost", "started", "stopped", "resumed")  # cost: seconds over seconds
 
 
 def start(line: list[str]) -> subprocess.Popen:
