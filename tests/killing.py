@@ -40,7 +40,7 @@ def killed(line: list[str], kills: int, longest: float, seed: int) -> int:
     draw, hits = random.Random(seed), 0
     for _ in range(kills):
         worker = start(line)
-        time.sleep(draw.uniform(0.2, 0.7) * longest)  # the next run may be faster
+        time.sleep(draw.uniform(0.1, 0.5) * longest)  # a run may be twice as fast as the first
         hits += worker.poll() is None
         worker.kill()
         worker.communicate()
