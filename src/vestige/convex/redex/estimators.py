@@ -78,7 +78,7 @@ class _RedEx(BaseEstimator):
         self.solutions_, self.layers_ = [], []
         for t in range(self.n_layers):
             mine = slice(t * size, (t + 1) * size) if self.fresh_split else slice(None)
-            z = self._features(x[mine])
+            z = self._features(x[mine], self.layers_)
             problem = Problem(z[:, None], y[mine], self.trace_penalty, self.ridge, self.trace_bound)
             basis = None
             if len(z) < z.shape[1]:  # the optimum lives in the span of the samples
@@ -92,10 +92,10 @@ class _RedEx(BaseEstimator):
             self.solutions_.append(found)
             self.layers_.append(layer)
 
-    def _features(self, x: Array) -> Array:
-        """Inputs of the next layer: the constant, and what the extractors so far make of x."""
+    def _features(self, x: Array, layers: list[RedExLayer]) -> Array:
+        """Inputs of the next layer: the constant, and what the extractors of these layers make of x."""
         z = torch.from_numpy(np.hstack([np.full((len(x), 1), self.constant), x]))
-        for layer in self.layers_:
+        for layer in layers:
             size = layer.v.square().sum(1)
             z = symmetric_squares(z @ layer.v[size >= self.row_share * size.max()].mT)
         return z.numpy()
@@ -103,19 +103,14 @@ class _RedEx(BaseEstimator):
     def _outputs(self, x: Any) -> Array:
         check_is_fitted(self, "layers_")
         given: Any = validate_data(self, x, reset=False, dtype=np.float64)
-        last: RedExLayer = self.layers_[-1]
-        self.layers_, kept = self.layers_[:-1], self.layers_
-        try:
-            z = self._features(given)
-        finally:
-            self.layers_ = kept
-        return last(torch.from_numpy(z)).numpy()
+        *before, last = self.layers_
+        return last(torch.from_numpy(self._features(given, before))).numpy()
 
     def represent(self, X: Any) -> Array:
         """The representation: what a further layer would see."""
         check_is_fitted(self, "layers_")
         given: Any = validate_data(self, X, reset=False, dtype=np.float64)
-        return self._features(given)
+        return self._features(given, self.layers_)
 
     @property
     def relevance_(self) -> Array:
