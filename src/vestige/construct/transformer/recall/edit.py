@@ -30,6 +30,7 @@ def edit_fact(construction: Construction, subject: int, relation: int, attribute
     Raises:
         ValueError: another construction, one whose other weights hold facts too, or numbers out of range.
 
+    >>> import torch
     >>> from vestige.construct.transformer.recall.builder import build_factual_recall
     >>> built = build_factual_recall(torch.tensor([[1, 0], [0, 1]]))
     >>> edited = edit_fact(built, 0, 1, 1)
