@@ -186,6 +186,8 @@ def main() -> None:
         believed.append(verified)
         for name, row in rows:
             results.setdefault(name, []).append(row)
+            print(f"seed {seed}, {name}: {row[0]} recovered, {row[1]} by SSIM, {row[3]:.0f} s", flush=True)
+        print(f"seed {seed}: {len(verified[1])} verified, {int(verified[1].sum())} of them right", flush=True)
     table = Table(
         "method", "recovered", "SSIM > 0.4", "gradient evaluations", "seconds", title=f"{args.data}, n={args.n}"
     )
