@@ -2,7 +2,7 @@
 
 import ast
 import dataclasses
-import importlib
+import importlib.util
 import inspect
 import typing
 
@@ -99,6 +99,19 @@ def test_files_are_short():
     sizes = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     long = {name for name, size in sizes.items() if size > LINES or name.endswith("utils.py")}
     assert long == LONG_FILES, listed(f"{name}: {sizes[name]} lines" for name in sorted(long ^ LONG_FILES))
+
+
+def test_scripts_import_what_exists():
+    folder = REPOSITORY / "benchmarks"
+    beside = {path.stem for path in folder.glob("*.py")}
+    wrong = [
+        f"{path.name}: {name}"
+        for path in sorted(folder.glob("*.py"))
+        for node in ast.walk(tree_of(path))
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) and node.module else [])
+        if name not in beside and importlib.util.find_spec(name.split(".")[0]) is None
+    ]
+    assert not wrong, listed(wrong)
 
 
 def test_functions_fit_a_screen():
