@@ -17,7 +17,7 @@ class DataSet:
     """Samples in data space, usually [0, 1], with integer labels.
 
     `provenance` says where they came from in words, then, after semicolons, what was changed while they were read;
-    `space` is the box they lie in.
+    `space` is the box they lie in, and `columns` names the entries of a sample that is a row of a table.
     """
 
     name: str
@@ -26,6 +26,7 @@ class DataSet:
     classes: tuple[str, ...]
     space: InputSpace = field(default_factory=InputSpace)
     provenance: str = ""
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self):
         if len(self.x) != len(self.y) or len(self.x) == 0:
