@@ -29,8 +29,8 @@ def table(audit, *, scored):
 def test_columns_are_named_and_nothing_is_a_picture(scored, audit):
     page = Page(render_report(*table(audit, scored=scored)))
     assert "img" not in page.tags and "script" not in page.tags and not page.wrong and not page.open
-    cards = 12 * 2 - 1 + 12 if scored else 12
-    assert [page.words.count(name) for name in NAMES] == [cards] * 3
+    assert [page.words.count(name) for name in NAMES] == [12] * 3  # once on each card
+    assert page.words.count("–") >= 3 * scored  # the sample that has no match
     assert "3.4e+04" in page.words  # the last income
     assert "from the smallest to the largest value of its column" in " ".join(page.words)
 
@@ -57,7 +57,7 @@ def test_samples_without_names_stay_pictures():
 
 
 def test_names_come_from_the_data_or_else_from_the_models_file():
-    data = vg.data.DataSet("d", torch.rand(4, 2), torch.arange(4) % 2, ("a", "b"), columns=("x", "y"))
+    data = vg.data.DataSet(name="d", x=torch.rand(4, 2), y=torch.arange(4) % 2, classes=("a", "b"), columns=("x", "y"))
     stored = {"columns": json.dumps(["p", "q"])}
     assert columns_of(data, stored, (2,)) == ["x", "y"]
     assert columns_of(None, stored, (2,)) == ["p", "q"]

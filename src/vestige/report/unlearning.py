@@ -40,6 +40,11 @@ class Row:
     remark: str
     wanted: bool
 
+    @property
+    def pictures(self) -> list[tuple[Drawn | None, str, str]]:
+        """With their names, as `sample.html.jinja` takes them."""
+        return [(picture, phase, "") for phase, picture, *_ in self.nearest]
+
 
 def write_unlearning_report(run: RunFolder) -> Path:
     """Write report.html into the folder of a finished unlearning run.
