@@ -169,7 +169,7 @@ def run_text(texts: Path | None, seeds: range, n: int, forget: int, only: list[s
         return
     sentences, y, classes = load_texts(texts)
     x = vg.nets.embed(vg.nets.sentence_encoder(tokens=64), sentences)
-    embedded = vg.DataSet("embeddings", x, y, classes, vg.InputSpace(-math.inf, math.inf))
+    embedded = vg.DataSet(name="embeddings", x=x, y=y, classes=classes, space=vg.InputSpace(-math.inf, math.inf))
     show("linear probe", [measure(text_problem(embedded, n, forget, seed), seed, only) for seed in seeds])
 
 

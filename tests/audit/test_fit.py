@@ -32,7 +32,7 @@ def targeted(model, mean=MEAN):
 
 def data(chosen, x=None, y=None):
     x, y = chosen.x if x is None else x, chosen.y if y is None else y
-    return DataSet("d", x, y, tuple(map(str, range(10))), InputSpace(-1e9, 1e9))
+    return DataSet(name="d", x=x, y=y, classes=tuple(map(str, range(10))), space=InputSpace(-1e9, 1e9))
 
 
 def test_training_data_fit(trained):

@@ -109,6 +109,17 @@ def test_another_distribution_names_nobody(made):
     assert found.level is Level.UNKNOWN and "differ without the network" in found.verdict
 
 
+def test_candidates_that_do_not_fit_the_model_are_no_good_news(made):
+    """Null: the same reference with candidates that fit is green or red, never gray."""
+    rest = read_data(made["reference"])
+    half = {"reference": (rest.x[100:], rest.y[100:])}
+    found = audit_membership(**options(made, data=(rest.x[:100], (rest.y[:100] + 1) % 3), **half))
+    assert found.level is Level.UNKNOWN and "do not fit this model" in found.verdict
+    assert not found.results["fit"]["fits"] and any("by chance" in warning for warning in found.warnings)
+    found = audit_membership(**options(made, data=(rest.x[:100], rest.y[:100]), **half))
+    assert found.level is Level.NOTHING and found.results["fit"]["fits"]
+
+
 def test_what_cannot_be_asked_is_refused(made):
     with pytest.raises(ValueError, match="among the candidates"):
         audit_membership(**options(made, reference=made["data"]))

@@ -9,7 +9,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 import vestige as vg
 
-KILLS = 2
+KILLS = int(os.environ.get("VESTIGE_KILLS", "2"))  # 20 to look closer: seconds become minutes
 
 
 @pytest.fixture(scope="module")
@@ -26,4 +26,6 @@ def folder(tmp_path_factory):
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals; run it on Linux or macOS")
 @pytest.mark.parametrize("verb", ["train", "reconstruct", "audit", "unlearn", "attack", "kernel"])
 def test_a_killed_command_ends_as_an_undisturbed_one(verb, folder):
-    assert compare(verb, folder, KILLS, seed=0) > 0
+    hits = compare(verb, folder, KILLS, seed=0)
+    print(f"{verb}: {hits} of {KILLS} kills hit a process at work")
+    assert hits > 0

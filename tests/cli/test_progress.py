@@ -25,6 +25,24 @@ def test_the_time_left_is_told_from_the_speed_of_the_phase(monkeypatch):
     assert "left" not in clock.words()  # no step of this phase has been timed
 
 
+def test_it_is_told_once_and_early_how_long_everything_takes(monkeypatch):
+    now, said = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "err", Console(file=said, width=80))
+    clock = Clock("auditing", share=0.4)
+    for k in range(1, 1501):  # 100 steps a second: 15 s, which are four tenths of 37 s
+        clock.see(Step(k, 1500, 0.5, "round 1"))
+        now[0] += 0.01
+        assert bool(said.getvalue()) == (k > 300) or 295 < k < 305  # after three seconds
+    assert said.getvalue() == "auditing: about 40 s in all\n"
+    for share, each in ((0.4, 0.04), (None, 1.0)):  # ten seconds, and work whose parts are not known
+        clock = Clock("auditing", share)
+        for k in range(1, 101):
+            clock.see(Step(k, 100, 0.5, "round 1"))
+            now[0] += each
+    assert said.getvalue().count("in all") == 1
+
+
 def test_a_pipe_gets_a_line_now_and_then(monkeypatch):
     said = io.StringIO()
     monkeypatch.setattr(progress, "err", Console(file=said, width=80))

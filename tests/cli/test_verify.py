@@ -43,6 +43,17 @@ def test_a_false_one_fails(tmp_path, capsys):
     assert "FAILS: points off target, largest error" in capsys.readouterr().out
 
 
+def test_a_report_says_what_was_found(tmp_path, capsys):
+    for slope, status, level in ((1, 0, "nothing"), (2, 1, "leaks")):
+        folder = tmp_path / str(slope)
+        assert run(["verify", saved(tmp_path / "net.safetensors", slope), "--report", str(folder)]) == status
+        assert f"{folder}/report.html" in capsys.readouterr().out.replace("\n", "")
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert f'class="verdict {level}"' in page and "points off target" in page
+        assert run(["report", str(folder)]) == 0
+        assert (folder / "report.html").read_text(encoding="utf-8") == page
+
+
 def test_no_file_is_the_users_mistake(tmp_path, capsys):
     assert run(["verify", str(tmp_path / "nothing.safetensors")]) == 2
     assert "not there" in capsys.readouterr().err

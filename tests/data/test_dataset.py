@@ -11,7 +11,13 @@ from vestige.data.source import DataError
 
 def make(labels, classes=3):
     n = len(labels)
-    return DataSet("toy", torch.arange(n)[:, None] / n, torch.tensor(labels), tuple("abcdefgh"[:classes]))
+    return DataSet(
+        name="toy", x=torch.arange(n)[:, None] / n, y=torch.tensor(labels), classes=tuple("abcdefgh"[:classes])
+    )
+
+
+def one(x):
+    return DataSet(name="t", x=x, y=torch.tensor([0]), classes=("a",))
 
 
 @given(n=st.integers(1, 29), seed=st.integers(0, 5), balanced=st.booleans())
@@ -56,9 +62,9 @@ def test_centered_has_zero_mean():
     [
         (lambda: make([0, 3]), "labels run from 0 to 3"),
         (lambda: make([-1, 1]), "labels run from -1"),
-        (lambda: DataSet("t", torch.ones(3, 1), torch.tensor([0]), ("a",)), "3 samples with 1 labels"),
-        (lambda: DataSet("t", 255 * torch.ones(1, 1), torch.tensor([0]), ("a",)), "divide by 255"),
-        (lambda: DataSet("t", torch.full((1, 1), torch.nan), torch.tensor([0]), ("a",)), "NaN"),
+        (lambda: one(torch.ones(3, 1)), "3 samples with 1 labels"),
+        (lambda: one(255 * torch.ones(1, 1)), "divide by 255"),
+        (lambda: one(torch.full((1, 1), torch.nan)), "NaN"),
         (lambda: sample(make([0, 1]), 2), "allowed are 1 to 1"),
         (lambda: sample(make([0, 1]), 0), "allowed are 1 to 1"),
         (lambda: sample(make([0, 0, 0, 0, 1]), 4), "class 'b' has fewer than the 2"),

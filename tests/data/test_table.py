@@ -18,6 +18,7 @@ def test_a_column_of_labels_is_found_by_its_name(separator, tmp_path):
     data = load_data(csv(tmp_path, text))
     assert data.x.tolist() == [[30, 1.5], [41, -2], [29, 0], [30, 1]]
     assert data.classes == ("no", "yes") and data.y.tolist() == [1, 0, 0, 1]
+    assert data.columns == ("age", "height") and data.take(torch.tensor([2])).columns == data.columns
 
 
 def test_another_column_can_be_named_and_a_header_may_lack(tmp_path):

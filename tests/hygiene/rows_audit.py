@@ -65,6 +65,11 @@ def hash_of(text):
     return sum(map(ord, text)) % 7
 
 
+def constructed(folder):
+    vg.construct.save(vg.memorize(torch.eye(3), torch.arange(3)), folder / "net.safetensors")
+    return {"path": folder / "net.safetensors", "out": folder / "run"}
+
+
 ROWS = {
     "audit.audit": Row(job, {"solver": "none"}),
     "audit.audit_membership": Row(asked, {"loss": "none"}),
@@ -79,6 +84,7 @@ ROWS = {
     ),
     "audit.study_tokens": Row(lambda folder: graph_set(folder) | {"steps": 2, "repeats": 1}, {"data": "no such file"}),
     "audit.study_size_shift": Row(graph_set, {"small": 0.0}, steps=False),
+    "audit.study_construction": Row(constructed, {"path": "no such file"}, steps=False),
     "audit.study_truth": Row(
         lambda folder: {"data": [topic(folder)], "backbone": "rows_audit:backbone", "out": folder / "run"}, {"data": []}
     ),

@@ -25,7 +25,13 @@ def test_mlp_text_survives_the_round_trip(widths, activation, bias):
 
 @pytest.mark.parametrize(
     "text",
-    ["cnn:3x8x8-c4k5s2-c2k3-10", "cnn:1x8x8-c4k3p0-a2-6-1:gelu:bias=all", "cnn:1x9x7-c2k3s2p2-1", "mlp:3-2-2-2-1"],
+    [
+        "cnn:3x8x8-c4k5s2-c2k3-10",
+        "cnn:1x8x8-c4k3p0-a2-6-1:gelu:bias=all",
+        "cnn:1x8x8-c4k3-m2-1:silu",
+        "cnn:1x9x7-c2k3s2p2-1",
+        "mlp:3-2-2-2-1",
+    ],
 )
 def test_cnn_text_survives_the_round_trip(text):
     shape = tuple(map(int, text[4:].split("-")[0].split("x"))) if text.startswith("cnn") else None

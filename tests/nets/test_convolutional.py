@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from vestige.nets.convolutional import AvgPool, Conv, cnn
+from vestige.nets.convolutional import AvgPool, Conv, MaxPool, cnn
 
 
-def test_homogeneous_with_strides_and_average_pools():
-    model = cnn((2, 9, 9), [Conv(4, 5, stride=2), AvgPool(2), Conv(3, 3), 7, 2], first_init=0.3)
+@pytest.mark.parametrize("pool", [AvgPool, MaxPool])
+def test_homogeneous_with_strides_and_pools(pool):
+    model = cnn((2, 9, 9), [Conv(4, 5, stride=2), pool(2), Conv(3, 3), 7, 2], first_init=0.3)
     x = torch.randn(3, 2, 9, 9, generator=torch.Generator().manual_seed(0))
     before = model(x)
     with torch.no_grad():

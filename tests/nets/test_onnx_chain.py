@@ -63,6 +63,46 @@ CHAINS = {
         (1, 8, 8),
         "cnn:1x8x8-c4k3s2-a2-c2k2p0-3:leaky_relu",
     ),
+    "silu as torch exports it": (
+        [
+            node("Gemm", ["x", "w1", "b1"], ["h"], transB=1),
+            node("Sigmoid", ["h"], ["s"]),
+            node("Mul", ["h", "s"], ["r"]),
+            node("Gemm", ["r", "w2", "b2"], ["out"], transB=1),
+        ],
+        LINEAR,
+        (6,),
+        "mlp:6-5-3:silu:bias=all",
+    ),
+    "pooling before the activation": (
+        [
+            node("Conv", ["x", "k1"], ["h"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            node("MaxPool", ["h"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Relu", ["p"], ["r"]),
+            node("Flatten", ["r"], ["f"]),
+            node("Gemm", ["f", "w"], ["out"], transB=1),
+        ],
+        {"k1": (4, 1, 3, 3), "w": (3, 36)},
+        (1, 6, 6),
+        "cnn:1x6x6-c4k3-m2-3:bias=none",
+    ),
+    "pooling": (
+        [
+            node("Conv", ["x", "k1"], ["h"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            node("Sigmoid", ["h"], ["s"]),
+            node("Mul", ["s", "h"], ["r"]),
+            node("MaxPool", ["r"], ["p"], kernel_shape=[3, 3], strides=[3, 3]),
+            node("Conv", ["p", "k2"], ["h2"], kernel_shape=[2, 2]),
+            node("Sigmoid", ["h2"], ["s2"]),
+            node("Mul", ["h2", "s2"], ["r2"]),
+            node("GlobalAveragePool", ["r2"], ["g"]),
+            node("Flatten", ["g"], ["f"]),
+            node("Gemm", ["f", "w"], ["out"], transB=1),
+        ],
+        {"k1": (4, 1, 3, 3), "k2": (2, 4, 2, 2), "w": (3, 2)},
+        (1, 10, 10),
+        "cnn:1x10x10-c4k3-m3-c2k2p0-a2-3:silu:bias=none",
+    ),
 }
 
 
@@ -98,6 +138,16 @@ BROKEN = {
         "without an activation",
     ),
     "another slope": ([TWO[0], node("LeakyRelu", ["h"], ["r"], alpha=0.2), TWO[2]], LINEAR, "slope 0.2"),
+    "a product of two": (
+        [TWO[0], node("Sigmoid", ["h"], ["s"]), node("Mul", ["s", "s"], ["r"]), TWO[2]],
+        LINEAR,
+        "a skip or a branch before Mul",
+    ),
+    "a gate that is used twice": (
+        [TWO[0], node("Sigmoid", ["h"], ["s"]), node("Mul", ["h", "s"], ["r"]), node("Mul", ["r", "s"], ["out"])],
+        {"w1": (5, 6), "b1": (5,)},
+        "a skip or a branch before Mul",
+    ),
     "an approximate gelu": ([TWO[0], node("Gelu", ["h"], ["r"], approximate="tanh"), TWO[2]], LINEAR, "approximate"),
     "a scale": ([node("Gemm", ["x", "w1", "b1"], ["h"], transB=1, alpha=2.0), *TWO[1:]], LINEAR, "scales"),
     "another operation": ([TWO[0], node("Erf", ["h"], ["r"]), TWO[2]], LINEAR, "the operation Erf"),
@@ -129,6 +179,18 @@ def test_overlapping_pools_and_groups_are_refused(tmp_path):
     rest = [node("Relu", ["h"], ["r"]), pool, node("Flatten", ["p"], ["f"]), node("Gemm", ["f", "w"], ["out"])]
     model(tmp_path / "m.onnx", [conv, *rest], weights(k=(2, 2, 3, 3), w=(18, 3)), (2, 4, 4))
     with pytest.raises(CheckpointError, match="blocks overlap"):
+        load_model(tmp_path / "m.onnx")
+    for pool, said in (
+        (node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "beyond the image"),
+        (node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 1, 1]), "beyond the image"),
+    ):
+        model(tmp_path / "m.onnx", [conv, rest[0], pool, *rest[2:]], weights(k=(2, 2, 3, 3), w=(8, 3)), (2, 4, 4))
+        with pytest.raises(CheckpointError, match=said):
+            load_model(tmp_path / "m.onnx")
+    early = [conv, node("MaxPool", ["h"], ["p"], kernel_shape=[2, 2], strides=[2, 2]), node("Gelu", ["p"], ["g"])]
+    ends = [node("Flatten", ["g"], ["f"]), node("Gemm", ["f", "w"], ["out"])]
+    model(tmp_path / "m.onnx", [*early, *ends], weights(k=(2, 2, 3, 3), w=(8, 3)), (2, 4, 4))
+    with pytest.raises(CheckpointError, match="a pooling before Gelu"):
         load_model(tmp_path / "m.onnx")
     grouped = node("Conv", ["x", "k"], ["h"], kernel_shape=[3, 3], group=2)
     model(tmp_path / "m.onnx", [grouped, *rest], weights(k=(2, 1, 3, 3), w=(18, 3)), (2, 4, 4))

@@ -66,6 +66,14 @@ def test_robust_accuracy_by_eps_and_the_classes_are_shown():
     assert "true class (rows)" not in render_robustness(manifest, results, tensors)
 
 
+def test_samples_that_the_model_does_not_know_are_said_in_gray():
+    manifest, results, tensors = made_up(robust=0.0)
+    assert 'class="verdict leaks"' in render_robustness(manifest, results, tensors)
+    results["fit"] = {"fits": False, "reasons": ["accuracy 10.0% on 3 samples, by chance 50.0%"]}
+    page = render_robustness(manifest, results, tensors)
+    assert 'class="verdict unknown"' in page and "Inconclusive: these data do not fit this model" in page
+
+
 def test_broken_samples_are_shown_by_their_distance_and_what_was_wrong_anyway_is_not():
     some = {
         "success": (True, True, True, False),

@@ -1,3 +1,4 @@
+from .construction import study_construction as study_construction
 from .graphs import study_size_shift as study_size_shift
 from .graphs import study_tokens as study_tokens
 from .landscape import study_minima as study_minima

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ def asked_of(truth: Truth, seed: int, always: Tensor | None = None) -> Asked | N
     x = torch.cat([truth.train.x[chosen], unseen.x[others].reshape(-1, *truth.train.shape)])
     y = torch.cat([truth.train.y[chosen], unseen.y[others]])
     position = torch.cat([chosen, torch.full_like(others, -1)])
-    candidates = DataSet(truth.train.name, x, y, truth.train.classes, truth.train.space)
+    candidates = replace(truth.train, x=x, y=y, provenance="")
     return Asked(candidates, unseen.take(rest), position >= 0, position)
 
 

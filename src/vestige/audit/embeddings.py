@@ -44,7 +44,7 @@ class Embedder:
                 "they must agree. Is it the backbone that the head was trained on?"
             )
         made = f"{shown} through {self.name}"
-        return DataSet(made, x, y, classes, UNBOUNDED, made)
+        return DataSet(name=made, x=x, y=y, classes=classes, space=UNBOUNDED, provenance=made)
 
 
 def _inputs(given: Data) -> tuple[Any, torch.Tensor, tuple[str, ...]]:

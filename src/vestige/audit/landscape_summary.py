@@ -15,7 +15,7 @@ from vestige.landscape.neurons import Neurons
 from vestige.landscape.overfitting.sweep import OverfittingProfile
 from vestige.landscape.teacher_student.search import MinimaSearch
 from vestige.landscape.teacher_student.splitting import grow, split_spectrum
-from vestige.report.landscape import POINTS
+from vestige.report.study import POINTS
 
 GRID, GROWN = 41, 4  # points of a map in each direction; minima to which a neuron is added
 

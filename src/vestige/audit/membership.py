@@ -19,7 +19,7 @@ from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.membership.scores import CALIBRATED, Membership
 from vestige.report.membership import write_membership_report
-from vestige.report.verdict import Level
+from vestige.report.verdict import Level, misfit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,9 +97,7 @@ def audit_membership(
             results, _ = job.kept("samples")
         else:
             found, made, tensors = _work(job, target, None if start is None else start.model, asked, seed)
-            fit = fit_of(target, asked.candidates, trained=False)
-            warnings = [*fit.reasons, *target.warnings, *made["membership"]["warnings"]]
-            results = job.keep({**made, "warnings": list(dict.fromkeys(warnings))}, "samples", tensors, ())
+            results = job.keep(made, "samples", tensors, ())
         job.write(write_membership_report)
     return MembershipAudit(
         verdict=results["verdict"],
@@ -150,13 +148,19 @@ def _work(
     scored = {"scores": found.scores, "p_values": found.p_values, "q_values": found.q_values}
     tensors = {name: values for name, values in scored.items() if values is not None}
     tensors |= {"position": asked.position, "held": held_samples(target, asked, section)}
+    fit = fit_of(target, asked.candidates, trained=False)
+    level, said = section["level"], section["verdict"]
+    if level == Level.NOTHING and (why := misfit({"fit": fit.summary})):
+        level, said = Level.UNKNOWN, why
     results = {
         "format": 1,
-        "verdict": section["verdict"],
-        "level": section["level"],
-        "model": model_summary(target),
+        "verdict": said,
+        "level": level,
+        "fit": fit.summary,
+        "model": model_summary(target, asked.candidates),
         "data": asked.candidates.name,
         "membership": section,
+        "warnings": list(dict.fromkeys((*fit.reasons, *target.warnings, *section["warnings"]))),
         "citations": citation(found),
     }
     return found, results, tensors

@@ -13,7 +13,7 @@ from vestige.audit.comparison import kept_tensors, score
 from vestige.audit.fit import fit_of_scores
 from vestige.audit.job import Job, Results, open_job
 from vestige.audit.kernel_machine import BlackBoxModel, Machine, read_machine
-from vestige.audit.summary import judged, number, numbers, reconstruction_summary, score_summary
+from vestige.audit.summary import columns_of, judged, number, numbers, reconstruction_summary, score_summary
 from vestige.audit.target import Space, space_config
 from vestige.audit.truth import Data, Truth, check_held_out, read_data, read_truth
 from vestige.core.cite import Paper, citation, paper
@@ -202,6 +202,7 @@ def _results(
             "architecture": f"kernel machine, {machine.kernel}",
             "parameters": machine.parameters,
             "input_shape": list(machine.input_shape),
+            "columns": columns_of(truth and truth.train, machine.metadata, machine.input_shape),
             "outputs": len(found.offset),
             "loss": "any",
             "loss_source": "not needed",

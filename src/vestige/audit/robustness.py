@@ -245,7 +245,7 @@ def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Resul
     ranks = report.rank[survivors]
     return {
         "format": 1,
-        "model": model_summary(target),
+        "model": model_summary(target, chosen),
         "data": chosen.name,
         "classes": names,
         "confusion": confusion(chosen.y, report.predicted, names),

@@ -8,7 +8,7 @@ from typing import Any
 from vestige.audit.job import Results, Tensors, open_job
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
-from vestige.report.landscape import write_landscape_report
+from vestige.report.study import write_study_report
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,14 +45,14 @@ def run_study(
     source = tuple(map(paper, papers))
     with open_job(out, {"verb": verb, **config}, on_step) as job:
         if job.finished:
-            results, _ = job.kept("landscape")
+            results, _ = job.kept("study")
         else:
             with job.phase("") as told:
                 found, tensors = work(told)
             results = job.keep(
-                {"format": 1, "verb": verb, **found, "citations": citation(*source)}, "landscape", tensors, ()
+                {"format": 1, "verb": verb, **found, "citations": citation(*source)}, "study", tensors, ()
             )
-        job.write(write_landscape_report)
+        job.write(write_study_report)
     return Study(
         verdict=results["verdict"],
         warnings=tuple(results["warnings"]),

@@ -1,5 +1,6 @@
 """Results as strict JSON: the numbers of each object, `null` where there is none."""
 
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,12 @@ from torch import Tensor
 from vestige.audit.target import Target
 from vestige.core.residual import Stationarity
 from vestige.core.theory import TheoryCheck
+from vestige.data.dataset import DataSet
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
 from vestige.report.verdict import verdict
+
+LONGEST_NAME = 80  # characters of a column
 
 
 def number(value: float | int | Tensor | None) -> float | int | None:
@@ -27,8 +31,18 @@ def numbers(values: Tensor) -> list[Any]:
     return [number(value) for value in values.detach().flatten().tolist()]
 
 
-def model_summary(target: Target) -> dict[str, Any]:
-    """What was audited."""
+def columns_of(data: DataSet | None, metadata: Mapping[str, str], input_shape: Sequence[int]) -> list[str]:
+    """Names of the entries of a sample: those of the data, else what the model's file says; none where neither fits."""
+    try:
+        said = data.columns if data is not None and data.columns else json.loads(metadata.get("columns", "[]"))
+    except (ValueError, RecursionError):
+        said = []
+    fits = isinstance(said, list | tuple) and list(input_shape) == [len(said)] and all(isinstance(n, str) for n in said)
+    return [name[:LONGEST_NAME] for name in said] if fits else []
+
+
+def model_summary(target: Target, data: DataSet | None = None) -> dict[str, Any]:
+    """What was audited; the data, where there are any, name the entries of a sample."""
     space = target.shown_space
     return {
         "path": target.name,
@@ -36,6 +50,7 @@ def model_summary(target: Target) -> dict[str, Any]:
         "architecture": target.loaded.architecture,
         "parameters": target.parameters,
         "input_shape": list(target.input_shape),
+        "columns": columns_of(data, target.loaded.metadata, target.input_shape),
         "outputs": target.outputs,
         "loss": str(target.loss),
         "loss_source": target.loss_source,

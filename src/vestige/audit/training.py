@@ -102,7 +102,7 @@ def _outputs(model: nn.Module, x: torch.Tensor) -> int:
 
 
 def save(fitted: Fitted, chosen: DataSet, path: Path, made_from: dict[str, str], group: str | None = None) -> None:
-    """Write the weights with what an audit may know: shape, loss, decay, input range and the mean subtracted."""
+    """Write the weights with what an audit may know: shape, loss, decay, range, columns and the mean subtracted."""
     metadata = {
         "input_shape": json.dumps(list(chosen.shape)),
         "loss": str(fitted.loss),
@@ -110,4 +110,6 @@ def save(fitted: Fitted, chosen: DataSet, path: Path, made_from: dict[str, str],
     }
     if math.isfinite(chosen.space.width):
         metadata["space"] = json.dumps({"low": chosen.space.low, "high": chosen.space.high})
+    if chosen.columns:
+        metadata["columns"] = json.dumps(chosen.columns)
     save_model(fitted.trained.model, path, metadata={**metadata, **made_from}, tensors={"mean": mean_of(chosen, group)})

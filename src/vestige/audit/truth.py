@@ -91,8 +91,9 @@ def read_data(given: Data, *, split: str = "train", space: InputSpace | None = N
         )
     y = (y > 0).long() if bool((y == -1).any()) and bool((y.abs() == 1).all()) else y.long()
     classes = tuple(str(k) for k in range(max(2, int(y.max()) + 1))) if len(y) else ("0", "1")
-    space = UNBOUNDED
-    return DataSet("given", x.detach().cpu(), y.cpu(), classes, space, "given as tensors")
+    return DataSet(
+        name="given", x=x.detach().cpu(), y=y.cpu(), classes=classes, space=UNBOUNDED, provenance="given as tensors"
+    )
 
 
 def check_held_out(data: Data | None, held_out: Data | None) -> None:

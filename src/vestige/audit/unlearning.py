@@ -232,7 +232,8 @@ def _work(
             f"{report.output_distance.untouched:.2g} against {report.output_distance.unlearned:.2g}, relative."
         )
     warnings = [*target.warnings, *truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
-    return new, attacks, report, {"format": 1, "model": model_summary(target), **results, "warnings": warnings}
+    results |= {"format": 1, "model": model_summary(target, truth.train), "warnings": warnings}
+    return new, attacks, report, results
 
 
 def _attacked(job: Job, target: Target, how: Search, truth: Truth, model: nn.Module, phase: str) -> Attacked:

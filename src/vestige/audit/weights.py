@@ -274,7 +274,7 @@ def _results(
     warnings = [*target.warnings, *theory.warnings, *found.warnings]
     results = {
         "format": 1,
-        "model": model_summary(target),
+        "model": model_summary(target, truth and truth.train),
         "theory": theory_summary(theory),
         "reconstruction": reconstruction_summary(found, solver=how.solver, seconds=seconds),
         "stationarity": None,

@@ -9,7 +9,10 @@ from vestige.cli import options
 from vestige.cli.app import note, say
 from vestige.runs.signals import ended_by_signals
 
-STUDIES = ("landscape neuron", "landscape teacher", "overfit", "graphs tokens", "graphs shift", "probe truth")
+STUDIES = (
+    "landscape neuron", "landscape teacher", "overfit", "graphs tokens", "graphs shift", "probe truth", "construct",
+    "verify",
+)  # fmt: skip
 
 
 def convert(
@@ -33,16 +36,16 @@ def report(
 ) -> None:
     """Write the report.html of a finished run again."""
     from vestige.report import (
-        write_landscape_report,
         write_membership_report,
         write_report,
         write_robustness_report,
+        write_study_report,
         write_unlearning_report,
     )
     from vestige.runs.folder import RunFolder
 
     run = RunFolder.read(folder)
-    studies = dict.fromkeys(STUDIES, write_landscape_report)
+    studies = dict.fromkeys(STUDIES, write_study_report)
     pages = {
         "attack": write_robustness_report,
         "membership": write_membership_report,

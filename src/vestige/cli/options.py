@@ -199,3 +199,4 @@ Queries = Annotated[int | None, kind(min=1, help="Queries to a kernel machine, a
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
 Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]
 Network = Annotated[Path, typer.Option(help="File for the network and its certificate; `vestige verify` reads it.")]
+Report = Annotated[Path | None, typer.Option("--report", help="Folder for a report: certificate, sizes and a picture.")]

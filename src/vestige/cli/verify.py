@@ -19,6 +19,7 @@ def verify(
         Path | None, typer.Option(help="The model that a pruned network approximates; its error is then certified too.")
     ] = None,
     arch: options.Arch = None,
+    report: options.Report = None,
 ) -> None:
     """Derive every claim of a constructed network again, exactly, from its file alone; exit status 1 if one fails."""
     options.check_file(file)
@@ -32,6 +33,8 @@ def verify(
     with progress_bar("verifying") as bar:
         certificate = verify_file(file, target=model, points=points, on_step=bar)
     show_certificate(certificate)
+    if report is not None:
+        write_construction_report(file, report, certificate)
     if not certificate.holds:
         raise typer.Exit(FAILED)
 
@@ -42,3 +45,11 @@ def show_certificate(certificate: Certificate) -> None:
     say(certificate.table())
     verdict = f"FAILS: {', '.join(failed)}" if failed else f"all {len(certificate.claims)} claims hold"
     say(verdict, style="bold red" if failed else "bold")
+
+
+def write_construction_report(file: Path, folder: Path, certificate: Certificate | None = None) -> None:
+    """Make the report of a construction's file, with these claims or its maker's, and say where it is."""
+    from vestige.audit.construction import study_construction
+
+    study_construction(file, certificate, out=folder)
+    say(f"{folder}/report.html")

@@ -97,7 +97,9 @@ def as_dataset(
     labels, classes, notes = read_labels(y, source, names)
     samples, scaled = samples_tensor(x, source, space)
     told = "; ".join([origin.replace(";", ","), *([scaled] if scaled else []), *notes])
-    return DataSet(name, samples, torch.from_numpy(labels), classes, box_of(samples, space), told)
+    return DataSet(
+        name=name, x=samples, y=torch.from_numpy(labels), classes=classes, space=box_of(samples, space), provenance=told
+    )
 
 
 def box_of(x: torch.Tensor, space: InputSpace | None) -> InputSpace:

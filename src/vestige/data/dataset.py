@@ -12,12 +12,12 @@ from vestige.core.space import InputSpace
 from vestige.data.source import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DataSet:
     """Samples in data space, usually [0, 1], with integer labels.
 
     `provenance` says where they came from in words, then, after semicolons, what was changed while they were read;
-    `space` is the box they lie in.
+    `space` is the box they lie in, and `columns` names the entries of a sample that is a row of a table.
     """
 
     name: str
@@ -26,6 +26,7 @@ class DataSet:
     classes: tuple[str, ...]
     space: InputSpace = field(default_factory=InputSpace)
     provenance: str = ""
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self):
         if len(self.x) != len(self.y) or len(self.x) == 0:
@@ -78,7 +79,8 @@ def sample(
         DataError: n is outside 1..len - 1, or a class has too few samples.
 
     Example:
-        >>> chosen, rest = sample(DataSet("d", torch.zeros(4, 1), torch.tensor([0, 0, 1, 1]), ("a", "b")), 2)
+        >>> x, y = torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])
+        >>> chosen, rest = sample(DataSet(name="d", x=x, y=y, classes=("a", "b")), 2)
         >>> sorted(chosen.y.tolist()), len(rest)
         ([0, 1], 2)
     """
@@ -130,7 +132,8 @@ def center(dataset: DataSet) -> tuple[Float[Tensor, " n *feature"], Float[Tensor
     """The samples minus their mean, as the papers train on, and that mean.
 
     Example:
-        >>> x, mean = center(DataSet("d", torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), ("a", "b")))
+        >>> x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])
+        >>> x, mean = center(DataSet(name="d", x=x, y=y, classes=("a", "b")))
         >>> x.flatten().tolist(), mean.tolist()
         ([-0.5, 0.5], [0.5])
     """

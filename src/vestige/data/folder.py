@@ -51,7 +51,7 @@ def load_folder(root: Path, name: str) -> DataSet:
     y = torch.tensor([label for _, label in files])
     classes = tuple(group.name for group in groups)
     told = "; ".join([f"{len(files)} image files in {root.name}".replace(";", ","), *sorted(notes)])
-    return DataSet(name, _stacked(pixels, root), y, classes, provenance=told)
+    return DataSet(name=name, x=_stacked(pixels, root), y=y, classes=classes, provenance=told)
 
 
 def _classes(root: Path) -> list[Path]:

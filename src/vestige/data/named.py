@@ -35,7 +35,9 @@ def load_digits(split: str) -> DataSet:
     keep = is_test if split == "test" else ~is_test
     images = torch.tensor(x[keep].reshape(-1, 1, 8, 8), dtype=torch.get_default_dtype()) / 16.0
     labels = torch.from_numpy(y[keep].astype(np.int64))
-    return DataSet("digits", images, labels, DIGITS, provenance="scikit-learn load_digits, values 0..16 / 16")
+    return DataSet(
+        name="digits", x=images, y=labels, classes=DIGITS, provenance="scikit-learn load_digits, values 0..16 / 16"
+    )
 
 
 def load_openml(name: str, split: str) -> DataSet:

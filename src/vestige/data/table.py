@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     if empty:
         raise DataError(f"{path}: empty or infinite values in {', '.join(empty[:5])}; fill them, or drop the rows")
     x = np.stack([values.astype(np.float64) for values in features.values()], axis=1)
-    return as_dataset(x, columns[label], name, path, space=space, origin=f"{path.name}, labels from column {label}")
+    read = as_dataset(x, columns[label], name, path, space=space, origin=f"{path.name}, labels from column {label}")
+    return replace(read, columns=tuple(str(column) for column in features))
 
 
 def _csv(path: Path) -> Mapping[str, np.ndarray]:

@@ -7,6 +7,7 @@ from .checkpoint import save_model as save_model
 from .conversion import convert as convert
 from .convolutional import AvgPool as AvgPool
 from .convolutional import Conv as Conv
+from .convolutional import MaxPool as MaxPool
 from .convolutional import cnn as cnn
 from .fixed_output import fixed_output_mlp as fixed_output_mlp
 from .fully_connected import mlp as mlp

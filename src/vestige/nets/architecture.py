@@ -3,7 +3,7 @@
     mlp:784-1000-1000-1                      widths
     mlp:784-1000-1000-1:gelu:bias=all        another activation, a bias in every layer
     cnn:3x32x32-c64k5s2-c64k3s2-10           64 channels, kernel 5, stride 2, padding kernel // 2; p0 sets the padding
-    cnn:1x28x28-c16k3-a2-10                  a2: average pooling over 2 x 2
+    cnn:1x28x28-c16k3-a2-10                  a2: average pooling over 2 x 2; m2: max pooling
     c4@1x8x8:mlp:64-1000-10                  an MLP averaged over c4, d4 or shifts:2 on images
     shifts:2@1x8x8w4:mlp:16-1000-10          w4: over 4 x 4 windows: circular convolution, average pooling
     set:4@4x64:mlp:64-1000-10                over the elements of sets of 4
@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vestige.nets.convolutional import AvgPool, Conv, cnn
+from vestige.nets.convolutional import AvgPool, Conv, MaxPool, Pool, cnn
 from vestige.nets.fully_connected import mlp
 from vestige.nets.groups import parse_group
 from vestige.nets.invariant import InvariantNetwork
@@ -44,7 +44,7 @@ GRAMMAR_HELP = (
 )
 _WIDTH = re.compile(r"[1-9]\d{0,7}")
 _CONV = re.compile(r"c([1-9]\d{0,4})k([1-9]\d?)(?:s([1-9]\d?))?(?:p(\d{1,2}))?")
-_POOL = re.compile(r"a([1-9]\d?)")
+_POOL = re.compile(r"([am])([1-9]\d?)")
 _SHAPE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})")
 _ACTS_ON = re.compile(r"((?:[1-9]\d{0,4}x){0,3}[1-9]\d{0,4})(?:w([1-9]\d{0,4}))?")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -221,8 +221,9 @@ def _token(leaf: nn.Module) -> str:
         kernel, stride, padding = leaf.kernel_size[0], leaf.stride[0], leaf.padding[0]
         shown_padding = "" if padding == kernel // 2 else f"p{padding}"
         return f"c{leaf.out_channels}k{kernel}" + ("" if stride == 1 else f"s{stride}") + shown_padding
-    if isinstance(leaf, nn.AvgPool2d):
-        return f"a{leaf.kernel_size}" if isinstance(leaf.kernel_size, int) else "a0"
+    if isinstance(leaf, nn.AvgPool2d | nn.MaxPool2d):
+        kind = "a" if isinstance(leaf, nn.AvgPool2d) else "m"
+        return f"{kind}{leaf.kernel_size}" if isinstance(leaf.kernel_size, int) else "a0"
     return ""
 
 
@@ -293,10 +294,15 @@ def _shape(token: str, text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def _layer(token: str, text: str) -> Conv | AvgPool | int:
+def image_layer(token: str) -> Conv | Pool | None:
+    """The convolution or pooling that a token stands for; None for another token."""
     if token.isascii() and (match := _CONV.fullmatch(token)):
         padding = None if match[4] is None else int(match[4])
         return Conv(int(match[1]), int(match[2]), int(match[3] or 1), padding)
     if token.isascii() and (match := _POOL.fullmatch(token)):
-        return AvgPool(int(match[1]))
-    return _width(token, text)
+        return (AvgPool if match[1] == "a" else MaxPool)(int(match[2]))
+    return None
+
+
+def _layer(token: str, text: str) -> Conv | Pool | int:
+    return image_layer(token) or _width(token, text)

@@ -1,4 +1,4 @@
-"""Small convolutional networks, homogeneous by default: strides or average pooling, a bias in the first layer only."""
+"""Small convolutional networks, homogeneous by default: strides or pooling, a bias in the first layer only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,22 +38,32 @@ class AvgPool:
     size: int
 
 
-def spatial_size(size: int, layer: Conv | AvgPool) -> int:
+@dataclass(frozen=True)
+class MaxPool:
+    """Largest entry of size x size blocks: not linear, but it keeps the network homogeneous too."""
+
+    size: int
+
+
+Pool = AvgPool | MaxPool
+
+
+def spatial_size(size: int, layer: Conv | Pool) -> int:
     """Side length after a convolution or a pooling of an image of side `size`."""
-    if isinstance(layer, AvgPool):
+    if isinstance(layer, Pool):
         return size // layer.size
     return (size + 2 * layer.pad - layer.kernel) // layer.stride + 1
 
 
-def flat_features(input_shape: Sequence[int], image_layers: Sequence[Conv | AvgPool]) -> int:
+def flat_features(input_shape: Sequence[int], image_layers: Sequence[Conv | Pool]) -> int:
     """Number of features that reach the first linear layer."""
     channels, height, width = input_shape
     for layer in image_layers:
         check_sizes(
-            [layer.size] if isinstance(layer, AvgPool) else [layer.channels, layer.kernel, layer.stride],
+            [layer.size] if isinstance(layer, Pool) else [layer.channels, layer.kernel, layer.stride],
             "channels, kernel, stride and pool sizes",
         )
-        channels = channels if isinstance(layer, AvgPool) else layer.channels
+        channels = channels if isinstance(layer, Pool) else layer.channels
         height, width = spatial_size(height, layer), spatial_size(width, layer)
         if height < 1 or width < 1:
             raise ValueError(
@@ -73,7 +83,7 @@ def _empty_conv(
 
 def cnn(
     input_shape: Sequence[int],
-    layers: Sequence[Conv | AvgPool | int],
+    layers: Sequence[Conv | Pool | int],
     *,
     bias: str = "first",
     activation: str = "relu",
@@ -87,7 +97,7 @@ def cnn(
 
     Args:
         input_shape: (channels, height, width).
-        layers: Conv and AvgPool first, then the widths of the linear layers, the last of which is the output.
+        layers: Conv, AvgPool and MaxPool first, then the widths of the linear layers, the last of which is the output.
         bias: "first", "all" or "none".
         activation: relu, leaky_relu, gelu, silu, softplus or tanh.
         first_init: standard deviation of the first layer; None for U(+-1/sqrt(fan_in)).
@@ -113,8 +123,8 @@ def cnn(
     weighted: list[nn.Linear | nn.Conv2d] = []
     channels = input_shape[0]
     for layer in image_layers:
-        if isinstance(layer, AvgPool):
-            modules.append(nn.AvgPool2d(layer.size))
+        if isinstance(layer, Pool):
+            modules.append((nn.AvgPool2d if isinstance(layer, AvgPool) else nn.MaxPool2d)(layer.size))
             continue
         weighted.append(_empty_conv(channels, layer, has_bias(rule, len(weighted)), dtype, device))
         modules += [weighted[-1], non_linearity()]
@@ -130,9 +140,7 @@ def cnn(
     return nn.Sequential(*modules)
 
 
-def _split(
-    input_shape: Sequence[int], layers: Sequence[Conv | AvgPool | int]
-) -> tuple[list[Conv | AvgPool], list[int]]:
+def _split(input_shape: Sequence[int], layers: Sequence[Conv | Pool | int]) -> tuple[list[Conv | Pool], list[int]]:
     if len(input_shape) != 3:
         raise ValueError(f"a CNN reads images of shape (channels, height, width); got {list(input_shape)}")
     check_sizes(input_shape, "the input shape of a CNN")

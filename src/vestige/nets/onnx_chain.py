@@ -5,19 +5,26 @@ Read with the `onnx` package (`pip install 'vestige[onnx]'`). The graph is looke
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vestige.nets.architecture import image_layer
+from vestige.nets.convolutional import spatial_size
 from vestige.nets.weights_file import CheckpointError, WeightsFile, check_finite, checked_digest
 
 SAME = ("Identity", "Dropout", "Cast")
 ENDS = ("Softmax", "LogSoftmax", "Sigmoid")  # of a classifier: classes are told from what goes in
-ACTIVATIONS = {"Relu": "", "LeakyRelu": ":leaky_relu", "Gelu": ":gelu", "Softplus": ":softplus", "Tanh": ":tanh"}
+FALL = ("Gelu", "Swish")  # somewhere
+ACTIVATIONS = {
+    "Relu": "", "Swish": ":silu", "LeakyRelu": ":leaky_relu", "Gelu": ":gelu", "Softplus": ":softplus", "Tanh": ":tanh",
+}  # fmt: skip
 
 
 @dataclass
@@ -25,12 +32,14 @@ class Chain:
     """What was read so far: layers with their tensors, tokens of the grammar, and the activation between them."""
 
     constants: dict[str, Tensor]
+    shape: tuple[int, ...]
     tensors: dict[str, Tensor] = field(default_factory=dict)
     tokens: list[str] = field(default_factory=list)
     active: list[str | None] = field(default_factory=list)  # activation behind each layer
     notes: list[str] = field(default_factory=list)
     flat: bool = False
     ended: bool = False
+    early: bool = False  # the last layer was pooled before its activation
     at: str = ""  # the value that the next node must take
 
     def add(self, weight: Tensor, bias: Tensor | None, token: str) -> None:
@@ -43,6 +52,14 @@ class Chain:
             self.tensors[f"{name}.bias"] = bias.flatten()
         self.tokens.append(token)
         self.active.append(None)
+        self.early = False
+
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images here; none for vectors."""
+        height, width = self.shape[1:] if len(self.shape) == 3 else (0, 0)
+        for layer in filter(None, map(image_layer, self.tokens)):
+            height, width = spatial_size(height, layer), spatial_size(width, layer)
+        return height, width
 
 
 def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> WeightsFile:
@@ -66,8 +83,8 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
         constants, shape = _constants(graph, onnx), _input_shape(graph)
-        chain = Chain(constants, flat=len(shape) == 1, at=_input(graph).name)
-        for node in graph.node:
+        chain = Chain(constants, shape, flat=len(shape) == 1, at=_input(graph).name)
+        for node in _without_pairs(graph.node):
             _read(chain, node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
         if chain.at != graph.output[0].name:
             raise ValueError("an output in the middle of the graph")
@@ -80,6 +97,25 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
     check_finite(path, chain.tensors)
     metadata = {"architecture": text, "input_shape": json.dumps(list(shape))}
     return WeightsFile(chain.tensors, metadata, digest, notes=tuple(chain.notes))
+
+
+def _without_pairs(nodes: Sequence[Any]) -> Iterator[Any]:
+    """The nodes, with h * sigmoid(h), as which SiLU is exported, as one: its gate takes the place of both."""
+    users = Counter(name for node in nodes for name in node.input)
+    gates = {node.output[0]: node for node in nodes if node.op_type == "Sigmoid" and users[node.output[0]] == 1}
+    pairs = {  # by what the product is called
+        node.output[0]: name
+        for node in nodes
+        for name in node.input
+        if node.op_type == "Mul" and name in gates and sorted(node.input) == sorted([name, gates[name].input[0]])
+    }
+    for node in nodes:
+        if node.output[0] in pairs:
+            gate = gates[pairs[node.output[0]]]
+            gate.op_type, gate.output[0] = "Swish", node.output[0]
+            yield gate
+        elif node.output[0] not in pairs.values():
+            yield node
 
 
 def _constants(graph: Any, onnx: Any) -> dict[str, Tensor]:
@@ -125,6 +161,8 @@ def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
     elif kind in ACTIVATIONS and chain.active and chain.active[-1] is None:
         if kind == "LeakyRelu" and not math.isclose(said.get("alpha", 0.01), 0.01, rel_tol=1e-6):
             raise ValueError(f"LeakyRelu with slope {said['alpha']:g}, where 0.01 is read")
+        if chain.early and kind in FALL:
+            raise ValueError(f"a pooling before {kind}")
         if kind == "Gelu" and said.get("approximate", b"none") != b"none":
             raise ValueError("an approximate Gelu")
         chain.active[-1] = ACTIVATIONS[kind]
@@ -172,13 +210,27 @@ def _conv(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) ->
     chain.add(weight, given[2] if len(given) > 2 else None, token)
 
 
-def _pool(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
-    kernel = list(said["kernel_shape"])
-    if chain.flat or len(set(kernel)) != 1 or list(said.get("strides", [1])) != kernel or any(said.get("pads", [0])):
-        raise ValueError("an AveragePool whose blocks overlap")
-    if not chain.active or chain.active[-1] is None:
-        raise ValueError("an AveragePool before an activation")
-    chain.tokens.append(f"a{kernel[0]}")
+def _pool(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any], *, kind: str = "a") -> None:
+    kernel, odd = list(said["kernel_shape"]), said.get("ceil_mode", 0) or set(said.get("dilations", [1])) != {1}
+    odd = odd or "auto_pad" in said or any(said.get("pads", [0]))
+    if chain.flat or odd or len(set(kernel)) != 1 or list(said.get("strides", [1])) != kernel:
+        raise ValueError("a pooling whose blocks overlap, or reach beyond the image")
+    _pooled(chain, f"{kind}{kernel[0]}")
+
+
+def _pool_all(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
+    """Over whole images: as blocks of their size."""
+    height, width = chain.size()
+    if chain.flat or height != width:
+        raise ValueError("a pooling over images that are not square")
+    _pooled(chain, f"a{height}")
+
+
+def _pooled(chain: Chain, token: str) -> None:
+    if not chain.active or (chain.active[-1] is None and token[0] != "m"):
+        raise ValueError("a pooling before an activation")
+    chain.early |= chain.active[-1] is None  # the largest stays the largest under a function that never falls
+    chain.tokens.append(token)
 
 
 def _flatten(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
@@ -194,6 +246,8 @@ READERS = {
     "Add": _add,
     "Conv": _conv,
     "AveragePool": _pool,
+    "MaxPool": partial(_pool, kind="m"),
+    "GlobalAveragePool": _pool_all,
     "Flatten": _flatten,
     "Reshape": _flatten,
 }

@@ -158,11 +158,11 @@ def _with_strides(layers: list[ChainLayer], input_shape: Sequence[int] | None, w
     if pixels == height * width:
         return "-".join([head, *plain, *widths])
     strided = "-".join([head, f"{plain[0]}s2", *plain[1:], *widths])
-    pooled = "-".join([head, plain[0], "a2", *plain[1:], *widths])
+    pooled, largest = ("-".join([head, plain[0], pool, *plain[1:], *widths]) for pool in ("a2", "m2"))
     raise ArchitectureError(
         f"the convolutions of an image of {input_shape[1]}x{input_shape[2]} leave {pixels} pixels of {height * width}: "
         "strides, average pooling, max pooling or no padding made it smaller, and weights do not hold which. Give the "
-        f"architecture: such as {strided} (strides), {pooled} (average pooling), or ./file.py:factory (max pooling)"
+        f"architecture: such as {strided} (strides), {pooled} (average pooling), or {largest} (max pooling)"
     )
 
 

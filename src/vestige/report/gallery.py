@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vestige.report.picture import painter
+from vestige.report.picture import Drawn, painter
 
 LARGEST = 60  # pictures shown; the page says when there are more
 FAINT = 0.01  # confidence below which a sample is shown only where there is nothing better
@@ -14,14 +14,14 @@ FAINT = 0.01  # confidence below which a sample is shown only where there is not
 
 @dataclass(frozen=True)
 class Picture:
-    """One card: a reconstruction (none when others took them all), as data URIs.
+    """One card: a reconstruction (none when others took them all), as they are drawn.
 
     Where they are known the true sample stands beside it, and the unseen sample that comes nearest to that one.
     """
 
-    recovered: str | None
-    truth: str | None
-    unseen: str | None
+    recovered: Drawn | None
+    truth: Drawn | None
+    unseen: Drawn | None
     caption: str
     remark: str
     passed: bool | None
@@ -44,7 +44,7 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
         tensors: "samples" in data space and, when the training data were given, "truth", with held-out data also
             "unseen", the nearest of them to each true sample.
     """
-    draw, score = painter(results), results.get("score")
+    draw, score = painter(results, tensors.get("truth", tensors["samples"])), results.get("score")
     if score and "truth" in tensors and len(tensors["samples"]):
         order = sorted(range(score["n"]), key=lambda i: -score["similarity"][i])
         return Gallery(tuple(_pair(i, score, tensors, draw) for i in order[:LARGEST]), score["n"])
@@ -54,7 +54,7 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
     return Gallery(tuple(cards), len(samples), faint=not likely)
 
 
-def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], str]) -> Picture:
+def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], Drawn]) -> Picture:
     match = score["match"][i]
     return Picture(
         None if match < 0 else draw(tensors["samples"][match]),
@@ -66,7 +66,7 @@ def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw:
     )
 
 
-def _alone(i: int, found: Mapping[str, Any], drawn: str) -> Picture:
+def _alone(i: int, found: Mapping[str, Any], drawn: Drawn) -> Picture:
     confidence, seen = found["confidence"][i], found["support"][i]
     caption = "–" if confidence is None else f"{confidence:.0%}"
     exact = _exact(i, found)

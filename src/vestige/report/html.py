@@ -19,7 +19,7 @@ from torch import Tensor
 from vestige.report import figures
 from vestige.report.gallery import gallery
 from vestige.report.membership import held, membership_chart
-from vestige.report.page import template, write_page
+from vestige.report.page import percent, template, write_page
 from vestige.report.robustness import linearity_chart
 from vestige.runs.folder import RunFolder
 
@@ -52,6 +52,10 @@ def render_report(
         manifest=manifest,
         gallery=gallery(results, tensors),
         charts=_charts(results, tensors, progress),
+        shares=[
+            (name, 100 * min(max(value or 0, 0), 1), percent(value))
+            for name, value in (results["reconstruction"].get("residual_per_layer") or {}).items()
+        ],
         linearity=linearity_chart((results.get("robustness") or {}).get("theory")),
         membership_chart=membership_chart(results.get("membership")),
         held=held(results, tensors) if "held" in tensors else [],

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vestige.report.figures import curves
 from vestige.report.page import template, write_page
-from vestige.report.picture import painter
+from vestige.report.picture import Drawn, painter
 from vestige.runs.folder import RunFolder
 
 NAMES = {"weights": "weights", "loss": "loss alone"}
@@ -22,9 +22,9 @@ NAMES = {"weights": "weights", "loss": "loss alone"}
 
 @dataclass(frozen=True)
 class Held:
-    """A sample with a high score as a data URI, and what is known of it."""
+    """A sample with a high score as it is drawn, and what is known of it."""
 
-    picture: str
+    picture: Drawn
     caption: str
     remark: str
     right: bool | None
@@ -67,7 +67,7 @@ def membership_chart(section: Mapping[str, Any] | None) -> Markup | None:
 
 def held(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Held]:
     """The highest scores, with pictures."""
-    draw = painter(results)
+    draw = painter(results, tensors["held"])
     return [
         Held(
             picture=draw(picture),

@@ -19,7 +19,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=_number, fixed=_fixed, percent=_percent, words=words_of)
+    environment.filters.update(number=_number, fixed=_fixed, percent=percent, words=words_of)
     return environment.get_template(name)
 
 
@@ -64,5 +64,6 @@ def _fixed(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _percent(value: float | None, digits: int = 3) -> str:
+def percent(value: float | None, digits: int = 3) -> str:
+    """A share in percent; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.{digits}g} %"

@@ -5,7 +5,7 @@ adversarial.safetensors   "clean", "adv", "label", "clean_predicted", "predicted
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vestige.report.figures import curves, survival
 from vestige.report.page import template, write_page
-from vestige.report.picture import painter, picture
-from vestige.report.verdict import Level
+from vestige.report.picture import Drawn, named, painter, picture
+from vestige.report.verdict import Level, misfit
 from vestige.runs.folder import RunFolder
 
 LARGEST = 24  # samples shown
@@ -25,11 +25,11 @@ ERRORS = {"value": "value_error", "gradient": "gradient_error"}
 
 @dataclass(frozen=True)
 class Triple:
-    """Clean, adversarial and difference as data URIs, and what the model makes of them."""
+    """Clean, adversarial and difference as they are drawn, and what the model makes of them."""
 
-    clean: str
-    adv: str
-    difference: str
+    clean: Drawn
+    adv: Drawn
+    difference: Drawn
     caption: str
     remark: str
 
@@ -48,12 +48,17 @@ def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], t
     robust = results["robust_accuracy"]
     standing = [results["stages"][0]["before"], *(stage["after"] for stage in results["stages"])]
     names = ["clean", *(stage["name"] for stage in results["stages"])]
+    level = Level.LEAKS if robust < 0.25 else Level.SOME if robust < 0.75 else Level.NOTHING
+    why = misfit(results)
+    said = (
+        f"{100 * robust:.1f} % of {results['n']} samples of {results['data']} withstand every {results['norm']} "
+        f"perturbation of {results['eps']:.4g} that was tried; {100 * results['clean_accuracy']:.1f} % are classified "
+        "correctly without one."
+    )
     return template("robustness.html.jinja").render(
         verb="attack",
-        level=Level.LEAKS if robust < 0.25 else Level.SOME if robust < 0.75 else Level.NOTHING,
-        verdict=f"{100 * robust:.1f} % of {results['n']} samples of {results['data']} withstand every "
-        f"{results['norm']} perturbation of {results['eps']:.4g} that was tried; "
-        f"{100 * results['clean_accuracy']:.1f} % are classified correctly without one.",
+        level=Level.UNKNOWN if why else level,
+        verdict=f"{why} {said}" if why else said,
         warnings=results["warnings"],
         results=results,
         manifest=manifest,
@@ -90,13 +95,21 @@ def _triples(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[
     right = tensors["clean_predicted"] == tensors["label"]
     rows = (right & tensors["success"]).nonzero().flatten()
     rows = rows[tensors["distance"][rows].argsort(stable=True)][:LARGEST].tolist()
-    draw, names = painter(results), [*results["classes"], "no number"]  # the class -1 of an answer that is NaN
+    draw = painter(results, tensors["clean"])
+    names = [*results["classes"], "no number"]  # the class -1 of an answer that is NaN
     found = []
     for row in rows:
         clean, adv = tensors["clean"][row], tensors["adv"][row]
         change = adv - clean
-        size = float(change.abs().max()) or 1.0
         label, wrong = (names[int(tensors[key][row])] for key in ("label", "predicted"))
-        pictures = draw(clean), draw(adv), picture(change, low=-size, high=size)
+        pictures = draw(clean), draw(adv), _change(draw(clean), change, results["model"].get("columns") or [])
         found.append(Triple(*pictures, f"{label} → {wrong}", f"{float(tensors['distance'][row]):.3g}"))
     return found
+
+
+def _change(clean: Drawn, change: Tensor, names: Sequence[str]) -> Drawn:
+    """A difference: no change lies in the middle, drawn as the sample is."""
+    size = float(change.abs().max()) or 1.0
+    if isinstance(clean, str):
+        return picture(change, low=-size, high=size)
+    return named(change, names, [-size] * len(names), [size] * len(names))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vestige.report.figures import recovered_shares
 from vestige.report.page import template, write_page
-from vestige.report.picture import painter
+from vestige.report.picture import Drawn, painter
 from vestige.report.verdict import Level
 from vestige.runs.folder import RunFolder
 
@@ -32,13 +32,18 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One training sample and what came nearest to it from each network, as data URIs; None where nothing was left."""
+    """One training sample and what came nearest to it from each network, as drawn; None where nothing was left."""
 
     number: int
-    truth: str
-    nearest: tuple[tuple[str, str | None, str, bool], ...]  # phase, picture, similarity, whether it is recovered
+    truth: Drawn
+    nearest: tuple[tuple[str, Drawn | None, str, bool], ...]  # phase, picture, similarity, whether it is recovered
     remark: str
     wanted: bool
+
+    @property
+    def pictures(self) -> list[tuple[Drawn | None, str, str]]:
+        """With their names, as `sample.html.jinja` takes them."""
+        return [(picture, phase, "") for phase, picture, *_ in self.nearest]
 
 
 def write_unlearning_report(run: RunFolder) -> Path:
@@ -58,7 +63,7 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in PHASES],
     }
     heuristic = [f"No theorem covers this step: {'; '.join(results['heuristic'])}."] if results["heuristic"] else []
-    draw = painter(results)
+    draw = painter(results, tensors["truth"])
     kept = [i for i in range(len(tensors["truth"])) if i not in gone]
     return template("unlearning.html.jinja").render(
         verb="unlearn",
@@ -75,7 +80,7 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
     )
 
 
-def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], str]) -> Row:
+def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], Drawn]) -> Row:
     nearest = []
     for phase in PHASES:
         attack = results["attacks"][phase]

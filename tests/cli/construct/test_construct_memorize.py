@@ -5,6 +5,10 @@ import pytest
 from vestige.cli import run
 
 
+def read(folder):
+    return (folder / "run" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "options",
     [[], ["--random-labels", "--strategy", "bits"], ["--strategy", "depth", "--depth", "60"], ["--strategy", "wide"]],
@@ -12,10 +16,11 @@ from vestige.cli import run
 )
 def test_what_is_written_verifies(options, tmp_path, capsys):
     path = str(tmp_path / "net.safetensors")
-    assert run(["construct", "memorize", "--data", "digits", "--n", "60", *options, "--out", path]) == 0
+    line = ["construct", "memorize", "--data", "digits", "--n", "60", *options, "--out", path]
+    assert run([*line, "--report", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
     assert said.startswith("60 points:") and "claims hold" in said and "FAILS" not in said
-    assert f"wrote {path}" in said.replace("\n", "")
+    assert f"wrote {path}" in said.replace("\n", "") and "claims of its maker hold" in read(tmp_path)
     assert run(["verify", path]) == 0
     assert "claims hold" in capsys.readouterr().out
 

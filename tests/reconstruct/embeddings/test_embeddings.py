@@ -176,9 +176,14 @@ def test_embeddings_that_say_nothing_rank_every_entry_in_the_middle(nothing):
     assert best_rank(nothing.double(), gallery, torch.arange(5)).tolist() == [13.0] * 5
 
 
+def unnamed(x):
+    y = torch.zeros(len(x), dtype=torch.long)
+    return DataSet(name="x", x=x, y=y, classes=("a",), space=InputSpace(-1e9, 1e9), provenance="made")
+
+
 def test_an_audit_counts_no_hit_for_samples_that_say_nothing():
     found = reconstruct_from_embeddings(nn.Linear(8, 4))
-    data = DataSet("x", gaussian(6, 8), torch.zeros(6, dtype=torch.long), ("a",), InputSpace(-1e9, 1e9), "made")
+    data = unnamed(gaussian(6, 8))
     truth = Truth(data, replace(data, x=gaussian(9, 8, seed=2), y=torch.zeros(9, dtype=torch.long)), ())
     for samples, hits in ((torch.zeros(4, 8).double(), 0), (data.x[:4], 4)):
         shown = replace(found, samples=samples, confidence=torch.ones(4).double())
@@ -188,7 +193,7 @@ def test_an_audit_counts_no_hit_for_samples_that_say_nothing():
 
 def looked_up(found, samples, own, unseen):
     """What an audit says of these samples in a gallery of inputs that were trained on and others."""
-    data = DataSet("x", own, torch.zeros(len(own), dtype=torch.long), ("a",), InputSpace(-1e9, 1e9), "made")
+    data = unnamed(own)
     truth = Truth(data, replace(data, x=unseen, y=torch.zeros(len(unseen), dtype=torch.long)), ())
     shown = replace(found, samples=samples, confidence=torch.ones(len(samples), dtype=samples.dtype))
     return retrieval(shown, truth, None, samples)

@@ -27,6 +27,7 @@ def counter(
     layers: Annotated[int, typer.Option(help="With --most-frequent: 1 or 2.")] = 2,
     dtype: Dtype = "float32",
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a transformer that counts how often the last token occurs, and say where precision ends it."""
     from vestige.construct.transformer.counting.counter import build_counter
@@ -39,7 +40,7 @@ def counter(
         made = build_most_frequent(vocab, length, layers=layers, dim=dim, dtype=kind, generator=draw)
     else:
         made = build_counter(vocab, length, dim=dim, method=method, dtype=kind, generator=draw)
-    write(made, out, *lines_of(made))
+    write(made, out, *lines_of(made), report=report)
 
 
 def read_dtype(text: str) -> "torch.dtype":

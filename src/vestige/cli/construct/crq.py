@@ -21,6 +21,7 @@ def crq(
     largest: Annotated[int, typer.Option(help="Absolute value of a label's entries, at most.")] = 2,
     dtype: Dtype = "float32",
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a solver of compositional questions: each node takes over its best child's answer."""
     from vestige.construct.transformer.composition.chain import build_crq_chain_of_thought
@@ -46,4 +47,4 @@ def crq(
     else:
         made = build_crq_rnn(nodes, dim, slots=slots, largest=largest, dtype=kind, generator=draw)
         lines.append(f"a stack of {made.numbers['slots']} slots")
-    write(made, out, *lines)
+    write(made, out, *lines, report=report)

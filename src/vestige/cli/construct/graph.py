@@ -41,6 +41,7 @@ def graph(
     ] = "0-1,1-2,2-0",
     dtype: Dtype = "float32",
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a transformer that reads a graph row by row, and computes exactly."""
     from vestige.construct.transformer.graphs import connectivity, powers, subgraphs, two_cycles
@@ -61,7 +62,7 @@ def graph(
             GraphTask.CYCLES: connectivity.build_cycle_walk,
         }
         made = build[chosen](nodes, **shared)
-    write(made, out, *lines_of(made))
+    write(made, out, *lines_of(made), report=report)
 
 
 def _adjacency(text: str) -> "Tensor":

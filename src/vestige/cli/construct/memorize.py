@@ -19,6 +19,7 @@ def memorize(
     ] = None,
     random_labels: Annotated[bool, typer.Option("--random-labels", help="Random labels, of as many classes.")] = False,
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a network that gives every sample its label exactly, about sqrt(n) weights in all."""
     options.check_data(data)
@@ -44,4 +45,4 @@ def memorize(
             f"lanes {sizes['lanes']}, groups in a lane {sizes['groups']:,}, points in a group {sizes['slots']}; bits "
             f"of a key {sizes['key_bits']}, of a label {sizes['label_bits']}, of a code word {sizes['code_bits']:,}"
         )
-    write(made, out, *lines)
+    write(made, out, *lines, report=report)

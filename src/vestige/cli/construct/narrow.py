@@ -33,6 +33,7 @@ def narrow(
     seed: options.Seed = 0,
     arch: options.Arch = None,
     trust_pickle: options.Pickle = False,
+    report: options.Report = None,
 ) -> None:
     """Rewrite a chain of linear layers and ReLUs as a narrow deep one, with a certificate."""
     options.check_file(model, data)
@@ -45,20 +46,11 @@ def narrow(
     loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
     with progress_bar("checking") as bar:
         built = narrow_network(
-            loaded.model,
-            None if data is None else load_data(data).x,
-            exact=exact,
-            width=width,
-            tolerance=tolerance,
-            delta=delta,
-            radius=radius,
-            density=density,
-            weight_bound=weight_bound,
-            max_depth=max_depth,
-            generator=child(seed, "construct narrow"),
-            on_step=bar,
-        )
-    write(built, out, _said(exact, width).format(**built.numbers), warnings=loaded.warnings)
+            loaded.model, None if data is None else load_data(data).x, exact=exact, width=width, tolerance=tolerance,
+            delta=delta, radius=radius, density=density, weight_bound=weight_bound, max_depth=max_depth,
+            generator=child(seed, "construct narrow"), on_step=bar,
+        )  # fmt: skip
+    write(built, out, _said(exact, width).format(**built.numbers), warnings=loaded.warnings, report=report)
 
 
 def _said(exact: bool, width: str | None) -> str:

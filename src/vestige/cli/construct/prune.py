@@ -34,6 +34,7 @@ def prune(
     arch: options.Arch = None,
     trust_pickle: options.Pickle = False,
     threads: options.Threads = None,
+    report: options.Report = None,
 ) -> None:
     """Find masks that make a random network compute MODEL, certify the error, and save masks and seed only."""
     options.check_file(model, data)
@@ -55,7 +56,7 @@ def prune(
             generator=child(seed, "construct", "prune"), on_step=bar,
         )  # fmt: skip
     _print_layers(found)
-    write(found, out, *_sizes(found), *_accuracies(found, loaded, samples, inputs))
+    write(found, out, *_sizes(found), *_accuracies(found, loaded, samples, inputs), report=report)
 
 
 def _as_read(samples: "DataSet", loaded: "LoadedModel") -> "Tensor":

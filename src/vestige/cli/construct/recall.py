@@ -23,6 +23,7 @@ def recall(
     disjoint: Annotated[bool, typer.Option("--disjoint", help="Attributes of its own for each relation.")] = False,
     dtype: Dtype = "float32",
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a transformer that recalls facts: embeddings hold them, and an MLP without any selects one."""
     import numpy as np
@@ -40,4 +41,4 @@ def recall(
     made = build_factual_recall(
         table, hops=hops, method=method, dim=dim, disjoint=disjoint, dtype=read_dtype(dtype), generator=draw
     )
-    write(made, out, *lines_of(made))
+    write(made, out, *lines_of(made), report=report)

@@ -18,6 +18,7 @@ def robust(
     projection: Annotated[str, typer.Option(help="random, optimized or identity.")] = "random",
     layout: Annotated[str, typer.Option(help="narrow, or parallel: the same function in few wide layers.")] = "narrow",
     seed: options.Seed = 0,
+    report: options.Report = None,
 ) -> None:
     """Write down a narrow network that gives every sample's label in the whole ball around it, exactly."""
     options.check_data(data)
@@ -46,4 +47,4 @@ def robust(
     ]
     if "mantissa_bits" in found:
         lines.append(f"floats with {found['mantissa_bits']} bits of mantissa keep the labels too")
-    write(made, out, *lines)
+    write(made, out, *lines, report=report)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vestige.cli.app import note, say
-from vestige.cli.verify import show_certificate
+from vestige.cli.verify import show_certificate, write_construction_report
 
 if TYPE_CHECKING:
     from vestige.construct.construction import Construction
@@ -23,8 +23,10 @@ def samples_of(data: str, n: int | None, *, balanced: bool, seed: int, verb: str
     return sample(dataset, n, balanced=balanced, generator=child(seed, f"construct {verb}", "data"))[0]
 
 
-def write(made: "Construction", out: Path, *lines: str, warnings: tuple[str, ...] = ()) -> None:
-    """Save a construction; then print these lines, the warnings and the certificate."""
+def write(
+    made: "Construction", out: Path, *lines: str, warnings: tuple[str, ...] = (), report: Path | None = None
+) -> None:
+    """Save a construction; then print these lines, the warnings and the certificate, and make the report asked for."""
     from vestige.construct.file.saved import save
 
     save(made, out)
@@ -32,3 +34,5 @@ def write(made: "Construction", out: Path, *lines: str, warnings: tuple[str, ...
     note((*warnings, *made.warnings))
     show_certificate(made.certificate)
     say(f"wrote {out}, {out.stat().st_size:,} bytes")
+    if report is not None:
+        write_construction_report(out, report)
