@@ -2,6 +2,7 @@
 
     python benchmarks/unlearning.py --quick                                  digits, one seed: about a minute
     python benchmarks/unlearning.py methods --data npz:mnist.npz             two and three layers, 200 samples
+    python benchmarks/unlearning.py methods --nets conv ten --n 100          other networks: see NETS
     python benchmarks/unlearning.py text --texts FOLDER                      a linear probe on sentence embeddings
     python benchmarks/unlearning.py curve --figure curve.svg                 epsilon against the fraction of the step
     python benchmarks/unlearning.py loop                                     attack, forget, attack again: 20 digits
@@ -70,6 +71,7 @@ def methods(p: Problem, seed: int) -> dict[str, Callable[[], nn.Module]]:
         "terms, 0/1 derivative": lambda: vg.unlearn(*data, **ours, step="kkt").model,
         "ascent, beta set by hand": lambda: vg.unlearn(*data, **ours, step=1e3).model,
         "fine-tune": lambda: vg.unlearning.fine_tune(*data, **loss, **decay).model,
+        "fine-tune, 1000 steps": lambda: vg.unlearning.fine_tune(*data, **loss, **decay, steps=1000).model,
         "NegGrad+": lambda: vg.unlearning.neggrad_plus(*data, **loss).model,
         "random labels": lambda: vg.unlearning.random_labels(*data, **loss, **random).model,
         "SalUn": lambda: vg.unlearning.salun(*data, **loss, **random).model,
@@ -131,19 +133,30 @@ def show(title: str, measured: list[dict[str, list[float]]]) -> None:
     CONSOLE.print(table)
 
 
-def image_problem(data: str, hidden: list[int], n: int, forget: int, seed: int) -> Problem:
-    """Odd or even, n samples, trained to the margin."""
+NETS = ("2-layer", "3-layer", "10-class", "conv")
+
+
+def network(kind: str, shape: tuple[int, ...], width: int, generator: torch.Generator) -> nn.Module:
+    """A start of one of NETS: fully connected of this width, or one convolution with 8 channels."""
+    small = {"first_init": 1e-3, "generator": generator}
+    if kind == "conv":
+        return vg.nets.cnn(shape, [vg.nets.Conv(8, 5, stride=2), 1], **small)
+    hidden = [width] * (2 if kind == "3-layer" else 1)
+    return vg.nets.mlp([math.prod(shape), *hidden, 10 if kind == "10-class" else 1], **small)
+
+
+def image_problem(data: str, kind: str, n: int, forget: int, width: int, seed: int) -> Problem:
+    """Odd or even, or the ten classes; n samples, trained to the margin."""
     dataset = vg.load_data(data)
-    odd = vg.data.binarize(dataset, [1, 3, 5, 7, 9])
-    chosen, rest = vg.data.sample(odd, n, generator=child(seed, "data"))
+    task = dataset if kind == "10-class" else vg.data.binarize(dataset, [1, 3, 5, 7, 9])
+    chosen, rest = vg.data.sample(task, n, generator=child(seed, "data"))
     x, mean = vg.data.center(chosen)
     unseen = rest.take(torch.arange(min(2000, len(rest))))
-    start, other = (
-        vg.nets.mlp([x[0].numel(), *hidden, 1], first_init=1e-3, generator=child(seed, name))
-        for name in ("init", "other")
-    )
-    model = vg.train_to_margin(start, x, chosen.y, loss="logistic").model
-    return Problem(model, start, other, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), "logistic", 0.0)
+    shape = tuple(x.shape[1:])
+    start, other = (network(kind, shape, width, child(seed, name)) for name in ("init", "other"))
+    loss = "cross_entropy" if kind == "10-class" else "logistic"
+    model = vg.train_to_margin(start, x, chosen.y, loss=loss).model
+    return Problem(model, start, other, x, chosen.y, list(range(forget)), (unseen.x - mean, unseen.y), loss, 0.0)
 
 
 def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Problem:
@@ -155,12 +168,12 @@ def text_problem(embedded: vg.DataSet, n: int, forget: int, seed: int) -> Proble
     return Problem(model, start, start, x, chosen.y, list(range(forget)), (rest.x - mean, rest.y), "logistic", 0.0)
 
 
-def run_methods(data: str, seeds: range, n: int, forget: int, width: int, only: list[str] | None) -> None:
-    for hidden in ([width], [width, width]):
-        found = []
-        for seed in seeds:
-            found.append(measure(image_problem(data, hidden, n, forget, seed), seed, only))
-        show(f"{data.split('/')[-1]}, odd or even, n = {n}, {forget} forgotten, hidden {hidden}", found)
+def run_methods(
+    data: str, nets: list[str], seeds: range, n: int, forget: int, width: int, only: list[str] | None
+) -> None:
+    for kind in nets:
+        found = [measure(image_problem(data, kind, n, forget, width, seed), seed, only) for seed in seeds]
+        show(f"{data.split('/')[-1]}, {kind}, width {width}, n = {n}, {forget} forgotten", found)
 
 
 def run_text(texts: Path | None, seeds: range, n: int, forget: int, only: list[str] | None) -> None:
@@ -290,6 +303,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="digits or npz:PATH with ten classes")
     parser.add_argument("--texts", type=Path, help="a folder with two sub-folders of texts, one a class")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS[:2])
     parser.add_argument("--only", nargs="+", help="methods by name, beside retraining")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--n", type=int, default=200)
@@ -308,7 +322,8 @@ def main() -> None:
     effort = {"restarts": 1, "steps": 300} if quick else {"restarts": options.restarts, "steps": options.steps}
     seeds, n = (range(1), 40) if quick else (range(options.first, options.first + options.seeds), options.n)
     if part in ("all", "methods"):
-        run_methods(options.data, seeds, n, options.forget or (4 if quick else 10), options.width, options.only)
+        forget = options.forget or (4 if quick else 10)
+        run_methods(options.data, options.nets, seeds, n, forget, options.width, options.only)
     if part in ("all", "text"):
         run_text(options.texts, seeds, n, options.forget or 10, options.only)
     if part in ("all", "curve"):

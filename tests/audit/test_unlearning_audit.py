@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import vestige as vg
-from vestige.audit import weights
+from vestige.audit import retraining, weights
 from vestige.audit.forgotten import picked, read_request
 from vestige.audit.summary import offer
 from vestige.audit.training import fit, save, untrained
@@ -71,6 +71,19 @@ def test_without_a_folder_nothing_is_written_and_the_network_is_the_same(case, d
     assert found.folder is None and not list(tmp_path.iterdir())
     assert all(torch.equal(a, b) for a, b in zip(found.model.parameters(), done.model.parameters(), strict=True))
     assert all(torch.equal(before[name], value) for name, value in model.model.state_dict().items())
+
+
+def test_retraining_is_left_out_where_it_is_not_wanted_or_takes_too_long(case, done, monkeypatch):
+    seconds = done.results["seconds"]
+    assert seconds["retraining"] is not None and 0 < seconds["retraining_at_most"] < 1800
+    monkeypatch.setattr(retraining, "AFFORDABLE", 0.0)
+    for wanted, words in ((False, "not asked for"), (None, "hours")):
+        found = unlearn(case, [1, 2], retrain=wanted)
+        assert set(found.attacks) == {"before", "after"} and found.evaluation is None
+        assert found.results["seconds"]["retraining"] is None and "retrained" not in found.verdict
+        assert any("No network was retrained" in said and words in said for said in found.warnings)
+        assert all(torch.equal(a, b) for a, b in zip(found.model.parameters(), done.model.parameters(), strict=True))
+    assert "retrained" in unlearn(case, [1, 2], retrain=True).attacks
 
 
 @pytest.mark.parametrize(

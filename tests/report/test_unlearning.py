@@ -36,7 +36,11 @@ def made_up(recovered, *, forgotten=(0, 1), name="model.safetensors"):
         "n_kept": n - len(forgotten),
         "attacks": attacks,
         "evaluation": None,
-        "seconds": {"unlearning": 1.0, "retraining": 2.0},
+        "seconds": {
+            "unlearning": 1.0,
+            "retraining": 2.0 if "retrained" in attacks else None,
+            "retraining_at_most": 7e3,
+        },
         "certificate": None,
         "repair_steps": 0,
         "heuristic": [name],
@@ -77,6 +81,14 @@ def test_each_card_says_what_became_of_its_sample(before, after, forgotten, rema
 def test_the_verdict_is_red_where_more_is_left_than_retraining_leaves(left, level):
     found = page([True, True, True], [left, False, True])
     assert ("p", "class", f"verdict {level}") in found.attributes
+
+
+def test_without_a_retrained_network_the_page_says_so_and_compares_with_nothing():
+    manifest, results, tensors = made_up({"before": [True, True, True], "after": [True, False, True]})
+    found = Page(render_unlearning(manifest, results, tensors))
+    assert ("p", "class", "verdict leaks") in found.attributes and found.tags.count("img") == 3 + 2 * 2
+    text = " ".join(found.words)
+    assert "which was left out" in text and "retrained without these samples" not in text
 
 
 def test_similarities_stand_under_their_pictures_and_a_missing_one_is_a_dash():

@@ -8,7 +8,15 @@ from torch import nn
 
 import vestige as vg
 from vestige.core.margins import Loss
-from vestige.unlearning.gated_machine import decayed_minimum, gated_machine, largest_margin, resolved
+from vestige.unlearning import gated_machine as gated_machine_module
+from vestige.unlearning.gated_machine import (
+    _Dual,
+    decayed_minimum,
+    gated_machine,
+    largest_margin,
+    resolved,
+    telling_layers,
+)
 from vestige.unlearning.measures import kkt_distance
 
 
@@ -68,3 +76,67 @@ def test_other_networks_keep_their_derivatives():
     x, y = torch.randn(4, 1, 5, 5, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 2
     found = gated_machine(net, x, y, ["0"])
     assert set(found) == {"0.weight"} and torch.isfinite(found["0.weight"]).all()
+
+
+def several_classes(seed=0):
+    """(1) of an untrained network of three classes on six points, with rows of two pairs a sample."""
+    draw = torch.Generator().manual_seed(seed)
+    x, slopes = torch.randn(6, 4, generator=draw), torch.randn(12, 5, generator=draw)
+    gates = (torch.randn(12, 5, generator=draw) > 0).double()
+    return _Dual(x @ x.T, torch.arange(6).repeat_interleave(2), slopes, gates, slopes < 0)
+
+
+def test_the_dual_and_its_gradient_are_those_of_the_formula():
+    dual, draw = several_classes(), torch.Generator().manual_seed(1)
+    free, scale = int(dual.free.sum()), torch.tensor(0.7)
+    v, roots = torch.rand(12 + free, generator=draw), 0.5 + torch.rand(12 + free, generator=draw)
+    lam, gates = scale * (v / roots)[:12], dual.gates.masked_scatter(dual.free, (v / roots)[12:])
+    signal = lam[:, None] * dual.slopes * gates
+    weights = signal @ signal.T * dual.gram.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    value, gradient = dual.value(v.numpy(), scale, roots)
+    assert abs(value - float(weights.sum() / 2 - lam.sum()) / (12 * 0.7)) < 1e-12
+    for k in (0, 11, 12, 12 + free - 1):
+        e = torch.zeros_like(v).index_fill(0, torch.tensor(k), 1e-5)
+        up, down = (dual.value((v + s * e).numpy(), scale, roots)[0] for s in (1, -1))
+        assert abs((up - down) / 2e-5 - gradient[k]) < 1e-7
+
+
+def test_the_steps_taken_end_near_the_solution(monkeypatch):
+    digits = vg.data.binarize(vg.load_data("digits"), [1, 3, 5, 7, 9])
+    chosen, _ = vg.data.sample(digits, 60)
+    x, _ = vg.data.center(chosen)
+    net = vg.nets.mlp([64, 40, 1], first_init=1e-3, dtype=torch.float64)
+    net = vg.train_to_margin(net, x.double(), chosen.y).model
+
+    def weights():
+        return gated_machine(net, x.double(), chosen.y, ["1"])["1.weight"]
+
+    found = weights()
+    monkeypatch.setattr(gated_machine_module, "DUAL_STEPS", 3000)
+    solution = weights()
+    monkeypatch.setattr(gated_machine_module, "DUAL_STEPS", 0)
+    assert (found - solution).norm() < 0.05 * solution.norm() < 0.2 * (weights() - solution).norm()  # a null
+
+
+class Wrapped(nn.Module):
+    """A network that is no chain to read."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def test_the_layer_is_the_one_that_tells_samples_apart():
+    model, x, y = trained(0)
+    kept = torch.arange(1, len(x))
+    assert telling_layers(model, x, y, kept) == ["1"] and telling_layers(Wrapped(model), x, y, kept) == ["inner.1"]
+    images = torch.rand(12, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    start = vg.nets.cnn((1, 10, 10), [vg.nets.Conv(8, 5, stride=2), 1], first_init=1e-3, dtype=torch.float64)
+    net = vg.train_to_margin(start, images - images.mean(0), torch.arange(12) % 2).model
+    found = vg.unlearn(net, images - images.mean(0), torch.arange(12) % 2, [0], loss="logistic")
+    assert found.layers == ("3",) and found.after[0] < 0.5 * found.before[0]
+    first = vg.unlearn(net, images - images.mean(0), torch.arange(12) % 2, [0], loss="logistic", layers=["0"])
+    assert first.layers == ("0",) and first.after[0] > found.after[0]

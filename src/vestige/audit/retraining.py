@@ -19,6 +19,8 @@ from vestige.nets.training import DEFAULT_STEPS
 from vestige.unlearning.baselines import Baseline, fine_tune, retrain
 from vestige.unlearning.unlearned import Erasure, Unlearned
 
+AFFORDABLE = 1800  # seconds, of an estimate from above
+
 
 def repaired(
     job: Job, target: Target, erased: Unlearned, data: tuple[Tensor, Tensor], *, steps: int
@@ -38,7 +40,25 @@ def retrained(
     return _trained(job, "again", "retraining", partial(train, **_loss(target)), target.model)
 
 
-def retraining_seconds(target: Target, data: tuple[Tensor, Tensor], forget: Tensor) -> float:
+def affordable(
+    job: Job, target: Target, data: tuple[Tensor, Tensor], forget: Tensor, asked: bool | None
+) -> tuple[bool, float, list[str]]:
+    """Whether to retrain, the seconds that takes at most, and what to say where it is left out.
+
+    A job that continues keeps the estimate of its first call, and with it the decision.
+    """
+    estimate = partial(_seconds, target, data, forget)
+    expected = float(job.once("expected", lambda: {"s": torch.tensor(estimate(), dtype=torch.float64)})["s"])
+    wanted = expected <= AFFORDABLE if asked is None else asked
+    why = "was not asked for" if asked is not None else f"might take {expected / 3600:.2g} hours"
+    said = (
+        f"No network was retrained: it {why}. Whether the new one is like one that never saw the samples was not "
+        "measured; retrain=True, or --retrain, does that."
+    )
+    return wanted, expected, [] if wanted else [said]
+
+
+def _seconds(target: Target, data: tuple[Tensor, Tensor], forget: Tensor) -> float:
     """What retraining takes at most: one gradient of the retained samples, timed, times the steps of a training."""
     begun, steps = time.perf_counter(), 5
     partial(retrain, target.model, *data, forget, start=_start(target, 0), steps=steps)(**_loss(target))

@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from vestige.audit.fit import fit_of
 from vestige.audit.forgotten import Forget, picked, read_request
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.memory import check_memory
-from vestige.audit.retraining import repaired, retrained, retraining_seconds
+from vestige.audit.retraining import affordable, repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
@@ -32,10 +33,10 @@ from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
 from vestige.unlearning.ascent import unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
-from vestige.unlearning.unlearned import SOURCE, Erasure, StepRule, judged
+from vestige.unlearning.unlearned import SOURCE, Erasure, StepRule, Unlearned, judged
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
-TEMPORARY = (*PHASES, "repaired", "again")
+TEMPORARY = (*PHASES, "repaired", "expected", "again")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,9 +47,9 @@ class UnlearningAudit:
         verdict: one sentence: what the attack recovered before, after, and from a retrained network.
         model: the new network, in evaluation mode.
         forgotten: positions of the forgotten samples.
-        attacks: what was read back "before", "after" and from the "retrained" network, with its score; empty where an
-            earlier call did the work.
-        evaluation: the new network against the retrained one; None without held-out data, and like `attacks`.
+        attacks: what was read back "before", "after" and, where there is one, from the "retrained" network, with its
+            score; empty where an earlier call did the work.
+        evaluation: the new network against the retrained one; None without it or held-out data, and like `attacks`.
         warnings: what the reader should know before believing it.
         results: every number, as plain JSON values; what results.json holds.
         folder: the run folder, with the new weights in model.safetensors; None where out was None.
@@ -73,6 +74,7 @@ class _Request:
     forget: str
     step: StepRule
     repair: int
+    retrain: bool | None
 
 
 def audit_unlearning(
@@ -83,6 +85,7 @@ def audit_unlearning(
     held_out: Data | None = None,
     step: StepRule | str = "resolve",
     repair: int | None = None,
+    retrain: bool | None = None,
     architecture: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     space: Space | None = None,
@@ -108,6 +111,8 @@ def audit_unlearning(
         step: "resolve" (what retained samples share stays), or the terms of the samples alone: "clarke" (exact at ReLU
             kinks) or "kkt" (as published).
         repair: training steps on the other samples afterwards; None: 1000 with weight decay, 0 without.
+        retrain: train a network without the samples too, attack it and compare with it; None: where that takes at most
+            half an hour by an estimate, and a warning says so where it is left out.
         architecture: of a file that does not say it.
         input_shape: of one sample; None: from the file.
         space: range and normalization of the inputs; a pair (low, high) keeps the file's normalization.
@@ -142,7 +147,9 @@ def audit_unlearning(
         raise ValueError(f"repair={repair} given; it must be at least 0.")
     if repair is None:
         repair = REPAIR if target.decay else 0
-    request = _Request(forget=read_request(forget, len(truth.train)), step=StepRule(step), repair=repair)
+    request = _Request(
+        forget=read_request(forget, len(truth.train)), step=StepRule(step), repair=repair, retrain=retrain
+    )
     how = Search(n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver)
     return _run(target, request, how, truth, out, on_step)
 
@@ -196,6 +203,7 @@ def _config(target: Target, request: _Request, how: Search, truth: Truth) -> dic
         "forget": request.forget,
         "step": request.step,
         "repair": request.repair,
+        "retrain": request.retrain,
         **how.config,
     }
 
@@ -214,26 +222,32 @@ def _work(
     new, repairing = repaired(job, target, erased, (x, y), steps=request.repair)
     erased = judged(erased, new, x, y, original=target.model, **known)  # of the network that is saved
     after = _attacked(job, target, how, truth, new, "after")
-    expected = retraining_seconds(target, (x, y), index)
-    again, retraining = retrained(job, target, (x, y), index, seed=how.seed)
-    reference = _attacked(job, target, how, truth, again, "retrained")
-    seconds = (took + repairing, retraining)
-    report = _report(target, truth, new, again, index, seconds)
-    attacks: dict[str, Attacked] = dict(zip(PHASES, (before, after, reference), strict=True))
+    attacks, networks, report = {"before": before, "after": after}, {"before": target.model, "after": new}, None
+    wanted, expected, left_out = affordable(job, target, (x, y), index, request.retrain)
+    seconds: tuple[float, float | None] = (took + repairing, None)
+    if wanted:
+        again, retraining = retrained(job, target, (x, y), index, seed=how.seed)
+        attacks["retrained"] = _attacked(job, target, how, truth, again, "retrained")
+        networks["retrained"], seconds = again, (took + repairing, retraining)
+        report = _report(target, truth, new, again, index, (took + repairing, retraining))
     kept = torch.ones(len(x), dtype=torch.bool).index_fill(0, index, False)
     results = unlearning_summary(erased, request.repair, attacks, report, kept, seconds)
     results["seconds"]["retraining_at_most"] = expected
-    networks: dict[str, nn.Module] = dict(zip(PHASES, (target.model, new, again), strict=True))
     results["membership"] = forgotten_members(target, truth, networks, index, seed=how.seed)
-    notes = [] if report is not None else ["No held-out data: accuracy on unseen samples was not measured."]
+    warnings = [*target.warnings, *truth.warnings, *left_out, *_notes(erased, truth, report), *erased.warnings]
+    warnings += report.warnings if report else ()
+    results |= {"format": 1, "model": model_summary(target, truth.train), "warnings": warnings}
+    return new, attacks, report, results
+
+
+def _notes(erased: Unlearned, truth: Truth, report: UnlearningReport | None) -> Iterable[str]:
+    if truth.held_out is None:
+        yield "No held-out data: accuracy on unseen samples was not measured."
     if report is not None and report.harmful and erased.outcome is not Erasure.NOTHING_TO_DO:
-        notes.append(
+        yield (
             "The outputs of the untouched network are nearer to those of the retrained one than the new network's are: "
             f"{report.output_distance.untouched:.2g} against {report.output_distance.unlearned:.2g}, relative."
         )
-    warnings = [*target.warnings, *truth.warnings, *notes, *erased.warnings, *(report.warnings if report else ())]
-    results |= {"format": 1, "model": model_summary(target, truth.train), "warnings": warnings}
-    return new, attacks, report, results
 
 
 def _attacked(job: Job, target: Target, how: Search, truth: Truth, model: nn.Module, phase: str) -> Attacked:

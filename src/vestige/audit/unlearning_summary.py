@@ -34,7 +34,7 @@ def unlearning_summary(
     attacks: Mapping[str, Attacked],
     report: UnlearningReport | None,
     kept: Tensor,
-    seconds: tuple[float, float],
+    seconds: tuple[float, float | None],
 ) -> dict[str, Any]:
     """Every number of it, without the model's own and the warnings."""
     leaks = {phase: _leak(attack, kept) for phase, attack in attacks.items()}
@@ -108,12 +108,17 @@ def _evaluation(report: UnlearningReport) -> dict[str, Any]:
 
 
 def _verdict(erased: Unlearned, leaks: dict[str, dict[str, Any]], forgotten: int, kept: int) -> str:
-    before, after, retrained = (leaks[phase] for phase in PHASES)
+    before, after, retrained = (leaks.get(phase) for phase in PHASES)
+    assert before is not None and after is not None
     if erased.outcome is Erasure.NOTHING_TO_DO:
         return erased.outcome.message
     harm = f" {erased.outcome.message}" if erased.outcome is not Erasure.ERASED else ""
+    without, there = "", ""
+    if retrained is not None:
+        without = f" ({retrained['forgotten']} from a network retrained without them)"
+        there = f" ({retrained['kept']} retrained)"
     return (
         f"Of {forgotten} forgotten samples the same attack recovered {before['forgotten']} before and "
-        f"{after['forgotten']} after ({retrained['forgotten']} from a network retrained without them); of {kept} kept "
-        f"ones {before['kept']} before and {after['kept']} after ({retrained['kept']} retrained).{harm}"
+        f"{after['forgotten']} after{without}; of {kept} kept ones {before['kept']} before and {after['kept']} "
+        f"after{there}.{harm}"
     )

@@ -21,6 +21,10 @@ def unlearn(
         int | None,
         typer.Option(min=0, help="Training steps on the rest afterwards; default 1000 with weight decay, else 0."),
     ] = None,
+    retrain: Annotated[
+        bool | None,
+        typer.Option("--retrain/--no-retrain", help="Compare with retraining; default: where half an hour is enough."),
+    ] = None,
     out: options.Out = None,
     arch: options.Arch = None,
     loss: options.Loss = None,
@@ -46,8 +50,8 @@ def unlearn(
     space = options.space_of(input_range, mean, std)
     with progress_bar("unlearning") as bar:
         found = audit_unlearning(
-            model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, architecture=arch,
-            input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
+            model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, retrain=retrain,
+            architecture=arch, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
             n_candidates=n_candidates, restarts=restarts, solver=solver, seed=seed, trust_pickle=trust_pickle,
             out=options.folder_of(out, "unlearn", model), on_step=bar,
         )  # fmt: skip
@@ -68,9 +72,10 @@ def _show(found: "UnlearningAudit") -> None:
         rows = ", ".join(f"{row['named']} {name}" for name, row in held.items() if "named" in row)
         say(f"forgotten samples whose membership the weights show: {rows}")
     seconds = results["seconds"]
+    known = "left out" if seconds["retraining"] is None else f"{seconds['retraining']:.2g}"
     say(
-        f"seconds: {seconds['unlearning']:.2g} for unlearning, {seconds['retraining']:.2g} for retraining (estimated "
-        f"before: at most {seconds['retraining_at_most']:.2g})"
+        f"seconds: {seconds['unlearning']:.2g} for unlearning, {known} for retraining (estimated before: at most "
+        f"{seconds['retraining_at_most']:.2g})"
     )
     if results["certificate"]:
         say(results["certificate"]["verdict"])

@@ -1,7 +1,7 @@
 """The page of an unlearning run: what the attack reads back before, after and from a retrained network.
 
-results.json        verdict, forgotten, attacks (before, after, retrained), evaluation, certificate, warnings, citations
-samples.safetensors "truth" (n, ...), "before", "after", "retrained" (k, ...), all in data space
+results.json        verdict, forgotten, attacks (before, after, perhaps retrained), evaluation, certificate, warnings
+samples.safetensors "truth" (n, ...), and (k, ...) for each attack, all in data space
 """
 
 from collections.abc import Callable, Mapping
@@ -58,16 +58,18 @@ def write_unlearning_report(run: RunFolder) -> Path:
 def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """The page as text: no script, nothing loaded from elsewhere, every name escaped."""
     attacks, gone = results["attacks"], set(results["forgotten"])
+    phases = [phase for phase in PHASES if phase in attacks]
     shares = {
-        "forgotten": [attacks[phase]["forgotten"] / results["n_forgotten"] for phase in PHASES],
-        "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in PHASES],
+        "forgotten": [attacks[phase]["forgotten"] / results["n_forgotten"] for phase in phases],
+        "kept": [attacks[phase]["kept"] / results["n_kept"] for phase in phases],
     }
+    unavoidable = attacks["retrained"]["forgotten"] if "retrained" in attacks else 0
     heuristic = [f"No theorem covers this step: {'; '.join(results['heuristic'])}."] if results["heuristic"] else []
     draw = painter(results, tensors["truth"])
     kept = [i for i in range(len(tensors["truth"])) if i not in gone]
     return template("unlearning.html.jinja").render(
         verb="unlearn",
-        level=Level.LEAKS if attacks["after"]["forgotten"] > attacks["retrained"]["forgotten"] else Level.NOTHING,
+        level=Level.LEAKS if attacks["after"]["forgotten"] > unavoidable else Level.NOTHING,
         verdict=results["verdict"],
         warnings=[*heuristic, *results["warnings"]],
         results=results,
@@ -76,14 +78,13 @@ def render_unlearning(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         kept=[_row(i, results, tensors, draw) for i in kept[:LARGEST]],
         n_kept=len(kept),
         measures=MEASURES,
-        chart=Markup(recovered_shares(PHASES, shares).decode()),
+        chart=Markup(recovered_shares(phases, shares).decode()),
     )
 
 
 def _row(i: int, results: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], Drawn]) -> Row:
     nearest = []
-    for phase in PHASES:
-        attack = results["attacks"][phase]
+    for phase, attack in results["attacks"].items():
         match, similarity = attack["match"][i], attack["similarity"][i]
         picture = None if match < 0 else draw(tensors[phase][match])
         nearest.append((phase, picture, "–" if similarity is None else f"{similarity:.2f}", attack["recovered"][i]))

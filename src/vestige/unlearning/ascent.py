@@ -23,7 +23,7 @@ from vestige.core.kkt import layer_of, select_layers
 from vestige.core.margins import Loss, as_rows, loss_cotangent, margin
 from vestige.core.relu_chain import find_relu_chain
 from vestige.core.residual import Stationarity
-from vestige.unlearning.gated_machine import resolved
+from vestige.unlearning.gated_machine import resolved, telling_layers
 from vestige.unlearning.gates import changed_layers, gated_gradient
 from vestige.unlearning.request import Forget, class_notes
 from vestige.unlearning.resemblance import HALF, Resemblance, resemblance
@@ -69,7 +69,9 @@ def unlearn(
         step: "resolve", "clarke" (terms, best derivatives at kinks), "kkt" (terms, autograd's derivative, as
             published), or a number beta: uncalibrated ascent theta + beta * sum_r grad l(f(x_r), y_r), for comparison.
         fraction: of a calibrated step; 1 is the exact one, 0 leaves the network as it is.
-        layers: names of the layers that are changed; None for the first one that has trainable weights.
+        layers: names of the layers that are changed; None for the first one that has trainable weights; "resolve" may
+            choose a later one where the network is no chain of Linear and ReLU, such as the output layer behind
+            convolutions.
         kink_tolerance: a pair is at a kink when |pre-activation| is at most this times its layer's largest.
         certify: measure what is left with respect to the retained samples.
 
@@ -87,6 +89,8 @@ def unlearn(
     trained = trained_on(model, x, y, forget, loss, weight_decay)
     rule, notes = step_rule(trained.net, step)
     chosen = changed_layers(trained.net, layers)
+    if layers is None and rule is StepRule.RESOLVE:
+        chosen = telling_layers(trained.net, trained.x, trained.y, trained.kept)
     point = stationary_sum(trained, chosen, rule, kink_tolerance)
     check_explained(point.residual, trained.weight_decay)
     training = (trained.loss, trained.weight_decay)
@@ -97,14 +101,14 @@ def unlearn(
     changed = _without(trained.net, taken)
     notes += class_notes(trained.y, trained.forgotten, trained.kept)
     notes += _cautions(trained, rule, point, like, taken)
-    result = _result(model, trained, changed, point, like)
+    result = _result(model, trained, changed, point, like, chosen)
     result = replace(result, heuristic=tuple(_unproved(trained, chosen, rule)), warnings=(*notes, *result.warnings))
     if not certify:
         return replace(
             result, warnings=(*result.warnings, *errors_of(result.before[trained.kept], result.after[trained.kept]))
         )
     return judged(
-        result, result.model, trained.x, y, original=model, loss=trained.loss, weight_decay=weight_decay, layers=chosen,
+        result, result.model, trained.x, y, original=model, loss=trained.loss, weight_decay=weight_decay,
         kink_tolerance=kink_tolerance,
     )  # fmt: skip
 
@@ -163,7 +167,7 @@ def _cautions(
 
 
 def _result(
-    model: nn.Module, trained: Trained, changed: nn.Module, point: Stationarity, like: Resemblance
+    model: nn.Module, trained: Trained, changed: nn.Module, point: Stationarity, like: Resemblance, layers: list[str]
 ) -> Unlearned:
     index, kept, y = trained.forgotten, trained.kept, trained.y
     before = margin(trained.outputs, y)
@@ -175,6 +179,7 @@ def _result(
     return Unlearned(
         model=new,
         forgotten=index,
+        layers=tuple(layers),
         multipliers=share if trained.weight_decay else share / before.min().clamp_min(1e-300),
         step_sizes=share / share_of(loss_cotangent(trained.outputs[index], y[index], trained.loss)),
         before=before,

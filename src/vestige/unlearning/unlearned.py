@@ -1,6 +1,5 @@
 """A network without some of its samples, and how the step that made it ended."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -52,6 +51,7 @@ class Unlearned:
     Attributes:
         model: the new network, in the precision and mode of the one given.
         forgotten: positions of the forgotten samples.
+        layers: names of the layers that were changed.
         multipliers: of each of them, for weights scaled to a smallest margin of 1, or with weight decay as they are; 0
             where it never mattered.
         step_sizes: beta of each in ascent on its loss; infinite where l' underflows.
@@ -71,6 +71,7 @@ class Unlearned:
 
     model: nn.Module
     forgotten: Int[Tensor, " k"]
+    layers: tuple[str, ...]
     multipliers: Float[Tensor, " k"]
     step_sizes: Float[Tensor, " k"]
     before: Float[Tensor, " n"]
@@ -117,7 +118,6 @@ def judged(
     original: nn.Module,
     loss: Loss | str,
     weight_decay: float | None,
-    layers: Iterable[str] | None = None,
     kink_tolerance: float = 1e-2,
 ) -> Unlearned:
     """The result with this network for its own: its margins, certificate, outcome and the certificate's warnings.
@@ -130,7 +130,6 @@ def judged(
         original: the network before the step.
         loss: of the training.
         weight_decay: of the training; None (unknown) is taken as none.
-        layers: names of the layers that the step changed.
         kink_tolerance: a pair is at a kink when |pre-activation| is at most this times its layer's largest.
     """
     certificate = unlearning_certificate(
@@ -139,7 +138,7 @@ def judged(
         y,
         result.forgotten,
         original=original,
-        layers=layers,
+        layers=result.layers,
         loss=loss,
         weight_decay=weight_decay,
         kink_tolerance=kink_tolerance,

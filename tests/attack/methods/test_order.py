@@ -9,7 +9,7 @@ from vestige.attack.methods._malt import malt
 from vestige.core.rng import child
 from vestige.core.space import InputSpace
 
-CLASSES, SIZE, N, EPS = 100, 64, 150, 0.3
+CLASSES, SIZE, N, EPS = 100, 64, 80, 0.3
 SPACE = InputSpace(-20.0, 20.0)
 
 
@@ -37,7 +37,7 @@ def crowded(seed):
 
 def broken(problem, order, targets):
     net, x, y = problem
-    return malt(net, x, y, eps=EPS, space=SPACE, preset="published", order=order, n_targets=targets, steps=50).success
+    return malt(net, x, y, eps=EPS, space=SPACE, preset="published", order=order, n_targets=targets, steps=25).success
 
 
 @pytest.mark.slow
