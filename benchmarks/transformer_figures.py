@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--restarts", type=int, default=1, help="starts of each counter, of which the best is kept")
-    parser.add_argument("--rows", type=Path, default=Path("."), help="folder of the rows")
+    parser.add_argument("--rows", type=Path, default=Path(), help="folder of the rows")
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
