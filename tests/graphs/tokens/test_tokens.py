@@ -183,6 +183,7 @@ def test_directed_graphs_have_rows():
 def test_diagnosis_has_the_norm_of_a_known_random_graph():
     found = G.diagnose_tokens(nx.gnp_random_graph(64, 0.5, seed=0))
     assert abs(found.norm_squared / 4.2447e6 - 1) < 1e-3
+    assert G.tokenize(nx.gnp_random_graph(64, 0.5, seed=0)).of(0)[0, -1].item() == pytest.approx(42.83, abs=5e-3)
     assert found.lossless and found.components == 1 and found.lipschitz(2) == found.largest_degree**0.5
 
 
