@@ -182,6 +182,8 @@ def join(graphs: Sequence[Graph]) -> GraphBatch:
     widths = {None if g.x is None else g.x.shape[1] for g in graphs}
     if len(widths) != 1:
         raise ValueError(f"graphs with {widths} features for each node given; all need as many, or none has any.")
+    if len(graphs) == 1:
+        return GraphBatch(graphs[0].edges, torch.zeros(graphs[0].n, dtype=torch.long), 1, graphs[0].x)
     sizes = torch.tensor([g.n for g in graphs])
     first = sizes.cumsum(0) - sizes
     counts = torch.tensor([g.edges.shape[1] for g in graphs])

@@ -19,7 +19,7 @@ from torch import Tensor
 # Readable on white and on near-black.
 BLUE, ORANGE, GRAY = "#3b82c4", "#d9822b", "#8a8f98"
 BARS, HEIGHT = 128, 96  # columns and rows of pixels of a vector's picture
-_INK = "#010203"  # replaced by the page's own text color
+INK = "#010203"  # replaced by the page's own text color
 
 
 def ranked_similarity(
@@ -33,7 +33,7 @@ def ranked_similarity(
         nulls: name of each null to its largest similarity.
         metric: what the vertical axis is called.
     """
-    figure, axes = _axes("true samples, best first", metric)
+    figure, axes = blank_axes("true samples, best first", metric)
     values = np.sort(_array(similarity))[::-1]
     rank = np.arange(1, len(values) + 1)
     above = values >= threshold
@@ -44,7 +44,7 @@ def ranked_similarity(
         place = max(value, place + 0.055)  # names of lines that lie together stand one above the other
         axes.annotate(
             name[:40], (1, place), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
-            va="center", fontsize=7, color=_INK, parse_math=False, annotation_clip=False,
+            va="center", fontsize=7, color=INK, parse_math=False, annotation_clip=False,
         )  # fmt: skip
     axes.scatter(rank[above], values[above], s=16, color=BLUE, zorder=3)
     axes.scatter(rank[~above], values[~above], s=16, color="none", edgecolor=GRAY, zorder=3)
@@ -52,7 +52,7 @@ def ranked_similarity(
     axes.set_ylim(bottom - 0.02, max(1.02, float(values.max(initial=1.0)) * 1.02))
     axes.set_xlim(0.2, len(values) + 0.8)
     _note(axes, threshold, "threshold")
-    return _svg(figure, "ranked")
+    return as_svg(figure, "ranked")
 
 
 def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *, rate: float = 1e-3) -> bytes:
@@ -63,7 +63,7 @@ def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *
         true_rate: share of true samples recovered at the same similarity.
         rate: the false positive rate at which a sample counts as recovered; marked.
     """
-    figure, axes = _axes("false positive rate", "true positive rate")
+    figure, axes = blank_axes("false positive rate", "true positive rate")
     x, y = _array(false_rate), _array(true_rate)
     order = np.argsort(x, kind="stable")
     floor = min(1e-4, rate / 3)
@@ -75,12 +75,12 @@ def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *
     axes.set_xscale("log")
     axes.set_xlim(floor, 1)
     axes.set_ylim(-0.02, 1.04)
-    return _svg(figure, "roc")
+    return as_svg(figure, "roc")
 
 
 def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Objective against step for each named series, on a logarithmic axis where all values are positive (SVG)."""
-    figure, axes = _axes("step", "objective")
+    figure, axes = blank_axes("step", "objective")
     values = [value for points in series.values() for _, value in points]
     for color, (name, points) in zip((BLUE, ORANGE, GRAY) * len(series), series.items(), strict=False):
         if points:
@@ -90,13 +90,13 @@ def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     if sum(bool(name) for name in series) > 1:
         legend = axes.legend(frameon=False, fontsize=8)
         for text in legend.get_texts():
-            text.set(color=_INK, parse_math=False)
-    return _svg(figure, "history")
+            text.set(color=INK, parse_math=False)
+    return as_svg(figure, "history")
 
 
 def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = None) -> bytes:
     """Singular values of the first layer, largest first; `identifiable` marks the numerical rank (SVG)."""
-    figure, axes = _axes("index", "singular value")
+    figure, axes = blank_axes("index", "singular value")
     shown = _array(values)
     positive = shown[shown > 0]
     floor = max(positive.min(initial=1.0), positive.max(initial=1.0) * 1e-9)
@@ -104,17 +104,17 @@ def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = N
     axes.set_yscale("log")
     if identifiable is not None:
         axes.axvline(identifiable + 0.5, color=ORANGE, linewidth=1.4)
-    return _svg(figure, "singular")
+    return as_svg(figure, "singular")
 
 
 def survival(names: Sequence[str], share: Sequence[float]) -> bytes:
     """Share of samples that are classified correctly, clean and after each stage of an attack (SVG)."""
-    figure, axes = _axes("", "share classified correctly")
+    figure, axes = blank_axes("", "share classified correctly")
     place = np.arange(len(names))
     axes.bar(place, share, color=[GRAY, *[BLUE] * (len(names) - 1)], width=0.6)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
     axes.set_ylim(0, 1.05)
-    return _svg(figure, "survival")
+    return as_svg(figure, "survival")
 
 
 def curves(
@@ -136,7 +136,7 @@ def curves(
         logarithmic: for rates; then only positive values are drawn.
         level: a height to compare with.
     """
-    figure, axes = _axes(xlabel, ylabel)
+    figure, axes = blank_axes(xlabel, ylabel)
     styles = zip((BLUE, ORANGE, GRAY) * len(series), "os^" * len(series), strict=True)
     for k, ((color, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
@@ -156,8 +156,8 @@ def curves(
         axes.set_ylim(bottom=0)
     if series:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set(color=_INK, parse_math=False)
-    return _svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
+            text.set(color=INK, parse_math=False)
+    return as_svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
 
 
 def contours(
@@ -170,7 +170,7 @@ def contours(
     ylabel: str,
 ) -> bytes:
     """Level lines of a function of two variables, denser near its minimum, with named points on them (SVG)."""
-    figure, axes = _axes(xlabel, ylabel)
+    figure, axes = blank_axes(xlabel, ylabel)
     shown = _array(values)
     levels = shown.min() + (shown.max() - shown.min()) * np.linspace(0.02, 0.98, 14) ** 2
     axes.contour(_array(x), _array(y), shown, levels=levels, colors=GRAY, linewidths=0.8)
@@ -181,36 +181,36 @@ def contours(
         axes.plot(at[:, 0], at[:, 1], color=color, marker=marker, markersize=5, linestyle="none", label=name)
     if points:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set(color=_INK, parse_math=False)
+            text.set(color=INK, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator())
-    return _svg(figure, "contours")
+    return as_svg(figure, "contours")
 
 
 def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> bytes:
     """Share of samples that a reconstruction recovers from each network, one bar for each group of samples (SVG)."""
-    figure, axes = _axes("", "share recovered")
+    figure, axes = blank_axes("", "share recovered")
     place, width = np.arange(len(names)), 0.8 / max(1, len(shares))
     for k, (color, (group, values)) in enumerate(zip((ORANGE, BLUE, GRAY) * len(shares), shares.items(), strict=False)):
         shift = (k - (len(shares) - 1) / 2) * width
         bars = axes.bar(place + shift, values, color=color, width=0.92 * width, label=group)
         labels = axes.bar_label(bars, [f"{value:.0%}" for value in values], fontsize=8)
         for text in labels:
-            text.set(color=_INK, parse_math=False)
+            text.set(color=INK, parse_math=False)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
     for text in axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=len(shares)).get_texts():
-        text.set(color=_INK, parse_math=False)
+        text.set(color=INK, parse_math=False)
     axes.set_ylim(0, 1.3)  # room for the legend
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    return _svg(figure, "recovered")
+    return as_svg(figure, "recovered")
 
 
 def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
     """Confidence of the presented samples, most likely first (SVG)."""
-    figure, axes = _axes("presented samples, likeliest first", "confidence")
+    figure, axes = blank_axes("presented samples, likeliest first", "confidence")
     values = _array(confidence)
     axes.bar(np.arange(1, len(values) + 1), values, color=BLUE, width=0.8)
     axes.set_ylim(0, 1.02)
-    return _svg(figure, "confidence")
+    return as_svg(figure, "confidence")
 
 
 def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: float = 1.0) -> bytes:
@@ -258,17 +258,18 @@ def _array(values: Tensor) -> NDArray[np.float64]:
     return values.detach().cpu().double().numpy()
 
 
-def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+def blank_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """A figure of the size of all others, with two axes."""
     figure = Figure(figsize=(4.9, 3.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_xlabel(xlabel, color=_INK, fontsize=9, parse_math=False)
-    axes.set_ylabel(ylabel, color=_INK, fontsize=9, parse_math=False)
+    axes.set_xlabel(xlabel, color=INK, fontsize=9, parse_math=False)
+    axes.set_ylabel(ylabel, color=INK, fontsize=9, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(colors=_INK, labelsize=8, width=0.6)
+    axes.tick_params(colors=INK, labelsize=8, width=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set(color=_INK, linewidth=0.6)
+        axes.spines[side].set(color=INK, linewidth=0.6)
     axes.patch.set_alpha(0)
     figure.patch.set_alpha(0)
     return figure, axes
@@ -287,7 +288,7 @@ def _note(axes: Axes, height: float, text: str) -> None:
     )
 
 
-def _svg(figure: Figure, name: str) -> bytes:
+def as_svg(figure: Figure, name: str) -> bytes:
     """The bare <svg> element, deterministic, in the page's own font and ink."""
     buffer = io.BytesIO()
     # Real text instead of glyph outlines; restored at once.
@@ -298,4 +299,4 @@ def _svg(figure: Figure, name: str) -> bytes:
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     # Several figures share one page: their ids must differ.
     text = re.sub(r"""( id="|href="#|url\(#)""", rf"\g<1>{name}-", text)
-    return text.replace(_INK, "currentColor").strip().encode()
+    return text.replace(INK, "currentColor").strip().encode()

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vestige as vg
+from vestige.graphs.tokens import walks
 from vestige.graphs.tokens.spectrum import eigenpairs
-from vestige.graphs.tokens.walks import _large, exact_return_probabilities, return_probabilities
+from vestige.graphs.tokens.walks import _alone, exact_return_probabilities, return_probabilities
 
 G = vg.graphs
 
@@ -34,7 +35,7 @@ def slow_walks(graph, t):
 def test_walks_are_diagonals_of_powers(n, t, seed):
     graph = random_graph(n, seed=seed)
     torch.testing.assert_close(return_probabilities([graph], t)[0], slow_walks(graph, t))
-    torch.testing.assert_close(_large(graph, t), slow_walks(graph, t))
+    torch.testing.assert_close(_alone(graph, t), slow_walks(graph, t))
     exact = torch.tensor([[float(p) for p in row] for row in exact_return_probabilities(graph, t)])
     torch.testing.assert_close(exact.reshape(n, t), slow_walks(graph, t))
 
@@ -45,9 +46,13 @@ def test_walks_of_many_graphs_are_those_of_each():
         torch.testing.assert_close(found, slow_walks(graph, 6))
 
 
-def test_walks_of_a_large_dense_graph_go_through_dense_powers():
-    graph = random_graph(450, p=0.2)
-    torch.testing.assert_close(return_probabilities([graph], 5)[0], slow_walks(graph, 5))
+@pytest.mark.parametrize(("n", "p"), [(60, 0.04), (150, 0.01), (90, 0.5)])
+def test_walks_through_sparse_powers_that_fill_are_the_same(monkeypatch, n, p):
+    graph = random_graph(n, p=p)
+    dense = return_probabilities([graph], 7)[0]
+    torch.testing.assert_close(dense, slow_walks(graph, 7))
+    monkeypatch.setattr(walks, "DENSE", 0)
+    torch.testing.assert_close(return_probabilities([graph], 7)[0], dense)
 
 
 def test_a_complete_graph_has_known_tokens():
@@ -178,6 +183,7 @@ def test_directed_graphs_have_rows():
 def test_diagnosis_has_the_norm_of_a_known_random_graph():
     found = G.diagnose_tokens(nx.gnp_random_graph(64, 0.5, seed=0))
     assert abs(found.norm_squared / 4.2447e6 - 1) < 1e-3
+    assert G.tokenize(nx.gnp_random_graph(64, 0.5, seed=0)).of(0)[0, -1].item() == pytest.approx(42.83, abs=5e-3)
     assert found.lossless and found.components == 1 and found.lipschitz(2) == found.largest_degree**0.5
 
 

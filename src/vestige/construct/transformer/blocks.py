@@ -14,9 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vestige.construct.transformer.runs import Product
 from vestige.construct.transformer.stream import Stream
 from vestige.construct.transformer.wires import Wire, affine, compiled
 from vestige.core.choices import ChoiceEnum
+
+CACHED = 1 << 19  # numbers of the stream that are computed at once: they stay in the cache of a processor's core
 
 
 class Mask(ChoiceEnum):
@@ -55,7 +58,7 @@ class Embedding(nn.Module):
         sink: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.ids, self.lengths = ids, lengths
+        self.ids, self.lengths, self.product = ids, lengths, Product()
         self.table = nn.Parameter(table, requires_grad=False)
         for name, tensor in (("position", position), ("last", last), ("sink", sink)):
             self.register_parameter(name, None if tensor is None else nn.Parameter(tensor, requires_grad=False))
@@ -67,7 +70,7 @@ class Embedding(nn.Module):
             ValueError: an id, a size or a length that the weights were not made for.
         """
         self._check(x)
-        stream = self.table[x.long()] if self.ids else x.to(self.table) @ self.table
+        stream = self.table[x.long()] if self.ids else self.product(x.to(self.table), self.table.T)
         if self.position is not None:
             stream = stream + self.position[: x.shape[1]]
         if self.last is not None:
@@ -209,7 +212,9 @@ class Transformer(nn.Module):
         Raises:
             ValueError: ids, sizes or lengths that it was not made for.
         """
-        return self._run(x, None)
+        tokens = x.shape[1] if x.ndim > 1 else 1
+        parts = x.split(max(1, CACHED // (max(1, tokens) * self.stream.width)))
+        return self._run(x, None) if len(parts) == 1 else torch.cat([self._run(part, None) for part in parts])
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
         """Everything that it computes, by name: each layer's logits, patterns and stream, and each block at the end.

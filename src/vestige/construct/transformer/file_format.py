@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vestige.construct.file.network_format import NetworkFormat
 from vestige.construct.transformer.blocks import Embedding, Head, Layer, Transformer, linear_layers
+from vestige.construct.transformer.runs import Moving
 from vestige.construct.transformer.stream import Stream
 from vestige.construct.transformer.wires import Wire
 
@@ -61,11 +62,7 @@ class _Shelf:
     def linear(self, name: str, inputs: int | None, outputs: int | None) -> nn.Linear:
         weight = self.take(f"{name}.weight", outputs, inputs)
         bias = self.take(f"{name}.bias", len(weight)) if f"{name}.bias" in self.tensors else None
-        layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None, device="meta")
-        layer.weight = nn.Parameter(weight, requires_grad=False)
-        if bias is not None:
-            layer.bias = nn.Parameter(bias, requires_grad=False)
-        return layer
+        return Moving(weight, bias)
 
 
 def _stream(blocks: Any) -> Stream:

@@ -13,6 +13,8 @@ from typing import Union
 import torch
 from torch import Tensor, nn
 
+from vestige.construct.transformer.runs import Moving
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
@@ -93,21 +95,32 @@ def compiled(rows: Sequence[Wire], width: int) -> nn.Sequential:
     where: dict[int | Unit, dict[int, float]] = {s: {s: 1.0} for s in last if isinstance(s, int)}
     layers: list[nn.Module] = []
     for level in range(1, depth + 1):
-        units: list[tuple[Mapping[int, float], float]] = []
-        now: dict[int | Unit, dict[int, float]] = {}
-        for source, until in last.items():
-            if isinstance(source, Unit) and source.depth == level:
-                now[source] = {len(units): 1.0}
-                units.append((_placed(source.argument, where), source.argument.constant))
-            elif until >= level and source in where:
-                signs = (1.0, -1.0) if level == 1 else (1.0,)
-                pieces = [(place, sign, f) for place, f in where[source].items() for sign in signs]
-                now[source] = {len(units) + k: f * sign for k, (_, sign, f) in enumerate(pieces)}
-                units += [({place: sign}, 0.0) for place, sign, _ in pieces]
-        layers += [_linear(units, width), nn.ReLU()]
-        where, width = now, len(units)
+        made = [
+            (source, factor, unit)
+            for source, until in last.items()
+            for factor, unit in _pieces(source, level, until, where)
+        ]
+        # Equal neurons of different coordinates stand together, so that weights are few diagonals: see `runs`.
+        made.sort(key=lambda piece: (sorted(piece[2][0].values()), piece[2][1], sorted(piece[2][0])))
+        where = {}
+        for place, (source, factor, _) in enumerate(made):
+            where.setdefault(source, {})[place] = factor
+        layers += [_linear([unit for _, _, unit in made], width), nn.ReLU()]
+        width = len(made)
     layers.append(_linear([(_placed(row, where), row.constant) for row in rows], width))
     return nn.Sequential(*layers)
+
+
+def _pieces(
+    source: int | Unit, level: int, until: int, where: Mapping[int | Unit, Mapping[int, float]]
+) -> list[tuple[float, tuple[Mapping[int, float], float]]]:
+    """The neurons of a layer that a source takes there, with the factors that give the source back."""
+    if isinstance(source, Unit) and source.depth == level:
+        return [(1.0, (_placed(source.argument, where), source.argument.constant))]
+    if until < level or source not in where:
+        return []
+    signs = (1.0, -1.0) if level == 1 else (1.0,)
+    return [(f * sign, ({place: sign}, 0.0)) for place, f in where[source].items() for sign in signs]
 
 
 def _last_uses(rows: Sequence[Wire]) -> dict[int | Unit, int]:
@@ -144,11 +157,7 @@ def _linear(rows: Sequence[tuple[Mapping, float]], width: int, *, bias: bool = T
         weight[tuple(torch.tensor(places).T)] = torch.tensor(
             [float(f) for terms, _ in rows for f in terms.values()], dtype=torch.float64
         )
-    layer = nn.Linear(width, len(rows), bias=bias, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias:
-        layer.bias = nn.Parameter(_column([constant for _, constant in rows]), requires_grad=False)
-    return layer
+    return Moving(weight, _column([constant for _, constant in rows]) if bias else None)
 
 
 def _column(values: Sequence[float]) -> Tensor:

@@ -2,7 +2,8 @@
 
 p_v^0 is the node's feature, p_v^d = (p_v^(d-1), the multiset of p_u^(d-1) over its neighbors u): the color after d
 rounds of Weisfeiler and Leman. The number of a pattern depends on the pattern alone, in every process and on every
-machine. A multiset is a sum of mixed 64-bit numbers; two such sums are carried, and must tell the same patterns apart.
+machine. A multiset is a sum of mixed 64-bit numbers. Two patterns get one number with a chance of about 2^-64: among 10^5
+patterns it happens once in 10^9 runs.
 """
 
 from dataclasses import dataclass, field
@@ -12,15 +13,16 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from vestige.core.cite import Paper, paper
-from vestige.graphs.graph import GraphBatch, as_graphs, join
+from vestige.graphs.graph import as_graphs, join
 
 SOURCE = (paper("2010.08853"),)
 FEATURE, OWN, NEIGHBOR = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7))
-STREAMS = np.array([0x243F6A8885A308D3, 0x13198A2E03707344], dtype=np.uint64)  # digits of pi: two independent numbers
+START = np.uint64(0x243F6A8885A308D3)  # digits of pi
+_SHIFTS = tuple(np.uint64(k) for k in (30, 27, 31))
+_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 Words = NDArray[np.uint64]
 
 
@@ -67,23 +69,21 @@ def d_patterns(graphs: Any, depth: int, *, features: bool = True) -> Patterns:
     if any(g.directed for g in given):
         raise ValueError("a directed graph given; patterns are those of undirected ones. Add each edge's way back.")
     batch = join(given)
-    words = _rounds(batch, depth, features)
-    ids = np.ascontiguousarray(words[:, 0])
-    _compare(ids, words[:, 1])
+    ids = _rounds(batch.edges.numpy(), batch.n, batch.x if features else None, depth)
     return Patterns(torch.from_numpy(ids.view(np.int64)), batch.owner, depth, batch.count)
 
 
-def _rounds(batch: GraphBatch, depth: int, features: bool) -> Words:
-    n = batch.n
-    words = np.repeat(STREAMS[None], n, 0)
-    if features and batch.x is not None:
-        for column in _integers(batch.x).T:
-            words = _mix(words * FEATURE ^ np.ascontiguousarray(column).view(np.uint64)[:, None])
+def _rounds(edges: NDArray[np.int64], n: int, x: Tensor | None, depth: int) -> Words:
+    words = np.full(n, START)
+    if x is not None:
+        for column in _integers(x).T:
+            words = _mix(words * FEATURE ^ np.ascontiguousarray(column).view(np.uint64))
     words = _mix(words)
-    ends = np.concatenate([[0], np.cumsum(np.bincount(batch.edges[0].numpy(), minlength=n))])
-    sums = csr_matrix((np.ones(batch.edges.shape[1], dtype=np.uint64), batch.edges[1].numpy(), ends), shape=(n, n))
+    ends = np.concatenate([[0], np.bincount(edges[0], minlength=n).cumsum()])
+    sums = np.zeros(len(edges[0]) + 1, dtype=np.uint64)
     for _ in range(depth):
-        words = _mix(words * OWN + sums @ _mix(words ^ NEIGHBOR))  # modulo 2^64
+        np.cumsum(_mix(words ^ NEIGHBOR)[edges[1]], out=sums[1:])  # edges stand in order; modulo 2^64
+        words = _mix(words * OWN + np.diff(sums[ends]))
     return words
 
 
@@ -99,15 +99,12 @@ def _integers(x: Tensor) -> NDArray[np.int64]:
 
 def _mix(words: Words) -> Words:
     """The finalizer of splitmix64: a permutation of 64-bit numbers."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
-
-def _compare(ids: Words, check: Words) -> None:
-    order = np.argsort(ids, kind="stable")
-    a, b = ids[order], check[order]
-    assert not ((a[1:] == a[:-1]) != (b[1:] == b[:-1])).any(), "two patterns have one number: a chance of 2^-64 a pair"
+    words = words ^ (words >> _SHIFTS[0])
+    words *= _FACTORS[0]
+    words ^= words >> _SHIFTS[1]
+    words *= _FACTORS[1]
+    words ^= words >> _SHIFTS[2]
+    return words
 
 
 @dataclass(frozen=True, eq=False)

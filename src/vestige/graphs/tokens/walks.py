@@ -16,7 +16,9 @@ from torch import Tensor
 
 from vestige.graphs.graph import Graph, join
 
-SMALL = 400  # nodes up to which graphs are handled as dense matrices, several at once
+SMALL = 400  # nodes up to which several graphs are handled at once, as dense matrices
+DENSE = 1000  # nodes up to which powers of one graph are dense from the start
+TINY, THIN = 40, 1 / 16  # nodes below which, and share of edges from which, the graph itself is dense too
 SPREAD = 1.25  # how much larger than the smallest graph of a pack its largest is
 CELLS = 4_000_000  # numbers in a pack: 32 MB
 FILLED = 0.03  # share of a power's cells from which it is kept dense
@@ -28,24 +30,19 @@ def return_probabilities(graphs: Sequence[Graph], t: int) -> list[Float[Tensor, 
     order = sorted(range(len(graphs)), key=lambda i: graphs[i].n)
     while order:
         smallest = graphs[order[0]].n
-        if smallest > SMALL:
-            found[order[0]] = _large(graphs[order[0]], t)
-            order = order[1:]
-            continue
         limit = min(SMALL, max(smallest + 1, int(SPREAD * smallest)))
-        pack = [i for i in order if graphs[i].n <= limit]
-        pack = pack[: max(1, CELLS // graphs[pack[-1]].n ** 2)]
-        for i, part in zip(pack, _small(_scaled([graphs[i] for i in pack]), t), strict=True):
-            found[i] = part[: graphs[i].n]
+        pack = [i for i in order if graphs[i].n <= limit][: max(1, CELLS // limit**2)] or order[:1]
+        if len(pack) == 1:
+            found[pack[0]] = _alone(graphs[pack[0]], t)
+        else:
+            for i, part in zip(pack, _together(_scaled([graphs[i] for i in pack]), t), strict=True):
+                found[i] = part[: graphs[i].n]
         order = order[len(pack) :]
     return found
 
 
 def _scaled(graphs: Sequence[Graph]) -> Float[Tensor, "b n n"]:
     """S of each, padded with zeros."""
-    if len(graphs) == 1:  # half the time of the general way, for a graph of ten nodes
-        root = graphs[0].degrees.clamp(min=1).double().rsqrt()
-        return (root[:, None] * graphs[0].adjacency() * root)[None]
     batch, size = join(graphs), max(g.n for g in graphs)
     first = torch.searchsorted(batch.owner, torch.arange(len(graphs)))
     u, v = (batch.edges[i] - first[batch.owner[batch.edges[i]]] for i in (0, 1))
@@ -55,7 +52,7 @@ def _scaled(graphs: Sequence[Graph]) -> Float[Tensor, "b n n"]:
     return s
 
 
-def _small(s: Float[Tensor, "b n n"], t: int) -> Float[Tensor, "b n t"]:
+def _together(s: Float[Tensor, "b n n"], t: int) -> Float[Tensor, "b n t"]:
     walks = torch.zeros(*s.shape[:2], t, dtype=torch.float64)
     power = s
     for step in range(2, t + 1, 2):
@@ -67,19 +64,29 @@ def _small(s: Float[Tensor, "b n n"], t: int) -> Float[Tensor, "b n t"]:
     return walks
 
 
-def _large(graph: Graph, t: int) -> Float[Tensor, "n t"]:
-    s = graph.normalized
+def _alone(graph: Graph, t: int) -> Float[Tensor, "n t"]:
+    """As `_together`, by numpy and scipy, whose calls cost less than torch's on a graph of ten nodes."""
+    s: Any = _matrix(graph) if graph.n < TINY or graph.edges.shape[1] > THIN * graph.n**2 else graph.normalized
     walks = np.zeros((graph.n, t))
-    power: Any = s
+    power: Any = s.toarray() if graph.n <= DENSE and isinstance(s, csr_matrix) else s
     for step in range(2, t + 1, 2):
         walks[:, step - 1] = _products(power, power)
         if step < t:
-            after = power @ s
+            after = s @ power
             if isinstance(after, csr_matrix) and after.nnz > FILLED * graph.n**2:
                 power, after = power.toarray(), after.toarray()
             walks[:, step] = _products(power, after)
             power = after
     return torch.from_numpy(walks)
+
+
+def _matrix(graph: Graph) -> np.ndarray:
+    """S as a dense matrix."""
+    u, v = graph.edges.numpy()
+    root = np.maximum(np.bincount(u, minlength=graph.n), 1) ** -0.5
+    s = np.zeros((graph.n, graph.n))
+    s[u, v] = root[u] * root[v]
+    return s
 
 
 def _products(a: Any, b: Any) -> np.ndarray:

@@ -77,8 +77,20 @@ def test_trees_with_four_children(deep, chain):
             assert torch.equal(written[-1], wanted)
 
 
-def test_formulas_of_up_to_four_leaves():
-    deep, rnn = BUILD.build_crq_transformer(7, 1, 3, largest=1), BUILD.build_crq_rnn(7, 1, largest=1)
+@pytest.mark.slow  # half a minute
+def test_a_chain_of_thought_for_two_hundred_trees_of_63_nodes():
+    chain = BUILD.build_crq_chain_of_thought(63, DIM)
+    codes = torch.from_numpy(chain.specification.given)
+    for seed in range(0, 1000, 5):
+        draw = torch.Generator().manual_seed(seed)
+        children = 1 if seed % 35 == 0 else 2
+        question = BUILD.random_question(2 + seed % 62, DIM, most_children=children, generator=draw)
+        written = BUILD.solve_by_chain(chain.network, question, codes)
+        assert torch.equal(written[-1], question.answers()[question.root])
+
+
+def formulas():
+    """All of up to four leaves, with all values."""
     shapes = ["{0}", "{0} {4} {1}", "({0} {4} {1}) {5} {2}", "({0} {4} {1}) {5} ({2} {6} {3})"]
     shapes.append("(({0} {4} {1}) {5} {2}) {6} {3}")
     leaves = [f"{sign}{name}" for name in "abcd" for sign in ("", "~")]
@@ -89,11 +101,25 @@ def test_formulas_of_up_to_four_leaves():
             labels = question.labels.clone()
             for node, value in zip([k for k, c in enumerate(question.children) if not c], values, strict=False):
                 labels[node] = value
-            asked = BUILD.CompositionalQuestion(question.parents, labels)
-            wanted = asked.answers()[asked.root]
-            tokens = BUILD.question_tokens(asked, deep.specification.given)
-            assert torch.equal(deep.network(tokens)[0].round(), wanted)
-            assert torch.equal(rnn.network(BUILD.question_steps(asked))[0], wanted)
+            yield BUILD.CompositionalQuestion(question.parents, labels)
+
+
+def test_formulas_of_up_to_four_leaves():
+    deep, rnn = BUILD.build_crq_transformer(7, 1, 3, largest=1), BUILD.build_crq_rnn(7, 1, largest=1)
+    for asked in formulas():
+        wanted = asked.answers()[asked.root]
+        tokens = BUILD.question_tokens(asked, deep.specification.given)
+        assert torch.equal(deep.network(tokens)[0].round(), wanted)
+        assert torch.equal(rnn.network(BUILD.question_steps(asked))[0], wanted)
+
+
+@pytest.mark.slow  # ten seconds
+def test_formulas_by_a_chain_of_thought():
+    chain = BUILD.build_crq_chain_of_thought(7, 1, largest=1)
+    codes = torch.from_numpy(chain.specification.given)
+    for asked in formulas():
+        if len(asked.parents) > 1:
+            assert torch.equal(BUILD.solve_by_chain(chain.network, asked, codes)[-1], asked.answers()[asked.root])
 
 
 def test_one_layer_less_is_wrong_on_a_chain():

@@ -101,6 +101,16 @@ def test_sets_that_meet_are_told_from_sets_that_do_not(layers):
     assert torch.equal(network(x).round()[:, 0], counts.double())
 
 
+def test_all_pairs_of_sets_among_twelve_tokens():
+    """Every two sets of three tokens, in the order of their tokens: 48,400 sequences."""
+    sets = torch.combinations(torch.arange(12), 3)
+    first, second = torch.cartesian_prod(torch.arange(len(sets)), torch.arange(len(sets))).T
+    x = torch.cat([sets[first], sets[second]], 1)
+    meet = (sets[first][:, :, None] == sets[second][:, None]).any(2).any(1)
+    network = BUILD.build_most_frequent(12, 6).network.float()
+    assert torch.equal(network(x).round()[:, 0].double(), 1.0 + meet.double())
+
+
 def test_a_histogram_in_too_few_dimensions_has_cross_talk():
     """What breaks beyond dim = vocab, and by how much: the null of the construction."""
     found = BUILD.counting_capacity(64, 16, 100)

@@ -104,3 +104,12 @@ def test_a_short_training_beats_the_constant_and_says_what_rules_get():
     assert none.accuracy < 0.7 and torch.is_grad_enabled()
     with pytest.raises(ValueError, match="a depth and a width"):
         BUILD.fit_graphs(x, y, held_out=new, shapes=[])
+
+
+@pytest.mark.slow  # half a minute
+def test_on_permuted_graphs_a_trained_encoder_is_as_good_as_the_number_of_edges():
+    draw = torch.Generator().manual_seed(1)
+    x, y = BUILD.connectivity_graphs(50, 400)
+    new = BUILD.connectivity_graphs(50, 400, generator=draw)
+    (found,) = BUILD.fit_graphs(x, y, held_out=new, shapes=[(1, 64)], steps=400)
+    assert abs(found.accuracy - found.leaks.rules["edges"]) <= 0.05 and 0.75 <= found.accuracy <= 0.88

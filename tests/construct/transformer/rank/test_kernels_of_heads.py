@@ -32,6 +32,11 @@ def test_agreements_are_those_of_samples(dim):
     torch.testing.assert_close(right, BUILD.head_accuracy(dim, (q * k).sum(1)), rtol=0, atol=0.003)
 
 
+@pytest.mark.parametrize(("dim", "accuracy"), [(4, 0.6487), (16, 0.5659)])
+def test_one_head_with_equal_vectors_is_right_this_often(dim, accuracy):
+    assert BUILD.head_accuracy(dim, torch.tensor(1.0)) == pytest.approx(accuracy, abs=5e-4)
+
+
 def test_a_head_that_ignores_the_points_is_right_half_the_time():
     assert BUILD.head_accuracy(8, torch.tensor(0.0)) == 0.5
     assert BUILD.head_accuracy(8, torch.tensor(-1.0)) == pytest.approx(
