@@ -119,7 +119,7 @@ def text(quick: bool, length: int = 32) -> Task:
     if quick:
         windows, cut = windows[:80], 64
     train, test = ((w[:, :-1], w[:, 1:]) for w in (windows[:cut], windows[cut:]))
-    return Task(train, test, lambda: Reader(len(known), length), True, 1 if quick else 6, 32)
+    return Task(train, test, lambda: Reader(len(known), length), True, 1 if quick else 12, 32)
 
 
 def scheduled(kind: str, optimizer: torch.optim.Optimizer, steps: int) -> Any:
@@ -212,7 +212,7 @@ def run(name: str, kind: str, rate: float, seed: int, quick: bool, options: dict
             for x, y in zip(*(t.split(500) for t in given.test), strict=True)
         ]
     accuracy = 100 * float(sum(right)) / len(right)
-    kept = [float(r) for r in rates[:: max(1, len(rates) // 100)]]
+    stride = max(1, len(rates) // 100)
     return {
         "task": name,
         "kind": kind,
@@ -220,7 +220,7 @@ def run(name: str, kind: str, rate: float, seed: int, quick: bool, options: dict
         "seed": seed,
         "accuracy": accuracy,
         "seconds": took,
-        "rates": kept,
+        "rates": [(k, float(rates[k])) for k in range(0, len(rates), stride)],
         **options,
     }
 
@@ -283,6 +283,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", help="methods; default: all")
+    parser.add_argument("--rates", type=float, nargs="+", help="only these; default: the grid of the task")
     parser.add_argument("--options", type=json.loads, default={}, help="of LocallyOptimalStep, as JSON")
     parser.add_argument("--to", type=Path, default=Path("optim.jsonl"))
     parser.add_argument("--read", type=Path, help="only say what a file holds")
@@ -294,7 +295,10 @@ def main() -> None:
         with options.to.open("a") as file:
             for name in options.tasks:
                 for kind, rate, seed in cases(name, 1 if options.quick else options.seeds, options.quick):
-                    if (name, kind, rate, seed) in done or (options.only and kind not in options.only):
+                    left_out = (options.only and kind not in options.only) or (
+                        options.rates and rate not in options.rates
+                    )
+                    if left_out or (name, kind, rate, seed) in done:
                         continue
                     row = run(name, kind, rate, seed, options.quick, options.options if kind == OURS else {})
                     file.write(json.dumps(row) + "\n")

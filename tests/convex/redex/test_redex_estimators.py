@@ -60,7 +60,7 @@ def test_the_separation_from_kernels():
     """d = 24, k = 4, 1,000 samples a layer: RedEx finds the parity, and kernels with all of them do not."""
     x, y, _ = parity_staircase(2000, dimension=24, k=4)
     fresh, wanted, _ = parity_staircase(2001, dimension=24, k=4)
-    found = RedExRegressor(2, ridge=2e-3, fresh_split=True, solver="low_rank", gap=0.1)
+    found = RedExRegressor(2, ridge=2e-3, fresh_split=True, solver="splitting", gap=0.1)
     found.fit(x.numpy(), y.numpy())
     sign = np.sign(wanted[:, -1].numpy())
     assert (np.sign(found.predict(fresh.numpy())[:, -1]) == sign).mean() >= 0.99
@@ -92,7 +92,7 @@ def test_options_out_of_range_and_what_the_solver_says():
     with pytest.raises(ValueError, match="2 classes"):
         RedExClassifier().fit(x, np.zeros(20))
     with pytest.warns(ConvergenceWarning, match="gap"):
-        RedExRegressor(solver="low_rank", gap=1e-15).fit(x, y)
+        RedExRegressor(solver="splitting", gap=1e-15).fit(x, y)
 
 
 @given(st.integers(1, 5), st.integers(1, 20), st.integers(0, 1000))

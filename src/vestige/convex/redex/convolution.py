@@ -19,7 +19,7 @@ class ConvRedEx(RegressorMixin, BaseEstimator):
         trace_penalty: l_1.
         ridge: l_2, positive.
         constant: coordinate that is put before each patch.
-        solver: "auto", "program" or "low_rank".
+        solver: "auto", "program" or "splitting".
         gap: relative duality gap of the last.
 
     Attributes:
