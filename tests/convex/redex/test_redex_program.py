@@ -128,10 +128,9 @@ def test_the_errata_of_lemma_15():
     """The least trace is 1/2 + 1 / sqrt(2 - 2/k) for k >= 4; "2 + 2/k" as printed is wrong, and so is k = 2."""
     for k, value in ((4, 1.316497), (6, 1.274597)):
         assert 0.5 + 1 / math.sqrt(2 - 2 / k) == pytest.approx(value, abs=1e-6)
-        if k == 4:
-            found = least_trace_of_the_first_layer(k)
-            assert found == pytest.approx(value, abs=1e-5)
-            assert abs(found - (0.5 + 1 / math.sqrt(2 + 2 / k))) > 0.1
+        found = least_trace_of_the_first_layer(k)
+        assert found == pytest.approx(value, abs=1e-5)
+        assert abs(found - (0.5 + 1 / math.sqrt(2 + 2 / k))) > 0.1
     assert least_trace_of_the_first_layer(2) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -192,9 +191,27 @@ def test_refused_inputs_and_ways():
     problem = drawn(0)
     with pytest.raises(ValueError, match="scale them"):
         Problem(problem.x * 1e7, problem.y, 0.1, 0.1)
-    with pytest.raises(ValueError, match="splitting"):
+    with pytest.raises(ValueError, match=r"3,660 numbers .* GiB .* solver='splitting'"):
         solve_program(drawn(0, d=60))
     for other in (drawn(0, k=2), drawn(0, patches=2), drawn(0, trace_bound=1.0)):
         with pytest.raises(ValueError, match="splitting"):
             solve_proximal(other)
     assert "gap" in solve_proximal(problem, steps=1).warnings[0]
+
+
+def test_what_the_program_says_is_passed_on(monkeypatch):
+    cp = pytest.importorskip("cvxpy", reason="the extra `convex`")
+    monkeypatch.setattr(cp.Problem, "status", "optimal_inaccurate")
+    assert "optimal_inaccurate" in solve_program(drawn(0)).warnings[0]
+    monkeypatch.setattr(cp.Problem, "solve", lambda *_, **__: None)
+    with pytest.raises(ValueError, match="ended with status"):
+        solve_program(drawn(0))
+
+
+def test_inputs_that_say_nothing():
+    """Zeros: nothing beats zeros, and the bound proves it."""
+    problem = drawn(0, k=2)
+    empty = Problem(0 * problem.x, problem.y, problem.trace, problem.ridge)
+    found = solve_splitting(empty)
+    assert found.objective == pytest.approx(float((problem.y**2).sum(1).mean())) and found.gap <= 1e-3
+    assert not found.a.any()
