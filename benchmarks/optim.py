@@ -229,9 +229,9 @@ def cases(name: str, seeds: int, quick: bool) -> list[tuple[str, float, int]]:
     grid = ADAM_RATES if task(name, quick).adam else SGD_RATES
     grid = grid[2:4] if quick else grid
     starts = STARTS[1:3] if quick else STARTS
-    listed = [(OURS, rate, seed) for seed in range(seeds) for rate in starts]
-    listed += [(peer, 1e-2 if peer == "GeN" else 1.0, seed) for peer in PEERS for seed in range(seeds)]
-    return listed + [(kind, rate, seed) for kind in SCHEDULES for rate in grid for seed in range(seeds)]
+    peers = [(peer, 1e-2 if peer == "GeN" else 1.0) for peer in PEERS]
+    once = [(OURS, rate) for rate in starts] + peers + [(kind, rate) for kind in SCHEDULES for rate in grid]
+    return [(kind, rate, seed) for seed in range(seeds) for kind, rate in once]  # what is compared runs side by side
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -263,7 +263,7 @@ def said(rows: list[dict[str, Any]]) -> None:
 
 
 def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Accuracy against the rate that training starts from, for the text."""
+    """Of each task: accuracy against the first rate, and step sizes of ours and the best schedule."""
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         rates = sorted({row["rate"] for row in mine if row["kind"] in (*SCHEDULES, OURS)})
@@ -275,6 +275,9 @@ def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
             rates, series, xlabel="learning rate at the start", ylabel="test accuracy, %", logarithmic=True
         )
         (folder / f"optim-{name}.svg").write_bytes(image)
+        best = [max((r for r in mine if r["kind"] in k), key=lambda r: r["accuracy"]) for k in ((OURS,), SCHEDULES)]
+        steps = {f"{row['kind']}, from {row['rate']:g}": row["rates"] for row in best}
+        (folder / f"optim-{name}-steps.svg").write_bytes(figures.history(steps, quantity="step size"))
 
 
 def main() -> None:

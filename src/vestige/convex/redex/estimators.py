@@ -1,5 +1,6 @@
 """RedEx as scikit-learn estimators: layers of quadratic features, each learned by a convex program."""
 
+import importlib.util
 import warnings
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vestige.convex.redex.layer import RedExLayer, symmetric_squares, to_redex
 from vestige.convex.redex.problem import Array, Problem, Solution
-from vestige.convex.redex.program import solve_program
+from vestige.convex.redex.program import MOST, cone_numbers, solve_program
 from vestige.convex.redex.proximal import solve_proximal
 from vestige.convex.redex.splitting import solve_splitting
 from vestige.core.choices import ChoiceEnum
@@ -30,11 +31,12 @@ class RedExSolver(ChoiceEnum):
 
 
 def solve(problem: Problem, solver: RedExSolver | str, gap: float | int) -> Solution:
-    """By the way that is asked for; auto takes the proximal one for one output, and splitting for more."""
+    """By the way that is asked for; auto takes the proximal one for one output, the program where it is small."""
     chosen = RedExSolver(solver)
     if chosen is RedExSolver.AUTO:
         plain = problem.y.shape[1] == problem.x.shape[1] == 1 and problem.trace_bound is None
-        chosen = RedExSolver.PROXIMAL if plain else RedExSolver.SPLITTING
+        small = cone_numbers(problem) <= MOST // 3 and importlib.util.find_spec("cvxpy")
+        chosen = RedExSolver.PROXIMAL if plain else RedExSolver.PROGRAM if small else RedExSolver.SPLITTING
     match chosen:
         case RedExSolver.PROXIMAL:
             return solve_proximal(problem, gap=gap)

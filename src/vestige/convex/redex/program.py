@@ -10,14 +10,19 @@ from vestige.convex.redex.problem import Problem, Solution, solution
 MOST = 3_000  # numbers in the cones of the program: some GB and minutes
 
 
+def cone_numbers(problem: Problem) -> int:
+    """Size of all semidefinite constraints together."""
+    d = problem.dimension
+    return d * (d + 1) * problem.y.shape[1] * problem.x.shape[1]
+
+
 def solve_program(problem: Problem) -> Solution:
     """The optimum to the solver's 1e-8.
 
     Raises:
         ValueError: a program that is too large, cvxpy that is not installed, or a solver that ends without a solution.
     """
-    d = problem.dimension
-    size = d * (d + 1) * problem.y.shape[1] * problem.x.shape[1]
+    d, size = problem.dimension, cone_numbers(problem)
     if size > MOST:
         raise ValueError(
             f"A program with {size:,} numbers in its cones given (d = {d}), {size**2 * 8 / 2**30:.0f} GiB of "
