@@ -119,7 +119,7 @@ def text(quick: bool, length: int = 32) -> Task:
     if quick:
         windows, cut = windows[:80], 64
     train, test = ((w[:, :-1], w[:, 1:]) for w in (windows[:cut], windows[cut:]))
-    return Task(train, test, lambda: Reader(len(known), length), True, 1 if quick else 6, 32)
+    return Task(train, test, lambda: Reader(len(known), length), True, 1 if quick else 12, 32)
 
 
 def scheduled(kind: str, optimizer: torch.optim.Optimizer, steps: int) -> Any:
@@ -212,7 +212,7 @@ def run(name: str, kind: str, rate: float, seed: int, quick: bool, options: dict
             for x, y in zip(*(t.split(500) for t in given.test), strict=True)
         ]
     accuracy = 100 * float(sum(right)) / len(right)
-    kept = [float(r) for r in rates[:: max(1, len(rates) // 100)]]
+    stride = max(1, len(rates) // 100)
     return {
         "task": name,
         "kind": kind,
@@ -220,7 +220,7 @@ def run(name: str, kind: str, rate: float, seed: int, quick: bool, options: dict
         "seed": seed,
         "accuracy": accuracy,
         "seconds": took,
-        "rates": kept,
+        "rates": [(k, float(rates[k])) for k in range(0, len(rates), stride)],
         **options,
     }
 
@@ -229,9 +229,9 @@ def cases(name: str, seeds: int, quick: bool) -> list[tuple[str, float, int]]:
     grid = ADAM_RATES if task(name, quick).adam else SGD_RATES
     grid = grid[2:4] if quick else grid
     starts = STARTS[1:3] if quick else STARTS
-    listed = [(OURS, rate, seed) for seed in range(seeds) for rate in starts]
-    listed += [(peer, 1e-2 if peer == "GeN" else 1.0, seed) for peer in PEERS for seed in range(seeds)]
-    return listed + [(kind, rate, seed) for kind in SCHEDULES for rate in grid for seed in range(seeds)]
+    peers = [(peer, 1e-2 if peer == "GeN" else 1.0) for peer in PEERS]
+    once = [(OURS, rate) for rate in starts] + peers + [(kind, rate) for kind in SCHEDULES for rate in grid]
+    return [(kind, rate, seed) for seed in range(seeds) for kind, rate in once]  # what is compared runs side by side
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -263,7 +263,7 @@ def said(rows: list[dict[str, Any]]) -> None:
 
 
 def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Accuracy against the rate that training starts from, for the text."""
+    """Of each task: accuracy against the first rate, and step sizes of ours and the best schedule."""
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         rates = sorted({row["rate"] for row in mine if row["kind"] in (*SCHEDULES, OURS)})
@@ -275,6 +275,9 @@ def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
             rates, series, xlabel="learning rate at the start", ylabel="test accuracy, %", logarithmic=True
         )
         (folder / f"optim-{name}.svg").write_bytes(image)
+        best = [max((r for r in mine if r["kind"] in k), key=lambda r: r["accuracy"]) for k in ((OURS,), SCHEDULES)]
+        steps = {f"{row['kind']}, from {row['rate']:g}": row["rates"] for row in best}
+        (folder / f"optim-{name}-steps.svg").write_bytes(figures.history(steps, quantity="step size"))
 
 
 def main() -> None:
@@ -283,6 +286,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", help="methods; default: all")
+    parser.add_argument("--rates", type=float, nargs="+", help="only these; default: the grid of the task")
     parser.add_argument("--options", type=json.loads, default={}, help="of LocallyOptimalStep, as JSON")
     parser.add_argument("--to", type=Path, default=Path("optim.jsonl"))
     parser.add_argument("--read", type=Path, help="only say what a file holds")
@@ -294,7 +298,10 @@ def main() -> None:
         with options.to.open("a") as file:
             for name in options.tasks:
                 for kind, rate, seed in cases(name, 1 if options.quick else options.seeds, options.quick):
-                    if (name, kind, rate, seed) in done or (options.only and kind not in options.only):
+                    left_out = (options.only and kind not in options.only) or (
+                        options.rates and rate not in options.rates
+                    )
+                    if left_out or (name, kind, rate, seed) in done:
                         continue
                     row = run(name, kind, rate, seed, options.quick, options.options if kind == OURS else {})
                     file.write(json.dumps(row) + "\n")

@@ -21,10 +21,10 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.neural_network import MLPRegressor
 
 import vestige as vg
-from vestige.convex.redex.low_rank import solve_low_rank
 from vestige.convex.redex.problem import Problem
 from vestige.convex.redex.program import solve_program
 from vestige.convex.redex.proximal import solve_proximal
+from vestige.convex.redex.splitting import solve_splitting
 from vestige.report import figures
 
 Array = NDArray[np.float64]
@@ -63,7 +63,7 @@ def separation(dimension: int, k: int, n: int, seeds: int) -> None:
             t.numpy() for t in vg.convex.parity_staircase(n + 1, dimension=dimension, k=k, generator=draw)
         )
         layers = int(np.ceil(np.log2(k)))
-        redex = vg.convex.RedExRegressor(layers, ridge=2e-3, fresh_split=True, solver="low_rank", gap=0.05)
+        redex = vg.convex.RedExRegressor(layers, ridge=2e-3, fresh_split=True, solver="splitting", gap=0.05)
         network = MLPRegressor(
             hidden_layer_sizes=(256, 256), learning_rate_init=1e-3, max_iter=300, random_state=seed, early_stopping=True
         )
@@ -94,12 +94,12 @@ def problem(dimension: int, outputs: int, n: int) -> Problem:
 
 def solvers(dimensions: list[int], outputs: int, folder: Path | None) -> None:
     """Seconds and certified gaps."""
-    took: dict[str, list[float]] = {"program": [], "proximal": [], "low rank": []}
+    took: dict[str, list[float]] = {"program": [], "proximal": [], "splitting": []}
     for dimension in dimensions:
         for name, solve, k in (
             ("program", solve_program, outputs),
             ("proximal", solve_proximal, 1),
-            ("low rank", solve_low_rank, outputs),
+            ("splitting", solve_splitting, outputs),
         ):
             given, begun = problem(dimension, k, 10 * dimension), time.process_time()
             try:
@@ -122,7 +122,7 @@ def solvers(dimensions: list[int], outputs: int, folder: Path | None) -> None:
 def large(dimension: int, outputs: int) -> None:
     """Is the optimum of the program reached where the program itself is too large?"""
     begun = time.process_time()
-    found = solve_low_rank(problem(dimension, outputs, 5 * dimension), gap=1e-3)
+    found = solve_splitting(problem(dimension, outputs, 5 * dimension), gap=1e-3)
     rank = np.linalg.matrix_rank(found.r, tol=1e-6)
     print(
         f"d = {dimension}, {outputs} outputs: objective {found.objective:.6g}, "

@@ -72,6 +72,7 @@ def lines(folder: Path) -> dict[str, list[str]]:
     few = ["--restarts", "1", "--n-candidates", "12"]
     return {
         "train": ["train", "--n", "10", "--arch", "mlp:64-40-10", "--out"],
+        "train-auto": ["train", "--n", "10", "--arch", "mlp:64-40-10", "--step-size", "auto", "--out"],
         "reconstruct": ["reconstruct", model, *few, "--out"],
         "audit": ["audit", model, *data, *few, "--out"],
         "unlearn": ["unlearn", model, *data, "--forget", "1,2", "--repair", "300", *few, "--out"],
@@ -82,7 +83,7 @@ def lines(folder: Path) -> dict[str, list[str]]:
 
 def compare(verb: str, folder: Path, kills: int, seed: int) -> int:
     """A run that is killed so often ends as one that is not; how many kills hit it at work."""
-    line, suffix = lines(folder)[verb], ".safetensors" if verb == "train" else ""
+    line, suffix = lines(folder)[verb], ".safetensors" if verb.startswith("train") else ""
     whole, parts = folder / f"{verb}-whole{suffix}", folder / f"{verb}-parts{suffix}"
     took = finish([*line, str(whole)])
     hits = killed([*line, str(parts)], kills, took, seed)

@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals; run it on Linux or macOS")
-@pytest.mark.parametrize("verb", ["train", "reconstruct", "audit", "unlearn", "attack", "kernel"])
+@pytest.mark.parametrize("verb", ["train", "train-auto", "reconstruct", "audit", "unlearn", "attack", "kernel"])
 def test_a_killed_command_ends_as_an_undisturbed_one(verb, folder):
     hits = compare(verb, folder, KILLS, seed=0)
     print(f"{verb}: {hits} of {KILLS} kills hit a process at work")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -128,9 +129,9 @@ def test_four_curvatures_agree_with_the_hessian():
     hessian = torch.func.hessian(whole)(torch.cat([p.detach().reshape(-1) for p in variables]))
     exact = float(flat @ hessian @ flat)
     line = Line(objective, net, (x, y), variables, v, 0)
-    n, c = line.slope_and_curvature(Curvature.HESSIAN, None)
+    _, n, c = astuple(line.derivatives(Curvature.HESSIAN, None))
     assert abs(n / float(flat @ flat) - 1) < 1e-10 and abs(c / exact - 1) < 1e-10
-    n, c = line.parabola(1e-4)
+    _, n, c = astuple(line.parabola(1e-4))
     assert abs(n / float(flat @ flat) - 1) < 1e-5 and abs(c / exact - 1) < 1e-5
     ahead, behind = ({k: p - e * d for (k, p), d in zip(net.named_parameters(), v, strict=True)} for e in (1e-5, -1e-5))
     slopes = []
@@ -146,7 +147,7 @@ def test_gauss_newton_is_that_of_the_jacobian_and_never_negative():
     variables = list(net.parameters())
     v = [torch.randn(p.shape, generator=child(3, "v")) for p in variables]
     line = Line(objective, net, (x, y), variables, v, 0)
-    n, c = line.slope_and_curvature(Curvature.GAUSS_NEWTON, None)
+    _, n, c = astuple(line.derivatives(Curvature.GAUSS_NEWTON, None))
     tangent = {k: d for (k, _), d in zip(net.named_parameters(), v, strict=True)}
     frozen = {k: p.detach() for k, p in net.named_parameters()}
     out, moved = torch.func.jvp(lambda p: torch.func.functional_call(net, p, x), (frozen,), (tangent,))
@@ -323,6 +324,22 @@ def test_accumulated_gradients_and_a_scaler_are_one_step_each():
             scaler.update()
             step.zero_grad()
     assert step.taken == 3 and len(step.history) == 3
+
+
+def test_under_autocast_it_descends():
+    def half(model, batch):
+        with torch.autocast("cpu", torch.bfloat16):
+            return objective(model, batch)
+
+    net, batch = network().float(), tuple(t.float() if t.is_floating_point() else t for t in samples())
+    step, losses = LocallyOptimalStep(sgd(net.parameters()), net, half, [batch]), []
+    for _ in range(40):
+        step.zero_grad()
+        loss = half(net, batch)[1]
+        loss.backward()
+        losses.append(float(loss.detach()))
+        step.step()
+    assert losses[-1] < losses[0] / 2 and all(math.isfinite(p.rate) for p in step.history)
 
 
 def test_the_direction_is_the_update_at_one():

@@ -17,6 +17,7 @@ def drawn():
     yield figures.roc_curve(torch.logspace(-5, 0, 9), torch.linspace(0.2, 1, 9))
     yield figures.history({"": [(1, 1.0), (2, 0.1), (3, 0.001)]})
     yield figures.history({"a": [(1, 1.0)], "b $x$ <b>": [(1, -2.0)]})
+    yield figures.history({"a": [(0, 1e-6), (10, 1e-3)]}, quantity="step size")
     yield figures.singular_values(torch.tensor([2.0, 1.0, 0.0]), identifiable=2)
     yield figures.confidence_profile(torch.tensor([0.9, 0.1]))
     yield figures.curves([1.0, 2.0], {"a": [0.1, float("nan")], "b": [0.2, 0.3]}, xlabel="x", ylabel="error", level=0.1)

@@ -24,7 +24,7 @@ def fit(
     layers: Annotated[int, typer.Option(min=1, help="Of quadratic features.")] = 1,
     ridge: Annotated[float, typer.Option(help="l_2, positive.")] = 1e-3,
     trace_penalty: Annotated[float, typer.Option(help="l_1; larger values give fewer directions.")] = 0.0,
-    solver: Annotated[str, typer.Option(help="auto, program, proximal or low_rank.")] = "auto",
+    solver: Annotated[str, typer.Option(help="auto, program, proximal or splitting.")] = "auto",
     seed: options.Seed = 0,
     out: Annotated[
         Path | None,

@@ -3,7 +3,8 @@
 With x(s) = x - s v: slope n = <grad f, v> and curvature c = <v, H v>. A Hessian-vector product takes c exactly, the
 Gauss-Newton product <Jv, H_loss Jv> without the curvature of the network (never negative for a convex loss), a parabola
 through f(x - s v), f(x), f(x + s v) without a second derivative, over the length of a step; and a known smoothness
-constant bounds it. All evaluations of one probe see the same batch, masks and statistics.
+constant bounds it. All evaluations of one probe see the same batch, masks and statistics. In distributed training each
+number is at once the mean over the processes, so that all of them decide alike, as one with the joined batch would.
 """
 
 import math
@@ -55,6 +56,15 @@ def inner(a: Sequence[Tensor | None], b: Sequence[Tensor]) -> Tensor:
     )
 
 
+def mean_over_processes(mine: Tensor) -> Tensor:
+    """Of distributed training; itself where there is none."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return mine
+    found = mine.detach().clone()
+    torch.distributed.all_reduce(found)
+    return found / torch.distributed.get_world_size()
+
+
 @contextmanager
 def undisturbed(model: nn.Module, variables: Sequence[Tensor], seed: int) -> Iterator[None]:
     """The same random numbers in every block with this seed; the global generators and all buffers stay as they were.
@@ -91,6 +101,15 @@ def evaluate(objective: Objective, model: nn.Module, batch: Any) -> tuple[Tensor
 
 
 @dataclass(frozen=True)
+class Look:
+    """The loss at x, its slope n and its curvature c."""
+
+    loss: float
+    slope: float
+    curvature: float
+
+
+@dataclass(frozen=True)
 class Line:
     """The loss of one batch at x - s v.
 
@@ -123,13 +142,14 @@ class Line:
             for p, d in zip(self.variables, self.v, strict=True):
                 p.sub_(s * d)
             with undisturbed(self.model, self.variables, self.seed):
-                return float(evaluate(self.objective, self.model, self.batch)[1].double())
+                return self._shared(evaluate(self.objective, self.model, self.batch)[1])[0]
         finally:
             for p, old in zip(self.variables, start, strict=True):
                 p.copy_(old)
 
-    def slope_and_curvature(self, kind: Curvature | None, smoothness: float | None) -> tuple[float, float]:
-        """By derivatives at x; None for Gauss-Newton where there are outputs.
+    def derivatives(self, kind: Curvature | None, smoothness: float | None) -> Look:
+        """By products with matrices at x, or with the curvature of a known smoothness; None for Gauss-Newton where
+        there are outputs.
 
         Raises:
             NotTwiceDifferentiable: an operation has no second derivative.
@@ -137,11 +157,13 @@ class Line:
         with undisturbed(self.model, self.variables, self.seed):
             outputs, loss = evaluate(self.objective, self.model, self.batch)
             if kind is Curvature.GAUSS_NEWTON or (kind is None and outputs is not None):
-                return self._gauss_newton(outputs, loss)
-            if smoothness is None:
-                return self._hessian(loss)
-            gradient = torch.autograd.grad(loss, self.variables, allow_unused=True)
-            return float(inner(gradient, self.v)), smoothness * float(inner(self.v, self.v))
+                slope, curvature = self._gauss_newton(outputs, loss)
+            elif smoothness is None:
+                slope, curvature = self._hessian(loss)
+            else:
+                gradient = torch.autograd.grad(loss, self.variables, allow_unused=True)
+                slope, curvature = float(inner(gradient, self.v)), smoothness * float(inner(self.v, self.v))
+            return Look(*self._shared(loss.detach(), slope, curvature))
 
     def _hessian(self, loss: Tensor) -> tuple[float, float]:
         gradient = torch.autograd.grad(loss, self.variables, create_graph=True, allow_unused=True)
@@ -155,7 +177,11 @@ class Line:
         return float(slope.detach()), float(inner(product, self.v))
 
     def _gauss_newton(self, outputs: Tensor | None, loss: Tensor) -> tuple[float, float]:
-        """From Jv, the change of the outputs along v: the derivative of J^T u by u, in the direction of v."""
+        """From Jv, the change of the outputs along v: the derivative of J^T u by u, in the direction of v.
+
+        A pass in forward mode gives Jv too, and takes longer: 24 against 22 ms for a small transformer, 4.5 against 1
+        for an MLP.
+        """
         if outputs is None:
             raise ValueError("gauss_newton needs an objective that returns a pair (outputs, loss); or take 'hessian'.")
         (residual,) = torch.autograd.grad(loss, outputs, create_graph=True, allow_unused=True)
@@ -174,7 +200,7 @@ class Line:
             raise NotTwiceDifferentiable(str(error)) from error
         return float(inner([residual.detach()], [pushed])), float(inner([curved], [pushed]))
 
-    def parabola(self, length: float) -> tuple[float, float]:
+    def parabola(self, length: float) -> Look:
         """Through three losses; the length grows until they differ, and shrinks until they are finite."""
         middle, ahead, behind = self.loss(0.0), math.nan, math.nan
         for _ in range(TRIES):
@@ -185,27 +211,26 @@ class Line:
                 length *= 10
             else:
                 break
-        return (behind - ahead) / (2 * length), (behind - 2 * middle + ahead) / length**2
+        return Look(middle, (behind - ahead) / (2 * length), (behind - 2 * middle + ahead) / length**2)
 
-    def over_the_step(self, slope: float, curvature: float, s: float | None) -> float:
+    def over_the_step(self, at: Look, s: float | None) -> float:
         """The curvature at x, or that of the whole step where it is much more.
 
         2 (f(x - s v) - f(x) + s n) / s^2 is c for a quadratic. At the start of training the loss is flat along v, and
         not at the end of the step that its curvature there suggests.
 
         Args:
-            slope: n.
-            curvature: c at x.
+            at: loss, n and c at x.
             s: length of the step; None to look for one, from n / c on.
         """
+        slope, curvature = at.slope, at.curvature
         tries, known = (1, s) if s is not None else (TRIES, slope / curvature if curvature > 0 else self.short)
-        middle = self.loss(0.0)
         for _ in range(tries if slope > 0 else 0):
             end = self.loss(known)
-            rise = end - middle + known * slope if math.isfinite(end) else math.inf
+            rise = end - at.loss + known * slope if math.isfinite(end) else math.inf
             if rise == math.inf:
                 curvature, known = 20 * slope / known, known / 20
-            elif abs(rise) > self._rounding(middle) and 2 * rise / known**2 > SECANT * max(curvature, 0.0):
+            elif abs(rise) > self._rounding(at.loss) and 2 * rise / known**2 > SECANT * max(curvature, 0.0):
                 curvature = 2 * rise / known**2
                 known = slope / curvature
             elif curvature <= 0:
@@ -213,6 +238,9 @@ class Line:
             else:
                 break
         return curvature
+
+    def _shared(self, loss: Tensor, *others: float) -> list[float]:
+        return mean_over_processes(torch.tensor([loss, *others], dtype=torch.float64, device=loss.device)).tolist()
 
     def _rounding(self, loss: float) -> float:
         return VISIBLE * torch.finfo(self.variables[0].dtype).eps * (abs(loss) + 1e-30)

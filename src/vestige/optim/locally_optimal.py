@@ -21,11 +21,13 @@ from vestige.optim.draws import Draws, halves
 from vestige.optim.line import (
     Curvature,
     Line,
+    Look,
     NotTwiceDifferentiable,
     Numerator,
     Objective,
     evaluate,
     inner,
+    mean_over_processes,
     undisturbed,
 )
 from vestige.optim.rate import Probe, Rate
@@ -206,7 +208,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
         if self.numerator is Numerator.SAME:
             slope = float(inner([p.grad for p in variables_of(self.base)], v))
         size = max(float(inner(v, v)), 1e-300)  # without it the large gradients of the start outweigh all that follows
-        self.rate.update(self.taken, *_everywhere(slope / size, curvature / size, v[0].device))
+        self.rate.update(self.taken, slope / size, curvature / size)
 
     def _direction(self) -> list[Tensor]:
         return unit_direction(self.base, self.multipliers, check=len(self.rate.history) < CHECKS)
@@ -220,7 +222,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
                 loss = evaluate(self.objective, self.model, half)[1]
                 moved = [p for p in variables if p.requires_grad]
                 for p, g in zip(moved, torch.autograd.grad(loss, moved, allow_unused=True), strict=True):
-                    p.grad = g
+                    p.grad = None if g is None else mean_over_processes(g)
             return self._direction()
         finally:
             for p, g in zip(variables, kept, strict=True):
@@ -231,18 +233,21 @@ class LocallyOptimalStep(torch.optim.Optimizer):
         pairs = [(p, d) for p, d in zip(variables_of(self.base), v, strict=True) if p.requires_grad]
         line = Line(self.objective, self.model, batch, [p for p, _ in pairs], [d for _, d in pairs], self.draws.seed)
         length = self.rate.value if self.rate.found else None
-        if self.curvature is not Curvature.PARABOLA:
-            try:
-                slope, curvature = line.slope_and_curvature(self.curvature, self.smoothness)
-            except NotTwiceDifferentiable as error:
-                self.curvature = Curvature.PARABOLA
-                why = str(error).splitlines()[0]
-                warnings.warn(f"No second derivative ({why}): the curvature is a parabola's from now on.", stacklevel=5)
-        if self.curvature is Curvature.PARABOLA:
-            slope, curvature = line.parabola(length or line.short)
-        if self.smoothness is None:
-            curvature = line.over_the_step(slope, curvature, length)
-        return slope, curvature
+        at = None if self.curvature is Curvature.PARABOLA else self._derivatives(line)
+        if at is None:
+            at = line.parabola(length or line.short)
+            if length is not None:
+                return at.slope, at.curvature  # that of the whole step
+        return at.slope, at.curvature if self.smoothness else line.over_the_step(at, length)
+
+    def _derivatives(self, line: Line) -> Look | None:
+        """None, now and from now on, where an operation has no second derivative."""
+        try:
+            return line.derivatives(self.curvature, self.smoothness)
+        except NotTwiceDifferentiable as error:
+            self.curvature = Curvature.PARABOLA
+            why = str(error).splitlines()[0]
+            warnings.warn(f"No second derivative ({why}): the curvature is a parabola's from now on.", stacklevel=6)
 
     def _check_objective(self, batch: Any) -> None:
         """Same weights, same batch, same random numbers: the same loss."""
@@ -294,13 +299,3 @@ class LocallyOptimalSchedule(torch.optim.lr_scheduler.LRScheduler):
         """Go to a state; the base loads its own."""
         self.chosen.load_state_dict({**self.chosen.base.state_dict(), "step_size": state_dict["step_size"]})
         self.last_epoch, self._last_lr = state_dict["last_epoch"], list[float | Tensor](self.get_lr())
-
-
-def _everywhere(slope: float, curvature: float, device: torch.device) -> tuple[float, float]:
-    """The mean over all processes of distributed training: two numbers are exchanged."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return slope, curvature
-    both = torch.tensor([slope, curvature], dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(both)
-    slope, curvature = (both / torch.distributed.get_world_size()).tolist()
-    return slope, curvature

@@ -27,6 +27,7 @@ class Probe:
 
 
 PATIENCE = 10  # probes in a row that are not finite
+RAMP = 10  # probes: from there on the past weighs more than half; curvature changes fast in the first steps
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Rate:
         if math.isfinite(slope) and math.isfinite(curvature):
             self.failures = 0
             seen = len(self.history)
-            past = min(self.average, (1 + seen) / (10 + seen))  # curvature changes fast in the first steps
+            past = min(self.average, (1 + seen) / (RAMP + seen))
             self.slope = past * self.slope + (1 - past) * slope
             self.curvature = past * self.curvature + (1 - past) * curvature
             self.value = self._next()

@@ -78,9 +78,14 @@ def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *
     return as_svg(figure, "roc")
 
 
-def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
-    """Objective against step for each named series, on a logarithmic axis where all values are positive (SVG)."""
-    figure, axes = blank_axes("step", "objective")
+def history(series: Mapping[str, Sequence[tuple[int, float]]], *, quantity: str = "objective") -> bytes:
+    """A quantity against step for each named series, on a logarithmic axis where all values are positive (SVG).
+
+    Args:
+        series: name to its points.
+        quantity: what the vertical axis is called; "step size", for the history of `LocallyOptimalStep`.
+    """
+    figure, axes = blank_axes("step", quantity)
     values = [value for points in series.values() for _, value in points]
     for color, (name, points) in zip((BLUE, ORANGE, GRAY) * len(series), series.items(), strict=False):
         if points:
@@ -91,7 +96,7 @@ def history(series: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
         legend = axes.legend(frameon=False, fontsize=8)
         for text in legend.get_texts():
             text.set(color=INK, parse_math=False)
-    return as_svg(figure, "history")
+    return as_svg(figure, "history-" + "-".join(re.findall(r"[a-z]+", quantity.lower())))
 
 
 def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = None) -> bytes:

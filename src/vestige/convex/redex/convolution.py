@@ -1,10 +1,12 @@
 """Convolutional RedEx (Algorithm 3): one extractor for all patches of an image, matrices of their own for each."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vestige.convex.redex.estimators import solve
@@ -19,8 +21,8 @@ class ConvRedEx(RegressorMixin, BaseEstimator):
         trace_penalty: l_1.
         ridge: l_2, positive.
         constant: coordinate that is put before each patch.
-        solver: "auto", "program" or "low_rank".
-        gap: relative duality gap of the last.
+        solver: "auto", "program" or "splitting".
+        gap: relative duality gap of the last; a larger one is a ConvergenceWarning.
 
     Attributes:
         solution_: objective, proved bound and gap.
@@ -60,6 +62,8 @@ class ConvRedEx(RegressorMixin, BaseEstimator):
         targets = y.reshape(len(y), -1).astype(np.float64)
         problem = Problem(self._cut(X), targets, self.trace_penalty, self.ridge)
         self.solution_ = solve(problem, self.solver, self.gap)
+        for said in self.solution_.warnings:
+            warnings.warn(said, ConvergenceWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> Float[np.ndarray, "..."]:

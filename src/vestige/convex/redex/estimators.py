@@ -1,5 +1,6 @@
 """RedEx as scikit-learn estimators: layers of quadratic features, each learned by a convex program."""
 
+import importlib.util
 import warnings
 from typing import Any
 
@@ -13,10 +14,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vestige.convex.redex.layer import RedExLayer, symmetric_squares, to_redex
-from vestige.convex.redex.low_rank import solve_low_rank
 from vestige.convex.redex.problem import Array, Problem, Solution
 from vestige.convex.redex.program import MOST, cone_numbers, solve_program
 from vestige.convex.redex.proximal import solve_proximal
+from vestige.convex.redex.splitting import solve_splitting
 from vestige.core.choices import ChoiceEnum
 
 
@@ -26,7 +27,7 @@ class RedExSolver(ChoiceEnum):
     AUTO = "auto"
     PROGRAM = "program"
     PROXIMAL = "proximal"
-    LOW_RANK = "low_rank"
+    SPLITTING = "splitting"
 
 
 def solve(problem: Problem, solver: RedExSolver | str, gap: float | int) -> Solution:
@@ -34,15 +35,15 @@ def solve(problem: Problem, solver: RedExSolver | str, gap: float | int) -> Solu
     chosen = RedExSolver(solver)
     if chosen is RedExSolver.AUTO:
         plain = problem.y.shape[1] == problem.x.shape[1] == 1 and problem.trace_bound is None
-        small = cone_numbers(problem) <= MOST // 3
-        chosen = RedExSolver.PROXIMAL if plain else RedExSolver.PROGRAM if small else RedExSolver.LOW_RANK
+        small = cone_numbers(problem) <= MOST // 3 and importlib.util.find_spec("cvxpy")
+        chosen = RedExSolver.PROXIMAL if plain else RedExSolver.PROGRAM if small else RedExSolver.SPLITTING
     match chosen:
         case RedExSolver.PROXIMAL:
             return solve_proximal(problem, gap=gap)
         case RedExSolver.PROGRAM:
             return solve_program(problem)
         case _:
-            return solve_low_rank(problem, gap=gap)
+            return solve_splitting(problem, gap=gap)
 
 
 class _RedEx(BaseEstimator):
@@ -131,7 +132,7 @@ class RedExRegressor(RegressorMixin, _RedEx):
         ridge: l_2, positive.
         trace_bound: M of Tr R <= M; None for none.
         constant: coordinate that is put before the inputs; 0 leaves only even functions.
-        solver: "auto", "program" (cvxpy), "proximal" (one output) or "low_rank".
+        solver: "auto", "program" (cvxpy), "proximal" (one output) or "splitting".
         gap: relative duality gap of the last two; a larger one is a ConvergenceWarning.
         row_share: rows of V with less of the largest one's squared length are not handed on.
         fresh_split: a part of the samples of its own for each layer, as the theorem has it.

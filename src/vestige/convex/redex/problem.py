@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 LARGEST = 1e6
+BOUND_STEPS, SMALL = 300, 1e-8  # of the search for the bound, and of its growth in ten of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,6 @@ class Solution:
         r: (d, d).
         objective: at it.
         bound: proved.
-        more: (d, d), 2 l_2 times the R that the multipliers of the bound ask for.
         warnings: what the solver said.
     """
 
@@ -91,7 +91,6 @@ class Solution:
     r: Array
     objective: float
     bound: float
-    more: Array
     warnings: tuple[str, ...] = ()
 
     @property
@@ -100,26 +99,43 @@ class Solution:
         return (self.objective - self.bound) / max(self.objective, 1e-300)
 
 
-def feasible(a: Array, r: Array) -> Array:
-    """R raised so that -R <= A <= R holds to the last digit that eigenvalues have."""
-    lowest = min(float(np.linalg.eigvalsh(r + sign * each)[0]) for each in a.reshape(-1, *r.shape) for sign in (1, -1))
-    return r + max(0.0, -lowest) * np.eye(len(r))
+def feasible(problem: Problem, a: Array, r: Array) -> tuple[Array, Array]:
+    """R raised by what is negative in R + A and R - A, and both made smaller where the trace is then too large."""
+    pairs = a.reshape(-1, *r.shape)
+    r = r + positive(-np.concatenate([r + pairs, r - pairs])).sum(0)
+    lowest = min(float(np.linalg.eigvalsh(r + sign * each)[0]) for each in pairs for sign in (1, -1))
+    r = r + max(0.0, -lowest) * np.eye(len(r))  # the last digit that eigenvalues have
+    share = 1.0 if problem.trace_bound is None else min(1.0, problem.trace_bound / max(float(np.trace(r)), 1e-300))
+    return share * a, share * r
+
+
+def solution(
+    problem: Problem,
+    a: Array,
+    r: Array,
+    *,
+    multipliers: Array | None = None,
+    enough: float | int = 1e-7,
+    warnings: tuple[str, ...] = (),
+) -> Solution:
+    """A point made feasible, with its value, and a bound to a relative gap of `enough` where that can be had."""
+    a, r = feasible(problem, a, (r + r.T) / 2)
+    value = problem.objective(a, r)
+    bound = lower_bound(problem, a, r, multipliers=multipliers, enough=value * (1 - enough))
+    return Solution(a, r, value, bound, warnings)
 
 
 def lower_bound(
-    problem: Problem, a: Array, r: Array, *, steps: int = 300, enough: float = math.inf
-) -> tuple[float, Array]:
+    problem: Problem, a: Array, r: Array, *, multipliers: Array | None = None, enough: float = math.inf
+) -> float:
     """The bound above for the residuals at (A, R), with S by accelerated projected gradient.
 
     Args:
         problem: the program.
         a: a point, near the optimum for a bound that is.
         r: likewise.
-        steps: of the search for S.
+        multipliers: (2, pairs, d, d), S+ and S- to begin with; None for those of A.
         enough: end as soon as the bound is this large.
-
-    Returns:
-        The bound, and (S - (l_1 + t) I)_+ of its multipliers, which is 2 l_2 R at the optimum.
     """
     m, eye = len(problem.x), np.eye(problem.dimension)
     u = 2 * (problem.y - problem.predict(a)) / m
@@ -129,31 +145,31 @@ def lower_bound(
     level = (problem.trace + t) * eye
     free = fixed - (0.0 if problem.trace_bound is None else t * problem.trace_bound)
     if len(g) == 1:  # commuting: one eigenvalue at a time
-        values, vectors = np.linalg.eigh(g[0])
-        over = np.maximum(abs(values) - problem.trace - t, 0.0)
-        return free - float((over**2).sum()) / (8 * problem.ridge), (vectors * over / 2) @ vectors.T
+        over = np.maximum(abs(np.linalg.eigvalsh(g[0])) - problem.trace - t, 0.0)
+        return free - float((over**2).sum()) / (8 * problem.ridge)
     wanted = g - 2 * problem.ridge * a.reshape(g.shape)
-    s = np.stack([_positive(wanted), _positive(-wanted)])
+    s = np.stack([positive(wanted), positive(-wanted)]) if multipliers is None else positive(multipliers)
     best, before, momentum, rate = -math.inf, s, 1.0, 1 / (2 * len(g) + 2)
     point = s
-    for k in range(steps):
-        over = _positive(point.sum((0, 1)) - level)
+    for k in range(BOUND_STEPS):
+        over = positive(point.sum((0, 1)) - level)
         off = point[0] - point[1] - g
-        point = _positive(point - rate * np.stack([over + off, over - off]))
-        if k % 10 == 0 or k == steps - 1:
-            best = max(best, free - _cost(point, g, level) / (4 * problem.ridge))
-            if best >= enough:
+        point = positive(point - rate * np.stack([over + off, over - off]))
+        if k % 10 == 0 or k == BOUND_STEPS - 1:
+            now = free - _cost(point, g, level) / (4 * problem.ridge)
+            stuck, best = now - best < SMALL * abs(now), max(best, now)
+            if best >= enough or stuck:
                 break
         after = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         point, before, momentum = point + (momentum - 1) / after * (point - before), point, after
-    return best, _positive(before.sum((0, 1)) - level)
+    return best
 
 
 def _cost(s: Array, g: Array, level: Array) -> float:
-    return float((_positive(s.sum((0, 1)) - level) ** 2).sum() + ((g - s[0] + s[1]) ** 2).sum())
+    return float((positive(s.sum((0, 1)) - level) ** 2).sum() + ((g - s[0] + s[1]) ** 2).sum())
 
 
-def _positive(matrices: Array) -> Array:
+def positive(matrices: Array) -> Array:
     """Projection on matrices without negative eigenvalues."""
     values, vectors = np.linalg.eigh((matrices + np.swapaxes(matrices, -1, -2)) / 2)
     return (vectors * np.maximum(values, 0.0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)

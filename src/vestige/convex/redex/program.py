@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vestige.convex.redex.problem import Array, Problem, Solution, feasible, lower_bound
+from vestige.convex.redex.problem import Problem, Solution, solution
 
 MOST = 3_000  # numbers in the cones of the program: some GB and minutes
 
@@ -13,7 +13,7 @@ MOST = 3_000  # numbers in the cones of the program: some GB and minutes
 def cone_numbers(problem: Problem) -> int:
     """Size of all semidefinite constraints together."""
     d = problem.dimension
-    return d * (d + 1) // 2 * 2 * problem.y.shape[1] * problem.x.shape[1]
+    return d * (d + 1) * problem.y.shape[1] * problem.x.shape[1]
 
 
 def solve_program(problem: Problem) -> Solution:
@@ -26,7 +26,7 @@ def solve_program(problem: Problem) -> Solution:
     if size > MOST:
         raise ValueError(
             f"A program with {size:,} numbers in its cones given (d = {d}), {size**2 * 8 / 2**30:.0f} GiB of "
-            f"factorization; at most {MOST:,} are tried. Take solver='low_rank', or 'proximal' for one output."
+            f"factorization; at most {MOST:,} are tried. Take solver='splitting', or 'proximal' for one output."
         )
     try:
         cp = importlib.import_module("cvxpy")
@@ -51,19 +51,9 @@ def solve_program(problem: Problem) -> Solution:
     try:
         program.solve(solver=cp.CLARABEL)
     except cp.error.SolverError as error:
-        raise ValueError(f"Clarabel found no solution ({error}); scale the inputs, or take 'low_rank'.") from error
+        raise ValueError(f"Clarabel found no solution ({error}); scale the inputs, or take 'splitting'.") from error
     if r.value is None:
-        raise ValueError(f"Clarabel ended with status {program.status}; scale the inputs, or take 'low_rank'.")
+        raise ValueError(f"Clarabel ended with status {program.status}; scale the inputs, or take 'splitting'.")
     warnings = () if program.status == "optimal" else (f"the solver's status is {program.status}",)
     found = np.stack([np.stack([each.value for each in row]) for row in a])
-    return solution(problem, found, r.value, warnings)
-
-
-def solution(
-    problem: Problem, a: Array, r: Array, warnings: tuple[str, ...] = (), *, steps: int = 300, enough: float = 1e-7
-) -> Solution:
-    """A point made feasible, with its value and bound."""
-    r = feasible(a, (r + r.T) / 2)
-    value = problem.objective(a, r)
-    bound, more = lower_bound(problem, a, r, steps=steps, enough=value * (1 - enough))
-    return Solution(a, r, value, bound, more, warnings)
+    return solution(problem, found, r.value, warnings=warnings)

@@ -21,11 +21,11 @@ def solve_proximal(problem: Problem, *, gap: float | int = 1e-6, steps: int = ST
         ValueError: several outputs or patches, or a bound on the trace.
     """
     if problem.y.shape[1] != 1 or problem.x.shape[1] != 1 or problem.trace_bound is not None:
-        raise ValueError("The proximal path is for one output, one patch and no trace_bound; take solver='low_rank'.")
+        raise ValueError("The proximal path is for one output, one patch and no trace_bound; take solver='splitting'.")
     x, y, m = problem.x[:, 0], problem.y[:, 0], len(problem.x)
     rate = 1 / (2 * _largest(x) / m + 1e-300)
     a = before = point = np.zeros((problem.dimension, problem.dimension))
-    momentum, best = 1.0, Solution(a[None, None], a, math.inf, -math.inf, a)
+    momentum, best = 1.0, Solution(a[None, None], a, math.inf, -math.inf)
     for k in range(steps):
         residual = np.einsum("nd,nd->n", x @ point, x) - y
         a = _shrunk(point - rate * 2 / m * (x.T * residual) @ x, rate, problem)
@@ -49,9 +49,8 @@ def absolute(a: Array) -> Array:
 
 def _better(problem: Problem, a: Array, best: Solution) -> Solution:
     r = absolute(a)
-    value, (bound, more) = problem.objective(a[None, None], r), lower_bound(problem, a[None, None], r)
-    bound = max(bound, best.bound)
-    return Solution(a[None, None], r, value, bound, more) if value < best.objective else replace(best, bound=bound)
+    value, bound = problem.objective(a[None, None], r), max(lower_bound(problem, a[None, None], r), best.bound)
+    return Solution(a[None, None], r, value, bound) if value < best.objective else replace(best, bound=bound)
 
 
 def _shrunk(a: Array, rate: float, problem: Problem) -> Array:
