@@ -1,18 +1,27 @@
 """Which samples does a network hold: the weights' answer beside thresholds, LiRA and RMIA, on the same networks.
 
-    python benchmarks/membership.py --data npz:mnist.npz --cases mlp --seeds 5            minutes on two cores
-    python benchmarks/membership.py --data npz:cifar10.npz --seeds 5                      hours: shadow networks
-    python benchmarks/membership.py --data digits --quick                                 a minute
+    python benchmarks/membership.py --data digits --cases mlp --members 400                      minutes
+    python benchmarks/membership.py --data npz:mnist.npz --cases mlp --members 5000 --seeds 3    half an hour
+    python benchmarks/membership.py --data npz:cifar10.npz --cases cnn resnet --shadows 0        no LiRA: minutes
+    python benchmarks/membership.py --data statements.csv --cases head --encoder minilm          the extra `text`
+    python benchmarks/membership.py --data digits --quick                                        a minute
 
-A network is trained by Adam on half of a pool. Every method scores the pool; a reference of the same size, which the
-network never saw, weighs layers and is what offline shadow networks are trained on. Online shadow networks are trained
-on random halves of the pool. Shadow networks have the target's architecture, recipe and number of samples. `both` is
-the sum of our standardized scores and those of online LiRA. Given are medians over seeds of the members above the
-threshold that 1 % and 0.1 % of the others pass, and the seconds of each method, shadow networks included. Under `null`
-the same scores are those of a network trained on other samples.
+A network is trained by Adam on half of a pool. Every method scores the pool; a reference that the network never saw
+weighs layers. Shadow networks have the target's architecture, recipe and number of samples, and are trained on random
+halves of the pool: each sample is in half of them. LiRA online looks at all of them, LiRA and RMIA offline at the half
+without the sample, and pay for that half. `both` is the sum of our standardized scores and those of online LiRA. Under
+`null` the same scores are those of a network trained on other samples.
+
+`head` is a network on frozen embeddings that was first trained on samples of its own and then fine-tuned on the
+members; `base` knows it as it was before. Where the target saw both ways of an image, `one way` does not know it.
+
+Given are medians over seeds of the members above the threshold that 1 % and 0.1 % of the others pass, with the interval
+of the median's run, the area under the curve, and CPU seconds of one thread, shadow networks included. --keep FOLDER
+keeps the scores of each seed, and a seed that is there is not run again.
 """
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -27,8 +37,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import vestige as vg
+from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.membership import (
+    MembershipCurve,
     evaluate_membership,
     lira_scores,
     membership_scores,
@@ -40,6 +52,9 @@ from vestige.report import figures
 
 RATES = (0.01, 0.001)
 GRID = tuple(10 ** (-3 + k / 4) for k in range(12))
+CE = {"loss": "cross_entropy"}
+Samples = tuple[Tensor, Tensor]
+Found = dict[str, tuple[Tensor, float]]  # scores and seconds of each method
 
 
 class Block(nn.Module):
@@ -80,13 +95,14 @@ def resnet(shape: tuple[int, ...], outputs: int, dropout: float) -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """How the target is trained."""
+    """How the target is trained; `tuned`: on samples of its own first."""
 
     build: Callable[[tuple[int, ...], int, float], nn.Module]
     epochs: int = 40
     decay: float = 0.0
     dropout: float = 0.0
     flips: bool = False
+    tuned: bool = False
 
 
 CASES = {
@@ -94,9 +110,13 @@ CASES = {
     "mlp, decay": Case(mlp, decay=0.5),
     "mlp, dropout": Case(mlp, dropout=0.5),
     "mlp, early": Case(mlp, epochs=3),
+    "mlp, flips": Case(mlp, flips=True),
     "cnn": Case(cnn, epochs=30),
+    "cnn, decay": Case(cnn, epochs=30, decay=0.5),
+    "cnn, early": Case(cnn, epochs=6),
     "cnn, flips": Case(cnn, epochs=30, flips=True),
     "resnet": Case(resnet, epochs=30),
+    "head": Case(mlp, tuned=True),
 }
 
 
@@ -104,11 +124,13 @@ def both_ways(x: Tensor) -> list[Tensor]:
     return [x, x.flip(-1)]
 
 
-def train(case: Case, outputs: int, x: Tensor, y: Tensor, generator: torch.Generator) -> nn.Module:
+def train(
+    case: Case, outputs: int, base: nn.Module | None, x: Tensor, y: Tensor, generator: torch.Generator
+) -> nn.Module:
     """Adam with decoupled weight decay, batches of 64."""
     with torch.random.fork_rng():
         torch.manual_seed(generator.initial_seed() % 2**31)
-        net = case.build(tuple(x.shape[1:]), outputs, case.dropout)
+        net = case.build(tuple(x.shape[1:]), outputs, case.dropout) if base is None else copy.deepcopy(base).train()
         optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=case.decay)
         for _ in range(case.epochs):
             for batch in torch.randperm(len(x)).split(64):
@@ -121,97 +143,180 @@ def train(case: Case, outputs: int, x: Tensor, y: Tensor, generator: torch.Gener
     return net.eval()
 
 
-def methods(
-    case: Case, outputs: int, data: dict[str, tuple[Tensor, Tensor]], online: int, offline: int, seed: int
-) -> tuple[dict[str, tuple[Tensor, float]], tuple[float, float]]:
+def timed(score: Callable[[], Tensor], before: float = 0.0) -> tuple[Tensor, float]:
+    begun = time.process_time()
+    return score().double(), before + time.process_time() - begun
+
+
+def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, seed: int) -> tuple[Found, list[float]]:
     """Scores and seconds of each method on one target, and its accuracy on members and others."""
-    (x, y), reference = data["pool"], data["reference"]
-    recipe, half = partial(train, case, outputs), len(x) // 2
+    (x, y), reference, half = data["pool"], data["reference"], len(data["pool"][0]) // 2
+    base = train(case, outputs, None, *data["before"], child(seed, "base")) if case.tuned else None
+    recipe = partial(train, case, outputs, base)
     model = recipe(x[:half], y[:half], child(seed, "target"))
-    found: dict[str, tuple[Tensor, float]] = {}
-
-    def timed(name: str, score: Callable[[], Tensor], before: float = 0.0) -> None:
-        begun = time.perf_counter()
-        found[name] = (score().double(), before + time.perf_counter() - begun)
-
-    known = {"loss": "cross_entropy"}
-    for kind in ("loss", "entropy", "modified_entropy"):
-        timed(kind.replace("_", " "), partial(threshold_scores, model, x, y, kind=kind, **known))
-    views = both_ways if case.flips else None
-    ours = partial(membership_scores, model, x, y, reference=reference, augment=views, **known)
-    timed("weights", lambda: ours().scores)
-    timed("weights, no reference", lambda: membership_scores(model, x, y, augment=views, **known).scores)
-    begun = time.perf_counter()
-    others, _ = shadow_models(recipe, *reference, count=offline, generator=child(seed, "offline"))
-    spent = time.perf_counter() - begun
-    timed(f"LiRA offline {offline}", partial(lira_scores, model, x, y, shadows=others), spent)
-    timed(f"RMIA offline {offline}", partial(rmia_scores, model, x, y, shadows=others, reference=reference), spent)
-    begun = time.perf_counter()
-    shadows, inside = shadow_models(recipe, x, y, count=online, generator=child(seed, "online"))
-    spent = time.perf_counter() - begun
-    name = f"LiRA online {online}"
-    timed(name, partial(lira_scores, model, x, y, shadows=shadows, inside=inside), spent)
-    timed("both", lambda: sum((s - s.mean()) / s.std() for s in (found["weights"][0], found[name][0])), spent)
-    stranger = recipe(*(part[:half] for part in reference), child(seed, "stranger"))
-    timed("null", lambda: membership_scores(stranger, x, y, augment=views, **known).scores)
+    stranger = recipe(*(part[:half] for part in data["others"]), child(seed, "stranger"))
+    asked = partial(membership_scores, model, x, y, **CE)
+    seen = {"base": base, "augment": both_ways if case.flips else None}
+    found: Found = {
+        kind.replace("_", " "): timed(partial(threshold_scores, model, x, y, kind=kind, **CE))
+        for kind in ("loss", "entropy", "modified_entropy")
+    }
+    found["weights"] = timed(lambda: asked(reference=reference, **seen).scores)
+    found["weights, no reference"] = timed(lambda: asked(**seen).scores)
+    if case.flips:
+        found["weights, one way"] = timed(lambda: asked(reference=reference).scores)
+    if case.tuned:
+        found["weights, no base"] = timed(lambda: asked(reference=reference).scores)
+    if shadows:
+        found |= peers(recipe, model, (x, y), reference, shadows, seed)
+        of_both = (found[name] for name in ("weights", f"LiRA online {shadows}"))
+        ours, theirs = ((scores - scores.mean()) / scores.std() for scores, _ in of_both)
+        found["both"] = timed(lambda: ours + theirs, found["weights"][1] + found[f"LiRA online {shadows}"][1])
+    found["null"] = timed(lambda: membership_scores(stranger, x, y, **seen, **CE).scores)
     with torch.no_grad():
-        right = (model(x).argmax(1) == y).double()
-    return found, (right[:half].mean().item(), right[half:].mean().item())
+        right = (torch.cat([model(part) for part in x.split(500)]).argmax(1) == y).double()
+    return found, [right[:half].mean().item(), right[half:].mean().item()]
 
 
-def draw_data(spec: str, members: int, seed: int) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
-    """A pool of twice the members and a reference as large, standardized."""
-    data = vg.load_data(spec)
-    order = torch.randperm(len(data), generator=child(seed, "data"))
-    x = data.x.float()
-    x = (x - x.mean()) / x.std()
-    parts = {"pool": order[: 2 * members], "reference": order[2 * members : 4 * members]}
-    return {name: (x[index], data.y[index]) for name, index in parts.items()}, len(data.classes)
+def peers(
+    recipe: Callable[..., nn.Module], model: nn.Module, pool: Samples, reference: Samples, shadows: int, seed: int
+) -> Found:
+    """LiRA and RMIA. Networks without a sample are half of all, and so is their time."""
+    begun = time.process_time()
+    networks, inside = shadow_models(recipe, *pool, count=shadows, generator=child(seed, "online"))
+    spent = time.process_time() - begun
+    given = {"shadows": networks, "inside": inside}
+    half = shadows // 2
+    return {
+        f"LiRA offline {half}": timed(partial(lira_scores, model, *pool, offline=True, **given), spent / 2),
+        f"RMIA offline {half}": timed(
+            partial(rmia_scores, model, *pool, reference=reference, offline=True, **given), spent / 2
+        ),
+        f"LiRA online {shadows}": timed(partial(lira_scores, model, *pool, **given), spent),
+    }
+
+
+def read(spec: str, encoder: str | None) -> tuple[Tensor, Tensor]:
+    """Samples and labels: images, or embeddings of images and of a CSV file's statements."""
+    if spec.endswith(".csv"):
+        statements = vg.probe.read_statements(spec)
+        x, y = list(statements.texts), statements.y
+    else:
+        data = vg.load_data(spec)
+        x, y = data.x.float(), data.y
+    if encoder is not None:
+        x = vg.nets.embed(vg.nets.load_backbone(encoder), x).float()
+    assert isinstance(x, Tensor), "statements need an encoder"
+    return (x - x.mean()) / x.std(), y
+
+
+def drawn(x: Tensor, y: Tensor, members: int, unseen: int, seed: int) -> dict[str, Samples]:
+    """A pool of twice the members, a reference, and samples for another network or an earlier one."""
+    order = torch.randperm(len(x), generator=child(seed, "data"))
+    sizes = [2 * members, unseen, len(x) - 2 * members - unseen]
+    parts = dict(zip(("pool", "reference", "before"), order.split(sizes), strict=True))
+    parts["others"] = order[2 * members :]
+    return {name: (x[index], y[index]) for name, index in parts.items()}
+
+
+def run_seed(args: argparse.Namespace, data: Samples, name: str, seed: int) -> tuple[Found, list[float]]:
+    """A seed's scores, from the folder where they are there."""
+    kept = None if args.keep is None else args.keep / f"{name.replace(', ', '-')}-{seed}.npz"
+    if kept is not None and kept.exists():
+        stored = dict(np.load(kept))
+        accuracy = stored.pop("accuracy").tolist()
+        return {k: (torch.from_numpy(v[:-1]), float(v[-1])) for k, v in stored.items()}, accuracy
+    parts = drawn(*data, args.members, args.reference, seed)
+    found, accuracy = measure(CASES[name], int(data[1].max()) + 1, parts, args.shadows, seed)
+    if kept is not None:
+        rows = {k: np.append(scores.numpy(), seconds) for k, (scores, seconds) in found.items()}
+        np.savez_compressed(kept, accuracy=np.array(accuracy), **rows)
+    return found, accuracy
+
+
+def shown(curves: list[MembershipCurve], rate: float) -> str:
+    """The median run's share and its interval."""
+    middle = sorted((curve.at(rate) for curve in curves), key=lambda each: each.true)[(len(curves) - 1) // 2]
+    return f"{middle.true:.3f} ({middle.low:.3f} to {middle.high:.3f})"
 
 
 def main() -> None:
     """Print a table for each case, and draw the last one's first seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--cases", nargs="+", choices=[*CASES], default=[*CASES])
+    parser.add_argument("--encoder", help="minilm, or efficientnet-lite0@96")
+    parser.add_argument("--cases", nargs="+", choices=[*CASES], default=["mlp"])
     parser.add_argument("--members", type=int, default=1000)
-    parser.add_argument("--online", type=int, default=32)
-    parser.add_argument("--offline", type=int, default=16)
+    parser.add_argument("--reference", type=int, help="samples; as many as members if not given")
+    parser.add_argument("--shadows", type=int, default=32, help="of online LiRA; 0: no LiRA and no RMIA")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, help="a folder for the scores of each seed")
     parser.add_argument("--out", type=Path, help="an SVG of the curves")
+    parser.add_argument("--speed", type=int, nargs="+", help="seconds for so many candidates, and nothing else")
     parser.add_argument("--quick", action="store_true", help="one small network")
     args = parser.parse_args()
     if args.quick:
-        args.cases, args.members, args.online, args.offline, args.seeds = ["mlp"], 200, 4, 4, 1
-    console = Console()
+        args.cases, args.members, args.shadows, args.seeds = ["mlp"], 200, 4, 1
+    args.reference = args.reference or args.members
+    data = read(args.data, args.encoder)
+    if args.speed:
+        return show_speed(*data, args)
+    if args.keep is not None:
+        args.keep.mkdir(parents=True, exist_ok=True)
+    console = Console(width=130)
+    member = torch.arange(2 * args.members) < args.members
     for name in args.cases:
-        rows: dict[str, list[tuple[list[float], float]]] = {}
-        accuracy, curves = [], {}
+        curves: dict[str, list[MembershipCurve]] = {}
+        seconds: dict[str, list[float]] = {}
+        accuracy = []
         for seed in range(args.seeds):
-            data, outputs = draw_data(args.data, args.members, seed)
-            found, right = methods(CASES[name], outputs, data, args.online, args.offline, seed)
+            found, right = run_seed(args, data, name, seed)
             accuracy.append(right)
-            member = torch.arange(2 * args.members) < args.members
-            for method, (scores, seconds) in found.items():
-                curve = evaluate_membership(scores, member, rates=(*RATES, *GRID))
-                rows.setdefault(method, []).append(([rate.true for rate in curve.rates], seconds))
-                curves.setdefault(method, [rate.true for rate in curve.rates[2:]])
+            for method, (scores, spent) in found.items():
+                curves.setdefault(method, []).append(evaluate_membership(scores, member, rates=(*RATES, *GRID)))
+                seconds.setdefault(method, []).append(spent)
         inside, outside = (statistics.median(side) for side in zip(*accuracy, strict=True))
         title = (
             f"{args.data}, {name}: {args.members} members of {2 * args.members}, accuracy {inside:.3f} / {outside:.3f}"
         )
-        table = Table("method", *(f"at {rate:.1%}" for rate in RATES), "seconds", title=title)
-        for method, runs in rows.items():
-            medians = (statistics.median(true[k] for true, _ in runs) for k in range(2))
-            table.add_row(method, *(f"{m:.3f}" for m in medians), f"{statistics.median(s for _, s in runs):.1f}")
+        table = Table("method", *(f"at {rate:.1%}" for rate in RATES), "area", "CPU seconds", title=title)
+        for method, each in curves.items():
+            area = statistics.median(curve.auc for curve in each)
+            table.add_row(
+                method,
+                *(shown(each, rate) for rate in RATES),
+                f"{area:.3f}",
+                f"{statistics.median(seconds[method]):.1f}",
+            )
         console.print(table)
         if args.out is not None:
-            shown = {k: v for k, v in curves.items() if k in ("weights", "loss") or k.startswith("LiRA")}
-            drawn = figures.curves(
-                GRID, shown, xlabel="false positive rate", ylabel="members that are named", logarithmic=True
-            )
-            args.out.write_bytes(drawn.replace(b"currentColor", b"#444"))
-    console.print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+            args.out.write_bytes(picture({method: each[0] for method, each in curves.items()}))
+    console.print(f"{args.seeds} seeds, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+def show_speed(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
+    """Wall and CPU seconds of large pools, shifted copies where the data are fewer, beside what was told before."""
+    x, y, unseen = x[args.reference :], y[args.reference :], (x[: args.reference], y[: args.reference])
+    model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[: args.members], y[: args.members], child(0, "speed"))
+    told: list[float] = []
+    table = Table("candidates", "told before", "seconds", "CPU seconds", title=f"{args.data}, {args.cases[0]}")
+    for n in args.speed:
+        asked = torch.cat([x.roll(k, -1) for k in range(-(-n // len(x)))])[:n]
+        wall, cpu = time.perf_counter(), time.process_time()
+        labels = y.repeat(-(-n // len(x)))[:n]
+        found = membership_scores(model, asked, labels, reference=unseen, on_step=lambda s: told.append(s.value), **CE)
+        spent = (time.perf_counter() - wall, time.process_time() - cpu)
+        table.add_row(f"{n:,}", f"{sum(told):.0f}", *(f"{s:.0f}" for s in spent))
+        told.clear()
+        assert found.outcome is Outcome.CONVERGED
+    Console(width=130).print(table)
+
+
+def picture(curves: dict[str, MembershipCurve]) -> bytes:
+    kept = {k: v for k, v in curves.items() if k in ("weights", "loss") or k.startswith("LiRA")}
+    drawn = {k: [rate.true for rate in curve.rates[len(RATES) :]] for k, curve in kept.items()}
+    labels = {"xlabel": "false positive rate", "ylabel": "members that are named"}
+    return figures.curves(GRID, drawn, **labels, logarithmic=True).replace(b"currentColor", b"#444")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ def test_online_likelihood_ratio_in_closed_form():
     torch.testing.assert_close(scores, torch.tensor([8.0, -8.0]))
     offline = lira_scores(Given([5.0, 1.0]), x, y, shadows=shadows[2:])
     torch.testing.assert_close(offline, torch.tensor([4.0, -4.0]))
+    without = lira_scores(Given([5.0, 1.0]), x, y, shadows=shadows, inside=inside, offline=True)
+    torch.testing.assert_close(without, torch.tensor([4.0, 0.0]))
 
 
 def test_relative_probabilities_in_closed_form():
@@ -90,6 +92,18 @@ def test_relative_probabilities_in_closed_form():
     scores = rmia_scores(even, x, y, shadows=shadows, reference=population, factor=1.5)
     # ratios are p / const: .95, .5 against .5, .27
     torch.testing.assert_close(scores, torch.tensor([1.0, 0.5]))
+
+
+def test_offline_relative_probabilities_leave_out_the_networks_with_the_sample():
+    x, y = torch.arange(2.0)[:, None], torch.ones(2, dtype=torch.long)
+    own = [Given([0.0, 9.0, 0.5, 0.2]), Given([9.0, 0.0, 0.5, 0.2])]
+    inside, population = torch.tensor([[False, True], [True, False]]), (torch.tensor([[2.0], [3.0]]), y)
+    given = {"reference": population, "factor": 1.2}
+    target = Given([0.5, 0.9, 0.4, 0.3])
+    found = rmia_scores(target, x, y, shadows=own, inside=inside, offline=True, **given)
+    without = [Given([0.0, 0.0, 0.5, 0.2])] * 2
+    torch.testing.assert_close(found, rmia_scores(target, x, y, shadows=without, **given))
+    assert not found.equal(rmia_scores(target, x, y, shadows=own, inside=inside, **given))
 
 
 def recipe(x, y, generator):

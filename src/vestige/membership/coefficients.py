@@ -5,22 +5,26 @@ r [(G G^T + r I)^-1]_ii is the variance of lambda_i that w leaves open, and
 
     score_i = lambda_i / sqrt([(G G^T + r I)^-1]_ii).
 
-Exact, by one factorization of G G^T or of G^T G, whichever is smaller; larger pools by conjugate gradients, with the
-variances of random parts of the pool.
+Exact, by one factorization of G G^T or of G^T G, whichever is smaller and small enough. Larger pools take conjugate
+gradients on the whole pool, preconditioned by some of its rows (Nystroem; arXiv 2110.02820), and variances from random
+parts of it. Parts are enough for variances and not for lambda: of 10,000 digits the share that is named at 0.1 % is
+.080 exactly, .083 by variances of parts of 1,024, and .009 where each part is solved alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.core.outcome import OnStep, Outcome, Step
+from vestige.core.outcome import Outcome
 from vestige.core.rng import spawn
 from vestige.membership.rows import Rows
 
-LARGEST_GRAM = 2**31  # bytes of a matrix that is factorized: 16,384 candidates
-PART = 4096  # candidates whose variances are found together where the matrix would be larger
+EXACT = 4096  # rows and columns of the largest matrix that is factorized: 3 s on one core
+PART = 1024  # candidates whose variances are found together where the pool is larger
+LANDMARKS = 1024  # rows that precondition: 30 iterations instead of 300 for 8,000 digits
 PRECISION, LONGEST = 1e-4, 400  # of conjugate gradients: the scores' order no longer changes
 
 
@@ -34,35 +38,25 @@ class Coefficients:
 
 
 def coefficients(
-    rows: Rows,
-    ridge: float,
-    *,
-    largest: int = LARGEST_GRAM,
-    generator: torch.Generator | None = None,
-    on_step: OnStep | None = None,
-    note: str = "",
+    rows: Rows, ridge: float, *, exact: int = EXACT, generator: torch.Generator | None = None
 ) -> Coefficients:
     """Studentized ridge coefficients of a layer's weights.
 
     Args:
         rows: of the layer.
         ridge: r, positive; 1 is the square of a row.
-        largest: bytes that a matrix may take.
-        generator: deals the parts of a large pool.
-        on_step: progress.
-        note: of the progress.
+        exact: the largest matrix that is factorized.
+        generator: draws the parts and the preconditioner of a large pool.
     """
     size = rows.squares().sqrt().clamp(min=1e-150)
     n, parameters = len(rows), len(rows.weights)
-    fits = 8 * min(n, parameters) ** 2 <= largest
-    if fits and parameters < n:
+    outcome = Outcome.CONVERGED
+    if parameters < n and parameters <= exact:
         lam, variance = _by_columns(rows, size, ridge)
-        outcome = Outcome.CONVERGED
-    elif fits:
+    elif n <= exact:
         lam, variance = _by_rows(rows, size, ridge)
-        outcome = Outcome.CONVERGED
     else:
-        lam, outcome = _by_conjugate_gradients(rows, size, ridge, on_step, note)
+        lam, outcome = _by_conjugate_gradients(rows, size, ridge, generator)
         variance = _by_parts(rows, size, ridge, generator)
     scores = lam / variance.sqrt()
     if not bool(torch.isfinite(scores).all()):
@@ -77,40 +71,69 @@ def _by_rows(rows: Rows, size: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def _factor(rows: Rows, size: Tensor, ridge: float) -> Tensor:
-    gram = rows.gram()
+    gram = rows.gram().double()
     gram.div_(size).div_(size[:, None]).diagonal().add_(ridge)
     return torch.linalg.cholesky(gram)
 
 
 def _by_columns(rows: Rows, size: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """(G G^T + r)^-1 = (I - G (G^T G + r)^-1 G^T) / r."""
-    g = rows.matrix() / size[:, None]
-    inner = g.T @ g
-    inner.diagonal().add_(ridge)
+    """(G G^T + r)^-1 = (I - G (G^T G + r)^-1 G^T) / r, some rows at a time."""
+    parts = torch.arange(len(rows), device=size.device).split(EXACT)
+    inner = ridge * torch.eye(len(rows.weights)).to(rows.weights)
+    for part in parts:
+        g = rows.take(part).matrix() / size[part, None]
+        inner += g.T @ g
     factor = torch.linalg.cholesky(inner)
-    half = torch.linalg.solve_triangular(factor, g.T, upper=False)
-    lam = g @ torch.cholesky_solve(rows.weights[:, None], factor)[:, 0]
-    return lam, (1 - half.square().sum(0)).clamp(min=torch.finfo(g.dtype).eps) / ridge
+    solution = torch.cholesky_solve(rows.weights[:, None], factor)
+    lam, variance = torch.empty_like(size), torch.empty_like(size)
+    for part in parts:
+        g = rows.take(part).matrix() / size[part, None]
+        half = torch.linalg.solve_triangular(factor, g.T, upper=False)
+        lam[part] = (g @ solution)[:, 0]
+        variance[part] = (1 - half.square().sum(0)).clamp(min=torch.finfo(g.dtype).eps) / ridge
+    return lam, variance
 
 
 def _by_conjugate_gradients(
-    rows: Rows, size: Tensor, ridge: float, on_step: OnStep | None, note: str
+    rows: Rows, size: Tensor, ridge: float, generator: torch.Generator | None
 ) -> tuple[Tensor, Outcome]:
     right = rows.times(rows.weights) / size
+    nearly_solve = _preconditioner(rows, size, ridge, generator)
     solution, residual = torch.zeros_like(right), right
-    direction, square = residual, residual @ residual
-    goal = PRECISION**2 * square
-    for k in range(1, LONGEST + 1):
-        if square <= goal:
+    direction = step = nearly_solve(residual)
+    square, goal = residual @ step, PRECISION * right.norm()
+    for _ in range(LONGEST):
+        if residual.norm() <= goal:
             return solution, Outcome.CONVERGED
-        product = rows.times(rows.combine(direction / size)) / size + ridge * direction
-        step = square / (direction @ product)
-        solution, residual = solution + step * direction, residual - step * product
-        square, before = residual @ residual, square
-        direction = residual + square / before * direction
-        if on_step is not None:
-            on_step(Step(k, LONGEST, float((square / goal).sqrt() * PRECISION), note))
+        product = rows.through(direction / size) / size + ridge * direction
+        length = square / (direction @ product)
+        solution, residual = solution + length * direction, residual - length * product
+        step = nearly_solve(residual)
+        square, before = residual @ step, square
+        direction = step + square / before * direction
     return solution, Outcome.BUDGET_SPENT
+
+
+def _preconditioner(
+    rows: Rows, size: Tensor, ridge: float, generator: torch.Generator | None
+) -> Callable[[Tensor], Tensor]:
+    """The inverse on what some rows span, where the large eigenvalues are, and a multiple of 1 across it."""
+    chosen = torch.randperm(len(rows), generator=spawn(generator, "landmarks"))[:LANDMARKS].to(size.device)
+    cross = rows.gram(chosen).div_(size[chosen]).div_(size[:, None])
+    values, vectors = _positive(cross[chosen].double())
+    half = cross @ (vectors / values.sqrt()).to(cross)  # half half^T is G G^T seen through the chosen rows
+    del cross
+    values, vectors = _positive((half.T @ half).double())
+    basis = half @ (vectors / values.sqrt()).to(half)
+    gain = (values[:1] + ridge) / (values + ridge) - 1  # none where all rows are 0
+    return lambda v: v + (basis @ (gain.to(basis) * (basis.T @ v.to(basis)))).to(v)
+
+
+def _positive(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues above rounding, the smallest first, and their vectors."""
+    values, vectors = torch.linalg.eigh(matrix)
+    kept = values > 1e-6 * values[-1:].clamp(min=1e-300)
+    return values[kept], vectors[:, kept]
 
 
 def _by_parts(rows: Rows, size: Tensor, ridge: float, generator: torch.Generator | None) -> Tensor:

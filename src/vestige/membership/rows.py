@@ -3,10 +3,14 @@
 For a dense layer g_i = delta_i a_i^T, so that G G^T = (D D^T) * (A A^T) and every product with G costs as much as a
 pass through the layer. Rows of other layers are made a block of columns at a time. Both kinds have, in float64,
 
-    gram()      G G^T            times(w)    G w       squares()   |g_i|^2     take(index)   some of the rows
-    matrix()    G                combine(v)  G^T v     weights     the layer's own, as one vector.
+    gram(index)  G G_index^T     times(w)    G w          take(index)  some of the rows
+    matrix()     G               through(v)  G G^T v      weights      the layer's own, flat
+    squares()    |g_i|^2
+
+except that the Gram matrix of a dense layer has the network's precision.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +25,7 @@ from vestige.core.margins import Loss
 from vestige.membership.cotangents import unit_cotangents
 from vestige.membership.taps import Layer, factors, weight_of
 
+ALL = slice(None)
 Views = Callable[[Tensor], Sequence[Tensor]]  # the copies of a batch that training may have seen
 
 
@@ -58,10 +63,10 @@ class Dense:
     def __len__(self) -> int:
         return self.delta.shape[1]
 
-    def gram(self) -> Tensor:
-        found = self.weights.new_zeros(len(self), len(self))
+    def gram(self, index: Tensor | slice = ALL) -> Tensor:
+        found = self.delta.new_zeros(len(self), self.delta[0, index].shape[0])
         for d, a in zip(self.delta, self.a, strict=True):
-            for e, b in zip(self.delta, self.a, strict=True):
+            for e, b in zip(self.delta[:, index], self.a[:, index], strict=True):
                 found += (d @ e.T).mul_(a @ b.T)
         return found
 
@@ -71,6 +76,9 @@ class Dense:
 
     def combine(self, v: Tensor) -> Tensor:
         return torch.einsum("tnc,tnk->ck", self.delta * v[:, None].to(self.delta), self.a).flatten().double()
+
+    def through(self, v: Tensor) -> Tensor:
+        return self.times(self.combine(v))
 
     def squares(self) -> Tensor:
         inner = torch.einsum("tnc,snc->tsn", self.delta, self.delta) * torch.einsum("tnk,snk->tsn", self.a, self.a)
@@ -105,20 +113,17 @@ class Blocks:
                 part[where] = torch.stack(rows).sum(0).to(part)
             yield slice(start, end), part
 
-    def gram(self) -> Tensor:
-        found = self.weights.new_zeros(len(self), len(self))
-        for _, part in self.blocks():
-            found += part @ part.T
-        return found
+    def gram(self, index: Tensor | slice = ALL) -> Tensor:
+        return functools.reduce(torch.add, (part @ part[index].T for _, part in self.blocks()))
 
     def times(self, w: Tensor) -> Tensor:
-        return torch.stack([part @ w[columns] for columns, part in self.blocks()]).sum(0)
+        return functools.reduce(torch.add, (part @ w[columns] for columns, part in self.blocks()))
 
-    def combine(self, v: Tensor) -> Tensor:
-        return torch.cat([v @ part for _, part in self.blocks()])
+    def through(self, v: Tensor) -> Tensor:
+        return functools.reduce(torch.add, (part @ (v @ part) for _, part in self.blocks()))
 
     def squares(self) -> Tensor:
-        return torch.stack([part.square().sum(1) for _, part in self.blocks()]).sum(0)
+        return functools.reduce(torch.add, (part.square().sum(1) for _, part in self.blocks()))
 
     def matrix(self) -> Tensor:
         return torch.cat([part for _, part in self.blocks()], 1)

@@ -20,6 +20,7 @@ from vestige.membership.blind import blind_auc
 from vestige.membership.calibration import conformal_p_values, q_values
 from vestige.membership.choice import Choice, choose, default_layers
 from vestige.membership.coefficients import Coefficients, coefficients
+from vestige.membership.cost import expected_seconds
 from vestige.membership.notes import notes
 from vestige.membership.pool import Pool, pool_of
 from vestige.membership.rows import Rows, Samples, Views, rows_of
@@ -109,7 +110,7 @@ def membership_scores(
         ridge: r > 0; 1 is the square of a row.
         batch_size: samples that are run together; memory only.
         generator: deals the reference out; None for seed 0.
-        on_step: called before each layer with the number of floating point operations that it needs.
+        on_step: called before each layer with the seconds that it will take, measured on a few of its rows.
 
     Returns:
         Scores, with p-values and q-values where there is a reference.
@@ -172,8 +173,9 @@ def _solved(
     for k, layer in enumerate(layers):
         each = rows[layer.name]
         if on_step is not None:
-            n, small = len(each), min(len(each), len(each.weights))
-            on_step(Step(k + 1, len(layers), float(n * small**2), f"layer {layer.name}: {n:,} gradients"))
+            seconds = expected_seconds(each)
+            said = f"layer {layer.name}: {len(each):,} gradients, about {max(1, round(seconds)):,} s"
+            on_step(Step(k + 1, len(layers), seconds, said))
         found[layer.name] = coefficients(each, ridge, generator=generator)
     return found
 

@@ -69,6 +69,7 @@ def lira_scores(
     *,
     shadows: Sequence[nn.Module],
     inside: Inside | None = None,
+    offline: bool = False,
     batch_size: int = 256,
 ) -> Float[Tensor, " n"]:
     """Likelihood ratio of a sample's confidence between networks that were trained on it and those that were not.
@@ -78,8 +79,9 @@ def lira_scores(
         x: candidates, model space.
         y: their labels.
         shadows: networks trained by the same recipe, at least two.
-        inside: which candidates each of them was trained on; None: none, the offline attack, whose score is the number
-            of standard deviations above the networks without it.
+        inside: which candidates each of them was trained on; None: none.
+        offline: look only at the networks without the sample; the score is the number of standard deviations above
+            them. So it is where `inside` is None.
         batch_size: samples that are run together; memory only.
 
     Raises:
@@ -92,7 +94,7 @@ def lira_scores(
     """
     target, seen = _confidences(model, x, y, batch_size), _of_shadows(shadows, x, y, batch_size)
     inside = torch.zeros(seen.shape, dtype=torch.bool) if inside is None else inside
-    within, online = _checked(inside, seen), bool(inside.any())
+    within, online = _checked(inside, seen), bool(inside.any()) and not offline
     mean_out, variance_out = _gaussian(seen, ~within)
     below = (target - mean_out) / variance_out.sqrt()
     if not online:
@@ -110,6 +112,7 @@ def rmia_scores(
     shadows: Sequence[nn.Module],
     reference: tuple[Float[Tensor, "m ..."], Shaped[Tensor, "m ..."]],
     inside: Inside | None = None,
+    offline: bool = False,
     slope: float = 0.3,
     factor: float = 2.0,
     batch_size: int = 256,
@@ -122,7 +125,9 @@ def rmia_scores(
         y: their labels.
         shadows: networks trained by the same recipe, at least two.
         reference: the population z.
-        inside: which candidates each shadow was trained on; None: none, and then p(x) = ((1 + a) p_out + 1 - a) / 2.
+        inside: which candidates each shadow was trained on; None: none.
+        offline: look only at the networks without the sample, p(x) = ((1 + a) p_out + 1 - a) / 2. So it is where
+            `inside` is None.
         slope: a, between 0 and 1; the authors take 0.3 for CIFAR-10.
         factor: gamma, at least 1.
         batch_size: samples that are run together; memory only.
@@ -135,10 +140,12 @@ def rmia_scores(
 
     def ratios(samples: Tensor, labels: Tensor, within: Tensor | None) -> Tensor:
         p = _of_shadows(shadows, samples, labels, batch_size).sigmoid()
-        if within is None:
-            mean = ((1 + slope) * p.mean(0) + 1 - slope) / 2
+        held = torch.zeros(p.shape, dtype=torch.bool, device=p.device) if within is None else _checked(within, p)
+        without = _mean(p, ~held)
+        if within is None or offline:
+            mean = ((1 + slope) * without + 1 - slope) / 2
         else:
-            mean = (_mean(p, _checked(within, p)) + _mean(p, ~within.to(p.device))) / 2
+            mean = (_mean(p, held) + without) / 2
         return _confidences(model, samples, labels, batch_size).sigmoid() / mean.clamp(min=1e-300)
 
     others = ratios(*reference, None).sort().values
