@@ -101,8 +101,9 @@ def main() -> None:
         alike = (c @ c.T).abs()
         kept = apart(alike > TRUE)
         often = kept[(alike[kept] > AGREE).sum(1) >= TIMES]
-        match = (c @ columns.T).abs() > TRUE
-        cells = len(starts), int(match.any(0).sum()), len(often), int(match[often].any(1).sum())
+        match = (c @ columns.T).abs().max(1)
+        true = match.values > TRUE
+        cells = len(starts), len(match.indices[true].unique()), len(often), int(true[often].sum())
         table.add_row(kind, *map(str, cells), f"{time.process_time() - begun:.0f}")
         print(kind, *cells, flush=True)
     Console(width=100).print(table)
