@@ -20,7 +20,7 @@ def shown(sample: Tensor) -> Tensor:
     return (sample.permute(1, 2, 0) if len(sample) == 3 else sample[0]).clamp(0, 1)
 
 
-def picture(run: Path, columns: int, rows: int, path: Path) -> None:
+def picture(run: Path, columns: int, rows: int, dpi: int, path: Path) -> None:
     """Pairs of the truth and what is nearest to it, `columns` in a row."""
     score = json.loads((run / "results.json").read_text())["score"]
     tensors = load_file(run / "samples.safetensors")
@@ -40,7 +40,7 @@ def picture(run: Path, columns: int, rows: int, path: Path) -> None:
             if not column:
                 axis.set_ylabel(("true", "read back")[below], fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=dpi)
 
 
 def main() -> None:
@@ -48,9 +48,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of an audit with --data")
     parser.add_argument("--columns", type=int, default=10)
     parser.add_argument("--rows", type=int, default=2)
+    parser.add_argument("--dpi", type=int, default=100)
     parser.add_argument("--out", type=Path, required=True, help="PNG file")
     args = parser.parse_args()
-    picture(args.run, args.columns, args.rows, args.out)
+    picture(args.run, args.columns, args.rows, args.dpi, args.out)
 
 
 if __name__ == "__main__":

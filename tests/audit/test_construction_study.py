@@ -48,7 +48,12 @@ def test_a_construction_has_a_page_of_what_it_claims_and_one_of_what_is_derived(
     counts = [row[1] for bars in stated.results["bars"] for row in bars["rows"] if "tensor" in bars["title"]]
     nonzeros = sum(int(w.count_nonzero()) for w in made.to_torch().state_dict().values()) if kind != "exact" else 0
     assert sum(counts) == nonzeros and bool(stated.results["curves"]) == (kind == "exact")
+    origins = {row[1]: row[4] for row in derived.results["tables"][0]["rows"]}
+    assert origins["digests that differ"] == "of the file itself" and "derived" in origins.values()
+    assert origins.get("numbers that are not derived", "stated by the file") == "stated by the file"
     if kind == "exact":
+        shares = dict(stated.results["bars"][0]["rows"])
+        assert shares["width"] == made.network.width / 12 and "points off target" not in shares
         series = stated.results["curves"][0]["series"]
         assert sum(series["weights other than 0"]) == made.network.nonzeros
         assert max(series["neurons"]) >= made.network.width

@@ -37,10 +37,10 @@ def test_columns_are_named_and_nothing_is_a_picture(scored, audit):
 
 def test_a_bar_lies_between_the_least_and_the_largest_of_its_column():
     results = {"model": {"columns": ["a", "b"], "space": {"low": None, "high": None}}}
-    seen = torch.tensor([[0.0, 7.0], [10.0, 7.0]])
-    drawn = painter(results, seen)(torch.tensor([2.5, 9.0]))
-    assert [(c.name, c.place, c.value) for c in drawn] == [("a", 25.0, "2.5"), ("b", 100.0, "9")]
-    low, high = (painter(results, seen)(torch.tensor([value, 7.0]))[0].place for value in (-5.0, 50.0))
+    seen = torch.tensor([[10.0, 7.0], [20.0, 7.0]])
+    drawn = painter(results, seen)(torch.tensor([12.5, 9.0]))
+    assert [(c.name, c.place, c.value) for c in drawn] == [("a", 25.0, "12.5"), ("b", 100.0, "9")]
+    low, high = (painter(results, seen)(torch.tensor([value, 7.0]))[0].place for value in (5.0, 50.0))
     assert (low, high) == (0.0, 100.0)
 
 

@@ -77,3 +77,9 @@ def test_samples_that_explain_the_weights_worse_than_none_leave_the_verdict_open
     assert verdict(results)[0] is Level.NOTHING
     found = {**results, "score": {**score, "n_recovered": 20}, "stationarity": {"residual": 13.0}}
     assert verdict(found)[0] is Level.LEAKS
+
+
+def test_one_sample_is_spoken_of_as_one():
+    for count, said in ((1, "The one training sample was read back"), (0, "The one training sample was not recovered")):
+        score = {"n": 1, "n_recovered": count, "rate": 1e-3, "threshold": 0.4}
+        assert said in verdict({"reconstruction": {}, "score": score})[1]

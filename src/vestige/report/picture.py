@@ -49,7 +49,7 @@ def painter(results: Mapping[str, Any], seen: Tensor) -> Callable[[Tensor], Draw
 def named(sample: Tensor, names: Sequence[str], least: Sequence[float], largest: Sequence[float]) -> Drawn:
     """The columns of a sample, each within its own range; the last line says how many more there are."""
     columns = [
-        Column(name, 100 * min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0), f"{value:.4g}")
+        Column(name, 100 * min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0), f"{value:.3g}")
         for name, value, low, high in zip(names, sample.tolist(), least, largest, strict=True)
     ]
     more = Column(f"and {len(columns) - MOST} columns more", 0.0, "")

@@ -42,8 +42,8 @@ class Row:
 
     @property
     def pictures(self) -> list[tuple[Drawn | None, str, str]]:
-        """With their names, as `sample.html.jinja` takes them."""
-        return [(picture, phase, "") for phase, picture, *_ in self.nearest]
+        """With their names and similarities, as `sample.html.jinja` takes them."""
+        return [(picture, f"{phase} {similarity}", "") for phase, picture, similarity, _ in self.nearest]
 
 
 def write_unlearning_report(run: RunFolder) -> Path:

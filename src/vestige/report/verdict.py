@@ -123,26 +123,28 @@ def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
             "which comes as near here as a copy would. Give unseen samples like them (--held-out)."
         )
     if count == 0:
+        none = "The one training sample was not" if total == 1 else f"None of the {total} training samples was"
         return Level.NOTHING, (
-            f"None of the {total} training samples was recovered beyond what chance reaches in {rate} of comparisons: "
+            f"{none} recovered beyond what chance reaches in {rate} of comparisons: "
             "this attack found nothing, which does not prove that nothing leaks."
         )
-    share = "All" if count == total else f"{count} of the"
+    share = f"{'All' if count == total else f'{count} of the'} {total} training samples"
+    share = "The one training sample" if total == 1 else share
     verb = "is" if count == 1 else "are"
     if nulls.get(best, 0) >= count:
         return Level.UNKNOWN, (
-            f"{share} {total} training samples {verb} close to a reconstruction, but {best} come as close to "
+            f"{share} {verb} close to a reconstruction, but {best} come as close to "
             f"{nulls[best]}: this comparison shows no leak."
         )
     if not score.get("held_out", True):
         return Level.SOME, (
-            f"{share} {total} training samples {verb} closer to a reconstruction than noise comes; without held-out "
+            f"{share} {verb} closer to a reconstruction than noise comes; without held-out "
             f"data this does not show that the {seen} gave away more than what all such samples share."
         )
     level = Level.LEAKS if 4 * count >= total else Level.SOME
     verb = "was" if count == 1 else "were"
     return level, (
-        f"{share} {total} training samples {verb} read back from the {seen} alone, each closer to a reconstruction "
+        f"{share} {verb} read back from the {seen} alone, each closer to a reconstruction "
         f"than all but {rate} of unrelated comparisons come."
     )
 
