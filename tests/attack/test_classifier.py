@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from vestige.attack.classifier import logits_of
 from vestige.attack.evaluate import evaluate_robustness
 from vestige.attack.methods._apgd import apgd
 from vestige.attack.methods._fab import fab
@@ -65,20 +64,6 @@ def test_the_logits_are_found(form, one_net, plain):
     built = FORMS[form](model)
     assert same(evaluate_robustness(built.eval() if isinstance(built, nn.Module) else built, x, y, eps=EPS), plain)
     assert not any(p.grad is not None for p in model.parameters())
-
-
-def test_a_named_output_of_transformers_is_read():
-    outputs = pytest.importorskip(
-        "transformers.modeling_outputs", reason="needs transformers: pip install 'vestige[text]'"
-    )
-    z = torch.zeros(2, 3)
-    assert logits_of(outputs.SequenceClassifierOutput(loss=z.sum(), logits=z), 2) is z
-
-
-@pytest.mark.parametrize("outputs", [(torch.zeros(2, 3), torch.zeros(2, 3)), {"a": torch.zeros(5, 3)}, None, "text"])
-def test_what_may_be_the_logits_twice_or_never_is_asked_for(outputs):
-    with pytest.raises(ValueError, match=r"nothing named 'logits'; pass a function.*lambda x: model\(x\)\[0\]"):
-        logits_of(outputs, 2)
 
 
 @pytest.mark.parametrize("kind", [list, np.asarray])

@@ -16,7 +16,7 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 
 
-def saved(path, slope):
+def saved(path, slope, **numbers):
     network = ExactNetwork((layer(1, [({0: slope}, 0)]),))
     specification = Interpolation(np.array([[1.0], [3.0]]), np.array([[1], [3]]), "the identity")
     claims = Certificate((*specification.check(network), Claim("width", 0, 0, "the identity")))
@@ -26,7 +26,7 @@ def saved(path, slope):
         certificate=claims,
         outcome=Outcome.CONVERGED,
         source=(paper("2110.03187"),),
-        numbers={},
+        numbers=numbers,
     )
     save(made, path)
     return str(path)
@@ -36,6 +36,12 @@ def test_a_true_file_gets_a_table(tmp_path, capsys):
     assert run(["verify", saved(tmp_path / "net.safetensors", 1)]) == 0
     said = capsys.readouterr().out
     assert "all 5 claims hold" in said and "holds  points off target" in said and "FAILS" not in said
+
+
+def test_numbers_that_nothing_derives_are_printed_as_the_files_own(tmp_path, capsys):
+    assert run(["verify", saved(tmp_path / "net.safetensors", 1, security=9e9)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "security" in line]
+    assert "numbers that are not derived" in line and "stated by the file: security" in line and "9" not in line
 
 
 def test_a_false_one_fails(tmp_path, capsys):

@@ -81,6 +81,7 @@ def test_each_sample_may_have_its_radius():
     threat = Threat([0.1, 0.3, 0.2], "linf")
     assert threat.eps == 0.3 and threat.at(slice(1, 3)).given.tolist() == [0.3, 0.2]
     assert threat.radii(torch.zeros(3, 2)).tolist() == [0.1, 0.3, 0.2]
+    assert threat != Threat([0.3, 0.3, 0.3], "linf", threat.space)  # the largest radius alone says nothing
     assert Threat(torch.tensor(0.1)).each is None and Threat(0.1).radii(torch.zeros(2, 1)).tolist() == [0.1, 0.1]
     with pytest.raises(ValueError, match="3 radii given for 2 samples"):
         threat.radii(torch.zeros(2, 2))

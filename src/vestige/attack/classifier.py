@@ -1,6 +1,6 @@
 """What an attack takes for a classifier: a module or a function, and whatever holds its logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from vestige.core.outputs import logits_of
 
 # A module in evaluation mode, also TorchScript and `nn.DataParallel`, or a function of a batch.
 Classifier = nn.Module | Callable[..., Any]
@@ -34,32 +36,6 @@ class LogProbabilities:
 def log_probabilities(p: Tensor) -> Tensor:
     """Logarithms, at least log(1e-30); taken in float32 or more, since half precision cannot hold that."""
     return p.to(torch.promote_types(p.dtype, torch.float32)).clamp(min=1e-30).log()
-
-
-def logits_of(outputs: object, n: int) -> Tensor:
-    """The table of logits in what a model returned for n samples.
-
-    A tensor is taken as it is; of others their `logits`, or the only table of n rows that they hold.
-
-    Raises:
-        ValueError: there is none, or several without a name.
-
-    >>> logits_of({"logits": torch.zeros(2, 3), "attention": torch.zeros(2, 5)}, 2).shape
-    torch.Size([2, 3])
-    """
-    if isinstance(outputs, Tensor):
-        return outputs
-    named = outputs.get("logits") if isinstance(outputs, Mapping) else getattr(outputs, "logits", None)
-    if isinstance(named, Tensor):
-        return named
-    parts = outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, tuple | list) else ()
-    tables = [part for part in parts if isinstance(part, Tensor) and part.ndim == 2 and len(part) == n]
-    if len(tables) == 1:
-        return tables[0]
-    raise ValueError(
-        f"the model returns a {type(outputs).__name__} that holds {len(tables) or 'no'} tables of {n} rows and nothing "
-        "named 'logits'; pass a function that returns the logits alone, such as lambda x: model(x)[0]."
-    )
 
 
 def module_of(model: Classifier) -> nn.Module | None:

@@ -10,6 +10,15 @@ from vestige.cli.app import note, say, say_files
 if TYPE_CHECKING:
     from vestige.audit import UnlearningAudit
 
+Repair = Annotated[
+    int | None,
+    typer.Option(min=0, help="Training steps on the rest afterwards; default 1000 with weight decay, else 0."),
+]
+Retrain = Annotated[
+    bool | None,
+    typer.Option("--retrain/--no-retrain", help="Compare with retraining; default: where half an hour is enough."),
+]
+
 
 def unlearn(
     model: options.Model,
@@ -17,14 +26,8 @@ def unlearn(
     forget: Annotated[str, typer.Option(help="leaked, leaked:K (the K that leak most), or positions: 3,17.")],
     held_out: options.HeldOut = None,
     step: Annotated[str, typer.Option(help="resolve, or the terms alone: clarke, kkt (as published).")] = "resolve",
-    repair: Annotated[
-        int | None,
-        typer.Option(min=0, help="Training steps on the rest afterwards; default 1000 with weight decay, else 0."),
-    ] = None,
-    retrain: Annotated[
-        bool | None,
-        typer.Option("--retrain/--no-retrain", help="Compare with retraining; default: where half an hour is enough."),
-    ] = None,
+    repair: Repair = None,
+    retrain: Retrain = None,
     out: options.Out = None,
     arch: options.Arch = None,
     loss: options.Loss = None,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def read_norm(norm: Norm | str | float | int) -> float:
     return p
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Threat:
     """All x' with |x' - x|_p <= eps and low <= x' <= high, in data space.
 
@@ -83,7 +83,7 @@ class Threat:
     eps: float
     norm: Norm
     space: InputSpace
-    each: Float[Tensor, " n"] | None = field(compare=False)
+    each: Float[Tensor, " n"] | None
 
     def __init__(
         self, eps: Radius, norm: Norm | str | float | int = Norm.LINF, space: InputSpace | None = None

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from vestige.attack.classifier import Classifier, logits_of, precision_of, pure_call
+from vestige.attack.classifier import Classifier, precision_of, pure_call
+from vestige.core.outputs import logits_of
 from vestige.core.space import InputSpace
 
 Objective = Callable[[Tensor], Tensor]

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vestige.core.cite import Paper, paper
 from vestige.core.modes import evaluating
 from vestige.core.outcome import OnStep, Step
+from vestige.core.outputs import logits_of
 from vestige.core.rng import spawn
 
 PROMPT = "List: {items}\nThe number of times {query} occurs in the list is"
@@ -64,7 +65,7 @@ def counting_audit(
     words of the same length tell them apart. The answer is the first number that greedy decoding writes.
 
     Args:
-        model: from ids (batch, n) to logits (batch, n, vocabulary), or to an object with `logits`; it stays as it is.
+        model: from ids (batch, n) to logits (batch, n, vocabulary), or to what names them `logits`; it stays as it is.
         tokenizer: with `encode` and `decode`.
         distinct: numbers of words, each at least 2.
         mean_count: of a word in a list, at least 1.
@@ -123,14 +124,10 @@ def _answer(model: nn.Module, tokenizer: Tokenizer, text: str, new_tokens: int) 
     start = len(ids)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     for _ in range(new_tokens):
-        ids.append(int(_logits(model(torch.tensor([ids], device=device)))[0, -1].argmax()))
+        ids.append(int(logits_of(model(torch.tensor([ids], device=device)), 1)[0, -1].argmax()))
     written = tokenizer.decode(ids[start:]).strip()
     digits = written[: next((k for k, c in enumerate(written) if c not in "0123456789"), len(written))]
     return int(digits) if digits else None
-
-
-def _logits(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output.logits
 
 
 def _scores(answers: Sequence[tuple[int, int | None]]) -> tuple[float, float, float, float]:
