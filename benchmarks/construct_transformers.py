@@ -11,9 +11,11 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable
+from statistics import fmean
 
 import networkx as nx
 import torch
+from torch.nn import functional
 
 import vestige as vg
 from vestige.core.rng import child
@@ -35,16 +37,25 @@ def precision(quick: bool) -> None:
         print(f"{length} {vocab} {dim} | {found}", flush=True)
 
 
-def phase(quick: bool) -> None:
-    """Accuracy of trained counters, vocabulary against dimension, and at twice the length."""
-    dims, vocabs = (4, 16), (4, 32) if quick else (4, 8, 32)
-    for dim in dims:
-        for vocab in vocabs:
-            start = time.process_time()
-            (found,) = vg.construct.counting_phase([dim], [vocab], steps=50 if quick else 1500)
+def kernels(quick: bool) -> None:
+    """The error that random heads leave, by the closed form and on samples, with keys as the authors' code has them."""
+    for dim, heads in ((8, 64), (8, 256), (16, 256)):
+        for unit in (False, True):
+            formula, measured = [], []
+            for seed in range(1 if quick else 8):
+                draw = child(seed, "heads")
+                q, other = (functional.normalize(torch.randn(heads, dim, generator=draw).double()) for _ in range(2))
+                t = 2 * torch.rand(heads, 1, generator=draw).double() - 1
+                across = other - (other * q).sum(1, keepdim=True) * q
+                k = t * q + (1 - t * t).sqrt() * (functional.normalize(across) if unit else across)
+                weights, error = vg.construct.optimal_head_weights(q, k)
+                y, w = (torch.randn(20_000, dim, generator=draw).double() for _ in range(2))
+                votes, target = (y @ q.T * (w @ k.T)).sign(), (y * w).sum(1).sign()
+                formula.append(error / 2)
+                measured.append(float((votes @ weights - target).square().mean()) / 2)
+            keys = "of length 1" if unit else "not normalized again"
             print(
-                f"d = {dim}, m = {vocab}: {found.accuracy:.3f} (constant {found.constant:.3f}), twice the length "
-                f"{found.longer:.3f}; {time.process_time() - start:.0f} s",
+                f"d = {dim}, {heads} heads, keys {keys}: {fmean(formula):.3f}, samples {fmean(measured):.3f}",
                 flush=True,
             )
 
@@ -179,9 +190,9 @@ PARTS = {
     "graphs": graphs,
     "leaks": leaks,
     "composition": composition,
+    "kernels": kernels,
     "precision": precision,
     "throughput": throughput,
-    "phase": phase,
 }
 
 

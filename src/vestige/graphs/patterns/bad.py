@@ -48,7 +48,7 @@ class BadMinimum:
     def excess(self, graphs: Any) -> Float[Tensor, " graphs"]:
         """What the bad network is wrong by on these graphs.
 
-        gain x the sum over nodes of the distance from the number of their pattern to the nearest that occurs in training.
+        gain x the sum over nodes of the distance from their pattern's number to the nearest that occurs in training.
         """
         batch = join(as_graphs(graphs))
         away = (_numbers(batch, self.table)[:, None] - self.numbers).abs().min(1).values
