@@ -20,6 +20,10 @@ from torch.nn import functional
 import vestige as vg
 from vestige.core.rng import child
 
+RECALL = (  # subjects, dimension, neurons, weight decay
+    (512, 32, 256, 0.3), (512, 32, 256, 1.0), (512, 32, 256, 3.0), (512, 32, 64, 1.0), (512, 64, 256, 1.0),
+    (1024, 32, 256, 1.0), (1024, 64, 512, 1.0), (512, 64, 256, 0.0),
+)  # fmt: skip
 SIZES = ((64, 50, 32), (256, 200, 43), (1024, 500, 50), (4096, 500, 50))  # length, vocabulary, dimension
 
 
@@ -135,6 +139,25 @@ def recall(quick: bool) -> None:
             )
 
 
+def recall_sizes(quick: bool) -> None:
+    """Superpositions and transfer with more subjects, other widths and more weight decay; the last one is frozen."""
+    for n, dim, hidden, decay in ((64, 8, 16, 0.3), (64, 8, 16, 0.0)) if quick else RECALL:
+        facts, new = (vg.construct.random_facts(n, 2, generator=child(0, name)) for name in ("facts", "new"))
+        draw, steps, frozen = child(0, "recall"), 20 if quick else 1000, not decay
+        trained = vg.construct.train_recall(
+            facts, dim, hidden, weight_decay=decay, frozen=frozen, steps=steps, generator=draw
+        )
+        model = trained.model
+        found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
+        transfer = vg.construct.transferred_accuracy(model, found, new)
+        print(
+            f"N = {n}, d = {dim}, {hidden} neurons, decay {decay}{', frozen' if frozen else ''}: recall "
+            f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe {min(found.probes):.3f}, "
+            f"transfer {transfer:.3f}",
+            flush=True,
+        )
+
+
 def graphs(quick: bool) -> None:
     """Graphs a second against networkx, in batches."""
     for n in (20,) if quick else (20, 50, 100):
@@ -187,6 +210,7 @@ def leaks(quick: bool) -> None:
 
 PARTS = {
     "recall": recall,
+    "recall_sizes": recall_sizes,
     "graphs": graphs,
     "leaks": leaks,
     "composition": composition,

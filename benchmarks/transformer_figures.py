@@ -23,7 +23,7 @@ from vestige.report import diagrams, figures
 
 C = vg.construct
 DIMS, VOCABS, ENOUGH = (4, 8, 16, 32), (4, 8, 16, 32, 64, 128), 0.8
-RANKS = {(16, 8): (16, 8, 4, 2, 1), (32, 16): (32, 2)}  # (dimension, points) -> ranks
+RANKS = {(16, 8): (16, 8, 4, 2, 1)}  # (dimension, points) -> ranks
 Row = dict[str, float]
 
 
