@@ -152,8 +152,8 @@ def recall_sizes(quick: bool) -> None:
         transfer = vg.construct.transferred_accuracy(model, found, new)
         print(
             f"N = {n}, d = {dim}, {hidden} neurons, decay {decay}{', frozen' if frozen else ''}: recall "
-            f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe {min(found.probes):.3f}, "
-            f"transfer {transfer:.3f}",
+            f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe "
+            f"{min(found.probes):.3f}, transfer {transfer:.3f}",
             flush=True,
         )
 
