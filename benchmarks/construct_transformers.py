@@ -11,13 +11,19 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable
+from statistics import fmean
 
 import networkx as nx
 import torch
+from torch.nn import functional
 
 import vestige as vg
 from vestige.core.rng import child
 
+RECALL = (  # subjects, dimension, neurons, weight decay
+    (512, 32, 256, 0.3), (512, 32, 256, 1.0), (512, 32, 256, 3.0), (512, 32, 64, 1.0), (512, 64, 256, 1.0),
+    (1024, 32, 256, 1.0), (1024, 64, 512, 1.0), (512, 64, 256, 0.0),
+)  # fmt: skip
 SIZES = ((64, 50, 32), (256, 200, 43), (1024, 500, 50), (4096, 500, 50))  # length, vocabulary, dimension
 
 
@@ -35,16 +41,25 @@ def precision(quick: bool) -> None:
         print(f"{length} {vocab} {dim} | {found}", flush=True)
 
 
-def phase(quick: bool) -> None:
-    """Accuracy of trained counters, vocabulary against dimension, and at twice the length."""
-    dims, vocabs = (4, 16), (4, 32) if quick else (4, 8, 32)
-    for dim in dims:
-        for vocab in vocabs:
-            start = time.process_time()
-            (found,) = vg.construct.counting_phase([dim], [vocab], steps=50 if quick else 1500)
+def kernels(quick: bool) -> None:
+    """The error that random heads leave, by the closed form and on samples, with keys as the authors' code has them."""
+    for dim, heads in ((8, 64), (8, 256), (16, 256)):
+        for unit in (False, True):
+            formula, measured = [], []
+            for seed in range(1 if quick else 8):
+                draw = child(seed, "heads")
+                q, other = (functional.normalize(torch.randn(heads, dim, generator=draw).double()) for _ in range(2))
+                t = 2 * torch.rand(heads, 1, generator=draw).double() - 1
+                across = other - (other * q).sum(1, keepdim=True) * q
+                k = t * q + (1 - t * t).sqrt() * (functional.normalize(across) if unit else across)
+                weights, error = vg.construct.optimal_head_weights(q, k)
+                y, w = (torch.randn(20_000, dim, generator=draw).double() for _ in range(2))
+                votes, target = (y @ q.T * (w @ k.T)).sign(), (y * w).sum(1).sign()
+                formula.append(error / 2)
+                measured.append(float((votes @ weights - target).square().mean()) / 2)
+            keys = "of length 1" if unit else "not normalized again"
             print(
-                f"d = {dim}, m = {vocab}: {found.accuracy:.3f} (constant {found.constant:.3f}), twice the length "
-                f"{found.longer:.3f}; {time.process_time() - start:.0f} s",
+                f"d = {dim}, {heads} heads, keys {keys}: {fmean(formula):.3f}, samples {fmean(measured):.3f}",
                 flush=True,
             )
 
@@ -124,6 +139,25 @@ def recall(quick: bool) -> None:
             )
 
 
+def recall_sizes(quick: bool) -> None:
+    """Superpositions and transfer with more subjects, other widths and more weight decay; the last one is frozen."""
+    for n, dim, hidden, decay in ((64, 8, 16, 0.3), (64, 8, 16, 0.0)) if quick else RECALL:
+        facts, new = (vg.construct.random_facts(n, 2, generator=child(0, name)) for name in ("facts", "new"))
+        draw, steps, frozen = child(0, "recall"), 20 if quick else 1000, not decay
+        trained = vg.construct.train_recall(
+            facts, dim, hidden, weight_decay=decay, frozen=frozen, steps=steps, generator=draw
+        )
+        model = trained.model
+        found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
+        transfer = vg.construct.transferred_accuracy(model, found, new)
+        print(
+            f"N = {n}, d = {dim}, {hidden} neurons, decay {decay}{', frozen' if frozen else ''}: recall "
+            f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe "
+            f"{min(found.probes):.3f}, transfer {transfer:.3f}",
+            flush=True,
+        )
+
+
 def graphs(quick: bool) -> None:
     """Graphs a second against networkx, in batches."""
     for n in (20,) if quick else (20, 50, 100):
@@ -176,12 +210,13 @@ def leaks(quick: bool) -> None:
 
 PARTS = {
     "recall": recall,
+    "recall_sizes": recall_sizes,
     "graphs": graphs,
     "leaks": leaks,
     "composition": composition,
+    "kernels": kernels,
     "precision": precision,
     "throughput": throughput,
-    "phase": phase,
 }
 
 

@@ -22,8 +22,8 @@ from vestige.core.rng import child
 from vestige.report import diagrams, figures
 
 C = vg.construct
-DIMS, VOCABS, ENOUGH = (4, 8, 16, 32), (4, 8, 16, 32, 64, 128, 256), 0.8
-RANKS = {(16, 8): (16, 8, 4, 2, 1), (32, 16): (32, 16, 8, 2)}  # (dimension, points) -> ranks
+DIMS, VOCABS, ENOUGH = (4, 8, 16, 32), (4, 8, 16, 32, 64, 128), 0.8
+RANKS = {(16, 8): (16, 8, 4, 2, 1)}  # (dimension, points) -> ranks
 Row = dict[str, float]
 
 

@@ -148,7 +148,7 @@ ROWS = {
     "graphs.size_shift_report": Row(
         lambda _: {"train": graphs(), "test": graphs(2), "generator": torch.Generator()}, {"depths": []}
     ),
-    "graphs.bad_minimum": Row(lambda _: {"train": graphs()}, {"gain": 0.0}),
+    "graphs.bad_minimum": Row(lambda _: {"train": graphs(), "depth": 2, "generator": torch.Generator()}, {"gain": 0.0}),
     "graphs.BadMinimum": Row(
         lambda _: {"found": G.bad_minimum(graphs()), "graphs": graphs(2)},
         {"graphs": []},

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import vestige as vg
+from vestige.graphs.patterns.bad import _numbers
 
 G = vg.graphs
 EDGE = torch.tensor([[0, 1], [1, 0]])
@@ -100,7 +101,7 @@ def test_the_bad_network_is_perfect_in_training_and_wrong_beyond():
     edges = torch.tensor([float(g.number_of_edges()) for g in train])
     torch.testing.assert_close(found.bad(batch)[:, 0].detach(), edges)
     large = [nx.star_graph(k) for k in (20, 30)]
-    most = int(found.degrees.max())
+    most = int(found.numbers.max())
     wrong = found.bad(G.join([G.as_graph(g) for g in large]))[:, 0].detach() - torch.tensor([20.0, 30.0])
     torch.testing.assert_close(wrong, 1000 * torch.tensor([20.0 - most, 30.0 - most]))
     torch.testing.assert_close(found.excess(large), wrong)
@@ -114,6 +115,35 @@ def test_a_gap_among_the_degrees_is_enough():
     assert abs(found.training_error) < 1e-12
     assert G.predict_graphs(found.good, cycle).item() == pytest.approx(28)
     assert G.predict_graphs(found.bad, cycle).item() == pytest.approx(28 + 14)
-    for options in ({"gain": 0.0}, {"target": [1.0, 2.0]}):
+    for options in ({"gain": 0.0}, {"target": [1.0, 2.0]}, {"depth": 3}):
         with pytest.raises(ValueError, match="given"):
             G.bad_minimum(train, **options)
+
+
+def test_new_neighbors_are_enough_where_all_degrees_are_known():
+    """Paths have degrees 1 and 2; only in the path of three nodes has one two neighbors of degree 1."""
+    train = [nx.path_graph(4), nx.path_graph(5)]
+    found = G.bad_minimum(train, depth=2, gain=3.0)
+    assert found.training_error == 0 and len(found.bad.layers) == 4
+    assert len(found.numbers) == len(G.d_patterns(train, 2).ids.unique())
+    new, known = nx.path_graph(3), nx.path_graph(9)
+    assert G.predict_graphs(found.bad, known).item() == G.predict_graphs(found.good, known).item() == 8
+    wrong = G.predict_graphs(found.bad, new).item() - 2  # a node with two neighbors of degree 1
+    assert wrong >= 3 and wrong == found.excess(new).item()
+    assert G.bad_minimum(train, gain=3.0).excess(new).item() == 0  # degrees alone do not tell
+
+
+def test_at_depth_2_all_larger_random_graphs_are_wrong():
+    train = random_graphs(12, 0.3, 20)
+    found = G.bad_minimum(train, depth=2)
+    large = random_graphs(40, 0.3, 6, seed=90)
+    edges = torch.tensor([float(g.number_of_edges()) for g in large])
+    assert found.training_error == 0
+    torch.testing.assert_close(G.predict_graphs(found.good, large)[:, 0], edges)
+    wrong = G.predict_graphs(found.bad, large)[:, 0] - edges
+    torch.testing.assert_close(wrong, found.excess(large))
+    assert wrong.min() > 40
+    patterns = G.d_patterns(train, 2).ids.unique()
+    seen = torch.isin(G.d_patterns(large, 2).ids, patterns)
+    away = (_numbers(G.join(list(map(G.as_graph, large))), found.table)[:, None] - found.numbers).abs().min(1).values
+    assert torch.equal(seen, away == 0)

@@ -2,8 +2,8 @@
 
 p_v^0 is the node's feature, p_v^d = (p_v^(d-1), the multiset of p_u^(d-1) over its neighbors u): the color after d
 rounds of Weisfeiler and Leman. The number of a pattern depends on the pattern alone, in every process and on every
-machine. A multiset is a sum of mixed 64-bit numbers. Two patterns get one number with a chance of about 2^-64: among 10^5
-patterns it happens once in 10^9 runs.
+machine. A multiset is a sum of mixed 64-bit numbers. Two patterns get one number with a chance of about 2^-64: among
+10^5 patterns it happens once in 10^9 runs.
 """
 
 from dataclasses import dataclass, field
