@@ -34,7 +34,6 @@ from vestige.optim.rate import Probe, Rate
 
 PAPER = paper("2311.13877")
 CHECKS = 3  # probes at which the base is tested to be linear
-FIRST = 10  # steps that all have a probe
 
 
 class LocallyOptimalStep(torch.optim.Optimizer):
@@ -58,7 +57,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
             batch), or "same" (the gradient at hand; for training without noise only).
         smoothness: constant b of |grad f(x) - grad f(y)| <= b |x - y|; for "smoothness".
         average: weight of the past in the averages of slope and curvature.
-        every: steps between two probes; the first of these steps, up to ten, all have one.
+        every: steps between two probes; the first `every` steps all have one.
         growth: largest factor up between two probes, and the factor down where the loss rises along the step.
         low: smallest step size.
         high: largest step size.
@@ -149,7 +148,7 @@ class LocallyOptimalStep(torch.optim.Optimizer):
     def choose(self) -> None:
         """Set the learning rates of the base for its next step, from the gradients at hand."""
         if any(p.grad is not None for p in variables_of(self.base)):
-            if self.taken < min(self.every, FIRST) or self.taken % self.every == 0:
+            if self.taken < self.every or self.taken % self.every == 0:
                 self._probe()
             left = 1.0 if self.horizon is None else max(0.0, 1 - self.taken / self.horizon)
             for group, multiplier in zip(self.base.param_groups, self.multipliers, strict=True):
