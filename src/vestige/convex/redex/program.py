@@ -25,7 +25,7 @@ def solve_program(problem: Problem) -> Solution:
     d, size = problem.dimension, cone_numbers(problem)
     if size > MOST:
         raise ValueError(
-            f"A program with {size:,} numbers in its cones given (d = {d}), {size**2 * 8 / 2**30:.0f} GiB of "
+            f"A program with {size:,} numbers in its cones given (d = {d}), {size**2 * 8 / 2**30:.1f} GiB of "
             f"factorization; at most {MOST:,} are tried. Take solver='splitting', or 'proximal' for one output."
         )
     try:

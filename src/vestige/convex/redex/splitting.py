@@ -27,7 +27,8 @@ def solve_splitting(problem: Problem, *, gap: float | int = 1e-3, steps: int = S
         steps: at most.
     """
     d, pairs = problem.dimension, problem.y.shape[1] * problem.x.shape[1]
-    nearest, penalty = _regression(problem), 1.0
+    nearest, steepest = _regression(problem)
+    penalty = max(math.sqrt(problem.ridge * steepest), problem.ridge)  # 1 has 70 times the gap in a second layer
     z = y = np.zeros((2, pairs, d, d))
     best = Solution(z[0].reshape(-1, problem.x.shape[1], d, d), z[0, 0], math.inf, -math.inf)
     for k in range(1, steps + 1):
@@ -67,8 +68,8 @@ def _balance(primal: float, dual: float) -> float:
     return 2.0 if primal > UNBALANCED * dual else 0.5 if dual > UNBALANCED * primal else 1.0
 
 
-def _regression(problem: Problem) -> Callable[[Array, float], Array]:
-    """(B, weight) to argmin of the loss + weight/2 |A - B|^2, for matrices (pairs, d, d).
+def _regression(problem: Problem) -> tuple[Callable[[Array, float], Array], float]:
+    """(B, weight) to argmin of the loss + weight/2 |A - B|^2, for matrices (pairs, d, d); the loss's largest curvature.
 
     In the coordinates of symmetric matrices with sqrt 2 off the diagonal, and with the residuals' own eigenvectors.
     """
@@ -89,4 +90,4 @@ def _regression(problem: Problem) -> Callable[[Array, float], Array]:
         a[:, rows, columns] = a[:, columns, rows] = flat.reshape(len(b), -1) / double
         return a
 
-    return nearest
+    return nearest, 2 * float(values[-1]) / m
