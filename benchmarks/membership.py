@@ -121,7 +121,6 @@ CASES = {
     "mlp, early": Case(mlp, epochs=3),
     "mlp, flips": Case(mlp, flips=True),
     "cnn": Case(cnn, epochs=30),
-    "cnn, decay": Case(cnn, epochs=30, decay=0.5),
     "cnn, early": Case(cnn, epochs=6),
     "cnn, flips": Case(cnn, epochs=30, flips=True),
     "resnet": Case(resnet, epochs=30),
@@ -195,10 +194,9 @@ def peers(
     networks, inside = shadow_models(recipe, *pool, count=shadows, generator=child(seed, "online"))
     spent = time.process_time() - begun
     given = {"shadows": networks, "inside": inside}
-    half = shadows // 2
     return {
-        f"LiRA offline {half}": timed(partial(lira_scores, model, *pool, offline=True, **given), spent / 2),
-        f"RMIA offline {half}": timed(
+        f"LiRA offline {shadows // 2}": timed(partial(lira_scores, model, *pool, offline=True, **given), spent / 2),
+        f"RMIA offline {shadows // 2}": timed(
             partial(rmia_scores, model, *pool, reference=reference, offline=True, **given), spent / 2
         ),
         f"LiRA online {shadows}": timed(partial(lira_scores, model, *pool, **given), spent),
@@ -288,18 +286,11 @@ def main() -> None:
                 curves.setdefault(method, []).append(evaluate_membership(scores, member, rates=(*RATES, *GRID)))
                 seconds.setdefault(method, []).append(spent)
         inside, outside = (statistics.median(side) for side in zip(*accuracy, strict=True))
-        title = (
-            f"{args.data}, {name}: {args.members} members of {2 * args.members}, accuracy {inside:.3f} / {outside:.3f}"
-        )
+        title = f"{args.data}, {name}: {args.members} of {2 * args.members}, accuracy {inside:.3f} / {outside:.3f}"
         table = Table("method", *(f"at {rate:.1%}" for rate in RATES), "area", "CPU seconds", title=title)
         for method, each in curves.items():
-            area = statistics.median(curve.auc for curve in each)
-            table.add_row(
-                method,
-                *(shown(each, rate) for rate in RATES),
-                f"{area:.3f}",
-                f"{statistics.median(seconds[method]):.1f}",
-            )
+            rest = statistics.median(curve.auc for curve in each), statistics.median(seconds[method])
+            table.add_row(method, *(shown(each, rate) for rate in RATES), f"{rest[0]:.3f}", f"{rest[1]:.1f}")
         console.print(table)
         if args.out is not None:
             args.out.write_bytes(picture({method: each[0] for method, each in curves.items()}))
@@ -339,7 +330,7 @@ def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
         f"variances from parts of {PART:,}": coefficients(rows, RIDGE, exact=0).scores,
         f"parts of {PART:,} alone": alone,
     }
-    table = Table("solution", *(f"at {rate:.1%}" for rate in RATES), title=f"{args.data}: {half} members of {n}")
+    table = Table("solution", *(f"at {rate:.1%}" for rate in RATES), title=f"{args.data}: {half} of {n}")
     for name, scores in found.items():
         curve = evaluate_membership(scores, torch.arange(n) < half, rates=RATES)
         table.add_row(name, *(shown([curve], rate) for rate in RATES))
