@@ -79,6 +79,15 @@ def test_a_recorded_phase_keeps_some_lines_and_always_the_last(tmp_path):
     assert lines[0]["value"] is None and lines[1]["value"] == 1 / 6 and {line["note"] for line in lines} == {"note"}
 
 
+@pytest.fixture
+def default_interrupt():
+    """Python's own handler for Ctrl-C, also where a shell's background job started the tests and ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_interrupt")
 def test_a_signal_stops_between_two_steps_and_only_in_a_folder(tmp_path):
     seen = []
     with open_job(tmp_path / "run", CONFIG, seen.append) as job, pytest.raises(Interrupted), job.phase("p") as on_step:

@@ -44,6 +44,7 @@ MODELS = {
     "a page": (lambda p: p.write_text("<html>not found</html>"), "web page"),
     "nothing": (lambda p: None, "not there"),
     "a folder": (lambda p: p.mkdir(), "a folder"),
+    "a folder of weights": (lambda p: [p.mkdir(), weights(p / "inside.safetensors")], "holds inside.safetensors"),
 }
 VERBS = {
     "audit": lambda m, out: ["audit", m, "--data", "digits", "--out", out],

@@ -180,6 +180,9 @@ MADE = {
     "an archive, a web page, a Git LFS pointer": bytes_of("gzip"),
     "numbered layers, or names of which one order chains": stored(),
     "names of which several orders chain": stored(renamed(_0="input", _2="hidden", _4="output")),
+    "names of attention, embedding tables, adapters, gates or skips, without `--arch`": stored(
+        lambda _: {"fc.lora_A.weight": torch.ones(2, 5), "fc.lora_B.weight": torch.ones(3, 2)}
+    ),
     "the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`)": stored(
         lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()}
     ),

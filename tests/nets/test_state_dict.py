@@ -102,6 +102,24 @@ def test_a_bias_must_fit_its_weight_and_have_one():
         chain_layers({})
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("bert.encoder.layer.0.attention.self.query", "attention"),
+        ("model.embed_tokens", "an embedding table"),
+        ("fc.lora_A", "a low-rank adapter"),
+        ("layers.0.mlp.gate_proj", "a gated layer"),
+        ("layer1.0.shortcut", "a skip connection"),
+    ],
+)
+def test_a_name_of_another_module_is_believed_over_a_shape_that_fits(name, kind):
+    state = {f"{name}.weight": torch.zeros(16, 8), "z.weight": torch.zeros(2, 16)}
+    with pytest.raises(ArchitectureError, match=f"{name}.*is named as {kind}.*mlp:8-16-2:bias=none if it is a plain"):
+        architecture_of(state)
+    assert chain_layers(state, shapes=[(16, 8), (2, 16)])[0].name == name
+    assert architecture_of(weights(attentive=(16, 8), z=(2, 16))) == "mlp:8-16-2:bias=none"
+
+
 def test_images_that_stay_as_large_as_they_are_leave_no_question():
     state = weights(a=(4, 1, 3, 3), b=(2, 4 * 8 * 8))
     assert architecture_of(state, (1, 8, 8)) == "cnn:1x8x8-c4k3-2:bias=none"

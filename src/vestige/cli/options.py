@@ -26,8 +26,16 @@ def check_file(path: Path, *data: str | None) -> None:
         ValueError: there is no such file, or the data are neither a known word nor there.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a file.")
+        raise ValueError(f"{path} is {_folder(path) if path.is_dir() else 'not there'}; give a file.")
     check_data(*data)
+
+
+def _folder(path: Path) -> str:
+    """What is said of a folder: the weights files that lie in it, if any."""
+    inside = sorted(
+        each.name for each in path.iterdir() if each.suffix in {".safetensors", ".pt", ".pth", ".ckpt", ".onnx"}
+    )
+    return f"a folder that holds {', '.join(inside[:5])}{', ...' if inside[5:] else ''}" if inside else "a folder"
 
 
 def check_data(*data: str | None) -> None:

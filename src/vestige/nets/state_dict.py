@@ -30,6 +30,15 @@ _MEANING = {
     "in_proj_bias": "attention",
 }
 
+# Parts of names that say of a matrix that it is no dense layer of a chain, though its shape would fit.
+_SAYS = {
+    "attention": {"attn", "attention", "self_attn", "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query"},
+    "an embedding table": {"embedding", "embeddings", "embed_tokens", "word_embeddings", "wte", "wpe"},
+    "a low-rank adapter": {"lora_A", "lora_B", "lora_down", "lora_up"},
+    "a gated layer": {"gate_proj", "up_proj"},
+    "a skip connection": {"downsample", "shortcut", "skip"},
+}
+
 
 class ArchitectureError(ValueError):
     """An architecture that cannot be read, built or told from the weights."""
@@ -100,8 +109,8 @@ def architecture_of(
         order: names of the layers in the order of computation; None: what numbers and shapes say.
 
     Raises:
-        ArchitectureError: not a chain, several orders that chain, no input shape for a convolution, or strides and
-            pooling that weights do not hold.
+        ArchitectureError: not a chain, several orders that chain, names that speak of attention, embedding tables,
+            adapters, gates or skips, no input shape for a convolution, or strides and pooling that weights do not hold.
 
     Example:
         >>> import torch
@@ -113,10 +122,22 @@ def architecture_of(
     if option is None:
         named = ", ".join(layer.name for layer in layers if layer.has_bias)
         raise ArchitectureError(f"only {named} carry a bias; the grammar knows all, the first or none: give a factory")
+    _refuse_named_otherwise(layers)
     if not layers[0].is_conv:
         return _mlp(layers)
     widths = [str(layer.shape[0]) for layer in layers if not layer.is_conv]
     return _with_strides(layers, input_shape, widths) + option
+
+
+def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
+    """A name that speaks of another module is believed over a shape that happens to fit."""
+    for layer, (kind, words) in itertools.product(layers, _SAYS.items()):
+        if words & set(layer.name.split(".")):
+            plain = "cnn:..." if any(each.is_conv for each in layers) else _mlp(layers)
+            raise ArchitectureError(
+                f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none: give the "
+                f"architecture as package.module:factory or ./file.py:factory, or {plain} if it is a plain layer"
+            )
 
 
 def _with_strides(layers: list[ChainLayer], input_shape: Sequence[int] | None, widths: list[str]) -> str:
