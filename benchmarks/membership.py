@@ -4,6 +4,8 @@
     python benchmarks/membership.py --data npz:mnist.npz --cases mlp --members 5000 --seeds 3    half an hour
     python benchmarks/membership.py --data npz:cifar10.npz --cases cnn resnet --shadows 0        no LiRA: minutes
     python benchmarks/membership.py --data statements.csv --cases head --encoder minilm          the extra `text`
+    python benchmarks/membership.py --data npz:mnist.npz --speed 10000 100000                    seconds of large pools
+    python benchmarks/membership.py --data npz:mnist.npz --members 4000 --parts                  what large pools lose
     python benchmarks/membership.py --data digits --quick                                        a minute
 
 A network is trained by Adam on half of a pool. Every method scores the pool; a reference that the network never saw
@@ -48,6 +50,13 @@ from vestige.membership import (
     shadow_models,
     threshold_scores,
 )
+from vestige.membership.choice import default_layers
+from vestige.membership.coefficients import PART, coefficients
+from vestige.membership.rows import Samples as Candidates
+from vestige.membership.rows import rows_of
+from vestige.membership.scores import RIDGE
+from vestige.membership.taps import read_layers
+from vestige.nets.backbones import load_backbone
 from vestige.report import figures
 
 RATES = (0.01, 0.001)
@@ -112,7 +121,6 @@ CASES = {
     "mlp, early": Case(mlp, epochs=3),
     "mlp, flips": Case(mlp, flips=True),
     "cnn": Case(cnn, epochs=30),
-    "cnn, decay": Case(cnn, epochs=30, decay=0.5),
     "cnn, early": Case(cnn, epochs=6),
     "cnn, flips": Case(cnn, epochs=30, flips=True),
     "resnet": Case(resnet, epochs=30),
@@ -186,10 +194,9 @@ def peers(
     networks, inside = shadow_models(recipe, *pool, count=shadows, generator=child(seed, "online"))
     spent = time.process_time() - begun
     given = {"shadows": networks, "inside": inside}
-    half = shadows // 2
     return {
-        f"LiRA offline {half}": timed(partial(lira_scores, model, *pool, offline=True, **given), spent / 2),
-        f"RMIA offline {half}": timed(
+        f"LiRA offline {shadows // 2}": timed(partial(lira_scores, model, *pool, offline=True, **given), spent / 2),
+        f"RMIA offline {shadows // 2}": timed(
             partial(rmia_scores, model, *pool, reference=reference, offline=True, **given), spent / 2
         ),
         f"LiRA online {shadows}": timed(partial(lira_scores, model, *pool, **given), spent),
@@ -205,7 +212,7 @@ def read(spec: str, encoder: str | None) -> tuple[Tensor, Tensor]:
         data = vg.load_data(spec)
         x, y = data.x.float(), data.y
     if encoder is not None:
-        x = vg.nets.embed(vg.nets.load_backbone(encoder), x).float()
+        x = vg.nets.embed(load_backbone(encoder), x).float()
     assert isinstance(x, Tensor), "statements need an encoder"
     return (x - x.mean()) / x.std(), y
 
@@ -253,12 +260,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the scores of each seed")
     parser.add_argument("--out", type=Path, help="an SVG of the curves")
     parser.add_argument("--speed", type=int, nargs="+", help="seconds for so many candidates, and nothing else")
+    parser.add_argument("--parts", action="store_true", help="what large pools lose, and nothing else")
     parser.add_argument("--quick", action="store_true", help="one small network")
     args = parser.parse_args()
     if args.quick:
         args.cases, args.members, args.shadows, args.seeds = ["mlp"], 200, 4, 1
     args.reference = args.reference or args.members
     data = read(args.data, args.encoder)
+    if args.parts:
+        return show_parts(*data, args)
     if args.speed:
         return show_speed(*data, args)
     if args.keep is not None:
@@ -276,18 +286,11 @@ def main() -> None:
                 curves.setdefault(method, []).append(evaluate_membership(scores, member, rates=(*RATES, *GRID)))
                 seconds.setdefault(method, []).append(spent)
         inside, outside = (statistics.median(side) for side in zip(*accuracy, strict=True))
-        title = (
-            f"{args.data}, {name}: {args.members} members of {2 * args.members}, accuracy {inside:.3f} / {outside:.3f}"
-        )
+        title = f"{args.data}, {name}: {args.members} of {2 * args.members}, accuracy {inside:.3f} / {outside:.3f}"
         table = Table("method", *(f"at {rate:.1%}" for rate in RATES), "area", "CPU seconds", title=title)
         for method, each in curves.items():
-            area = statistics.median(curve.auc for curve in each)
-            table.add_row(
-                method,
-                *(shown(each, rate) for rate in RATES),
-                f"{area:.3f}",
-                f"{statistics.median(seconds[method]):.1f}",
-            )
+            rest = statistics.median(curve.auc for curve in each), statistics.median(seconds[method])
+            table.add_row(method, *(shown(each, rate) for rate in RATES), f"{rest[0]:.3f}", f"{rest[1]:.1f}")
         console.print(table)
         if args.out is not None:
             args.out.write_bytes(picture({method: each[0] for method, each in curves.items()}))
@@ -312,9 +315,31 @@ def show_speed(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
     Console(width=130).print(table)
 
 
+def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
+    """What the first layer names where its equation is solved exactly, as for large pools, and by parts alone."""
+    half, n = args.members, 2 * args.members
+    x, y = x[:n], y[:n]
+    model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[:half], y[:half], child(0, "parts"))
+    layers = default_layers(read_layers(model, x[:1]), "auto", several=False)
+    (rows,) = rows_of(Candidates(model, x, y, "cross_entropy", 256, None), layers, None).values()
+    alone = torch.empty(n, dtype=torch.double)
+    for part in torch.randperm(n, generator=child(0, "alone")).chunk(-(-n // PART)):
+        alone[part] = coefficients(rows.take(part), RIDGE).scores
+    found = {
+        "exact": coefficients(rows, RIDGE, exact=n).scores,
+        f"variances from parts of {PART:,}": coefficients(rows, RIDGE, exact=0).scores,
+        f"parts of {PART:,} alone": alone,
+    }
+    table = Table("solution", *(f"at {rate:.1%}" for rate in RATES), title=f"{args.data}: {half} of {n}")
+    for name, scores in found.items():
+        curve = evaluate_membership(scores, torch.arange(n) < half, rates=RATES)
+        table.add_row(name, *(shown([curve], rate) for rate in RATES))
+    Console(width=130).print(table)
+
+
 def picture(curves: dict[str, MembershipCurve]) -> bytes:
-    kept = {k: v for k, v in curves.items() if k in ("weights", "loss") or k.startswith("LiRA")}
-    drawn = {k: [rate.true for rate in curve.rates[len(RATES) :]] for k, curve in kept.items()}
+    kept = [k for k in curves if k in ("weights", "loss") or k.startswith("LiRA online")]
+    drawn = {k: [rate.true for rate in curves[k].rates[len(RATES) :]] for k in kept}
     labels = {"xlabel": "false positive rate", "ylabel": "members that are named"}
     return figures.curves(GRID, drawn, **labels, logarithmic=True).replace(b"currentColor", b"#444")
 

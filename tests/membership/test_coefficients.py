@@ -187,7 +187,7 @@ def test_coefficients_of_a_stationary_point_are_found_exactly(n, seed):
     torch.testing.assert_close(coefficients(rows, 1e-12).multipliers, truth, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("n", [30, 120])  # fewer and more than the 72 weights
+@pytest.mark.parametrize("n", [30, 120, 200])  # the 72 weights are more, a few less, and far less
 def test_the_three_ways_to_solve_agree(n):
     rows, _ = stationary_point(n)
     g = rows.matrix() / rows.squares().sqrt()[:, None]
@@ -200,6 +200,17 @@ def test_the_three_ways_to_solve_agree(n):
     torch.testing.assert_close(large.multipliers, lam, atol=2e-3 * float(lam.norm()), rtol=0)
     torch.testing.assert_close(large.scores, exact.scores, atol=1e-2 * float(exact.scores.norm()), rtol=0)
     assert large.outcome is Outcome.CONVERGED
+
+
+@pytest.mark.parametrize(("ridge", "enough"), [(0.03, True), (3e-6, False)])
+def test_single_precision_is_used_only_where_its_rounding_is_far_below_the_ridge(monkeypatch, ridge, enough):
+    rows, _ = stationary_point(120)
+    single = Dense((rows.delta + 3).float(), (rows.a + 3).float(), rows.weights)
+    found = coefficients(single, ridge).multipliers
+    monkeypatch.setattr("vestige.membership.coefficients.ROUNDING", 0.0)
+    double = coefficients(single, ridge).multipliers
+    assert found.equal(double) is not enough
+    torch.testing.assert_close(found, double, atol=1e-4 * float(double.norm()), rtol=0)
 
 
 def test_some_rows_precondition_the_others(monkeypatch):

@@ -1,6 +1,7 @@
 """Members are named, at the error rates that are stated; invariances; what is refused and what is said."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.membership import membership_scores
 from vestige.membership.choice import choose
+from vestige.membership.coefficients import coefficients
 from vestige.membership.pool import pool_of
 from vestige.nets.fully_connected import mlp
 
@@ -164,6 +166,19 @@ def test_equal_candidates_are_one():
     torch.testing.assert_close(twice.scores[len(x) :], alone.scores[:5])
     torch.testing.assert_close(twice.p_values[len(x) :], alone.p_values[:5])
     assert any("5 candidates equal another" in w for w in twice.warnings)
+
+
+def test_a_pool_that_is_too_large_to_factorize_is_scored_as_well(monkeypatch):
+    """Lambda of the whole pool, variances of parts of 64: the same order but for a few."""
+    model, x, y, reference, member = overfitted()
+    exact = membership_scores(model, x, y, reference=reference, **CE)
+    monkeypatch.setattr("vestige.membership.scores.coefficients", partial(coefficients, exact=0))
+    monkeypatch.setattr("vestige.membership.coefficients.PART", 64)
+    monkeypatch.setattr("vestige.membership.coefficients.LANDMARKS", 40)
+    found = membership_scores(model, x, y, reference=reference, **CE)
+    assert found.outcome is Outcome.CONVERGED and not found.scores.equal(exact.scores)
+    assert torch.corrcoef(torch.stack([found.per_layer["1"], exact.per_layer["1"]]))[0, 1] > 0.98
+    assert auc(member, found.scores) > auc(member, exact.scores) - 0.02
 
 
 def test_without_reference_there_is_no_error_rate():

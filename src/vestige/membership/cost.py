@@ -20,8 +20,8 @@ def expected_seconds(rows: Rows) -> float:
     n, parameters = len(rows), len(rows.weights)
     few = rows.take(torch.arange(min(n, FEW), device=rows.weights.device))
     k = len(few)
-    of_cube = _clock(lambda: torch.cholesky_inverse(torch.linalg.cholesky(torch.eye(k).to(rows.weights)))) / k**3
-    if parameters < n and parameters <= EXACT:
+    of_cube = _clock(lambda: torch.cholesky_inverse(torch.linalg.cholesky(torch.eye(k).to(few.gram())))) / k**3
+    if 2 * parameters < n and parameters <= EXACT:
         return 2 * n / k * _clock(few.matrix) + of_cube * (2 * n * parameters**2 + parameters**3)
     of_square = _clock(few.gram) / k**2
     if n <= EXACT:

@@ -49,7 +49,8 @@ class Samples:
             yield part, [x] if self.views is None else list(self.views(x)), self.y[part].to(like.device)
 
     def take(self, index: Tensor) -> "Samples":
-        return Samples(self.net, self.x[index], self.y[index], self.loss, self.batch_size, self.views)
+        x, y = (part[index.to(part.device)] for part in (self.x, self.y))
+        return Samples(self.net, x, y, self.loss, self.batch_size, self.views)
 
 
 @dataclass(frozen=True)
