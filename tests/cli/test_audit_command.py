@@ -135,8 +135,8 @@ def test_an_interrupt_is_said_to_be_resumable_and_is(files, tmp_path, monkeypatc
     real, pressed = progress.progress_bar, []
 
     class Bar:
-        def __init__(self, title):
-            self.inner = real(title)
+        def __init__(self, title, **more):
+            self.inner = real(title, **more)
 
         def __enter__(self):
             bar = self.inner.__enter__()
