@@ -127,7 +127,7 @@ class _Dual:
             args=(scale, roots),
             jac=True,
             method="L-BFGS-B",
-            bounds=Bounds(0.0, upper.cpu().numpy()),
+            bounds=Bounds(0.0, upper.cpu().numpy()),  # pyright: ignore[reportArgumentType]
             options={"maxiter": DUAL_STEPS, "maxcor": MEMORY, "ftol": 1e-15, "gtol": 1e-9},
         )
         lam, gated = self._unpacked(torch.as_tensor(found.x).to(start) / roots, scale)
