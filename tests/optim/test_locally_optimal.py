@@ -326,22 +326,6 @@ def test_accumulated_gradients_and_a_scaler_are_one_step_each():
     assert step.taken == 3 and len(step.history) == 3
 
 
-def test_under_autocast_it_descends():
-    def half(model, batch):
-        with torch.autocast("cpu", torch.bfloat16):
-            return objective(model, batch)
-
-    net, batch = network().float(), tuple(t.float() if t.is_floating_point() else t for t in samples())
-    step, losses = LocallyOptimalStep(sgd(net.parameters()), net, half, [batch]), []
-    for _ in range(40):
-        step.zero_grad()
-        loss = half(net, batch)[1]
-        loss.backward()
-        losses.append(float(loss.detach()))
-        step.step()
-    assert losses[-1] < losses[0] / 2 and all(math.isfinite(p.rate) for p in step.history)
-
-
 def test_the_direction_is_the_update_at_one():
     net, _ = quadratic([1.0, 2.0])
     net.weight.grad = torch.tensor([[3.0, -1.0]])

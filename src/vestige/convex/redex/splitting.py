@@ -41,7 +41,7 @@ def solve_splitting(problem: Problem, *, gap: float | int = 1e-3, steps: int = S
         before, z = z, positive(mixed)
         y = mixed - z
         if k % BALANCE_EVERY == 0:
-            factor = _balance(np.linalg.norm(both - z), penalty * np.linalg.norm(z - before))
+            factor = _balance(float(np.linalg.norm(both - z)), penalty * float(np.linalg.norm(z - before)))
             penalty, y = penalty * factor, y / factor
         if k % LOOK_EVERY == 0 or k == steps:
             best = _better(problem, a.reshape(best.a.shape), r, -penalty * y, best, gap)
