@@ -13,7 +13,9 @@ def texts(svg):
 
 def test_a_small_table_has_its_numbers_and_a_wide_one_only_shades():
     small = torch.tensor([[0.25, 1.5], [0.0, 0.5]])  # beyond 1 is 1
-    said = texts(diagrams.shares_table(small, ["4", "8"], ["16", "32"], xlabel="m", ylabel="d", line=[(0.0, 0.0), (1.0, 1.0)]))
+    said = texts(
+        diagrams.shares_table(small, ["4", "8"], ["16", "32"], xlabel="m", ylabel="d", line=[(0.0, 0.0), (1.0, 1.0)])
+    )
     assert {"0.25", "1.00", "0.00", "0.50", "4", "8", "16", "32", "m", "d"} <= set(said)
     wide = texts(diagrams.shares_table(torch.full((2, 40), 0.25), ["a $x$", "b"], [], xlabel="neurons", ylabel=""))
     assert "0.25" not in wide and "a $x$" in wide
