@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from reconstruct import PRESETS, model_and_data
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
+from vestige.core.relu_chain import first_linear
 from vestige.core.rng import child
 from vestige.reconstruct.image_prior import image_metric
 from vestige.reconstruct.weights.chain import Chain, span_chain
@@ -66,6 +67,18 @@ def starts_of(kind: str, count: int, chain: Chain, layer: FirstLayer, norm: floa
     return chain.augmented(z) @ layer.right.T @ layer.slopes.T / layer.slopes.norm(dim=1)
 
 
+def true_columns(model: nn.Module, chain: Chain, layer: FirstLayer, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns in coordinates of the layer, from all of [W b]; and |s| over its mean where the sample is off."""
+    found = first_linear(model)
+    assert found is not None
+    first = found[1]
+    augmented = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
+    x1 = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    s = (augmented @ torch.linalg.pinv(x1)).T
+    size = s.abs() / s.abs().mean(1, keepdim=True)
+    return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[x1 @ augmented.T < 0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="npz:cifar10.npz")
@@ -82,10 +95,7 @@ def main() -> None:
     chain = span_chain(model, None, torch.float64)
     assert chain is not None
     shape, layer, x = tuple(x.shape[1:]), first_layer(chain), x.flatten(1).double()
-    y = chain.augmented(x @ chain.basis) @ layer.right.T
-    columns = F.normalize(torch.linalg.lstsq(y.T, torch.diag(layer.values)).solution, dim=1)
-    s, u = (columns @ layer.columns.T).abs(), y @ layer.slopes.T
-    closed = (s / s.mean(1, keepdim=True))[u < 0]
+    columns, closed = true_columns(model, chain, layer, x)
     visible = F.cosine_similarity(x, x @ chain.basis @ chain.basis.T) > TRUE
     counts = f"{int(visible.sum())} lie in their span; {layer.directions} different neurons"
     print(f"{chain.rank} of {args.n} samples stand out; {counts}")

@@ -6,7 +6,8 @@
 For each seed: different neurons; samples that what is offered, all candidates of the searches, and columns by zeros
 come near (cosine above 0.9). Then of the true columns the median share of zeros; the median number of neurons at which
 a column obeys the equation that tells it, being 0 or fully open, where as many as samples are needed; and how
-much fully open differs from neuron to neuron (standard deviation over mean): 0 where training has ended.
+much fully open differs from neuron to neuron (standard deviation over mean): 0 where training has ended. These three
+hold where all samples can be told apart (rank is n); otherwise true columns are not unique.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.image_prior import image_metric
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.zeros.layer import first_layer
+from vestige.reconstruct.weights.zeros.layer import ZERO, first_layer
 from vestige.reconstruct.weights.zeros.solver import solve_by_zeros
 
 NEAR = 0.9  # cosine from which a sample counts
@@ -40,17 +41,19 @@ def near(found: Tensor, x: Tensor) -> int:
 def of_columns(chain: Chain, x: Tensor) -> tuple[float, float, float]:
     """Zeros, equations that hold, and the spread of open gates over neurons, of the true columns."""
     layer = first_layer(chain)
-    y = chain.augmented(x.flatten(1).double() @ chain.basis) @ layer.right.T
-    columns = torch.linalg.lstsq(y.T, torch.diag(layer.values)).solution
-    u = y @ layer.slopes.T / layer.slopes.norm(dim=1)
+    points = chain.augmented(x.flatten(1).double() @ chain.basis)
+    rows = chain.first_augmented()[layer.alive]
+    s = (rows @ torch.linalg.pinv(points)).T
+    u = points @ rows.T / rows.norm(dim=1)
     opened = u > KINK * u.abs().median()
-    gates = columns @ layer.columns.T / chain.weights[1][0, layer.alive]
+    gates = s / chain.weights[1][0, layer.alive]
     gates = gates / torch.where(opened, gates, torch.nan).nanmedian(1, keepdim=True).values
     level = torch.where(opened, gates, torch.nan).nanmedian(0).values
     obeyed = (gates.abs() < CLOSED) | ((gates / level - 1).abs() < OPEN)
+    zeros = (s.abs() < ZERO * s.abs().mean(1, keepdim=True)).double() @ layer.weight
     spread = float(level[~level.isnan()].std())
     return (
-        float(layer.zeros(columns).median()),
+        float(zeros.median()),
         float((obeyed.double() @ layer.weight).median()) * layer.directions,
         spread,
     )
