@@ -13,6 +13,7 @@ def logits_of(outputs: object, n: int) -> Tensor:
     Raises:
         ValueError: there is none, or several without a name.
 
+    >>> import torch
     >>> logits_of({"logits": torch.zeros(2, 3), "attention": torch.zeros(2, 5)}, 2).shape
     torch.Size([2, 3])
     """
