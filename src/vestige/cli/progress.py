@@ -32,9 +32,8 @@ class Clock:
         if step.note != self.step.note or step.total != self.step.total or step.index < self.step.index:
             self.phase, self.first, self.phases = time.monotonic(), step.index, self.phases + 1
         self.step = step
-        whole = self._left() if self.share and self.phases == 1 else None
-        if whole is not None and self.share:
-            whole = (time.monotonic() - self.phase + whole) / self.share
+        if self.share and self.phases == 1 and (left := self._left()) is not None:
+            whole = (time.monotonic() - self.phase + left) / self.share
             if whole >= WORTH:
                 err.print(f"{printable(self.title)}: about {_roughly(whole)} in all", markup=False, soft_wrap=True)
             self.share = None

@@ -133,10 +133,10 @@ def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
     """A name that speaks of another module is believed over a shape that happens to fit."""
     for layer, (kind, words) in itertools.product(layers, _SAYS.items()):
         if words & set(layer.name.split(".")):
-            plain = "cnn:..." if any(each.is_conv for each in layers) else _mlp(layers)
             raise ArchitectureError(
                 f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none: give the "
-                f"architecture as package.module:factory or ./file.py:factory, or {plain} if it is a plain layer"
+                "architecture as package.module:factory or ./file.py:factory, or "
+                f"{_written(layers)} if it is a plain layer"
             )
 
 
@@ -199,10 +199,9 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
         )
     example = (found or [layers])[0]
     names = ",".join(layer.name for layer in example)
-    text = "cnn:..." if any(layer.is_conv for layer in example) else _mlp(example)
     raise ArchitectureError(
         f"the layers {', '.join(layer.name for layer in layers)} chain in several orders, and no numbers in their "
-        f"names say in which they are computed. State it in the architecture: {text}:layers={names}; "
+        f"names say in which they are computed. State it in the architecture: {_written(example)}:layers={names}; "
         "`vestige convert` of the original .pt keeps its order"
     )
 
@@ -213,6 +212,11 @@ def _turned(layers: list[ChainLayer]) -> bool:
         return False
     turned = [ChainLayer(layer.name, layer.shape[::-1], layer.has_bias) for layer in layers]
     return orders(turned) == [turned]
+
+
+def _written(layers: Sequence[ChainLayer]) -> str:
+    """The chain in the grammar, as far as weights tell it."""
+    return "cnn:..." if any(layer.is_conv for layer in layers) else _mlp(layers)
 
 
 def _mlp(layers: Sequence[ChainLayer]) -> str:

@@ -12,10 +12,8 @@ from torch import Tensor
 from vestige.report.figures import BLUE, GRAY, INK, ORANGE, as_svg, blank_axes
 
 READERS = {"query": "q", "key": "k", "value": "v", "reads": ""}
-LETTERED, WIDEST = (
-    12,
-    0.9,
-)  # columns up to which cells have their numbers; share of a column that the widest block takes
+LETTERED = 12  # columns up to which cells have their numbers
+WIDEST = 0.9  # share of a column that the widest block takes
 
 
 def shares_table(
