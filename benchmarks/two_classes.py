@@ -75,7 +75,7 @@ def recovered(case: Case, chain: Chain, seed: int) -> tuple[int, int, int]:
     norm, metric = float(case.x.flatten(1).norm(dim=1).mean()), None
     if len(shape) == 3:
         metric = image_metric(chain.basis, shape)
-    zeros = solve_by_zeros(chain, sample_norm=norm, metric=metric, generator=child(seed, "zeros"))
+    zeros = solve_by_zeros(chain, sample_norm=norm, metric=metric, box=None, generator=child(seed, "zeros"))
     return near(found.samples, case.x), near(found.candidates, case.x), near(zeros.z @ chain.basis.T, case.x)
 
 

@@ -36,7 +36,7 @@ from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.symmetry import Symmetry
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 from vestige.reconstruct.weights.two_layer.solver import solve_two_layer
-from vestige.reconstruct.weights.zeros.solver import ENOUGH, is_sparse, solve_by_zeros
+from vestige.reconstruct.weights.zeros.solver import ENOUGH, ByZeros, is_sparse, solve_by_zeros
 
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
@@ -64,9 +64,10 @@ def reconstruct_from_weights(
 ) -> Reconstruction:
     """Solve theta = sum_i l_i . grad_theta f(theta; x_i) for the x_i.
 
-    Two-layer ReLU networks are solved sample by sample with a check on each (`two_layer.columns`), deeper MLPs trained
-    with weight decay by the zeros of their columns (`zeros.solver`); where these do not give the samples, deeper MLPs
-    by a joint search in span coordinates; other modules by the joint search in input space.
+    ReLU MLPs trained with weight decay are solved by the zeros of the first layer's columns (`zeros.solver`). Where
+    these do not give the samples, two-layer networks are solved sample by sample with a check on each
+    (`two_layer.columns`), deeper MLPs by a joint search in span coordinates; other modules by the joint search in
+    input space.
 
     Args:
         model: a trained network; used in evaluation mode, left untouched.
@@ -140,7 +141,7 @@ def _solve(problem: Problem, solver: Solver, setting: str) -> Reconstruction:
 
 
 def _by_chain(problem: Problem, chain: Chain) -> Pool:
-    """Sample by sample; by a joint search where more than two layers keep their start."""
+    """By the zeros of the columns; else two layers sample by sample, and more by a joint search."""
     spread, box = problem.spread_and_box(chain)
     settings = SearchSettings(
         sample_norm=spread * math.prod(problem.shape) ** 0.5,
@@ -155,17 +156,17 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
     )
     few = chain.rank <= FEW
     count = problem.n_candidates or (3 if few else 2) * chain.rank
+    by_zeros = _by_zeros(problem, chain, settings)
+    if by_zeros is not None:
+        solved = by_zeros.z @ chain.basis.T, by_zeros.multipliers, by_zeros.confidence, by_zeros.verified
+        return pool_of_samples(solved, by_zeros.residual, by_zeros.starts, by_zeros.outcome, problem.n_candidates)
     if len(chain.weights) == 2:
         restarts = problem.restarts or (6 if few else AVERAGED if has_many_samples(chain) else 1)
-        end = solve_two_layer(chain, settings, candidates=count, restarts=restarts, checkpoint=problem.checkpoint)
+        part = _part(problem.checkpoint, "columns")
+        end = solve_two_layer(chain, settings, candidates=count, restarts=restarts, checkpoint=part)
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
         solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
         return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
-    # A reference moves the target away from the weights that decide the gates.
-    if problem.reference is None and is_sparse(chain):
-        by_zeros = _by_zeros(problem, chain, settings)
-        if by_zeros is not None:
-            return by_zeros
     joint = settings.search(
         chain,
         candidates=count,
@@ -176,20 +177,21 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
     return pool_of_joints([joint], chain.basis, problem.n_candidates)
 
 
-def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> Pool | None:
+def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
     """None where too few columns are found: those may be class means, and samples do not follow from them."""
+    # A reference moves the target away from the weights that decide the gates.
+    if problem.reference is not None or not is_sparse(chain):
+        return None
     end = solve_by_zeros(
         chain,
         sample_norm=settings.sample_norm,
         metric=image_metric(chain.basis, problem.shape) if has_spectrum(problem.shape) else None,
+        box=settings.box,
         generator=problem.generator,
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
-    if len(end.z) < ENOUGH * chain.rank:
-        return None
-    solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
-    return pool_of_samples(solved, end.residual, end.starts, end.outcome, problem.n_candidates)
+    return end if len(end.z) >= ENOUGH * chain.rank else None
 
 
 def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:

@@ -59,7 +59,7 @@ def stationary():
 
 
 def solve(chain: Chain, seed: int = 0):
-    return solve_by_zeros(chain, sample_norm=R**0.5, metric=None, generator=child(seed, "solve"))
+    return solve_by_zeros(chain, sample_norm=R**0.5, metric=None, box=None, generator=child(seed, "solve"))
 
 
 def errors(z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,8 @@ def test_recovers_every_sample_of_a_stationary_first_layer_exactly(stationary, l
     found = solve(chain)
     assert found.outcome is Outcome.CONVERGED and len(found.z) == N
     assert errors(found.z, x).max() < 1e-5
-    assert found.verified.all() and found.confidence.min() > 0.98
+    assert found.confidence.min() > 0.98
+    assert found.verified.all() if layers == 3 else not found.verified.any()  # columns that no output layer sent back
     assert found.residual["layer 1"] < 1e-9
 
 

@@ -26,6 +26,7 @@ EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
 FITS = 0.95  # zeros and exact neurons together that are enough above MANY: at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
+REWEIGHTED = 30  # least squares for the multipliers of a column
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
 
@@ -165,6 +166,23 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
         floor = torch.where(gate, max(width, 0.03), max(width, 0.01))
         weight = (distance + floor) ** (-1.0 if k < rounds // 2 else -1.5)
         weight = weight / weight.mean(1, keepdim=True)
+    return measured(s, full)
+
+
+def with_multipliers(space: ColumnSpace, s: Float[Tensor, "m h"]) -> Columns:
+    """Columns whose entries alone are known, with the V^T l that most of their open neurons agree on.
+
+    Least squares over the neurons at which a column does not vanish, reweighted by 1 / distance: those on a kink are
+    outliers.
+    """
+    size = s.abs().mean(1, keepdim=True)
+    opened, full = s.abs() > EXACT * size, s
+    b = space.output
+    weight = opened.to(s) * space.weight
+    for _ in range(REWEIGHTED):
+        bb = b.T @ (b * weight[:, :, None]) + 1e-12 * torch.eye(b.shape[1]).to(b)
+        full = torch.linalg.solve(bb, (weight * s) @ b) @ b.T
+        weight = opened * space.weight / ((s - full).abs() / size + EXACT)
     return measured(s, full)
 
 

@@ -82,7 +82,7 @@ def genuine(
     p = z.shape[1] + chain.has_bias[0]
     numbers = torch.stack([count, misfits, kinks, on_plane], 1).tolist()
     unlikely = [max(chance(int(m), p, math.ceil(e)), on_kinks(math.ceil(K), int(k))) for m, e, K, k in numbers]
-    return kept & (torch.tensor(unlikely).to(z.device) <= CHANCE) & _plausible(chain, z, sample_norm, box)
+    return kept & (torch.tensor(unlikely).to(z.device) <= CHANCE) & plausible(chain, z, sample_norm, box)
 
 
 def chance(count: int, dimensions: int, misfits: int) -> float:
@@ -124,7 +124,7 @@ def _gates(columns: Columns) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return off, opened, between, outside
 
 
-def _plausible(chain: Chain, z: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None) -> Bool[Tensor, " k"]:
+def plausible(chain: Chain, z: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None) -> Bool[Tensor, " k"]:
     """Of a usual length, and within the range of inputs but for a tenth of its length."""
     length = z.norm(dim=1)
     usual = (length < LENGTHS * sample_norm) & (length > sample_norm / LENGTHS)

@@ -53,10 +53,10 @@ class FirstLayer:
         """Share of the neurons at which the columns vanish."""
         return self.vanishes(c).to(c) @ self.weight
 
-    def vanishes(self, c: Float[Tensor, "m n"]) -> Bool[Tensor, "m h"]:
-        """Where the columns are zero."""
+    def vanishes(self, c: Float[Tensor, "m n"], below: float = ZERO) -> Bool[Tensor, "m h"]:
+        """Where the columns are zero: `below` that part of their mean size."""
         s = (c @ self.columns.T).abs()
-        return s < ZERO * s.mean(1, keepdim=True)
+        return s < below * s.mean(1, keepdim=True)
 
     def smallest(
         self, weight: Float[Tensor, "m h"], c: Float[Tensor, "m n"] | None, *, steps: int, single: bool = False

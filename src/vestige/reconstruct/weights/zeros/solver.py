@@ -17,17 +17,20 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import gradient_sums
-from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance
+from vestige.reconstruct.weights.two_layer.columns import column_space, with_multipliers
+from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine, plausible
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
-from vestige.reconstruct.weights.zeros.halfspace import separable
+from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
 from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
 
 STARTS = 50  # of a round; twice as many by trimming alone, or once less than a third is missing
-ROUNDS, QUIET = 40, 5  # rounds at most, and without a new column after which the search ends
+ROUNDS, QUIET = 100, 5  # rounds at most, and without a new column after which the search ends
 EVERY = 3  # where the second layer helps, every third round trims too: other samples are found that way
+TURNS = 2  # from a column to the input that its zeros tell, and back
+ROUGH = 0.05  # of a column's mean |s|: below this an entry may be a zero
 SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones have .38 to .55, mixtures up to .47
 PARTED = 0.98  # share of neurons on the right side of one hyperplane; of mixtures at most one in ten passes
 MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
@@ -65,6 +68,7 @@ def solve_by_zeros(
     *,
     sample_norm: float,
     metric: Float[Tensor, "r r"] | None,
+    box: tuple[Tensor, Tensor] | None,
     generator: torch.Generator,
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
@@ -75,6 +79,7 @@ def solve_by_zeros(
         chain: of any depth, whose first layer `is_sparse`.
         sample_norm: rough l_2 norm of a sample.
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
+        box: lowest and highest sample in model space, if known.
         generator: source of the starts.
         on_step: called after every round with the share of samples that is still missing.
         checkpoint: where the state is saved, and read from if there is one.
@@ -86,7 +91,9 @@ def solve_by_zeros(
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     while done < ROUNDS and quiet < QUIET and len(known) < n:
         draw = spawn(generator, "zeros", str(done))
-        found = _round(layer, space, known, _starts(chain, layer, sample_norm, metric, draw), done)
+        late = 3 * (n - len(known)) < n
+        look = None if late and done % 2 else metric
+        found = _round(layer, space, known, _starts(chain, layer, sample_norm, look, draw), done)
         both = torch.cat([known, found])
         both = both[independent(layer, both)]
         done, quiet, known = done + 1, 0 if len(both) > len(known) else quiet + 1, both
@@ -94,7 +101,7 @@ def solve_by_zeros(
             on_step(Step(done, ROUNDS, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
         if checkpoint is not None:
             checkpoint.save({"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)})
-    return _end(chain, layer, known, sample_norm, done)
+    return _end(chain, layer, known, sample_norm, box, done)
 
 
 def _starts(
@@ -116,8 +123,10 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
         few = y if 3 * (n - len(known)) < n else y[:STARTS]
         parts.append(columns_of(layer, near_activations(layer.slopes @ span, space, few) @ span.T))
     if space is None or number % EVERY == EVERY - 1:
-        u = y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1)
-        parts.append(trimmed_columns(layer, u))
+        c = trimmed_columns(layer, y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1))
+        for _ in range(TURNS):
+            c = columns_of(layer, parting_inputs(layer, layer.vanishes(c, ROUGH), span))
+        parts.append(c)
     return _checked(layer, torch.cat(parts))
 
 
@@ -136,7 +145,9 @@ def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]
     return c[(right >= PARTED) & (c.new_tensor(luck) <= CHANCE)]
 
 
-def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, done: int) -> ByZeros:
+def _end(
+    chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None, done: int
+) -> ByZeros:
     """Samples, multipliers and what they leave unexplained."""
     like, n = chain.weights[0], len(layer.values)
     inputs = inputs_of(layer, known)
@@ -150,7 +161,17 @@ def _end(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, don
     confidence = (agrees * min(1.0, 0.9 + 0.1 * len(known) / n)).to(like)
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
-    return ByZeros(z, multipliers, confidence, agrees >= AGREES, residual, 2 * STARTS * done, outcome)
+    verified = (agrees >= AGREES) & plausible(chain, z, sample_norm, box)
+    if len(chain.weights) == 2:
+        verified &= _own(chain, layer, known, z, sample_norm)
+    return ByZeros(z, multipliers, confidence, verified, residual, 2 * STARTS * done, outcome)
+
+
+def _own(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, sample_norm: float) -> Bool[Tensor, " k"]:
+    """Which columns of a two-layer network are those of their samples: V^T l, 0, or between them on a kink."""
+    space = column_space(chain, zero_sum=False)
+    columns = with_multipliers(space, known @ layer.columns.T)
+    return genuine(chain, space, columns, z, sample_norm=sample_norm, box=None)
 
 
 def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipliers: Tensor) -> dict[str, float]:

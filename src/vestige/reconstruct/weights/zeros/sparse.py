@@ -6,7 +6,7 @@ found so far is smallest, more and more of them. What is nearly right is sharpen
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
@@ -14,8 +14,8 @@ from vestige.reconstruct.weights.zeros.layer import FirstLayer
 FIRST, LAST = 0.15, 0.42  # share of the neurons that are taken for zeros, at first and in the end
 LOW = 0.62  # share of the neurons, those of the lowest pre-activations, that may be zeros at all
 TRIMS = 25
-SHARPER = 14  # rounds of `sharpened`; the weights forget what is above 20 widths
-WIDTH, NARROW = 0.1, 1e-3  # of the weights, in units of the mean |s|, at first and in the end
+SHARPER = 20  # rounds of `sharpened`
+WIDTH, FALL, NARROW = 0.1, 0.7, 1e-3  # of the weights, in units of the mean |s|: at first, of a round, in the end
 
 
 def trimmed_columns(layer: FirstLayer, u: Float[Tensor, "m h"]) -> Float[Tensor, "m n"]:
@@ -36,22 +36,33 @@ def trimmed_columns(layer: FirstLayer, u: Float[Tensor, "m h"]) -> Float[Tensor,
         count = int(first + (last - first) * min(1.0, k / (0.7 * TRIMS)))
         rows = ((c @ layer.columns.T).abs() / size + barred).argsort(1)[:, :count]
     assert c is not None
-    return sharpened(layer, c)
+    return sharpened(layer, c, barred == 0)
 
 
 def columns_of(layer: FirstLayer, y: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """The columns that vanish where these inputs close the neurons, neurons near a kink aside."""
+    """The columns that vanish where these inputs close the neurons.
+
+    Neurons near a kink do not take part at first. Then all that are closed do, and those at which the column does not
+    vanish are forgotten: weights 1 / (s^2 + width^2) with a falling width.
+    """
     u = y @ layer.slopes.T / layer.slopes.norm(dim=1)
-    closed = u < -0.1 * u.abs().mean(1, keepdim=True)
-    return sharpened(layer, layer.smallest(closed.to(u), None, steps=10))
+    c = layer.smallest((u < -0.1 * u.abs().mean(1, keepdim=True)).to(u), None, steps=10)
+    return sharpened(layer, c, u < 0)
 
 
-def sharpened(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """The same columns with their zeros made exact."""
+def sharpened(layer: FirstLayer, c: Float[Tensor, "m n"], closed: Bool[Tensor, "m h"]) -> Float[Tensor, "m n"]:
+    """The same columns with their zeros made exact.
+
+    Args:
+        layer: the first layer.
+        c: columns that are nearly right.
+        closed: the neurons that may be zeros. Where all may, a column that is right is lost to one with more small
+            entries.
+    """
     for k in range(SHARPER):
         s = (c @ layer.columns.T).abs()
         s = s / s.mean(1, keepdim=True)
-        width = max(WIDTH * 0.5**k, NARROW)
-        weight = torch.where(s < 20 * width, (s + width) ** -2, 0.0)
+        width = max(WIDTH * FALL**k, NARROW)
+        weight = torch.where(closed, 1 / (s.square() + width**2), 0.0)
         c = layer.smallest(weight / weight.amax(1, keepdim=True), c, steps=3)
     return c
