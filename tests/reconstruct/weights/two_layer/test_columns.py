@@ -17,6 +17,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     distinct,
     fit_columns,
     measured,
+    with_multipliers,
 )
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 from vestige.reconstruct.weights.two_layer.solver import Rounds, _or_candidates, _samples, agreement
@@ -87,6 +88,22 @@ def test_a_random_network_has_no_column(stationary):
     space = column_space(chain_of(first, bias, last), zero_sum=True)
     found = fit_columns(space, rough(gates, 0.1), generator=child(2, "power"))
     assert not accepted(found, space).any()
+
+
+def test_multipliers_are_what_most_open_neurons_agree_on(stationary):
+    chain = stationary[0]
+    space = column_space(chain, zero_sum=False)
+    full = torch.randn(4, space.output.shape[1], generator=child(0, "full"), dtype=torch.float64) @ space.output.T
+    draw = torch.rand(full.shape, generator=child(0, "gates"), dtype=torch.float64)
+    s = full * torch.where(draw < 0.4, 0.0, torch.where(draw < 0.8, 1.0, (draw - 0.8) / 0.2))
+    found = with_multipliers(space, s)
+    scale = s.norm(dim=1, keepdim=True)
+    plain = [torch.linalg.lstsq(space.output[row != 0], row[row != 0]).solution @ space.output.T for row in s]
+    off, plainly = ((f - full).norm() / full.norm() for f in (found.full * scale, torch.stack(plain)))
+    assert off < 0.02 and plainly > 0.1
+    assert (found.exact > 0.65).all()
+    kinks = with_multipliers(space, full * draw)  # no gate is open: nothing to agree on
+    assert (kinks.exact < 0.5).all()
 
 
 def test_near_copies_are_one_column(stationary):

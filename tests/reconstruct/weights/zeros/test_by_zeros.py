@@ -12,12 +12,12 @@ from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
-from vestige.reconstruct.weights.zeros.halfspace import separable
-from vestige.reconstruct.weights.zeros.layer import first_layer
+from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
+from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
 from vestige.reconstruct.weights.zeros.solver import PARTED, _checked, is_sparse, solve_by_zeros
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
-from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
+from vestige.reconstruct.weights.zeros.sparse import columns_of, sharpened, trimmed_columns
 
 N, R, H, OUT = 8, 96, 240, 3
 
@@ -127,6 +127,45 @@ def test_one_hyperplane_parts_the_zeros_of_a_sample_and_not_those_of_a_mixture(s
     cancel = ((s[:, 0] == 0) == (s[:, 1] == 0))[None]  # as in the difference of two equal columns
     chance = torch.rand(4, H, generator=child(5, "chance")) < 0.5
     assert separable(layer, torch.cat([cancel, chance])).max() < PARTED
+
+
+def flat(rows: torch.Tensor) -> FirstLayer:
+    """A layer of these rows, all different, without a bias."""
+    left, values, right = torch.linalg.svd(rows, full_matrices=False)
+    n, h = int(torch.linalg.matrix_rank(rows)), len(rows)
+    left, values, right = left[:, :n], values[:n], right[:n]
+    return FirstLayer(left, values, right, False, torch.full((h,), 1 / h).to(rows), h, torch.ones(h, dtype=torch.bool))
+
+
+def test_the_hyperplane_is_found_where_whole_newton_steps_run_away():
+    layer = flat(draw(100, 30, name="points"))
+    side = (F.normalize(layer.slopes, dim=1) @ draw(30, 200, name="normals") < 0).T
+    flipped = torch.rand(side.shape, generator=child(0, "zeros", "flipped")) < 0.1
+    assert (separable(layer, side ^ flipped) > 1 - flipped.double().mean(1) - 0.1).all()
+    assert separable(layer, side).min() > 0.99
+
+
+def test_the_zeros_of_a_column_tell_a_rough_sample(stationary):
+    chain, x, s = stationary
+    layer, y = first_layer(chain), x @ first_layer(chain).right.T
+    near = parting_inputs(layer, (s == 0).T)
+    assert F.cosine_similarity(near, y).min() > 0.8
+    span = span_of_others(layer, F.normalize(layer.columns.T @ s, dim=0).T[:5])
+    within = parting_inputs(layer, (s == 0).T[5:], span)
+    torch.testing.assert_close(within @ span @ span.T, within)
+    assert (F.cosine_similarity(within, y[5:]) > F.cosine_similarity(near[5:], y[5:])).all()
+
+
+def test_sharpening_forgets_closed_neurons_at_which_the_column_does_not_vanish():
+    s = draw(H, N, name="open") * (torch.rand(H, N, generator=child(0, "zeros", "gates")) < 0.55)
+    layer = flat(s @ draw(N, R, name="inputs"))
+    truth = F.normalize(layer.columns.T @ s, dim=0).T
+    kinks = torch.rand(N, H, generator=child(0, "zeros", "kinks")) < 0.08
+    closed = (s == 0).T | kinks
+    rough = layer.smallest(closed.to(s), None, steps=10)
+    exact = sharpened(layer, rough, closed)
+    assert (exact * truth).sum(1).abs().min() > 1 - 1e-9
+    assert (rough * truth).sum(1).abs().min() < 1 - 1e-3
 
 
 def test_the_samples_not_known_yet_span_a_known_subspace(stationary):
