@@ -2,15 +2,15 @@
 
     python benchmarks/false_claims.py --quick                                       two seeds of every fast family
     python benchmarks/false_claims.py --data npz:mnist.npz npz:cifar10.npz --sentences --cache claims       an hour
-    python benchmarks/false_claims.py ... --cache claims --first-seed 0 100 --fit   the constants of confidence
+    python benchmarks/false_claims.py ... --cache claims --first-seed 2000 --split 2003 --fit   the constants
 
 Small networks of each family (`model_families`) are trained and attacked without their data, as `vestige audit` does
 it. A sample is right where its cosine to a training sample is above 0.8 and above that to each of 2,000 held-out
 inputs of the same kind. The table has a row for each family: samples verified and how many of them are wrong, with the
 interval of Clopper and Pearson for all; samples stated at a confidence of 0.9 and of 0.5 or more and how many of them
 are right; and the expected calibration error of what is stated above 0. With --cache finished models are kept, one file
-each, and a killed run goes on after the last one. --fit says how far seeds below 100 are off with constants from those
-above and the other way round, and prints the constants from both.
+each, and a killed run goes on after the last one. --fit says how far seeds below
+--split are off with constants from those above and the other way round, and prints the constants from both.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from vestige.reconstruct.weights.clusters import cluster_candidates
 from vestige.reconstruct.weights.ranking import CUT
 
 NEAR = 0.8  # similarity from which a sample may be right
-MEASURED = 100  # seeds from here on are one half of the fit
+MEASURED = 100  # first seed of the measurement
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
@@ -121,8 +121,9 @@ def table_of(models: list[Judged]) -> Table:
 
 
 def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
-    """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, that times
-    -log of what is left open of the first layer, and the factor that `belief` gives; and which of them are right."""
+    """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, log of the
+    different neurons a sample, -log of what is left open of the first layer, and the room that `belief` gives; and
+    which of them are right."""
     found = model.found
     solved = int(found.verified.sum())
     free = (found.cluster < 0) | (found.cluster >= solved)
@@ -135,32 +136,33 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
         classes=max(2, found.candidate_cotangents.shape[1]),
         collapse=found.collapse,
     )
-    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
+    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.room > 0)
     p = groups.confidence[: len(shared)][shared].double()
-    several = torch.full_like(p, grounds.classes > 2)
     left = -math.log(max(1 - grounds.explained, LEAST))
-    factor = torch.full_like(p, grounds.factor)
-    return torch.stack([p.logit(1e-6), several, several * left, factor], 1), model.right[solved:][shared]
+    each = math.log(grounds.directions / grounds.samples) if grounds.samples and grounds.directions else 0.0
+    of_model = p.new_tensor([grounds.classes > 2, each, left, grounds.room]).expand(len(p), -1)
+    return torch.cat([p.logit(1e-6)[:, None], of_model], 1), model.right[solved:][shared]
 
 
-def fitted(models: list[Judged]) -> None:
+def fitted(models: list[Judged], split: int) -> None:
     """Print the constants of `belief`, and how far each half of the seeds is off with those of the other."""
     every = [groups_of(model) for model in models]
 
     def fit(kept: list[bool]) -> LogisticRegression:
         rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, kept), strict=True))
-        return LogisticRegression(C=10).fit(rows[:, :3].numpy(), right.numpy())
+        return LogisticRegression(C=10).fit(rows[:, :4].numpy(), right.numpy())
 
-    for name, half in (("below", [m.seed < MEASURED for m in models]), ("from", [m.seed >= MEASURED for m in models])):
+    for name, half in (("below", [m.seed < split for m in models]), ("from", [m.seed >= split for m in models])):
         if any(half) and not all(half):
             rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, half), strict=True))
-            other = fit([not inside for inside in half]).predict_proba(rows[:, :3].numpy())[:, 1]
-            off = calibration_error(torch.from_numpy(other) * rows[:, 3], right)
-            print(f"seeds {name} {MEASURED}, fitted to the others: {len(rows)} groups, calibration error {off:.3f}")
+            other = fit([not inside for inside in half]).predict_proba(rows[:, :4].numpy())[:, 1]
+            off = calibration_error(torch.from_numpy(other) * rows[:, 4], right)
+            print(f"seeds {name} {split}, fitted to the others: {len(rows)} groups, calibration error {off:.3f}")
     found = fit([True] * len(models))
-    two, (slope, several, stationary) = found.intercept_[0], found.coef_[0]
+    two, (slope, several, room, stationary) = found.intercept_[0], found.coef_[0]
     print(f"{sum(len(right) for _, right in every)} groups of {len(models)} models")
-    print(f"SLOPE, TWO, MORE, STATIONARY = ({slope:.2f}, {two:.2f}, {two + several:.2f}, {stationary:.2f})")
+    constants = slope, two, two + several, room, stationary
+    print(f"SLOPE, TWO, MORE, ROOM, STATIONARY = ({', '.join(f'{value:.2f}' for value in constants)})")
 
 
 def main() -> None:
@@ -173,6 +175,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--cached-only", action="store_true", help="leave out what the cache does not hold")
     parser.add_argument("--fit", action="store_true", help="print the constants of confidence that these models give")
+    parser.add_argument("--split", type=int, default=MEASURED, help="seeds from here on are the other half of the fit")
     parser.add_argument("--quick", action="store_true", help="two seeds")
     args = parser.parse_args()
     chosen = families(args.data, with_sentences=args.sentences)
@@ -187,7 +190,7 @@ def main() -> None:
         )
         models += [judged(name, make, seed, args.cache) for name, make in kept.items()]
     if args.fit:
-        fitted(models)
+        fitted(models, args.split)
     Console(width=140).print(table_of(sorted(models, key=lambda m: list(wanted).index(m.family))))
 
 

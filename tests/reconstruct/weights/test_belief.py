@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.reconstruct.weights.belief import MORE, SLOPE, STATIONARY, TWO, Grounds, explained
+from vestige.reconstruct.weights.belief import MORE, ROOM, SLOPE, STATIONARY, TWO, Grounds, explained
 from vestige.reconstruct.weights.ranking import Ranking
 
 SURE = Grounds(explained=1.0, samples=20, directions=200, classes=10, collapse=False)
@@ -35,11 +35,12 @@ def stated(grounds, confidence, solved=0):
 def test_odds_of_groups_are_moved_and_those_of_columns_are_not():
     half = replace(SURE, explained=0.5)
     found = stated(half, [0.9, 0.5, 0.0], solved=1)
-    moved = 0.5 / (1 + math.exp(-(MORE + STATIONARY * math.log(2))))
+    shift = ROOM * math.log(10) + STATIONARY * math.log(2)
+    moved = 1 / (1 + math.exp(-(MORE + shift)))
     torch.testing.assert_close(found.confidence, torch.tensor([0.45, moved, 0.0]))
     assert found.confidence[2] == 0
     two = stated(replace(half, classes=2), [0.8]).confidence
-    torch.testing.assert_close(two, torch.tensor([0.5 / (1 + math.exp(-(SLOPE * math.log(4) + TWO)))]))
+    torch.testing.assert_close(two, torch.tensor([1 / (1 + math.exp(-(SLOPE * math.log(4) + TWO + shift)))]))
 
 
 @given(low=st.floats(0, 0.99), more=st.floats(0.001, 1), p=st.floats(0.01, 0.99), classes=st.sampled_from([2, 3, 10]))
@@ -49,12 +50,18 @@ def test_what_is_left_open_never_raises_confidence(low, more, p, classes):
     assert less <= most <= 1
 
 
+@given(d=st.integers(21, 400), more=st.integers(1, 100), p=st.floats(0.01, 0.99))
+def test_more_different_neurons_never_lower_confidence(d, more, p):
+    less, most = (stated(replace(SURE, directions=k), [p]).confidence for k in (d, d + more))
+    assert less <= most
+
+
 @given(d=st.integers(0, 40), samples=st.integers(1, 20))
 def test_no_room_no_confidence(d, samples):
     """With no more different neurons than samples, or no more samples than classes, nothing is believed."""
     grounds = replace(SURE, directions=d, samples=samples, classes=5)
     nothing = d <= samples or samples <= 5
-    assert (grounds.factor == 0) == nothing
+    assert (grounds.room == 0) == nothing
     assert not (nothing and grounds.doubt == "") and not (grounds.doubt and stated(grounds, [0.9], 1).verified.any())
     assert bool(stated(grounds, [0.9], 1).confidence) != nothing
 

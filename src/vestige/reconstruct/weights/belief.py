@@ -9,7 +9,8 @@ the equation at all, and where the equation has no other solutions:
   samples that can be told apart, d < 2 n, gates that agree say little, and at d = n nothing;
 - with no more than one sample a class that can be told apart, class means solve the equation;
 - with two classes the samples of one have much alike columns, and restarts agree on blends of them. With more, each
-  sample has multipliers of its own, and what agrees is right the more often the less of the layer is left open.
+  sample has multipliers of its own;
+- what agrees is right the more often the less of the layer is left open, and the more different neurons there are.
 """
 
 import math
@@ -24,7 +25,7 @@ from vestige.reconstruct.weights.ranking import Ranking
 
 EXPLAINED = 0.5  # of the first layer: below it nothing is verified
 # Log odds of a group over those of `clusters`; benchmarks/false_claims.py --fit prints them.
-SLOPE, TWO, MORE, STATIONARY = (0.80, -1.76, -4.38, 0.79)
+SLOPE, TWO, MORE, ROOM, STATIONARY = (0.68, -4.21, -3.19, 0.58, 0.41)
 LEAST = 1e-3  # share of the first layer left open below which nothing is gained
 MEANS = (
     "the first layer tells no more samples apart than there are classes, so that class means explain it as well as "
@@ -61,12 +62,11 @@ class Grounds:
         return 0 < self.samples <= self.classes
 
     @property
-    def factor(self) -> float:
-        """What the confidence of every sample is multiplied by: e min(1, max(0, d / n - 1)), 0 for class means."""
+    def room(self) -> float:
+        """What the confidence of every sample is multiplied by: min(1, max(0, d / n - 1)), 0 for class means."""
         if self.means or self.collapse:
             return 0.0
-        room = min(1.0, max(0.0, self.directions / self.samples - 1)) if self.samples else 1.0
-        return self.explained * room
+        return min(1.0, max(0.0, self.directions / self.samples - 1)) if self.samples else 1.0
 
     @property
     def doubt(self) -> str:
@@ -89,19 +89,19 @@ class Grounds:
 
     @property
     def shift(self) -> float:
-        """What the log odds of a group are moved by: less for two classes; for more, by what is explained."""
-        if self.classes <= 2:
-            return TWO
-        return MORE - STATIONARY * math.log(max(1 - self.explained, LEAST))
+        """What the log odds of a group are moved by: by the classes, by log d / n and by what is explained."""
+        room = math.log(self.directions / self.samples) if self.samples and self.directions else 0.0
+        left = math.log(max(1 - self.explained, LEAST))
+        return (TWO if self.classes <= 2 else MORE) + ROOM * room - STATIONARY * left
 
     def tempered(self, ranking: Ranking, verified: Bool[Tensor, " k"]) -> Ranking:
         """The ranking with what can be believed of it; nothing is verified where there is a doubt.
 
         The confidence p of a group becomes
 
-            factor sigmoid(SLOPE logit p + shift)
+            room sigmoid(SLOPE logit p + shift)
 
-        and that of a sample with a column of its own is multiplied by `factor`. A confidence of 0 stays.
+        and that of a sample with a column of its own is multiplied by `room` and by e. A confidence of 0 stays.
 
         Args:
             ranking: samples with columns first, marked as verified, then groups.
@@ -109,5 +109,5 @@ class Grounds:
         """
         p = ranking.confidence.double()
         revised = torch.where(p > 0, (SLOPE * p.logit(1e-6) + self.shift).sigmoid(), 0.0).to(ranking.confidence)
-        confidence = self.factor * torch.where(ranking.verified, ranking.confidence, revised)
+        confidence = self.room * torch.where(ranking.verified, self.explained * ranking.confidence, revised)
         return replace(ranking, confidence=confidence, verified=verified & (not self.doubt))
