@@ -190,9 +190,9 @@ def teacher(options: argparse.Namespace) -> None:
 def sizes(options: argparse.Namespace) -> None:
     """Vanilla, pre-training and multi-task on the smallest half, judged on the largest tenth."""
     for path in map(Path, options.data):
-        graphs, y = G.read_tu(path)
-        tags = int(max(g.x.max() for g in graphs)) + 1
-        graphs = [G.Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in graphs]
+        read = G.read_tu(path)
+        tags, y = int(max(g.x.max() for g in read.graphs)) + 1, read.y
+        graphs = [G.Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in read.graphs]
         split = G.size_split(graphs)
         small, large = ([graphs[i] for i in part] for part in (split.small, split.large))
         shift = G.size_shift_report(small, large, train_y=y[split.small], test_y=y[split.large], features=False)

@@ -24,16 +24,40 @@ def test_a_set_is_read(tmp_path):
         (tmp_path / "set.txt.gz", gzip.compress(text.encode())),
     ):
         path.write_bytes(content)
-        graphs, y = G.read_tu(path)
-        assert y.tolist() == [1, 0] and [g.n for g in graphs] == [3, 1]
+        found = G.read_tu(path)
+        graphs = found.graphs
+        assert found.y.tolist() == [1, 0] and [g.n for g in graphs] == [3, 1] and not found.warnings
         assert graphs[0].x.tolist() == [[4], [5], [4]] and graphs[0].edges.tolist() == [[0, 1, 1, 2], [1, 0, 2, 1]]
 
 
-@pytest.mark.parametrize("text", ["", "2\n1 0\n0 0\n", "1\n2 0\n0 1 5\n0 0\n", "one\n"])
-def test_what_is_no_set_is_refused(text, tmp_path):
+def test_what_a_file_holds_and_a_graph_does_not_is_told(tmp_path):
+    """Edges one way, a loop and a feature behind the neighbors, each in a graph of its own, and one as it should be."""
+    path = tmp_path / "set.txt"
+    path.write_text("4\n2 0\n0 1 1\n0 0\n2 0\n0 2 1 0\n0 1 0\n2 1\n0 1 1 .5\n0 1 0 .7\n2 1\n0 1 1\n0 1 0\n")
+    found = G.read_tu(path)
+    assert all(g.edges.tolist() == [[0, 1], [1, 0]] for g in found.graphs)
+    assert [note.split("; ")[0] for note in found.warnings] == [
+        "1 of 4 graphs have edges one way only",
+        "1 of 4 graphs have edges from a node to itself",
+        "1 of 4 graphs have numbers behind their neighbors",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "too early"),
+        ("2\n1 0\n0 0\n", "too early"),
+        ("1\n2 0\n0 1 5\n0 0\n", "outside 0..1"),
+        ("one\n", "'one"),
+        ("1\n2 0\n0.5 1 1\n0 1 0\n", "round continuous features into classes"),
+        ("1\n2 0\n0 3 1\n0 1 0\n", "3 neighbors are said and 1 given"),
+    ],
+)
+def test_what_is_no_set_is_refused(text, said, tmp_path):
     path = tmp_path / "set.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match="no graph set"):
+    with pytest.raises(ValueError, match=f"no graph set.*{said}"):
         G.read_tu(path)
     with pytest.raises(ValueError, match="not there"):
         G.read_tu(tmp_path / "other.txt")

@@ -166,6 +166,7 @@ def test_what_a_graph_means_for_its_tokens_is_said():
         (lambda: G.tokenize(nx.DiGraph([(0, 1)])), "graph 0 is directed"),
         (lambda: G.tokenize(nx.DiGraph([(0, 1)]), "random_walk"), "is directed"),
         (lambda: G.tokenize(nx.path_graph(9), size=8), "up to 8"),
+        (lambda: G.tokenize(G.Graph(20_000, torch.zeros(2, 0, dtype=torch.long))), "6.0 GiB, and at most 4"),
         (lambda: G.tokenize(nx.path_graph(9), "laplace"), "'spectral'"),
         (lambda: G.Tokenization(k=0), "at least 1"),
         (lambda: G.diagnose_tokens(nx.DiGraph([(0, 1)])), "directed"),
