@@ -63,7 +63,7 @@ def _few(graph: Graph, how: Tokenization, k: int) -> Pairs:
             which="LA",
             v0=start,
             tol=TOLERANCE,  # pyright: ignore[reportArgumentType]
-            ncv=max(40, 3 * k),
+            ncv=max(20, 3 * k),
         )
         values = values if how.largest else top - values
     except ArpackError:
