@@ -8,6 +8,7 @@ import torch
 
 import vestige as vg
 from vestige.graphs.patterns.bad import _numbers
+from vestige.graphs.patterns.shift import DepthShift
 
 G = vg.graphs
 EDGE = torch.tensor([[0, 1], [1, 0]])
@@ -93,6 +94,27 @@ def test_two_samples_of_one_dense_law_say_nothing():
 def test_theorem_5_1_applies_where_every_test_graph_has_a_new_degree():
     found = G.size_shift_report([nx.path_graph(n) for n in (4, 5)], [nx.star_graph(k) for k in (3, 5)], depths=[1])
     assert found.theorem_applies == (1,) and found.degrees == (2, 5)
+
+
+def test_graphs_with_a_new_pattern_are_counted_one_by_one():
+    found = G.size_shift_report([nx.path_graph(n) for n in (4, 5)], [nx.star_graph(3), nx.path_graph(6)], depths=[1])
+    row = found.depths[0]
+    assert row.unseen_graphs == 0.5 and row.unseen_nodes == 0.1 and found.theorem_applies == ()
+
+
+@pytest.mark.parametrize(
+    ("tv", "baseline", "unseen_graphs", "risk"),
+    [
+        (0.48, 0.17, 0.0, "high"),
+        (0.48, 0.19, 0.0, "some"),
+        (0.48, 0.19, 0.5, "high"),
+        (0.48, 0.39, 1.0, "low"),
+        (1.0, 0.51, 1.0, "undecided"),
+        (1.0, float("nan"), 1.0, "undecided"),
+    ],
+)
+def test_the_verdict_is_on_what_sampling_alone_does_not_do(tv, baseline, unseen_graphs, risk):
+    assert DepthShift(1, tv, baseline, 0.0, unseen_graphs).risk == risk
 
 
 def test_labels_that_shift_with_size_are_told():
