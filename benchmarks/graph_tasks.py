@@ -68,7 +68,7 @@ def connectivity(options: argparse.Namespace) -> None:
         test, test_y = joined_or_not(n, options.graphs // 2, 1)
         print(f"connectivity, {n} nodes, {options.graphs} graphs, {options.steps} steps, {options.seeds} seeds")
         task = G.GraphTask(graphs, y, test, test_y)
-        kinds = [G.Tokenization(kind=kind) for kind in KINDS]
+        kinds = [G.Tokenization(kind=kind) for kind in options.kinds]
         show(G.compare_tokenizations(task, tokenizations=kinds, depths=options.depths, steps=options.steps,
                                      repeats=options.seeds, dropout=0.0), begun)  # fmt: skip
 
@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of connectivity")
     parser.add_argument("--padded", action="store_true", help="tokens of full width as well")
     options = parser.parse_args()
     torch.set_num_threads(1)
