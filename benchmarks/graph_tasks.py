@@ -68,7 +68,7 @@ def connectivity(options: argparse.Namespace) -> None:
         test, test_y = joined_or_not(n, options.graphs // 2, 1)
         print(f"connectivity, {n} nodes, {options.graphs} graphs, {options.steps} steps, {options.seeds} seeds")
         task = G.GraphTask(graphs, y, test, test_y)
-        kinds = [G.Tokenization(kind=kind) for kind in KINDS]
+        kinds = [G.Tokenization(kind=kind) for kind in options.kinds]
         show(G.compare_tokenizations(task, tokenizations=kinds, depths=options.depths, steps=options.steps,
                                      repeats=options.seeds, dropout=0.0), begun)  # fmt: skip
 
@@ -190,9 +190,9 @@ def teacher(options: argparse.Namespace) -> None:
 def sizes(options: argparse.Namespace) -> None:
     """Vanilla, pre-training and multi-task on the smallest half, judged on the largest tenth."""
     for path in map(Path, options.data):
-        graphs, y = G.read_tu(path)
-        tags = int(max(g.x.max() for g in graphs)) + 1
-        graphs = [G.Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in graphs]
+        read = G.read_tu(path)
+        tags, y = int(max(g.x.max() for g in read.graphs)) + 1, read.y
+        graphs = [G.Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in read.graphs]
         split = G.size_split(graphs)
         small, large = ([graphs[i] for i in part] for part in (split.small, split.large))
         shift = G.size_shift_report(small, large, train_y=y[split.small], test_y=y[split.large], features=False)
@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of connectivity")
     parser.add_argument("--padded", action="store_true", help="tokens of full width as well")
     options = parser.parse_args()
     torch.set_num_threads(1)

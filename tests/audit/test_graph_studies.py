@@ -33,7 +33,29 @@ def test_tokens_are_tried_and_trained(graph_set, tmp_path):
     shares = {row[0]: row[2] for row in found.results["tables"][0]["rows"]}
     assert shares == {"spectral": 1.0, "random_walk": 0.0, "adjacency": 1.0, "combined": 1.0}
     assert len(found.results["tables"]) == 3 and len(found.results["tables"][2]["rows"]) == 4
+    assert any("test graphs are also among those for training" in note for note in found.warnings)
+    norms, scores = found.results["curves"]
+    assert norms["x"] == [3.0, 4.0, 5.0, 6.0, 7.0]
+    assert norms["series"]["adjacency"] == pytest.approx([4.0] * 5)  # |A| of a cycle is its degree
+    assert set(scores["series"]) == {"spectral", "random_walk", "adjacency", "combined", "constant"}
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]["data"]["file"] == "cycles.txt"
+
+
+def test_what_a_file_says_against_its_graphs_is_told(tmp_path):
+    (tmp_path / "arrows.txt").write_text("4\n" + "".join(f"{n} 0\n0 1 1\n" + "0 0\n" * (n - 1) for n in (2, 3, 3, 4)))
+    said = "4 of 4 graphs have edges one way only"
+    for study in (study_tokens, study_size_shift):
+        options = {} if study is study_tokens else {"large": 0.25, "test": tmp_path / "arrows.txt"}
+        found = study(tmp_path / "arrows.txt", **options)
+        assert sum(said in note for note in found.warnings) == 1 + len(options) // 2
+
+
+def test_statements_that_two_topics_share_are_told(tmp_path):
+    for name, extra in (("a", 3), ("b", 0)):
+        rows = [f"Sentence {i if i < 5 else name + str(i)} is so.,{i % 2}" for i in range(20 + extra)]
+        (tmp_path / f"{name}.csv").write_text("statement,label\n" + "\n".join(rows) + "\n")
+    found = study_truth([tmp_path / "a.csv", tmp_path / "b.csv"], backbone="test_graph_studies:noise", kind="mass_mean")
+    assert any(note.startswith("5 statements stand in a and b:") for note in found.warnings)
 
 
 def test_a_probe_that_sees_words_only_is_told(tmp_path):

@@ -1,6 +1,7 @@
 """Graph sets as jobs: what tokens lose, and what larger graphs change; with a run folder and a report if asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch.nn.functional as F
 
 from vestige.audit.job import Tensors
 from vestige.audit.study import Study, run_study
+from vestige.audit.summary import number
 from vestige.core.files import sha256_of
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.graphs.graph import Graph
-from vestige.graphs.patterns.reading import read_tu, size_split
+from vestige.graphs.patterns.reading import GraphSet, read_tu, size_split
 from vestige.graphs.patterns.shift import SizeShift, size_shift_report
 from vestige.graphs.tokens.comparison import GraphTask, compare_tokenizations
 from vestige.graphs.tokens.diagnosis import diagnose_tokens
@@ -21,7 +23,7 @@ from vestige.graphs.tokens.kinds import TokenKind
 from vestige.graphs.tokens.tokenizer import is_lossless, tokenize
 from vestige.graphs.tokens.witnesses import Witness, witness
 
-LOOKED_AT = 200  # graphs that are diagnosed one by one
+LOOKED_AT, DIAGNOSED = 200, 50  # graphs that are made into tokens and back, and whose norms are computed
 
 
 def study_tokens(
@@ -46,25 +48,26 @@ def study_tokens(
         on_step: called after each training.
 
     Raises:
-        ValueError: no such file, or one that is no graph set.
+        ValueError: no such file, one that is no graph set, or trainings on labels of one class.
     """
-    graphs, y = read_tu(data)
+    read = read_tu(data)
+    sizes, task = torch.tensor([g.n for g in read.graphs]), _task(read, seed) if steps else None
 
     def work(told: OnStep) -> tuple[dict[str, Any], Tensors]:
-        rows, lossless, warnings = _losses(graphs, seed)
-        tables = [rows, _witnesses()]
-        if steps:
-            tables.append(_trained(graphs, y, depths, steps, repeats, seed, told))
-        kinds = ", ".join(lossless) or "none"
+        order = torch.randperm(len(read.graphs), generator=child(seed, "looked at"))[:LOOKED_AT]
+        parts = [_losses([read.graphs[i] for i in order]), _witnesses()]
+        if task is not None:
+            parts.append(_trained(task, depths, steps, repeats, seed, told))
+        kinds = [kind for kind, _, share, *_ in parts[0].table["rows"] if share == 1]
         return {
             "title": f"tokens of {Path(data).name}",
-            "verdict": f"Tokens from which all graphs that were looked at come back: {kinds}.",
-            "facts": [["graphs", len(graphs)], ["most nodes", max(g.n for g in graphs)], ["classes", int(y.max()) + 1]],
-            "tables": tables,
-            "curves": [],
+            "verdict": f"Tokens from which all graphs that were looked at come back: {', '.join(kinds) or 'none'}.",
+            "facts": [["graphs", len(sizes)], ["most nodes", int(sizes.max())], ["classes", int(read.y.max()) + 1]],
+            "tables": [part.table for part in parts],
+            "curves": [part.curve for part in parts if part.curve is not None],
             "map": None,
-            "warnings": warnings,
-        }, {"sizes": torch.tensor([g.n for g in graphs])}  # fmt: skip
+            "warnings": [*read.warnings, *(note for part in parts for note in part.warnings)],
+        }, {"sizes": sizes}
 
     config = {"data": _named(data), "depths": list(depths), "steps": steps, "repeats": repeats, "seed": seed}
     return run_study("graphs tokens", ("2605.22471",), config, work, out, on_step)
@@ -74,56 +77,86 @@ def _named(data: Path | str) -> dict[str, str]:
     return {"file": Path(data).name, "sha256": sha256_of(Path(data))}
 
 
-def _losses(graphs: list[Graph], seed: int) -> tuple[dict[str, Any], list[str], list[str]]:
-    order = torch.randperm(len(graphs), generator=child(seed, "looked at"))[:LOOKED_AT]
-    some = [graphs[i] for i in order]
-    rows, whole, warnings = [], [], []
+@dataclass(frozen=True)
+class _Shown:
+    """One part of a page."""
+
+    table: dict[str, Any]
+    curve: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def _losses(graphs: list[Graph]) -> _Shown:
+    """What each kind of token loses, and how its norm grows with the graph."""
+    some = graphs[:DIAGNOSED]
+    sizes = sorted({graph.n for graph in some})
+    rows, norms, warnings = [], {}, []
     for kind in TokenKind:
-        kept = sum(is_lossless(graph, kind) for graph in some)
-        found = [diagnose_tokens(graph, kind) for graph in some[:50]]
-        norm, depth = max(f.norm_squared for f in found), max(f.connectivity_depth for f in found)
-        tokens = tokenize(some, kind)
-        rows.append([str(kind), tokens.width, kept / len(some), norm, depth])
+        found = [diagnose_tokens(graph, kind) for graph in some]
+        norms[str(kind)] = [max(f.norm_squared for f in found if f.n == n) for n in sizes]
+        tokens, kept = tokenize(graphs, kind), sum(is_lossless(graph, kind) for graph in graphs)
+        depth = max(f.connectivity_depth for f in found)
+        rows.append([str(kind), tokens.width, kept / len(graphs), max(norms[str(kind)]), depth])
         warnings += [f"{kind}: {note}" for note in tokens.warnings]
-        whole += [str(kind)] if kept == len(some) else []
-    return {
+    table = {
         "title": "What tokens lose",
-        "note": f"{len(some)} graphs, drawn at random. Lossless: the share whose adjacency matrix came back. Norm: the "
-        "largest |X|^2 of 50. Depth: the order of layers that connectivity needs.",
+        "note": f"{len(graphs)} graphs, drawn at random. Lossless: the share whose adjacency matrix came back. Norm: "
+        f"the largest |X|^2 of {len(some)}. Depth: the order of layers that connectivity needs.",
         "columns": ["tokens", "width", "lossless", "norm", "depth"],
         "rows": rows,
-    }, whole, warnings  # fmt: skip
+    }
+    curve = {
+        "title": "Norm by size",
+        "x": [float(n) for n in sizes],
+        "series": norms,
+        "xlabel": "nodes",
+        "ylabel": "largest |X|^2",
+        "note": "The attention that reads edges off spectral tokens must cope with this norm (theorem 5).",
+    }
+    return _Shown(table, curve, tuple(warnings))
 
 
-def _witnesses() -> dict[str, Any]:
+def _witnesses() -> _Shown:
     pairs = {name: witness(name) for name in Witness}
     rows = [[name.replace("_", " "), p.first.n, p.differs, *map(str, p.values)] for name, p in pairs.items()]
-    return {
+    return _Shown({
         "title": "Pairs with the same tokens",
         "note": "planarity, return time: walks of any length, and of 4 steps. Eigenvectors: the first 4, the last 3.",
         "columns": ["pair", "nodes", "property", "of one", "of the other"],
         "rows": rows,
-    }
+    })  # fmt: skip
 
 
-def _trained(
-    graphs: list[Graph], y: torch.Tensor, depths: Sequence[int], steps: int, repeats: int, seed: int, told: OnStep
-) -> dict[str, Any]:
-    tags = int(max(int(g.x.max()) for g in graphs if g.x is not None)) + 1
-    ready = [g if g.x is None else Graph(g.n, g.edges, F.one_hot(g.x[:, 0], tags)) for g in graphs]
+def _task(read: GraphSet, seed: int) -> GraphTask:
+    """Four fifths of the graphs, at random, for training; tags of nodes as features."""
+    tags = [int(g.x.max()) for g in read.graphs if g.x is not None]
+    ready = [g if g.x is None else Graph(g.n, g.edges, F.one_hot(g.x[:, 0], max(tags) + 1)) for g in read.graphs]
     order = torch.randperm(len(ready), generator=child(seed, "split"))
     train, test = order[: len(ready) * 4 // 5], order[len(ready) * 4 // 5 :]
-    task = GraphTask([ready[i] for i in train], y[train], [ready[i] for i in test], y[test])
+    return GraphTask([ready[i] for i in train], read.y[train], [ready[i] for i in test], read.y[test])
+
+
+def _trained(task: GraphTask, depths: Sequence[int], steps: int, repeats: int, seed: int, told: OnStep) -> _Shown:
+    """How a transformer does on each kind, at each depth."""
     found = compare_tokenizations(
         task, depths=depths, steps=steps, repeats=repeats, generator=child(seed, "trainings"), on_step=told
     )
-    return {
+    table = {
         "title": "Transformers on these tokens",
-        "note": f"{found.measure} on a random fifth of the graphs; a constant answer has {found.constant:.3f}. "
-        + " ".join(found.warnings),
+        "note": f"{found.measure} on a random fifth of the graphs; a constant answer has {found.constant:.3f}.",
         "columns": ["tokens", "depth", "mean", "deviation", "in training"],
-        "rows": [[str(r.how.kind), r.depth, r.mean, r.std, r.train_score] for r in found.rows],
+        "rows": [[str(r.how.kind), r.depth, *map(number, (r.mean, r.std, r.train_score))] for r in found.rows],
     }
+    means = {str(kind): [number(r.mean) for r in found.rows if r.how.kind is kind] for kind in TokenKind}
+    curve = {
+        "title": "Score by depth",
+        "x": [float(depth) for depth in depths],
+        "series": {**means, "constant": [found.constant] * len(depths)},
+        "xlabel": "blocks",
+        "ylabel": str(found.measure),
+        "note": "Where depth helps, tokens hold what one block cannot read.",
+    }
+    return _Shown(table, curve, found.warnings)
 
 
 def study_size_shift(
@@ -154,14 +187,15 @@ def study_size_shift(
     Raises:
         ValueError: no such file, one that is no graph set, or shares that make an empty part.
     """
-    graphs, y = read_tu(data)
+    read = read_tu(data)
     if test is None:
-        split = size_split(graphs, small=small, large=large)
-        parts = [[graphs[i] for i in places] for places in (split.small, split.large)]
-        labels, notes = [y[split.small], y[split.large]], list(split.warnings)
+        split = size_split(read.graphs, small=small, large=large)
+        parts = [[read.graphs[i] for i in places] for places in (split.small, split.large)]
+        labels, notes = [read.y[split.small], read.y[split.large]], [*read.warnings, *split.warnings]
     else:
-        others, test_y = read_tu(test)
-        parts, labels, notes = [graphs, others], [y, test_y], []
+        other = read_tu(test)
+        parts, labels = [read.graphs, other.graphs], [read.y, other.y]
+        notes = [*read.warnings, *(f"{Path(test).name}: {note}" for note in other.warnings)]
 
     def work(told: OnStep) -> tuple[dict[str, Any], Tensors]:
         found = size_shift_report(

@@ -1,5 +1,6 @@
 """Truth probes over files of statements as a job: within topics, across them, and beside what shortcuts reach."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,21 @@ def _results(
             }
         ],
         "map": None,
-        "warnings": [*found.warnings, *notes],
+        "warnings": [*found.warnings, *_shared(topics), *notes],
     }
+
+
+def _shared(topics: Sequence[Statements]) -> list[str]:
+    """A probe that is fitted on other topics has seen their statements with their labels."""
+    places: dict[str, set[str]] = {}
+    for topic in topics:
+        for text in topic.texts:
+            places.setdefault(text, set()).add(topic.name)
+    counts = Counter(" and ".join(sorted(names)) for names in places.values() if len(names) > 1)
+    return [
+        f"{count} statements stand in {names}: a probe of one was fitted on what it is scored on in the other."
+        for names, count in counts.items()
+    ]
 
 
 def _tables(found: ProbeTransfer, topics: Sequence[Statements], shortcuts: Sequence[Confounds]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from .patterns.hashing import pattern_distribution as pattern_distribution
 from .patterns.hashing import pattern_tv as pattern_tv
 from .patterns.network import GraphNetwork as GraphNetwork
 from .patterns.network import Readout as Readout
+from .patterns.reading import GraphSet as GraphSet
 from .patterns.reading import SizeSplit as SizeSplit
 from .patterns.reading import read_tu as read_tu
 from .patterns.reading import size_split as size_split

@@ -8,6 +8,7 @@ import torch
 
 import vestige as vg
 from vestige.graphs.patterns.bad import _numbers
+from vestige.graphs.patterns.shift import DepthShift
 
 G = vg.graphs
 EDGE = torch.tensor([[0, 1], [1, 0]])
@@ -24,16 +25,40 @@ def test_a_set_is_read(tmp_path):
         (tmp_path / "set.txt.gz", gzip.compress(text.encode())),
     ):
         path.write_bytes(content)
-        graphs, y = G.read_tu(path)
-        assert y.tolist() == [1, 0] and [g.n for g in graphs] == [3, 1]
+        found = G.read_tu(path)
+        graphs = found.graphs
+        assert found.y.tolist() == [1, 0] and [g.n for g in graphs] == [3, 1] and not found.warnings
         assert graphs[0].x.tolist() == [[4], [5], [4]] and graphs[0].edges.tolist() == [[0, 1, 1, 2], [1, 0, 2, 1]]
 
 
-@pytest.mark.parametrize("text", ["", "2\n1 0\n0 0\n", "1\n2 0\n0 1 5\n0 0\n", "one\n"])
-def test_what_is_no_set_is_refused(text, tmp_path):
+def test_what_a_file_holds_and_a_graph_does_not_is_told(tmp_path):
+    """Edges one way, a loop and a feature behind the neighbors, each in a graph of its own, and one as it should be."""
+    path = tmp_path / "set.txt"
+    path.write_text("4\n2 0\n0 1 1\n0 0\n2 0\n0 2 1 0\n0 1 0\n2 1\n0 1 1 .5\n0 1 0 .7\n2 1\n0 1 1\n0 1 0\n")
+    found = G.read_tu(path)
+    assert all(g.edges.tolist() == [[0, 1], [1, 0]] for g in found.graphs)
+    assert [note.split("; ")[0] for note in found.warnings] == [
+        "1 of 4 graphs have edges one way only",
+        "1 of 4 graphs have edges from a node to itself",
+        "1 of 4 graphs have numbers behind their neighbors",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "too early"),
+        ("2\n1 0\n0 0\n", "too early"),
+        ("1\n2 0\n0 1 5\n0 0\n", "outside 0..1"),
+        ("one\n", "'one"),
+        ("1\n2 0\n0.5 1 1\n0 1 0\n", "round continuous features into classes"),
+        ("1\n2 0\n0 3 1\n0 1 0\n", "3 neighbors are said and 1 given"),
+    ],
+)
+def test_what_is_no_set_is_refused(text, said, tmp_path):
     path = tmp_path / "set.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match="no graph set"):
+    with pytest.raises(ValueError, match=f"no graph set.*{said}"):
         G.read_tu(path)
     with pytest.raises(ValueError, match="not there"):
         G.read_tu(tmp_path / "other.txt")
@@ -69,6 +94,27 @@ def test_two_samples_of_one_dense_law_say_nothing():
 def test_theorem_5_1_applies_where_every_test_graph_has_a_new_degree():
     found = G.size_shift_report([nx.path_graph(n) for n in (4, 5)], [nx.star_graph(k) for k in (3, 5)], depths=[1])
     assert found.theorem_applies == (1,) and found.degrees == (2, 5)
+
+
+def test_graphs_with_a_new_pattern_are_counted_one_by_one():
+    found = G.size_shift_report([nx.path_graph(n) for n in (4, 5)], [nx.star_graph(3), nx.path_graph(6)], depths=[1])
+    row = found.depths[0]
+    assert row.unseen_graphs == 0.5 and row.unseen_nodes == 0.1 and found.theorem_applies == ()
+
+
+@pytest.mark.parametrize(
+    ("tv", "baseline", "unseen_graphs", "risk"),
+    [
+        (0.48, 0.17, 0.0, "high"),
+        (0.48, 0.19, 0.0, "some"),
+        (0.48, 0.19, 0.5, "high"),
+        (0.48, 0.39, 1.0, "low"),
+        (1.0, 0.51, 1.0, "undecided"),
+        (1.0, float("nan"), 1.0, "undecided"),
+    ],
+)
+def test_the_verdict_is_on_what_sampling_alone_does_not_do(tv, baseline, unseen_graphs, risk):
+    assert DepthShift(1, tv, baseline, 0.0, unseen_graphs).risk == risk
 
 
 def test_labels_that_shift_with_size_are_told():

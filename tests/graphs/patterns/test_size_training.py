@@ -60,6 +60,17 @@ def test_a_frozen_body_stays_as_the_pattern_task_left_it():
     assert not torch.equal(one.last.weight, other.last.weight)
 
 
+def test_unlabeled_graphs_take_part_and_so_does_the_pattern_task():
+    graphs, y = set_of([5], 10)
+    options = {"width": 8, "layers": 1, "steps": 5, "tree_steps": 5}
+    found = [
+        G.train_across_sizes(graphs, y, unlabeled=set_of([size], 10)[0], schedule=schedule, **options).model
+        for schedule, size in (("vanilla", 9), ("multitask", 9), ("multitask", 20), ("pretrain", 9), ("pretrain", 20))
+    ]
+    weights = [model.layers[0].own.weight for model in found]
+    assert all(not torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
+
+
 def test_readouts():
     graphs = [G.as_graph(nx.path_graph(3)), G.as_graph(nx.path_graph(5))]
     networks = {kind: G.GraphNetwork(1, [4], 2, readout=kind).double() for kind in ("sum", "mean", "nodes")}

@@ -26,6 +26,8 @@ def test_the_planarity_pair():
     torch.testing.assert_close(walks[0, 0, [1, 3, 5, 7]], torch.tensor([1 / 4, 1 / 6, 5 / 36, 7 / 54]))
     torch.testing.assert_close(walks[0, 4, [1, 3, 5, 7]], torch.tensor([1 / 3, 2 / 9, 5 / 27, 14 / 81]))
     assert not G.collides(pair.first, pair.second, "spectral").same
+    for graph in (pair.first, pair.second):
+        assert (G.reconstruct_adjacency(G.tokenize(graph)) - graph.adjacency()).abs().max() <= 1e-12
     # message passing does not tell them apart either
     one, two = (G.d_patterns(g, 6).ids.sort().values for g in (pair.first, pair.second))
     assert torch.equal(one, two)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import vestige as vg
+from vestige.graphs.tokens.fitting import TokenSet
 
 G = vg.graphs
 
@@ -41,7 +42,7 @@ def test_its_start_comes_from_the_generator():
 
 def test_one_layer_of_spectral_tokens_sees_whether_a_graph_is_connected():
     """Theorem 4: the second eigenvalue is in every token, while rows need depth log n."""
-    (graphs, y), (test, test_y) = cycles(120, [12, 16], 0), cycles(60, [12, 16], 1)
+    (graphs, y), (test, test_y) = cycles(120, [32], 0), cycles(60, [32], 1)
     found = G.compare_tokenizations(
         G.GraphTask(graphs, y, test, test_y), tokenizations=["spectral", "adjacency"], depths=[1], hidden=16, steps=120,
         dropout=0.0, learning_rate=1e-2, repeats=1,
@@ -73,6 +74,25 @@ def test_numbers_of_nodes_are_learned():
     )
     assert task.node_level and found.measure == "error" and found.rows[0].mean < 0.5
     assert len(found.rows[0].scores) == 2 and found.rows[0].std >= 0
+
+
+def test_a_constant_answer_and_the_best_row():
+    graphs = [nx.path_graph(3)] * 5
+    three = G.GraphTask(graphs, torch.tensor([0, 1, 2, 2, 2]), graphs[:4], torch.tensor([0, 0, 0, 2]))
+    assert three.measure == "accuracy" and three.constant == 0.25  # 2 is the most frequent in training
+    rows = tuple(G.TokenScore(G.Tokenization(), 1, 2, (score,), 0.0) for score in (0.4, 0.2, 0.3))
+    assert G.TokenComparison(rows, G.Measure.ERROR, 1.0, ()).best() is rows[1]
+    assert G.TokenComparison(rows, G.Measure.AUC, 0.5, ()).best() is rows[0]
+
+
+def test_signs_are_drawn_again_for_whole_eigenvectors():
+    graphs = [G.as_graph(nx.gnp_random_graph(6, 0.5, seed=s)) for s in range(4)]
+    tokens = G.tokenize(graphs, G.Tokenization(kind="combined", k=3, t=2, sign="flip"))
+    data = TokenSet(tokens, graphs, torch.arange(4) % 2)
+    (plain, _), (flipped, _) = (data.take(torch.arange(4), flip) for flip in (None, torch.Generator().manual_seed(0)))
+    assert torch.equal(plain[:, :, 3:], flipped[:, :, 3:]) and torch.equal(plain.abs(), flipped.abs())
+    signs = (plain * flipped)[:, :, :3].sign().sum(1)  # over the nodes of a graph: all of one sign
+    assert torch.equal(signs.abs(), plain[:, :, :3].sign().abs().sum(1)) and bool((signs < 0).any())
 
 
 def test_shuffled_labels_are_chance():

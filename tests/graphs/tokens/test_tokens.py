@@ -59,6 +59,13 @@ def test_a_complete_graph_has_known_tokens():
     tokens = G.tokenize(nx.complete_graph(5)).of(0)
     torch.testing.assert_close(tokens[:, 5:], torch.tensor([[0.0, 5, 5, 5, 5]]).expand(5, 5))
     torch.testing.assert_close(tokens[:, 0], torch.full((5,), 5**-0.5))
+    invariant = G.tokenize(nx.complete_graph(5), G.Tokenization(sign="invariant", eigenvalues=False)).of(0)
+    torch.testing.assert_close(invariant, torch.full((5, 5), 1 / 5))  # (4/5) / 4 of the eigenvalue 5
+
+
+def test_the_largest_entry_of_an_eigenvector_is_positive():
+    vectors = G.tokenize(random_graph(12), G.Tokenization(eigenvalues=False)).of(0)
+    assert bool((vectors.max(0).values >= -vectors.min(0).values).all())
 
 
 @given(n=st.integers(1, 14), seed=st.integers(0, 99), kind=st.sampled_from(["combinatorial", "symmetric"]))
@@ -155,6 +162,7 @@ def test_what_a_graph_means_for_its_tokens_is_said():
     said = " ".join(G.tokenize([two, nx.path_graph(4)]).warnings)
     assert "1 of 2 graphs have isolated nodes" in said and "1 of 2 graphs are disconnected" in said
     assert "repeated eigenvalues" in G.tokenize(nx.cycle_graph(6)).warnings[0]
+    assert not G.tokenize(nx.path_graph(4)).warnings
     assert not G.tokenize(nx.cycle_graph(6), G.Tokenization(sign="invariant")).warnings
     assert not G.tokenize(two, "adjacency").warnings
     assert bool((G.tokenize(two, "random_walk").of(0)[3] == 0).all())
@@ -166,6 +174,7 @@ def test_what_a_graph_means_for_its_tokens_is_said():
         (lambda: G.tokenize(nx.DiGraph([(0, 1)])), "graph 0 is directed"),
         (lambda: G.tokenize(nx.DiGraph([(0, 1)]), "random_walk"), "is directed"),
         (lambda: G.tokenize(nx.path_graph(9), size=8), "up to 8"),
+        (lambda: G.tokenize(G.Graph(30_000, torch.zeros(2, 0).long()), "adjacency"), "6.7 GiB, and at most 4"),
         (lambda: G.tokenize(nx.path_graph(9), "laplace"), "'spectral'"),
         (lambda: G.Tokenization(k=0), "at least 1"),
         (lambda: G.diagnose_tokens(nx.DiGraph([(0, 1)])), "directed"),
@@ -192,3 +201,4 @@ def test_diagnosis_of_a_cycle():
     assert found.multiplicities == (1, 2, 2, 2, 1) and abs(found.gap - (2 - 2**0.5)) < 1e-12
     assert found.connectivity_depth == 3 and found.walk_depth(8) == 3 and found.largest_degree == 2
     assert G.diagnose_tokens(nx.empty_graph(3)).gap == 0
+    assert abs(G.diagnose_tokens(nx.star_graph(3)).smallest_gap - 1) < 1e-12  # of 0, 1, 1, 4

@@ -51,6 +51,23 @@ def test_shortcuts_are_found():
         P.text_confounds(plain, y * 0)
 
 
+def test_groups_keep_a_word_on_one_side():
+    """Forty words without meaning, each in ten statements of one label: copies on both sides look like a shortcut."""
+    y = (torch.randperm(40, generator=torch.Generator().manual_seed(0)) % 2).repeat_interleave(10)
+    texts = [f"word{i // 10} number{i}" for i in range(400)]
+    groups = [text.split()[0] for text in texts]
+    assert P.text_confounds(texts, y).words > 0.9
+    assert P.text_confounds(texts, y, groups=groups).words < 0.65
+
+
+def test_some_statements_keep_their_labels_and_groups():
+    whole = P.Statements("x", tuple("abcdef"), torch.arange(6) % 2, tuple("ABCDEF"))
+    some = whole.take(4, generator=child(3, "x"))
+    places = [whole.texts.index(text) for text in some.texts]
+    assert len(set(places)) == 4 and some.groups == tuple("ABCDEF"[i] for i in places)
+    assert some.y.tolist() == [i % 2 for i in places]
+
+
 @pytest.mark.skipif(not TRUTH.is_dir(), reason="VESTIGE_DATA names no folder with truth/")
 def test_cities_are_read_and_have_no_shortcut_in_their_length():
     found = P.read_statements(TRUTH / "cities.csv")

@@ -79,6 +79,21 @@ def test_positions_see_no_later_token():
         assert not torch.equal(out[0, 2], out[1, 2])
 
 
+def test_the_learned_model_is_attention_beside_the_stream_and_a_norm():
+    """Position by position, as the docstring says it."""
+    model = P.LearnedTruthModel(4, 6, init_scale=0.5).double()
+    with torch.no_grad():
+        model.position.normal_(generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([2, 5, 1])
+    query, key, value, output = model.maps[0]
+    h = model.embedding[tokens] + model.position
+    for t in range(3):
+        weights = torch.stack([(h[t] @ query) @ (h[s] @ key) / 6**0.5 for s in range(t + 1)]).softmax(0)
+        state = h[t] + sum(w * (h[s] @ value) for s, w in enumerate(weights)) @ output
+        state = state / state.square().mean().sqrt()
+        torch.testing.assert_close(model(tokens[None])[0, t], model.unembedding @ state)
+
+
 def test_norms():
     x = torch.randn(5, 8)
     rms, layer, none = (P.ToyTruthModel(4, normalization=kind).norm(x) for kind in ("rms", "layer", "none"))

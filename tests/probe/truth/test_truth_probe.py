@@ -64,6 +64,19 @@ def test_a_shared_direction_transfers_and_an_orthogonal_one_does_not():
     assert "its own group" in found.warnings[0]
 
 
+def test_a_topics_own_mean_is_taken_out():
+    """Two topics, of which the mostly true one lies where the other topic's true statements do not."""
+    parts = []
+    for seed, offset, often in ((0, -20.0, 1), (1, 20.0, 0)):
+        x, y = topic(AXES[0], seed=seed)
+        kept = (y == often) | (torch.arange(200) < 40)
+        parts.append((x[kept] + offset * AXES[0], y[kept]))
+    parts.append(topic(AXES[0], seed=2))
+    x, y = (torch.cat(part) for part in zip(*parts, strict=True))
+    names = [name for name, (_, labels) in zip("abc", parts, strict=True) for _ in labels]
+    assert P.probe_transfer(x, y, names).left_out[2] > 0.95
+
+
 def test_groups_keep_copies_on_one_side():
     """Noise, each sample ten times: copies on both sides look like truth, groups show that there is none."""
     draw = torch.Generator().manual_seed(3)

@@ -1,5 +1,7 @@
 """Training the models: the toy in seconds, the decisive pair of runs in a minute."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -25,6 +27,17 @@ def test_a_direction_is_seen_after_the_norm_and_not_before(toy):
     assert [float(v) > 0 for v in found.blocks[-1]] == [True, False, False, True]
     assert found.memorized is not None and found.emerged is not None and "truth direction" in found.verdict
     assert found.outcome == "budget_spent"
+
+
+def test_phases_are_the_first_checks_that_reach_their_targets(toy):
+    _, found = toy
+    made = replace(
+        found, steps=(10, 20, 30), target=0.8, ceiling=0.975, p_true=torch.tensor([0.71, 0.73, 0.9]),
+        auc_after=torch.tensor([[0.95, 0.5], [0.95, 0.87], [0.5, 0.88]]),
+    )  # fmt: skip
+    assert (made.memorized, made.emerged) == (20, 30) and "seen later, at step 30" in made.verdict
+    never = replace(made, p_true=torch.zeros(3), auc_after=torch.full((3, 2), 0.5))
+    assert (never.memorized, never.emerged) == (None, None) and "not memorized, and no truth" in never.verdict
 
 
 def test_steering_along_the_difference_of_means_moves_the_answer(toy):

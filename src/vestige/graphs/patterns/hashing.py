@@ -19,7 +19,7 @@ from vestige.core.cite import Paper, paper
 from vestige.graphs.graph import as_graphs, join
 
 SOURCE = (paper("2010.08853"),)
-FEATURE, OWN, NEIGHBOR = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03, 0x8CB92BA72F3D8DD7))
+FEATURE, OWN = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03))
 START = np.uint64(0x243F6A8885A308D3)  # digits of pi
 _SHIFTS = tuple(np.uint64(k) for k in (30, 27, 31))
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -78,12 +78,12 @@ def _rounds(edges: NDArray[np.int64], n: int, x: Tensor | None, depth: int) -> W
     if x is not None:
         for column in _integers(x).T:
             words = _mix(words * FEATURE ^ np.ascontiguousarray(column).view(np.uint64))
-    words = _mix(words)
-    ends = np.concatenate([[0], np.bincount(edges[0], minlength=n).cumsum()])
-    sums = np.zeros(len(edges[0]) + 1, dtype=np.uint64)
+    ends, sums = np.zeros(n + 1, dtype=np.int64), np.zeros(edges.shape[1] + 1, dtype=np.uint64)
+    np.bincount(edges[0], minlength=n).cumsum(out=ends[1:])
     for _ in range(depth):
-        np.cumsum(_mix(words ^ NEIGHBOR)[edges[1]], out=sums[1:])  # edges stand in order; modulo 2^64
-        words = _mix(words * OWN + np.diff(sums[ends]))
+        words[edges[1]].cumsum(out=sums[1:])  # edges stand in order; modulo 2^64
+        reached = sums[ends]
+        words = _mix(words * OWN + (reached[1:] - reached[:-1]))
     return words
 
 

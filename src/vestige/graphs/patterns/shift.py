@@ -191,10 +191,10 @@ def _labels(
     classes = int(torch.cat([y, test_y]).max()) + 1
     rates = [torch.bincount(labels, minlength=classes).double() / len(labels) for labels in (y, test_y)]
     constant, notes = float(rates[1].max()), []
+    moved = float((rates[0] - rates[1]).abs().sum() / 2)
     if constant == 1:
         notes.append("All test graphs are of one class: no score on them says that a network tells classes apart.")
-    moved = float((rates[0] - rates[1]).abs().sum() / 2)
-    if moved > LOW:
+    elif moved > LOW:
         notes.append(
             f"Classes shift with size as well: {moved:.0%} of the labels. A constant answer is right on {constant:.1%} "
             "of the test graphs; give balanced accuracy or Matthews correlation beside accuracy."

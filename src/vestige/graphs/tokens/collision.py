@@ -93,10 +93,10 @@ def _subspace_gap(one: Graph, other: Graph, how: Tokenization) -> float:
     count = len(values)
     k = count if how.k is None else min(how.k, count)
     taken = range(count - k, count) if how.largest else range(k)
+    spaces = eigenspaces(others)
     gap = float((values - others)[taken.start : taken.stop].abs().max()) if how.eigenvalues else 0.0
     for space in eigenspaces(values):
         if space[0] < taken.stop and space[1] > taken.start:
             u, v = (x[:, space[0] : space[1]] for x in (vectors, images))
-            same = space in eigenspaces(others)
-            gap = max(gap, float((u @ u.T - v @ v.T).abs().max()) if same else 1.0)
+            gap = max(gap, float((u @ u.T - v @ v.T).abs().max()) if space in spaces else 1.0)
     return gap

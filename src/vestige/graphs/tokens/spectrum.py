@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.linalg import eigh
-from scipy.sparse import diags, identity
+from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import ArpackError, eigsh
 from torch import Tensor
 
@@ -44,33 +44,34 @@ def eigenpairs(graphs: Sequence[Graph], how: Tokenization) -> list[Pairs]:
 
 
 def _few(graph: Graph, how: Tokenization, k: int) -> Pairs:
-    """Lanczos for the ends of the spectrum; what it does not reach in time is computed in full."""
-    degree = graph.degrees.numpy().astype(float)
-    # the smallest of L are the largest of top - L, where Lanczos looks first
-    if how.laplacian == Laplacian.COMBINATORIAL:
-        top, rest = 2 * max(1.0, float(degree.max())), diags(degree) - graph.sparse
-        flipped = graph.sparse + diags(top - degree)
-    else:
-        alone = diags((degree == 0).astype(float))
-        top, rest = 1.0, identity(graph.n) - alone - graph.normalized
-        flipped = graph.normalized + alone if bool((degree == 0).any()) else graph.normalized
-    start = np.random.default_rng(0).standard_normal(graph.n)
+    """Lanczos for one end of the spectrum; what it does not reach in time is computed in full."""
+    top, flipped = _flipped(graph, how.laplacian)
     try:
-        matrix = rest if how.largest else flipped
         values, vectors = eigsh(
-            matrix,
+            -flipped if how.largest else flipped,
             k=k,
             which="LA",
-            v0=start,
+            v0=np.random.default_rng(0).standard_normal(graph.n),
             tol=TOLERANCE,  # pyright: ignore[reportArgumentType]
-            ncv=max(40, 3 * k),
+            ncv=max(20, 3 * k),
         )
-        values = values if how.largest else top - values
+        values = top + values if how.largest else top - values
     except ArpackError:
         ends = (graph.n - k, graph.n - 1) if how.largest else (0, k - 1)
-        values, vectors = eigh(rest.toarray(), subset_by_index=ends)
+        values, vectors = eigh(laplacian_of(graph, how.laplacian).numpy(), subset_by_index=ends)
     order = np.argsort(values)
     return torch.from_numpy(values[order].copy()), torch.from_numpy(vectors[:, order].copy())
+
+
+def _flipped(graph: Graph, kind: Laplacian | str) -> tuple[float, csr_matrix]:
+    """top, and top I - L, whose largest eigenvalues, where Lanczos looks first, are the smallest of L."""
+    degree = graph.degrees.numpy().astype(float)
+    if kind == Laplacian.COMBINATORIAL:
+        top = 2 * max(1.0, float(degree.max()))
+        return top, csr_matrix(graph.sparse + diags(top - degree))
+    if degree.all():
+        return 1.0, graph.normalized
+    return 1.0, csr_matrix(graph.normalized + diags((degree == 0).astype(float)))
 
 
 def _chosen(pairs: Pairs, how: Tokenization) -> Pairs:

@@ -1,5 +1,6 @@
 """Graphs to tokens and, where nothing was lost, back to the adjacency matrix (arXiv 2605.22471)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from vestige.graphs.tokens.spectrum import eigenpairs, eigenspaces
 from vestige.graphs.tokens.walks import return_probabilities
 
 SOURCE = (paper("2605.22471"),)
+MOST = 2**29  # numbers of all tokens together: 4 GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ def tokenize(
         generator: of random signs and of R; None for seed 0. Graphs that are compared need the same seed.
 
     Raises:
-        ValueError: a graph larger than `size`, or a directed one for tokens that need an undirected graph.
+        ValueError: a graph larger than `size`, more than 4 GiB of tokens, or a directed graph for tokens that need an
+            undirected one.
 
     >>> path = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
     >>> tokenize(path, Tokenization(kind="random_walk", t=2)).of(0).round(decimals=9).tolist()
@@ -81,7 +84,14 @@ def tokenize(
         raise ValueError(f"a graph of {most} nodes given for tokens of graphs with up to {size}; give a larger size.")
     _check_directions(given, chosen)
     blocks = chosen.blocks(size)
-    values = torch.zeros(len(given), most, max(b.stop for b in blocks.values()), dtype=torch.float64)
+    shape = (len(given), most, max(b.stop for b in blocks.values()))
+    if math.prod(shape) > MOST:
+        raise ValueError(
+            f"{shape[0]} graphs of up to {most} nodes given; their tokens of {shape[2]} numbers would take "
+            f"{math.prod(shape) / 2**27:.1f} GiB, and at most {MOST / 2**27:.0f} are taken at once. Take fewer graphs "
+            "at a time, or a smaller k, t or width."
+        )
+    values = torch.zeros(shape, dtype=torch.float64)
     if chosen.spectral:
         _write_spectrum(values, given, chosen, blocks, generator)
     if chosen.walks:

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
+
+from vestige.probe.truth.folds import FOLDS, held_out_auc
 
 MOST_BYTES, MOST = 2**28, 1_000_000
 SUBJECTS = ("subject", "city", "n1")  # columns that say what a statement is about
-FOLDS = 5
 TELLING = 0.6  # AUC, either way, from which a shortcut is worth a warning
 
 
@@ -120,12 +119,9 @@ def text_confounds(texts: Sequence[str], y: Int[Tensor, " n"], *, groups: Sequen
     last = [text.rstrip(".").split()[-1] if text.split() else "" for text in texts]
     counts = Counter(last)
     bags = CountVectorizer(binary=True, token_pattern=r"\S+").fit_transform(texts)
-    score = np.zeros(len(truth))
-    for train, test in GroupKFold(FOLDS).split(bags, truth, own):
-        score[test] = LogisticRegression(max_iter=1000).fit(bags[train], truth[train]).decision_function(bags[test])
     found = {
         "length": float(roc_auc_score(truth, [len(text) for text in texts])),
-        "words": float(roc_auc_score(truth, score)),
+        "words": held_out_auc(LogisticRegression(max_iter=1000), bags, truth, own),
         "common": float(roc_auc_score(truth, [counts[word] for word in last])),
     }
     said = {"length": "length", "words": "single words", "common": "how common the last word is"}

@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from vestige.core.cite import Paper
 from vestige.core.rng import child
 from vestige.probe.truth.cooccurrence import SOURCE
+from vestige.probe.truth.folds import FOLDS, held_out_auc
 from vestige.probe.truth.probes import ProbeKind, TruthProbe
-
-FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +78,9 @@ def probe_transfer(
         found = probe.fit(part.x, part.y)
         for j, other in enumerate(parts):
             auc[i, j] = roc_auc_score(other.y, found.decision_function(other.x, mean=0.0))
-        auc[i, i] = _cross_validated(probe, part.x, part.y, part.groups)
+        auc[i, i] = held_out_auc(probe, part.x, part.y, part.groups)
         order = torch.randperm(len(part.y), generator=child(i, "shuffled")).numpy()
-        shuffled[i] = _cross_validated(probe, part.x, part.y[order], part.groups)
+        shuffled[i] = held_out_auc(probe, part.x, part.y[order], part.groups)
         rest = [p for j, p in enumerate(parts) if j != i]
         if rest:
             found = probe.fit(np.concatenate([p.x for p in rest]), np.concatenate([p.y for p in rest]))
@@ -120,10 +118,3 @@ def _parts(
             )
         found.append(_Part(rows - rows.mean(0), labels, inner))
     return found
-
-
-def _cross_validated(probe: TruthProbe, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
-    score = np.zeros(len(y))
-    for train, test in GroupKFold(FOLDS).split(x, y, groups):
-        score[test] = probe.fit(x[train], y[train]).decision_function(x[test])
-    return float(roc_auc_score(y, score))
