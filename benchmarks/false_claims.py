@@ -122,7 +122,7 @@ def table_of(models: list[Judged]) -> Table:
 
 def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
     """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, log of the
-    different neurons a sample, -log of what is left open of the first layer, and the room that `belief` gives; and
+    different neurons a sample, -log of what is left open of the first layer, and the factor that `belief` gives; and
     which of them are right."""
     found = model.found
     solved = int(found.verified.sum())
@@ -136,11 +136,11 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
         classes=max(2, found.candidate_cotangents.shape[1]),
         collapse=found.collapse,
     )
-    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.room > 0)
+    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
     p = groups.confidence[: len(shared)][shared].double()
     left = -math.log(max(1 - grounds.explained, LEAST))
     each = math.log(grounds.directions / grounds.samples) if grounds.samples and grounds.directions else 0.0
-    of_model = p.new_tensor([grounds.classes > 2, each, left, grounds.room]).expand(len(p), -1)
+    of_model = p.new_tensor([grounds.classes > 2, each, left, grounds.factor]).expand(len(p), -1)
     return torch.cat([p.logit(1e-6)[:, None], of_model], 1), model.right[solved:][shared]
 
 

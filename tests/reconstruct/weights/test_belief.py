@@ -36,11 +36,11 @@ def test_odds_of_groups_are_moved_and_those_of_columns_are_not():
     half = replace(SURE, explained=0.5)
     found = stated(half, [0.9, 0.5, 0.0], solved=1)
     shift = ROOM * math.log(10) + STATIONARY * math.log(2)
-    moved = 1 / (1 + math.exp(-(MORE + shift)))
+    moved = 0.5 / (1 + math.exp(-(MORE + shift)))
     torch.testing.assert_close(found.confidence, torch.tensor([0.45, moved, 0.0]))
     assert found.confidence[2] == 0
     two = stated(replace(half, classes=2), [0.8]).confidence
-    torch.testing.assert_close(two, torch.tensor([1 / (1 + math.exp(-(SLOPE * math.log(4) + TWO + shift)))]))
+    torch.testing.assert_close(two, torch.tensor([0.5 / (1 + math.exp(-(SLOPE * math.log(4) + TWO + shift)))]))
 
 
 @given(low=st.floats(0, 0.99), more=st.floats(0.001, 1), p=st.floats(0.01, 0.99), classes=st.sampled_from([2, 3, 10]))
@@ -61,7 +61,7 @@ def test_no_room_no_confidence(d, samples):
     """With no more different neurons than samples, or no more samples than classes, nothing is believed."""
     grounds = replace(SURE, directions=d, samples=samples, classes=5)
     nothing = d <= samples or samples <= 5
-    assert (grounds.room == 0) == nothing
+    assert (grounds.factor == 0) == nothing
     assert not (nothing and grounds.doubt == "") and not (grounds.doubt and stated(grounds, [0.9], 1).verified.any())
     assert bool(stated(grounds, [0.9], 1).confidence) != nothing
 

@@ -62,11 +62,12 @@ class Grounds:
         return 0 < self.samples <= self.classes
 
     @property
-    def room(self) -> float:
-        """What the confidence of every sample is multiplied by: min(1, max(0, d / n - 1)), 0 for class means."""
+    def factor(self) -> float:
+        """What the confidence of every sample is multiplied by: e min(1, max(0, d / n - 1)), 0 for class means."""
         if self.means or self.collapse:
             return 0.0
-        return min(1.0, max(0.0, self.directions / self.samples - 1)) if self.samples else 1.0
+        room = min(1.0, max(0.0, self.directions / self.samples - 1)) if self.samples else 1.0
+        return self.explained * room
 
     @property
     def doubt(self) -> str:
@@ -99,9 +100,9 @@ class Grounds:
 
         The confidence p of a group becomes
 
-            room sigmoid(SLOPE logit p + shift)
+            factor sigmoid(SLOPE logit p + shift)
 
-        and that of a sample with a column of its own is multiplied by `room` and by e. A confidence of 0 stays.
+        and that of a sample with a column of its own is multiplied by `factor`. A confidence of 0 stays.
 
         Args:
             ranking: samples with columns first, marked as verified, then groups.
@@ -109,5 +110,5 @@ class Grounds:
         """
         p = ranking.confidence.double()
         revised = torch.where(p > 0, (SLOPE * p.logit(1e-6) + self.shift).sigmoid(), 0.0).to(ranking.confidence)
-        confidence = self.room * torch.where(ranking.verified, self.explained * ranking.confidence, revised)
+        confidence = self.factor * torch.where(ranking.verified, ranking.confidence, revised)
         return replace(ranking, confidence=confidence, verified=verified & (not self.doubt))
