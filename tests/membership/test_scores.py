@@ -1,6 +1,7 @@
 """Members are named, at the error rates that are stated; invariances; what is refused and what is said."""
 
 import copy
+import dataclasses
 from functools import partial
 
 import pytest
@@ -126,9 +127,10 @@ def test_losses_do_not_count_where_false_alarms_have_the_lowest():
     assert found.weights["loss"] == 0 and found.weights["layer"] > 0
 
 
-def test_a_view_that_does_not_vary_says_nothing():
-    found = kinds(loss=1 - 1e-15 * torch.rand(1600, generator=child(0, "rounding")))
-    assert auc(torch.arange(1600) < 400, found.scores) == auc(torch.arange(1600) < 400, kinds().scores)
+def test_rounding_is_no_evidence():
+    member, share = torch.arange(1600) < 400, torch.rand(1600, generator=child(0, "rounding"))
+    found = kinds(loss=torch.where(member, 1.0, 1 - 1e-14 * share))
+    assert auc(member, found.scores) == auc(member, kinds().scores)
 
 
 def test_without_reference_views_are_added_in_standard_deviations():
@@ -161,6 +163,8 @@ def test_where_no_dense_layer_is_hidden_the_last_one_and_the_losses_are_read():
     assert list(found.weights) == ["5", "loss"] and list(found.per_layer) == ["5"]
     losses = nn.functional.cross_entropy(net(x[:120]), y[:120], reduction="none").detach()
     assert auc(member, found.scores) >= max(auc(member, -losses), auc(member, found.per_layer["5"]))
+    sides = [(side - side.mean()) / side.std(correction=0) for side in (found.per_layer["5"], (-losses).exp())]
+    torch.testing.assert_close(found.scores, sum(sides))
     weighed = membership_scores(net, x[:120], y[:120], reference=(x[120:], y[120:]), **CE)
     assert list(weighed.weights) == ["5", "0", "loss"] and auc(member, weighed.scores) > 0.95
 
@@ -232,6 +236,9 @@ def test_equal_candidates_are_one():
     torch.testing.assert_close(twice.scores[: len(x)], alone.scores)
     torch.testing.assert_close(twice.scores[len(x) :], alone.scores[:5])
     torch.testing.assert_close(twice.p_values[len(x) :], alone.p_values[:5])
+    torch.testing.assert_close(twice.q_values[: len(x)], alone.q_values)
+    both_labels = pool_of(torch.cat([x, x[:1]]), torch.cat([y, 1 - y[:1]]), None)
+    assert both_labels.candidates == len(x) + 1
     assert any("5 candidates equal another" in w for w in twice.warnings)
 
 
@@ -246,6 +253,17 @@ def test_a_pool_that_is_too_large_to_factorize_is_scored_as_well(monkeypatch):
     assert found.outcome is Outcome.CONVERGED and not found.scores.equal(exact.scores)
     assert torch.corrcoef(torch.stack([found.per_layer["1"], exact.per_layer["1"]]))[0, 1] > 0.98
     assert auc(member, found.scores) > auc(member, exact.scores) - 0.02
+
+
+def test_the_worst_outcome_of_all_layers_is_told(monkeypatch):
+    model, x, y, _, _ = overfitted()
+    outcomes = iter([Outcome.CONVERGED, Outcome.BUDGET_SPENT])
+
+    def one_after_the_other(*given, **options):
+        return dataclasses.replace(coefficients(*given, **options), outcome=next(outcomes))
+
+    monkeypatch.setattr("vestige.membership.scores.coefficients", one_after_the_other)
+    assert membership_scores(model, x, y, layers=["1", "3"], **CE).outcome is Outcome.BUDGET_SPENT
 
 
 def test_without_reference_there_is_no_error_rate():
@@ -284,7 +302,8 @@ def test_one_class_and_few_reference_samples_are_said():
 
 
 def test_a_pool_larger_than_the_layer_is_said():
-    found = said("linearly dependent", layers=["3"])  # of 93 weights
+    _, x, y, _, _ = overfitted()
+    found = said("linearly dependent", layers=["3"], x=x[:60], y=y[:60])  # of 93 weights, 60 candidates
     assert len(found.scores) + UNSEEN > 93 and list(found.weights) == ["3"]
 
 
