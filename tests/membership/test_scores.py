@@ -49,14 +49,19 @@ def test_it_sees_what_the_loss_does_not():
     )
 
 
-def one_p_value(model, seed, candidates=12, unseen=49):
-    """Of one candidate in a pool that no network saw."""
+def null_p_values(model, seed, candidates=12, unseen=49, layers="1"):
+    """Of candidates in a pool that no network saw, with one of them spread evenly over its step."""
     x, y = drawn(candidates + unseen, 1000 + seed)
     mixed = torch.randperm(len(x), generator=child(seed, "mixed"))
     x, y = x[mixed], y[mixed]
     reference = (x[candidates:], y[candidates:])
-    p = membership_scores(model, x[:candidates], y[:candidates], reference=reference, layers="1", **CE).p_values
-    return float(p[0]) - float(torch.rand(1, generator=child(seed, "tie"))) / (unseen + 1)
+    found = membership_scores(model, x[:candidates], y[:candidates], reference=reference, layers=layers, **CE)
+    step = 1 / (len(found.reference_scores) + 1)
+    return found, float(found.p_values[0]) - step * float(torch.rand(1, generator=child(seed, "tie")))
+
+
+def one_p_value(model, seed):
+    return null_p_values(model, seed)[1]
 
 
 def test_p_values_of_unseen_samples_are_uniform_under_a_trained_network():
@@ -76,15 +81,15 @@ def test_p_values_of_members_are_not_uniform():
 
 
 def test_p_values_stay_uniform_where_layers_are_chosen():
-    """As above with the reference that weighs a layer and the losses; rate .1 of 60 x 40 within 5 deviations."""
-    model, hits = overfitted()[0], []
-    for seed in range(60):
-        x, y = drawn(40 + 160, 5000 + seed)
-        mixed = torch.randperm(len(x), generator=child(seed, "mixed"))
-        x, y = x[mixed], y[mixed]
-        found = membership_scores(model, x[:40], y[:40], reference=(x[40:], y[40:]), **CE)
+    """As above with the reference that weighs a layer and the losses; rate .1 of 200 x 12 within 5 deviations."""
+    model, ones, hits, counted = overfitted()[0], [], [], 0
+    for seed in range(200):
+        found, one = null_p_values(model, seed, unseen=160, layers="auto")
         assert len(found.reference_scores) == 160 - 53
+        ones.append(one)
         hits.append((found.p_values <= 0.1).double().mean().item())
+        counted += found.weights["loss"] > 0
+    assert kstest(ones, "uniform").pvalue > 1e-3 and 10 < counted < 190
     hits = torch.tensor(hits)
     assert abs(hits.mean() - 0.1) < 5 * hits.std() / len(hits) ** 0.5
 

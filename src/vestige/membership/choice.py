@@ -35,9 +35,9 @@ class Choice:
 
 
 def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, several: bool) -> list[Layer]:
-    """The layers that were asked for, or those that usually tell most: dense ones that are hidden, the first one first.
+    """The layers that were asked for, or those that usually tell most: dense ones, the first one first.
 
-    Where there is none, the last layer and the last convolution before it.
+    Where none is hidden, the last layer and the last convolution before it.
 
     Args:
         found: of `read_layers`.
@@ -55,7 +55,8 @@ def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, seve
     of_kind = {
         kind: [each for each in found.values() if each.kind == kind] for kind in ("dense", "convolution", "head")
     }
-    usual = of_kind["dense"] or [*of_kind["head"], *of_kind["convolution"][-1:]] or list(found.values())[:1]
+    last = of_kind["head"] if of_kind["dense"] else [*of_kind["head"], *of_kind["convolution"][-1:]]
+    usual = [*of_kind["dense"], *last] or list(found.values())[:1]
     if not usual:
         raise ValueError("the model has no trainable weights; frozen ones learned nothing. Set requires_grad.")
     return usual if several else usual[:1]

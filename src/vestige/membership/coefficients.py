@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from vestige.core.outcome import Outcome
@@ -68,7 +69,7 @@ def _by_rows(rows: Rows, ridge: float) -> tuple[Tensor, Tensor]:
     factor = _factor(rows, ridge)
     right = rows.times(rows.weights).to(factor)
     lam = torch.cholesky_solve(right[:, None], factor)[:, 0]
-    return lam.double(), torch.cholesky_inverse(factor).diagonal().double()
+    return lam.double(), inverse_diagonal(factor)
 
 
 def _factor(rows: Rows, ridge: float) -> Tensor:
@@ -78,6 +79,22 @@ def _factor(rows: Rows, ridge: float) -> Tensor:
         gram = gram.double()
     gram.diagonal().add_(ridge)
     return torch.linalg.cholesky(gram)
+
+
+def inverse_diagonal(factor: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
+    """Diagonal of (L L^T)^-1 = L^-T L^-1: on CPU the rows' squares of L^-T alone, a third of the whole inverse's time.
+
+    Args:
+        factor: L, lower triangular, with zeros above.
+
+    >>> inverse_diagonal(torch.tensor([[2.0, 0.0], [1.0, 1.0]])).tolist()
+    [0.5, 1.0]
+    """
+    if not factor.is_cpu:
+        return torch.cholesky_inverse(factor).diagonal().double()
+    upper = factor.mT.numpy()
+    (invert,) = get_lapack_funcs(("trtri",), (upper,))
+    return torch.from_numpy(invert(upper)[0]).square().sum(1).double()
 
 
 def _by_columns(rows: Rows, ridge: float) -> tuple[Tensor, Tensor]:
@@ -143,5 +160,5 @@ def _by_parts(rows: Rows, ridge: float, generator: torch.Generator | None) -> Te
     order = torch.randperm(n, generator=spawn(generator, "parts")).to(rows.weights.device)
     variance = rows.weights.new_empty(n)
     for part in order.chunk(-(-n // PART)):
-        variance[part] = torch.cholesky_inverse(_factor(rows.take(part), ridge)).diagonal().double()
+        variance[part] = inverse_diagonal(_factor(rows.take(part), ridge))
     return variance

@@ -102,8 +102,8 @@ def membership_scores(
         loss: of the training.
         reference: samples of the same distribution that the network never saw, with labels. They make p-values, and
             choose among layers. None: scores alone.
-        layers: names of layers; "auto": the dense ones that are hidden, or where there is none the last layer and the
-            last convolution. Without reference the first of them. "auto" weighs each sample's own loss, as "loss", too
+        layers: names of layers; "auto": the dense ones, or where none is hidden the last layer and the last
+            convolution. Without reference the first of them. "auto" weighs each sample's own loss, as "loss", too
             where it can: with a reference, and where no dense layer is hidden.
         base: the network before fine-tuning; W is measured from its weights.
         augment: gives the copies of a batch that training drew from, as one list; a candidate's gradient is their sum.
