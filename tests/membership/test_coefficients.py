@@ -92,6 +92,9 @@ def same(found, g, w):
     torch.testing.assert_close(found.squares(), g.square().sum(1), atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(found.matrix(), g, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(found.take(torch.tensor([3, 1])).matrix(), g[[3, 1]], atol=1e-10, rtol=1e-10)
+    unit = found.unit()
+    torch.testing.assert_close(unit.matrix(), g / g.norm(dim=1, keepdim=True), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(unit.take(some).gram(), unit.gram()[some][:, some], atol=1e-10, rtol=1e-10)
 
 
 def with_bias(net, layer, g):
@@ -111,6 +114,21 @@ def test_every_layer_equals_explicit_gradients(kind):
             keys = [f"{name}.{k}" for k, _ in net.get_submodule(name).named_parameters()]
             g = explicit(net, x, y, keys)
             same(found[name], with_bias(net, name, g) if layer.factored else g, found[name].weights)
+
+
+def test_rows_that_need_several_blocks_are_those_of_one(monkeypatch):
+    net, (x, y) = network("convolutional"), samples()
+    _, found = rows(net, x, y)
+    g = found["3"].matrix()
+    monkeypatch.setattr("vestige.membership.rows.ROWS_BUDGET", 8 * len(g) * 17)
+    assert len(list(found["3"].blocks())) == 5 and found["3"].unit().lengths is not None
+    same(found["3"], g, found["3"].weights)
+
+
+def test_a_row_that_its_own_precision_cannot_square_has_length_one():
+    tiny = torch.full((1, 2, 3), 1e-25, dtype=torch.float32)
+    found = Dense(tiny, torch.ones(1, 2, 4, dtype=torch.float32), torch.ones(12)).unit()
+    torch.testing.assert_close(found.squares(), torch.ones(2))
 
 
 def test_a_layer_that_sees_several_views_of_a_sample_is_not_taken_for_one_row_each():

@@ -1,6 +1,7 @@
 """Members are named, at the error rates that are stated; invariances; what is refused and what is said."""
 
 import copy
+import dataclasses
 from functools import partial
 
 import pytest
@@ -13,7 +14,6 @@ from torch import nn
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.membership import membership_scores
-from vestige.membership.choice import choose
 from vestige.membership.coefficients import coefficients
 from vestige.membership.pool import pool_of
 from vestige.nets.fully_connected import mlp
@@ -48,14 +48,19 @@ def test_it_sees_what_the_loss_does_not():
     )
 
 
-def one_p_value(model, seed, candidates=12, unseen=49):
-    """Of one candidate in a pool that no network saw."""
+def null_p_values(model, seed, candidates=12, unseen=49, layers="1"):
+    """Of candidates in a pool that no network saw, with one of them spread evenly over its step."""
     x, y = drawn(candidates + unseen, 1000 + seed)
     mixed = torch.randperm(len(x), generator=child(seed, "mixed"))
     x, y = x[mixed], y[mixed]
     reference = (x[candidates:], y[candidates:])
-    p = membership_scores(model, x[:candidates], y[:candidates], reference=reference, layers="1", **CE).p_values
-    return float(p[0]) - float(torch.rand(1, generator=child(seed, "tie"))) / (unseen + 1)
+    found = membership_scores(model, x[:candidates], y[:candidates], reference=reference, layers=layers, **CE)
+    step = 1 / (len(found.reference_scores) + 1)
+    return found, float(found.p_values[0]) - step * float(torch.rand(1, generator=child(seed, "tie")))
+
+
+def one_p_value(model, seed):
+    return null_p_values(model, seed)[1]
 
 
 def test_p_values_of_unseen_samples_are_uniform_under_a_trained_network():
@@ -75,27 +80,17 @@ def test_p_values_of_members_are_not_uniform():
 
 
 def test_p_values_stay_uniform_where_layers_are_chosen():
-    """As above with the reference that weighs three layers; false positive rate .1 of 60 x 40 within 5 deviations."""
-    model, hits = overfitted()[0], []
-    for seed in range(60):
-        x, y = drawn(40 + 160, 5000 + seed)
-        mixed = torch.randperm(len(x), generator=child(seed, "mixed"))
-        x, y = x[mixed], y[mixed]
-        found = membership_scores(model, x[:40], y[:40], reference=(x[40:], y[40:]), **CE)
+    """As above with the reference that weighs a layer and the losses; rate .1 of 200 x 12 within 5 deviations."""
+    model, ones, hits, counted = overfitted()[0], [], [], 0
+    for seed in range(200):
+        found, one = null_p_values(model, seed, unseen=160, layers="auto")
         assert len(found.reference_scores) == 160 - 53
+        ones.append(one)
         hits.append((found.p_values <= 0.1).double().mean().item())
+        counted += found.weights["loss"] > 0
+    assert kstest(ones, "uniform").pvalue > 1e-3 and 10 < counted < 190
     hits = torch.tensor(hits)
     assert abs(hits.mean() - 0.1) < 5 * hits.std() / len(hits) ** 0.5
-
-
-def test_a_layer_that_speaks_against_members_is_left_out():
-    """Training adds gradients: a layer whose members score low says nothing, and is not turned around."""
-    n, member = 400, torch.arange(400) < 200
-    x = torch.randn(n, 2, generator=child(0, "x"))
-    pool = pool_of(x[member], torch.zeros(200).long(), (x[~member], torch.zeros(200).long()))
-    noise = torch.randn(2, n, generator=child(0, "noise"))
-    found = choose({"speaks": noise[0] + 2 * member, "against": noise[1] - 2 * member}, pool, None)
-    assert found.weights["speaks"] > 0 == found.weights["against"]
 
 
 def test_order_batches_and_precision_change_nothing():
@@ -121,9 +116,9 @@ def test_a_score_is_the_coefficient_of_a_stationary_point():
         tuned.weight.copy_(start.weight + truth @ unit)
     inverse = torch.linalg.inv(unit @ unit.T + 1e-9 * torch.eye(30))
     found = membership_scores(tuned, x, y, loss="logistic", base=start, ridge=1e-9)
-    torch.testing.assert_close(found.scores * inverse.diagonal().sqrt(), truth, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.per_layer[""] * inverse.diagonal().sqrt(), truth, atol=1e-5, rtol=1e-5)
     without = membership_scores(tuned, x, y, loss="logistic", ridge=1e-9)
-    assert (without.scores * inverse.diagonal().sqrt() - truth).abs().max() > 1
+    assert (without.per_layer[""] * inverse.diagonal().sqrt() - truth).abs().max() > 1
 
 
 def copies(x):
@@ -165,6 +160,9 @@ def test_equal_candidates_are_one():
     torch.testing.assert_close(twice.scores[: len(x)], alone.scores)
     torch.testing.assert_close(twice.scores[len(x) :], alone.scores[:5])
     torch.testing.assert_close(twice.p_values[len(x) :], alone.p_values[:5])
+    torch.testing.assert_close(twice.q_values[: len(x)], alone.q_values)
+    both_labels = pool_of(torch.cat([x, x[:1]]), torch.cat([y, 1 - y[:1]]), None)
+    assert both_labels.candidates == len(x) + 1
     assert any("5 candidates equal another" in w for w in twice.warnings)
 
 
@@ -179,6 +177,17 @@ def test_a_pool_that_is_too_large_to_factorize_is_scored_as_well(monkeypatch):
     assert found.outcome is Outcome.CONVERGED and not found.scores.equal(exact.scores)
     assert torch.corrcoef(torch.stack([found.per_layer["1"], exact.per_layer["1"]]))[0, 1] > 0.98
     assert auc(member, found.scores) > auc(member, exact.scores) - 0.02
+
+
+def test_the_worst_outcome_of_all_layers_is_told(monkeypatch):
+    model, x, y, _, _ = overfitted()
+    outcomes = iter([Outcome.CONVERGED, Outcome.BUDGET_SPENT])
+
+    def one_after_the_other(*given, **options):
+        return dataclasses.replace(coefficients(*given, **options), outcome=next(outcomes))
+
+    monkeypatch.setattr("vestige.membership.scores.coefficients", one_after_the_other)
+    assert membership_scores(model, x, y, layers=["1", "3"], **CE).outcome is Outcome.BUDGET_SPENT
 
 
 def test_without_reference_there_is_no_error_rate():
@@ -217,7 +226,8 @@ def test_one_class_and_few_reference_samples_are_said():
 
 
 def test_a_pool_larger_than_the_layer_is_said():
-    found = said("linearly dependent", layers=["3"])  # of 93 weights
+    _, x, y, _, _ = overfitted()
+    found = said("linearly dependent", layers=["3"], x=x[:60], y=y[:60])  # of 93 weights, 60 candidates
     assert len(found.scores) + UNSEEN > 93 and list(found.weights) == ["3"]
 
 

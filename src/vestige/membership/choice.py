@@ -1,8 +1,10 @@
 """Which layers speak, and how much each counts, learned without knowing a single member.
 
 Some of the reference is set aside, and a logistic regression tells it from everything else, candidates and the rest of
-the reference together, by the layers' scores. It treats those others alike, so that p-values from the rest of the
-reference stay valid whatever it learned (arXiv 2208.06685).
+the reference together, by the layers' scores, and once more by the samples' own losses too. Whether the losses count is
+decided by how many of the others pass the threshold that few of those set aside pass: losses tell members from others
+where the network fits members alone, and hide them where easy samples are fitted as well. All this treats the others
+alike, so that p-values from the rest of the reference stay valid whatever was learned (arXiv 2208.06685).
 """
 
 from collections.abc import Iterable
@@ -17,7 +19,10 @@ from vestige.core.rng import spawn
 from vestige.membership.pool import Pool
 from vestige.membership.taps import Layer
 
+OWN_LOSS = "loss"  # what a sample's own loss says, beside the layers
 SET_ASIDE, FEWEST = 1 / 3, 50  # share of the reference that chooses, and how many that must be
+ROUNDING = 1e-9
+RARE = 0.02  # false positives at which choices are compared; fewer are too few of a hundred samples
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,9 @@ class Choice:
 
 
 def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, several: bool) -> list[Layer]:
-    """The layers that were asked for, or those that usually tell most, the first dense one first.
+    """The layers that were asked for, or those that usually tell most: dense ones, the first one first.
+
+    Where none is hidden, the last layer and the last convolution before it.
 
     Args:
         found: of `read_layers`.
@@ -48,37 +55,55 @@ def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, seve
     of_kind = {
         kind: [each for each in found.values() if each.kind == kind] for kind in ("dense", "convolution", "head")
     }
-    usual = [*(of_kind["dense"] or of_kind["convolution"][-1:]), *of_kind["head"]] or list(found.values())[:1]
+    last = of_kind["head"] if of_kind["dense"] else [*of_kind["head"], *of_kind["convolution"][-1:]]
+    usual = [*of_kind["dense"], *last] or list(found.values())[:1]
     if not usual:
         raise ValueError("the model has no trainable weights; frozen ones learned nothing. Set requires_grad.")
     return usual if several else usual[:1]
 
 
 def choose(scores: dict[str, Float[Tensor, " pool"]], pool: Pool, generator: torch.Generator | None) -> Choice:
-    """Combine the layers' scores; without a reference they are added.
+    """Combine the layers' scores; without a reference they are added, each in its own standard deviations.
 
     Args:
-        scores: of the whole pool, by layer.
+        scores: of the whole pool, by layer, and what the samples' own losses say as `OWN_LOSS`, the last.
         pool: says which of them are the reference.
         generator: deals the reference out.
     """
     count = len(pool.x) - pool.candidates
     aside, names = int(SET_ASIDE * count), list(scores)
     unseen = torch.randperm(count, generator=spawn(generator, "reference")) + pool.candidates
-    if len(names) == 1 or count == 0:
-        return Choice(torch.stack(list(scores.values())).sum(0), dict.fromkeys(names, 1.0), unseen.sort().values)
-    if aside < FEWEST:
+    if len(names) == 1 or (0 < count and aside < FEWEST):
         return Choice(scores[names[0]], {names[0]: 1.0}, unseen.sort().values)
-    every = torch.stack(list(scores.values()), 1)
-    every = every / every[unseen[:aside]].std(0).clamp(min=1e-300)
-    other = torch.ones(len(every), dtype=torch.bool).index_fill(0, unseen[:aside], False)
-    counts = _nonnegative(every, other)
-    return Choice(every @ counts, dict(zip(names, counts.tolist(), strict=True)), unseen[aside:].sort().values)
+    chosen, rest = unseen[:aside], unseen[aside:].sort().values
+    every = _standard(torch.stack(list(scores.values()), 1), chosen if count else slice(None))
+    if count == 0:
+        return Choice(every.sum(1), dict.fromkeys(names, 1.0), rest)
+    other = torch.ones(len(every), dtype=torch.bool).index_fill(0, chosen, False)
+    counts = [_nonnegative(every, other, len(names))]
+    if names[-1] == OWN_LOSS:
+        counts.insert(0, _nonnegative(every, other, len(names) - 1))
+    best = max(counts, key=lambda each: _passing(every @ each, other))
+    return Choice(every @ best, dict(zip(names, best.tolist(), strict=True)), rest)
 
 
-def _nonnegative(every: Tensor, other: Tensor) -> Tensor:
-    """Logistic regression without the layers that get a negative weight: training adds gradients, it takes none off."""
-    kept = list(range(every.shape[1]))
+def _standard(every: Tensor, of: Tensor | slice) -> Tensor:
+    """In standard deviations of some of the rows; a column without any there says nothing."""
+    mean, spread = every[of].mean(0), every[of].std(0, correction=0)
+    constant = spread <= ROUNDING * every.abs().amax(0)
+    return torch.where(constant, 0.0, (every - mean) / spread)
+
+
+def _passing(scores: Tensor, other: Tensor) -> int:
+    return int((scores[other] > scores[~other].quantile(1 - RARE)).sum())
+
+
+def _nonnegative(every: Tensor, other: Tensor, columns: int) -> Tensor:
+    """Logistic regression on the first columns, less those that get a negative weight.
+
+    Training adds gradients and lowers losses; it takes none off.
+    """
+    kept = list(range(columns))
     judge = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
     while True:
         found = judge.fit(every[:, kept].numpy(force=True), other.numpy()).coef_[0]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from vestige.membership.coefficients import EXACT, LANDMARKS, PART
+from vestige.membership.coefficients import EXACT, LANDMARKS, PART, inverse_diagonal
 from vestige.membership.rows import Rows
 
 FEW, ITERATIONS = 512, 60
@@ -20,7 +20,7 @@ def expected_seconds(rows: Rows) -> float:
     n, parameters = len(rows), len(rows.weights)
     few = rows.take(torch.arange(min(n, FEW), device=rows.weights.device))
     k = len(few)
-    of_cube = _clock(lambda: torch.cholesky_inverse(torch.linalg.cholesky(torch.eye(k).to(few.gram())))) / k**3
+    of_cube = _clock(lambda: inverse_diagonal(torch.linalg.cholesky(torch.eye(k).to(few.gram())))) / k**3
     if 2 * parameters < n and parameters <= EXACT:
         return 2 * n / k * _clock(few.matrix) + of_cube * (2 * n * parameters**2 + parameters**3)
     of_square = _clock(few.gram) / k**2

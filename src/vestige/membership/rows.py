@@ -4,16 +4,16 @@ For a dense layer g_i = delta_i a_i^T, so that G G^T = (D D^T) * (A A^T) and eve
 pass through the layer. Rows of other layers are made a block of columns at a time. Both kinds have, in float64,
 
     gram(index)  G G_index^T     times(w)    G w          take(index)  some of the rows
-    matrix()     G               through(v)  G G^T v      weights      the layer's own, flat
-    squares()    |g_i|^2
+    matrix()     G               through(v)  G G^T v      unit()       rows of length 1, zeros stay
+    squares()    |g_i|^2         weights     the layer's own, flat
 
-except that the Gram matrix of a dense layer has the network's precision.
+except that a Gram matrix that is formed from factors has the network's precision.
 """
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 import torch
 from jaxtyping import Float, Shaped
@@ -65,11 +65,10 @@ class Dense:
         return self.delta.shape[1]
 
     def gram(self, index: Tensor | slice = ALL) -> Tensor:
-        found = self.delta.new_zeros(len(self), self.delta[0, index].shape[0])
-        for d, a in zip(self.delta, self.a, strict=True):
-            for e, b in zip(self.delta[:, index], self.a[:, index], strict=True):
-                found += (d @ e.T).mul_(a @ b.T)
-        return found
+        copies = list(zip(self.delta, self.a, strict=True))
+        others = zip(self.delta[:, index], self.a[:, index], strict=True)
+        products = ((d @ e.T).mul_(a @ b.T) for (d, a), (e, b) in product(copies, others))
+        return functools.reduce(Tensor.add_, products)
 
     def times(self, w: Tensor) -> Tensor:
         matrix = w.reshape(self.delta.shape[2], -1).to(self.a)
@@ -82,8 +81,11 @@ class Dense:
         return self.times(self.combine(v))
 
     def squares(self) -> Tensor:
-        inner = torch.einsum("tnc,snc->tsn", self.delta, self.delta) * torch.einsum("tnk,snk->tsn", self.a, self.a)
-        return inner.sum((0, 1)).double()
+        delta, a = self.delta.double(), self.a.double()  # a row's square may be below what its own precision holds
+        return (torch.einsum("tnc,snc->tsn", delta, delta) * torch.einsum("tnk,snk->tsn", a, a)).sum((0, 1))
+
+    def unit(self) -> "Dense":
+        return replace(self, delta=(self.delta / _lengths(self)).to(self.delta))
 
     def matrix(self) -> Tensor:
         return torch.einsum("tnc,tnk->nck", self.delta, self.a).flatten(1).double()
@@ -94,25 +96,29 @@ class Dense:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of any layer, made anew for each block of columns."""
+    """Rows of any layer, made anew for each block of columns, and divided by `lengths`."""
 
     samples: Samples
     layer: Layer
     weights: Float[Tensor, " parameters"]
+    lengths: Float[Tensor, "n 1"] | None = None
 
     def __len__(self) -> int:
         return len(self.samples.x)
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Columns and their part of G."""
-        count = -(-8 * len(self) * len(self.weights) // ROWS_BUDGET)
-        edges = torch.linspace(0, len(self.weights), count + 1).long().tolist()
+        edges = torch.linspace(0, len(self.weights), self._count + 1).long().tolist()
         for start, end in pairwise(edges):
             part = self.weights.new_empty(len(self), end - start)
             for where, copies, y in self.samples.batches():
                 rows = [_rows_of(self.samples, self.layer, x, y, slice(start, end)) for x in copies]
                 part[where] = torch.stack(rows).sum(0).to(part)
-            yield slice(start, end), part
+            yield slice(start, end), part if self.lengths is None else part.div_(self.lengths)
+
+    @property
+    def _count(self) -> int:
+        return -(-8 * len(self) * len(self.weights) // ROWS_BUDGET)
 
     def gram(self, index: Tensor | slice = ALL) -> Tensor:
         return functools.reduce(torch.add, (part @ part[index].T for _, part in self.blocks()))
@@ -129,11 +135,24 @@ class Blocks:
     def matrix(self) -> Tensor:
         return torch.cat([part for _, part in self.blocks()], 1)
 
+    def unit(self) -> "Rows":
+        """Kept where they fit into one block: a row is its own factor, beside one channel of ones."""
+        if self._count > 1:
+            return replace(self, lengths=_lengths(self))
+        g = self.matrix()
+        g = g.div_(g.norm(dim=1, keepdim=True).clamp(min=1e-150)).to(next(self.samples.net.parameters()).dtype)
+        return Dense(torch.ones_like(g[None, :, :1]), g[None], self.weights)
+
     def take(self, index: Tensor) -> "Blocks":
-        return Blocks(self.samples.take(index), self.layer, self.weights)
+        lengths = None if self.lengths is None else self.lengths[index]
+        return Blocks(self.samples.take(index), self.layer, self.weights, lengths)
 
 
 Rows = Dense | Blocks
+
+
+def _lengths(rows: Rows) -> Float[Tensor, "n 1"]:
+    return rows.squares().sqrt().clamp(min=1e-150)[:, None]
 
 
 def rows_of(samples: Samples, layers: Sequence[Layer], base: nn.Module | None) -> dict[str, Rows]:

@@ -18,7 +18,7 @@ from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.membership.blind import blind_auc
 from vestige.membership.calibration import conformal_p_values, q_values
-from vestige.membership.choice import Choice, choose, default_layers
+from vestige.membership.choice import OWN_LOSS, Choice, choose, default_layers
 from vestige.membership.coefficients import Coefficients, coefficients
 from vestige.membership.cost import expected_seconds
 from vestige.membership.notes import notes
@@ -29,7 +29,6 @@ from vestige.membership.thresholds import outputs_of, sample_losses
 
 SOURCE = (paper("2510.10625"), paper("1906.05890"))
 CALIBRATED = (*SOURCE, paper("2208.06685"))
-OWN_LOSS = "loss"  # a squared loss that reaches 0 leaves no direction, and is itself the evidence
 RIDGE = 0.03  # of a row's square; 0.1 to 0.01 differ little, and which is better depends on the network
 
 
@@ -103,8 +102,9 @@ def membership_scores(
         loss: of the training.
         reference: samples of the same distribution that the network never saw, with labels. They make p-values, and
             choose among layers. None: scores alone.
-        layers: names of layers; "auto": the dense ones, or the last convolution where no dense one is hidden. Without
-            reference the first of them. For a squared loss "auto" weighs each sample's own loss, as "loss", too.
+        layers: names of layers; "auto": the dense ones, or where none is hidden the last layer and the last
+            convolution. Without reference the first of them. "auto" weighs each sample's own loss, as "loss", too
+            where it can: with a reference, and where no dense layer is hidden.
         base: the network before fine-tuning; W is measured from its weights.
         augment: gives the copies of a batch that training drew from, as one list; a candidate's gradient is their sum.
         ridge: r > 0; 1 is the square of a row.
@@ -123,7 +123,7 @@ def membership_scores(
         >>> linear = nn.Linear(3, 1, bias=False).double()
         >>> _ = linear.weight.data.copy_(torch.tensor([[2.0, 0.0, -1.0]]))
         >>> found = membership_scores(linear, torch.eye(3).double(), torch.tensor([1, 1, 0]), loss="logistic", ridge=1)
-        >>> [round(s, 6) for s in found.scores.tolist()]  # lambda = (1, 0, 1/2), each variance 1/2
+        >>> [round(s, 6) for s in found.per_layer[""].tolist()]  # lambda = (1, 0, 1/2), each variance 1/2
         [1.414214, 0.0, 0.707107]
     """
     if not (ridge > 0 and batch_size >= 1):
@@ -135,8 +135,8 @@ def membership_scores(
     rows = rows_of(samples, chosen, start)
     found = _solved(rows, chosen, float(ridge), generator, on_step)
     views = {name: c.scores for name, c in found.items()}
-    if reference is not None and layers == "auto" and not loss.is_margin:
-        views[OWN_LOSS] = _normal(-sample_losses(outputs_of(net, pool.x, batch_size), pool.y, loss))
+    if layers == "auto" and (reference is not None or (loss.is_margin and chosen[0].kind != "dense")):
+        views[OWN_LOSS] = _of_losses(sample_losses(outputs_of(net, pool.x, batch_size), pool.y, loss), loss)
     choice = choose(views, pool, generator)
     blind = None if reference is None else blind_auc(x, y, *reference)
     remarks = notes(model, samples, pool, {k: each for k, each in rows.items() if choice.weights.get(k)}, blind)
@@ -160,9 +160,15 @@ def _like(net: nn.Module, x: Tensor) -> Tensor:
     return x.to(parameter.device, parameter.dtype)
 
 
-def _normal(scores: Tensor) -> Tensor:
-    """Normal quantiles of the ranks within the pool, so that extremes do not hide the rest."""
-    rank = scores.argsort().argsort().double()
+def _of_losses(losses: Tensor, loss: Loss) -> Tensor:
+    """What the samples' own losses say: exp(-l), such as p_y, since a lower loss than members need says nothing.
+
+    A squared loss that reaches 0 leaves no direction and is itself the evidence: normal quantiles of its ranks within
+    the pool, so that extremes do not hide the rest.
+    """
+    if loss.is_margin:
+        return torch.exp(-losses)
+    rank = (-losses).argsort().argsort().double()
     return torch.special.ndtri((rank + 0.5) / len(rank))
 
 
