@@ -24,6 +24,7 @@ RECALL = (  # subjects, dimension, neurons, weight decay
     (512, 32, 256, 0.3), (512, 32, 256, 1.0), (512, 32, 256, 3.0), (512, 32, 64, 1.0), (512, 64, 256, 1.0),
     (1024, 32, 256, 1.0), (1024, 64, 512, 1.0), (512, 64, 256, 0.0),
 )  # fmt: skip
+NOISY = ((1024, 32, 512, False), (1024, 64, 512, False), (1024, 64, 512, True))  # subjects, dimension, neurons, frozen
 SIZES = ((64, 50, 32), (256, 200, 43), (1024, 500, 50), (4096, 500, 50))  # length, vocabulary, dimension
 
 
@@ -108,7 +109,7 @@ def composition(quick: bool) -> None:
 
 
 def recall(quick: bool) -> None:
-    """Random superpositions against the dimension, and trained networks beside the control with frozen embeddings."""
+    """Random superpositions against the dimension, and trained networks beside the frozen control; least squares."""
     unit = 2 * torch.tensor(1024.0).log().item()
     for factor in (1.2, 2.4, 4.6):
         facts = vg.construct.random_facts(1024, 2)
@@ -123,7 +124,7 @@ def recall(quick: bool) -> None:
             options = {"weight_decay": decay, "frozen": frozen, "steps": 50 if quick else 1500, "learning_rate": 3e-3}
             trained = vg.construct.train_recall(facts, dim, 256, **options, generator=draw)
             model = trained.model
-            found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
+            found = vg.construct.fit_superposition(model.subject, model.attribute, facts, shrink=False, generator=draw)
             refined = vg.construct.refine_maps(model, found, steps=20 if quick else 300, generator=draw)
             fitted, better = (vg.construct.transferred_accuracy(model, maps, new) for maps in (found, refined))
             edits = vg.construct.edit_rates(model, found, facts, generator=draw)
@@ -148,12 +149,34 @@ def recall_sizes(quick: bool) -> None:
             facts, dim, hidden, weight_decay=decay, frozen=frozen, steps=steps, generator=draw
         )
         model = trained.model
-        found = vg.construct.fit_superposition(model.subject, model.attribute, facts, generator=draw)
+        found = vg.construct.fit_superposition(model.subject, model.attribute, facts, shrink=False, generator=draw)
         transfer = vg.construct.transferred_accuracy(model, found, new)
         print(
             f"N = {n}, d = {dim}, {hidden} neurons, decay {decay}{', frozen' if frozen else ''}: recall "
             f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe "
             f"{min(found.probes):.3f}, transfer {transfer:.3f}",
+            flush=True,
+        )
+
+
+def recall_noise(quick: bool, seed: int) -> None:
+    """Superpositions and transfer where noise is added to the stream in training, beside the frozen control."""
+    for n, dim, hidden, frozen in ((64, 8, 16, False), (64, 8, 16, True)) if quick else NOISY:
+        facts, new = (vg.construct.random_facts(n, 2, generator=child(seed, name)) for name in ("facts", "new"))
+        start, draw, steps = time.process_time(), child(seed, "recall"), 20 if quick else 500
+        decay, noise = (0.0, 0.0) if frozen else (0.3, 1.0)
+        trained = vg.construct.train_recall(
+            facts, dim, hidden, weight_decay=decay, noise=noise, frozen=frozen, steps=steps, generator=draw
+        )
+        model, transfers = trained.model, []
+        for shrink in (True, False):
+            found = vg.construct.fit_superposition(model.subject, model.attribute, facts, shrink=shrink, generator=draw)
+            transfers.append(vg.construct.transferred_accuracy(model, found, new))
+        print(
+            f"seed {seed}, N = {n}, d = {dim}, {hidden} neurons{', frozen' if frozen else ''}: recall "
+            f"{trained.accuracy:.3f}, R2 {found.r2:.3f} (shuffled {found.shuffled_r2:.3f}), probe "
+            f"{min(found.probes):.3f}, transfer {transfers[0]:.3f}, by least squares {transfers[1]:.3f}; "
+            f"{time.process_time() - start:.0f} s",
             flush=True,
         )
 
@@ -211,6 +234,7 @@ def leaks(quick: bool) -> None:
 PARTS = {
     "recall": recall,
     "recall_sizes": recall_sizes,
+    "recall_noise": lambda quick: [recall_noise(quick, seed) for seed in range(1 if quick else 3)],
     "graphs": graphs,
     "leaks": leaks,
     "composition": composition,

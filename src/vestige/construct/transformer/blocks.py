@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vestige.construct.transformer.runs import Product
+from vestige.construct.transformer.folding import Folded
 from vestige.construct.transformer.stream import Stream
 from vestige.construct.transformer.wires import Wire, affine, compiled
 from vestige.core.choices import ChoiceEnum
 
+FOLDED = (torch.float32, torch.float64)  # half precisions are those of plain products, rounded after each
+SMALL = 1 << 16  # numbers of the stream below which nothing is folded
 CACHED = 1 << 19  # numbers of the stream that are computed at once: they stay in the cache of a processor's core
 
 
@@ -58,7 +60,7 @@ class Embedding(nn.Module):
         sink: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.ids, self.lengths, self.product = ids, lengths, Product()
+        self.ids, self.lengths = ids, lengths
         self.table = nn.Parameter(table, requires_grad=False)
         for name, tensor in (("position", position), ("last", last), ("sink", sink)):
             self.register_parameter(name, None if tensor is None else nn.Parameter(tensor, requires_grad=False))
@@ -69,8 +71,8 @@ class Embedding(nn.Module):
         Raises:
             ValueError: an id, a size or a length that the weights were not made for.
         """
-        self._check(x)
-        stream = self.table[x.long()] if self.ids else self.product(x.to(self.table), self.table.T)
+        self.check(x)
+        stream = self.table[x.long()] if self.ids else x.to(self.table) @ self.table
         if self.position is not None:
             stream = stream + self.position[: x.shape[1]]
         if self.last is not None:
@@ -79,7 +81,12 @@ class Embedding(nn.Module):
             stream = torch.cat([self.sink.expand(len(x), 1, -1), stream], 1)
         return stream
 
-    def _check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> None:
+        """Refuse what the weights were not made for.
+
+        Raises:
+            ValueError: ids, sizes or lengths.
+        """
         least, most = self.lengths
         axes = 2 if self.ids else 3
         if x.ndim != axes or (not self.ids and x.shape[2] != len(self.table)):
@@ -204,6 +211,7 @@ class Transformer(nn.Module):
         self.stream, self.read, self.mask = stream, read, Mask(mask)
         self.embedding, self.layers = embedding, nn.ModuleList(layers)
         self.readout = affine(readout, stream.width)
+        self._folded: tuple[int, list[Tensor], Folded] | None = None
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,9 +220,33 @@ class Transformer(nn.Module):
         Raises:
             ValueError: ids, sizes or lengths that it was not made for.
         """
-        tokens = x.shape[1] if x.ndim > 1 else 1
-        parts = x.split(max(1, CACHED // (max(1, tokens) * self.stream.width)))
-        return self._run(x, None) if len(parts) == 1 else torch.cat([self._run(part, None) for part in parts])
+        self.embedding.check(x)
+        size = x.shape[1] * self.stream.width
+        parts = x.split(max(1, CACHED // size))
+        if len(x) * size < SMALL or not self._foldable(x):
+            found = [self._run(part, None) for part in parts]
+        else:
+            folded = self._fold(x.shape[1])
+            found = [folded(part) for part in parts]
+            found = [part[:, self._first :] if self.read is None else part[:, 0] for part in found]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _foldable(self, x: Tensor) -> bool:
+        return not x.requires_grad and all(p.dtype in FOLDED and not p.requires_grad for p in self.parameters())
+
+    def _fold(self, tokens: int) -> Folded:
+        """At these weights: they are looked at each time."""
+        now = [p.detach() for p in self.parameters()]
+        if self._folded is not None:
+            known, before, folded = self._folded
+            pairs = zip(now, before, strict=True)
+            if known == tokens and all(
+                (p.dtype, p.device) == (q.dtype, q.device) and torch.equal(p, q) for p, q in pairs
+            ):
+                return folded
+        folded = Folded(self, tokens)
+        self._folded = tokens, [p.clone() for p in now], folded
+        return folded
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
         """Everything that it computes, by name: each layer's logits, patterns and stream, and each block at the end.
@@ -233,28 +265,32 @@ class Transformer(nn.Module):
         stream = self.embedding(x)
         if keep is not None:
             keep["embedding"] = stream
-        first = int(self.embedding.sink is not None)
-        mask = _allowed(self.mask, stream.shape[1], stream.device)
-        everything = slice(0, stream.shape[1])
-        chosen = everything if self.read is None else _row(self.read, first, stream.shape[1])
+        tokens = stream.shape[1]
+        mask, chosen, everything = self.allowed(tokens), self.chosen(tokens), slice(0, tokens)
         for number, layer in enumerate(self.layers):
             last = number == len(self.layers) - 1 and keep is None
             stream = layer(stream, chosen if last else everything, mask, keep, f"layer.{number}")
         if keep is not None:
             stream = stream[:, chosen]
-        return self.readout(stream[:, first:] if self.read is None else stream[:, 0])
+        return self.readout(stream[:, self._first :] if self.read is None else stream[:, 0])
 
+    @property
+    def _first(self) -> int:
+        return int(self.embedding.sink is not None)
 
-def _row(read: int, first: int, tokens: int) -> slice:
-    place = tokens + read if read < 0 else first + read
-    return slice(place, place + 1)
+    def chosen(self, tokens: int) -> slice:
+        """Tokens of the last layer that are read, of so many with the sink."""
+        if self.read is None:
+            return slice(0, tokens)
+        place = tokens + self.read if self.read < 0 else self._first + self.read
+        return slice(place, place + 1)
 
-
-def _allowed(mask: Mask, tokens: int, device: torch.device) -> Tensor | None:
-    if mask is Mask.NONE:
-        return None
-    square = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
-    return square.tril() if mask is Mask.CAUSAL else square.fill_diagonal_(False)
+    def allowed(self, tokens: int) -> Tensor | None:
+        """Which tokens attend to which; None for all to all."""
+        if self.mask is Mask.NONE:
+            return None
+        square = torch.ones(tokens, tokens, dtype=torch.bool, device=self.embedding.table.device)
+        return square.tril() if self.mask is Mask.CAUSAL else square.fill_diagonal_(False)
 
 
 def constructed_transformer(model: nn.Module) -> Transformer:

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from vestige.construct.file.network_format import NetworkFormat
 from vestige.construct.transformer.blocks import Embedding, Head, Layer, Transformer, linear_layers
-from vestige.construct.transformer.runs import Moving
 from vestige.construct.transformer.stream import Stream
-from vestige.construct.transformer.wires import Wire
+from vestige.construct.transformer.wires import Wire, fixed_linear
 
 MOST_BLOCKS = 10_000
 PARTS = {"stream", "ids", "lengths", "read", "mask", "layers"}
@@ -62,7 +61,7 @@ class _Shelf:
     def linear(self, name: str, inputs: int | None, outputs: int | None) -> nn.Linear:
         weight = self.take(f"{name}.weight", outputs, inputs)
         bias = self.take(f"{name}.bias", len(weight)) if f"{name}.bias" in self.tensors else None
-        return Moving(weight, bias)
+        return fixed_linear(weight, bias)
 
 
 def _stream(blocks: Any) -> Stream:

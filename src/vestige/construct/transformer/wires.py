@@ -13,8 +13,6 @@ from typing import Union
 import torch
 from torch import Tensor, nn
 
-from vestige.construct.transformer.runs import Moving
-
 
 @dataclass(frozen=True, eq=False)
 class Unit:
@@ -157,7 +155,16 @@ def _linear(rows: Sequence[tuple[Mapping, float]], width: int, *, bias: bool = T
         weight[tuple(torch.tensor(places).T)] = torch.tensor(
             [float(f) for terms, _ in rows for f in terms.values()], dtype=torch.float64
         )
-    return Moving(weight, _column([constant for _, constant in rows]) if bias else None)
+    return fixed_linear(weight, _column([constant for _, constant in rows]) if bias else None)
+
+
+def fixed_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer of these tensors, which are not trained."""
+    made = nn.Linear(weight.shape[1], len(weight), bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias, requires_grad=False)
+    return made
 
 
 def _column(values: Sequence[float]) -> Tensor:

@@ -102,6 +102,8 @@ def test_a_short_training_beats_the_constant_and_says_what_rules_get():
     assert again.loss == found.loss
     (none,) = BUILD.fit_graphs(x, y, held_out=new, shapes=[(1, 16)], steps=1)
     assert none.accuracy < 0.7 and torch.is_grad_enabled()
+    (other,) = BUILD.fit_graphs(x, y, held_out=(new[0], 1 - new[1]), shapes=[(1, 16)], steps=120, learning_rate=3e-3)
+    assert other.accuracy == pytest.approx(1 - found.accuracy)  # it is judged on the graphs held out
     with pytest.raises(ValueError, match="a depth and a width"):
         BUILD.fit_graphs(x, y, held_out=new, shapes=[])
 

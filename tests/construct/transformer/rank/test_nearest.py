@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import vestige as vg
+from vestige.construct.transformer.rank import sweep
 
 BUILD = vg.construct
 
@@ -114,6 +115,28 @@ def test_training_goes_on_bit_for_bit_and_falls():
     BUILD.rank_sweep(4, 3, [4], steps=40, hidden=8, checkpoint=kept)
     (again,) = BUILD.rank_sweep(4, 3, [4], steps=40, hidden=8, checkpoint=kept)
     assert again.losses == whole.losses and again.error == whole.error
+
+
+def test_the_exact_head_is_what_the_sweep_asks_for():
+    """Trained encoders and the constructed one answer the same question; 0 is off by 1."""
+    exact = BUILD.build_nearest_neighbor(16, 8, gap=1e-4, farthest=True).network.float()
+    assert sweep._error(exact, 16, 8, 200, torch.Generator().manual_seed(1)) < 0.01
+    zero = nn.Linear(16, 16).float()
+    zero.weight.data.zero_(), zero.bias.data.zero_()
+    assert sweep._error(zero, 16, 8, 200, torch.Generator().manual_seed(1)).item() == pytest.approx(1)
+
+
+def test_heads_of_a_rank_are_as_many_as_fit(monkeypatch):
+    seen, start = [], sweep._start
+
+    def kept(*options):
+        seen.append(start(*options))
+        return seen[-1]
+
+    monkeypatch.setattr(sweep, "_start", kept)
+    found = BUILD.rank_sweep(8, 3, [8, 2], steps=1, hidden=4)
+    assert [layer.self_attn.num_heads for layer in seen] == [fit.heads for fit in found] == [1, 4]
+    assert len({sum(p.numel() for p in layer.self_attn.parameters()) for layer in seen}) == 1
 
 
 @pytest.mark.slow  # a minute

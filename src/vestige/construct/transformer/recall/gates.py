@@ -43,8 +43,7 @@ def gate_table(model: nn.Module, facts: Int[Tensor, "n relations"]) -> GateTable
     n, relations = facts.shape
     asked = questions(facts, 1)
     with torch.no_grad():
-        stream = network.subject[asked[:, 1]] + network.relation[asked[:, 0] - n]
-        hidden = network.mlp[0](stream).relu().reshape(n, relations, -1)
+        hidden = network.mlp[0](network.stream(asked)).relu().reshape(n, relations, -1)
         fires = (hidden > 0).double().mean(0)
         owner = fires.argmax(0)
         rows = [_recall(network, hidden * (owner != r), facts) for r in range(relations)]

@@ -1,5 +1,6 @@
 """A small network that is trained to recall facts, with its embeddings learned or frozen."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -42,7 +43,11 @@ class RecallNetwork(nn.Module):
 
     def forward(self, x: Int[Tensor, "batch 2"]) -> Tensor:
         """(batch, 2), relations as ids from n on, then subjects -> (batch, n) logits."""
-        return self.from_stream(self.subject[x[:, 1]] + self.relation[x[:, 0] - len(self.subject)])
+        return self.from_stream(self.stream(x))
+
+    def stream(self, x: Int[Tensor, "batch 2"]) -> Tensor:
+        """e_s + e_r."""
+        return self.subject[x[:, 1]] + self.relation[x[:, 0] - len(self.subject)]
 
     def from_stream(self, stream: Tensor) -> Tensor:
         """Logits of e_s + e_r."""
@@ -99,6 +104,7 @@ def train_recall(
     hidden: int,
     *,
     weight_decay: float | int = 0.3,
+    noise: float | int = 0.0,
     frozen: bool = False,
     steps: int = 1500,
     learning_rate: float | int = 3e-3,
@@ -116,6 +122,8 @@ def train_recall(
         dim: of the stream.
         hidden: neurons of the MLP.
         weight_decay: of all that is trained.
+        noise: added to the stream in training, as a multiple of the present spread of the subjects' embeddings: it
+            drowns what is no superposition.
         frozen: whether subjects and attributes stay random.
         steps: each on all facts.
         learning_rate: at the start; it falls to 0.
@@ -127,15 +135,16 @@ def train_recall(
         ValueError: no table of facts, or sizes below 1.
     """
     check_facts(facts)
-    if min(dim, hidden, steps) < 1:
-        raise ValueError(f"dim={dim}, hidden={hidden}, steps={steps} given; each must be at least 1.")
+    if min(dim, hidden, steps) < 1 or not 0 <= noise < torch.inf:
+        raise ValueError(
+            f"dim={dim}, hidden={hidden}, steps={steps}, noise={noise} given; at least 1 each, noise at least 0."
+        )
     n, relations = facts.shape
     model = RecallNetwork(n, relations, dim, hidden, generator=generator)
     trained = [p for name, p in model.named_parameters() if not (frozen and name in ("subject", "attribute"))]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
-    asked, right = questions(facts, 1), facts.flatten()
     fitted = fit(
-        lambda _: functional.cross_entropy(model(asked), right),
+        _objective(model, facts, noise, spawn(generator, "noise")),
         Descent(optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)),
         steps=steps,
         checkpoint=checkpoint,
@@ -146,3 +155,18 @@ def train_recall(
     accuracy = recall_accuracy(model, facts)
     loss = float(fitted.values[-1]) if len(fitted.values) else torch.nan
     return TrainedRecall(model=model, accuracy=accuracy, frozen=frozen, loss=loss, outcome=fitted.outcome)
+
+
+def _objective(
+    model: RecallNetwork, facts: Tensor, noise: float | int, draw: torch.Generator
+) -> Callable[[int], Tensor]:
+    asked, right = questions(facts, 1), facts.flatten()
+
+    def objective(k: int) -> Tensor:
+        stream = model.stream(asked)
+        if noise:
+            drawn = torch.randn(stream.shape, generator=spawn(draw, str(k)))
+            stream = stream + noise * model.subject.detach().std() * drawn
+        return functional.cross_entropy(model.from_stream(stream), right)
+
+    return objective

@@ -1,6 +1,6 @@
 """Are a network's embeddings superpositions of its attribute vectors, and do others like them work too?"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from vestige.core.outcome import OnStep
 from vestige.core.rng import spawn
 
 RIDGE = 1e-3
+PENALTIES = tuple(10.0**k for k in range(-5, 4))  # of the mean square of a feature
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,7 +26,7 @@ class Superposition:
         r2: share of the variance of held-out subjects' embeddings that it explains.
         shuffled_r2: the same with the facts of random other tables, which must explain nothing.
         probes: for each relation the share of held-out subjects whose attribute is nearest to a linear probe's guess.
-        maps: A_r, (relations, dim, size), of all subjects.
+        maps: A_r, (relations, dim, size), from all subjects.
         offset: c.
     """
 
@@ -43,21 +44,28 @@ def fit_superposition(
     facts: Int[Tensor, "n relations"],
     *,
     test_share: float = 0.2,
+    shrink: bool = True,
     generator: torch.Generator | None = None,
 ) -> Superposition:
     """Regress embeddings of subjects on the vectors of their attributes, and the other way round.
+
+    Maps by plain least squares read a network whose embeddings are no superpositions too: of random keys in an MLP,
+    M_r = sum_s u_{g_r(s)} e_s^T, they are A_r = sum_s e_s u_{g_r(s)}^T G^-1, so that M_r A_r is nearly 1. What such
+    maps say of a subject that was left out is worse than the mean, and so they shrink to 0.
 
     Args:
         embeddings: of subjects.
         attributes: their vectors, such as rows of the unembedding.
         facts: which subject has which attribute.
         test_share: share of subjects that the scores are taken on, between 0 and 1.
+        shrink: take the maps that predict a subject left out best, none where the mean does better; False for least
+            squares. Scores are of least squares in any case.
         generator: of the split and of the shuffled facts; None for seed 0.
 
     Raises:
         ValueError: so few subjects that anything would fit, or no table of facts.
 
-    Source: arXiv 2605.12426, Section 5; the ridge and the split are ours.
+    Source: arXiv 2605.12426, Section 5; ridge, shrinkage and split are ours.
     """
     check_facts(facts)
     n, relations = facts.shape
@@ -72,7 +80,7 @@ def fit_superposition(
     e, u = embeddings.double(), attributes.double()
     draw = spawn(generator, "shuffled")
     others = torch.stack([torch.randperm(n, generator=draw) for _ in range(relations)], 1)
-    solved = _solved(_features(u, facts), e)
+    solved = _shrunk(_features(u, facts), e) if shrink else _solved(_features(u, facts), e)
     return Superposition(
         r2=_r2(_features(u, facts), e, parts),
         shuffled_r2=_r2(_features(u, others), e, parts),
@@ -96,7 +104,7 @@ def transferred_accuracy(
 ) -> float:
     """Share of the facts of a *new* table that the network recalls with superpositions in the place of its embeddings.
 
-    The MLP, the relations and the attributes stay: chance is 1 / n where they hold the old facts.
+    The MLP, the relations and the attributes stay: chance is 1 / n, which maps that have shrunk to 0 get exactly.
 
     Args:
         model: that was trained on another table.
@@ -151,13 +159,7 @@ def refine_maps(
 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     fit(objective, Descent(optimizer, schedule), steps=steps, on_step=on_step, note="maps")
-    return Superposition(
-        r2=found.r2,
-        shuffled_r2=found.shuffled_r2,
-        probes=found.probes,
-        maps=maps.detach(),
-        offset=offset.detach(),
-    )
+    return replace(found, maps=maps.detach(), offset=offset.detach())
 
 
 def _logits(model: RecallNetwork, embeddings: Tensor, asked: Tensor) -> Tensor:
@@ -170,6 +172,25 @@ def _features(attributes: Tensor, facts: Tensor) -> Tensor:
 
 def _solved(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.solve(x.T @ x + RIDGE * torch.eye(x.shape[1]).to(x), x.T @ y)
+
+
+def _shrunk(x: Tensor, y: Tensor) -> Tensor:
+    """Ridge regression whose penalty predicts each row from the others best, or the mean where that predicts better.
+
+    y_i - y_i without i = residual_i / (1 - H_ii),     H = X (X^T X + p)^-1 X^T + 1 / n, of centered X
+    """
+    n, size = x.shape
+    middle, mean = x[:, :-1].mean(0), y.mean(0)
+    x, y = x[:, :-1] - middle, y - mean
+    best, maps = float((y * n / (n - 1)).square().sum()), torch.zeros(size - 1, y.shape[1]).to(y)
+    unit = x.square().sum(0).mean() * torch.eye(size - 1).to(x)
+    for penalty in PENALTIES:
+        inverse = torch.linalg.inv(x.T @ x + penalty * unit)
+        found, leverage = inverse @ x.T @ y, (x @ inverse * x).sum(1, keepdim=True) + 1 / n
+        error = float(((y - x @ found) / (1 - leverage)).square().sum())
+        if error < best:
+            best, maps = error, found
+    return torch.cat([maps, (mean - middle @ maps)[None]])
 
 
 def _r2(x: Tensor, y: Tensor, parts: tuple[Tensor, Tensor]) -> float:
