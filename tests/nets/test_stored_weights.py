@@ -205,5 +205,7 @@ def test_a_copy_under_longer_names_is_a_second_network(before, behind):
         chain_tensors(both, [])
     assert set(chain_tensors(both, [], stated=True)) == set(both)
     assert set(chain_tensors(state | {"ema.0.weight": torch.ones(3, 4)}, [])) == {*state, "ema.0.weight"}
+    smaller = state | {f"{before}{name}{behind}": t[:2] for name, t in state.items()}
+    assert set(chain_tensors(smaller, [])) == set(smaller)
     numbered = {f"{k}{n}": t for k in ("", "1.") for n, t in state.items()}
     assert set(chain_tensors(numbered, [])) == set(numbered)
