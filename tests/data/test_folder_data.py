@@ -18,12 +18,20 @@ def image(path, mode="RGB", size=(2, 3), color=(255, 0, 0)):
 def test_classes_and_files_stand_in_the_order_of_their_names(tmp_path):
     for place, name in enumerate(["b/2.png", "b/1.png", "a/9.png"]):
         image(tmp_path / name, "L", color=place * 51)
-    for passed_over in (".ipynb_checkpoints", "__MACOSX"):
+    image(tmp_path / "b/._1.png", "L", color=0)
+    for passed_over in (".ipynb_checkpoints", "__MACOSX", "__pycache__"):
         image(tmp_path / passed_over / "0.png", "L", color=0)
     data = load_folder(tmp_path, "folder:x")
     assert data.classes == ("a", "b") and data.y.tolist() == [0, 1, 1] and data.name == "folder:x"
     torch.testing.assert_close(data.x[:, 0, 0, 0].double(), torch.tensor([0.4, 0.2, 0.0]))
     assert data.provenance == f"3 image files in {tmp_path.name}"
+
+
+def test_numbers_as_names_stand_in_the_order_of_text_which_is_said(tmp_path):
+    for name in ("1", "2", "10"):
+        image(tmp_path / name / "0.png", "L", color=0)
+    data = load_folder(tmp_path, "x")
+    assert data.classes == ("1", "10", "2") and "in the order of the names as text: 1, 10, 2" in data.provenance
 
 
 @pytest.mark.parametrize(

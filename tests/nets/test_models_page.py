@@ -76,6 +76,74 @@ def skops(folder, kind="MLPClassifier"):
     return folder / "m.skops", model
 
 
+def rounded(model, *, rows):
+    """int8 numbers and scales of the linear layers, for the whole matrix or each row of it."""
+    made = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith("weight"):
+            scale = tensor.abs().amax(1, keepdim=True) / 127 if rows else tensor.abs().max() / 127
+            made[name] = (tensor / scale).round().to(torch.int8)
+            made[f"{name}_scale"] = scale
+            tensor.copy_(made[name] * scale)
+        else:
+            made[name] = tensor
+    return made
+
+
+def int8_file(folder):
+    model = network()
+    save_file({k: v.clone() for k, v in rounded(model, rows=True).items()}, folder / "m.safetensors")
+    return folder / "m.safetensors", model
+
+
+def dynamic(folder):
+    """What torch's quantize_dynamic stores, and the network of the rounded weights."""
+    model = network()
+    made = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    torch.save(made.state_dict(), folder / "m.pt")
+    for layer, other in zip(model[::2], made[::2], strict=True):
+        layer.weight.data = other.weight().dequantize()
+    return folder / "m.pt", model
+
+
+def four_bits(model):
+    return {"w": torch.quantize_per_channel(torch.ones(2, 4), torch.ones(2), torch.zeros(2), 0, torch.quint4x2)}
+
+
+def qdq(folder):
+    pytest.importorskip("onnx", reason="needs the extra onnx: make setup")
+    from test_onnx_chain import model, node
+
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+        node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+        node("DequantizeLinear", ["w1", "s1", "z1"], ["w"], axis=0),
+        node("Gemm", ["xd", "w", "b1"], ["h"], transB=1),
+        node("Relu", ["h"], ["r"]),
+        node("DequantizeLinear", ["w2", "s2"], ["v"]),
+        node("Gemm", ["r", "v", "b2"], ["out"], transB=1),
+    ]
+    draw = np.random.default_rng(0)
+    numbers = {name: draw.integers(0, 200, shape).astype("u1") for name, shape in (("w1", (5, 6)), ("z1", (5,)))}
+    numbers["w2"] = draw.integers(-99, 99, (3, 5)).astype("i1")
+    numbers |= {"b1": np.ones(5, "f4"), "b2": np.ones(3, "f4"), "s1": np.linspace(0.1, 0.5, 5, dtype="f4")}
+    numbers |= {"s2": np.array(0.25, "f4"), "xs": np.array(0.01, "f4"), "xz": np.array(0, "u1")}
+    model(folder / "m.onnx", nodes, numbers, (6,))
+    made = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).float()
+    made[0].weight.data = torch.tensor((numbers["w1"].astype("f4") - numbers["z1"][:, None]) * numbers["s1"][:, None])
+    made[2].weight.data = torch.tensor(numbers["w2"] * np.float32(0.25))
+    made[0].bias.data.fill_(1), made[2].bias.data.fill_(1)
+    return folder / "m.onnx", made
+
+
+def integer_arithmetic(folder):
+    pytest.importorskip("onnx", reason="needs the extra onnx: make setup")
+    from test_onnx_chain import model, node
+
+    model(folder / "m.onnx", [node("DynamicQuantizeLinear", ["x"], ["out", "s", "z"])], {}, (6,))
+    return folder / "m.onnx", None
+
+
 def onnx_file(folder, *, skip=False):
     pytest.importorskip("onnx", reason="needs the extra onnx: make setup")
     from test_onnx_chain import LINEAR, SKIP, TWO, model, weights
@@ -142,11 +210,6 @@ def convolved(folder):
     return folder / "m.safetensors", None
 
 
-def quantized(model):
-    with pytest.warns():
-        return {"w": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)}
-
-
 def archive(member):
     def write_it(path):
         with zipfile.ZipFile(path, "w") as made:
@@ -161,6 +224,8 @@ MADE = {
     "an index (`model.safetensors.index.json`) with its files beside it": parts,
     "one of several files without the index": lambda folder: parts(folder, whole=False),
     "ONNX, a chain of layers (extra `onnx`)": onnx_file,
+    "ONNX with integers behind `DequantizeLinear` (QDQ)": qdq,
+    "ONNX of quantized arithmetic (`DynamicQuantizeLinear`, `QLinearMatMul`)": integer_arithmetic,
     "ONNX with skips, attention and the like": lambda folder: onnx_file(folder, skip=True),
     "skops, `MLPClassifier` or `MLPRegressor` of scikit-learn": skops,
     "skops, another estimator": lambda folder: skops(folder, "LogisticRegression"),
@@ -170,7 +235,8 @@ MADE = {
     ),
     "`.pt`, a whole model (`torch.save(model)`)": pickled(lambda model: model),
     "`.pt`, sparse tensors": pickled(lambda model: {"w": torch.eye(3).to_sparse()}),
-    "`.pt`, quantized tensors": pickled(quantized),
+    "`.pt`, quantized tensors, of `quantize_dynamic` too": dynamic,
+    "`.pt`, quantized tensors of 4 bits": pickled(four_bits),
     "TorchScript": written("m.pt", archive("m/constants.pkl")),
     "`torch.export` (`.pt2`)": written("m.pt2", archive("m/archive_format")),
     "Keras (`.keras`, `.h5`)": written("m.h5", lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60))),
@@ -180,6 +246,9 @@ MADE = {
     "an archive, a web page, a Git LFS pointer": bytes_of("gzip"),
     "numbered layers, or names of which one order chains": stored(),
     "names of which several orders chain": stored(renamed(_0="input", _2="hidden", _4="output")),
+    "matrices without biases that chain against the words of their names": stored(
+        lambda _: {"hidden.weight": torch.ones(4, 5), "out.weight": torch.ones(5, 3)}
+    ),
     "names of attention, embedding tables, adapters, gates or skips, without `--arch`": stored(
         lambda _: {"fc.lora_A.weight": torch.ones(2, 5), "fc.lora_B.weight": torch.ones(3, 2)}
     ),
@@ -187,7 +256,9 @@ MADE = {
         lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()}
     ),
     "`n_averaged` of an averaged copy": averaged,
-    "two networks": stored(lambda state: {f"{p}.{k}": v for p in ("net", "ema") for k, v in state.items()}),
+    "two networks, side by side or one a copy of the other": stored(
+        lambda state: {f"{p}.{k}": v for p in ("net", "ema") for k, v in state.items()}
+    ),
     "the state of a loss or a metric": stored(lambda state: {**state, "criterion.weight": torch.ones(3)}),
     "weight norm, old and new": changed(old_weight_norm),
     "spectral norm": changed(lambda model: spectral_norm(model[0])),
@@ -196,7 +267,15 @@ MADE = {
     "dense kernels of Keras or Flax, stored (in, out)": stored(flax),
     "convolutions of Keras or Flax": stored(lambda state: {"Conv_0.kernel": torch.ones(3, 3, 1, 2)}),
     "half precision, bfloat16, float8": half,
-    "integers": stored(lambda state: {k: v.int() for k, v in state.items()}),
+    "int8 or float8 beside a scale (`weight_scale`, `scale`, `SCB`), for all, a row or a group": int8_file,
+    "packed integers of 4 bits (`qweight`, `absmax`)": stored(
+        lambda state: {
+            "0.qweight": torch.ones(2, 5).int(),
+            "0.scales": torch.ones(1, 5),
+            "0.qzeros": torch.ones(1).int(),
+        }
+    ),
+    "integers without a scale": stored(lambda state: {k: v.int() for k, v in state.items()}),
     "NaN or infinite values": bytes_of("nan"),
     "BatchNorm, without `--arch`": stored(lambda state: {**state, "1.running_mean": torch.ones(5)}),
     "convolutions that make the image smaller, without `--arch`": convolved,

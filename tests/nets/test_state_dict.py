@@ -1,10 +1,12 @@
 """A chain is told from its shapes: by names where they agree, by the only order that chains where they do not."""
 
 import itertools
+import re
 
 import pytest
 import torch
 
+from vestige.nets.architecture import parse_architecture
 from vestige.nets.state_dict import ArchitectureError, architecture_of, chain_layers
 
 
@@ -130,8 +132,8 @@ def test_images_that_stay_as_large_as_they_are_leave_no_question():
     [
         (weights(a=(4, 1, 3, 3), b=(2, 64)), None, "Give the architecture"),
         (weights(a=(4, 1, 3, 3), b=(2, 64)), (3, 8, 8), "1 channels"),
-        (weights(a=(4, 1, 3, 3), b=(2, 36)), (1, 8, 8), "9 pixels of 64.*max pooling"),
-        (weights(a=(4, 1, 3, 3), b=(4, 4, 3, 3), c=(2, 64)), (1, 8, 8), "16 pixels of 64"),
+        (weights(a=(4, 1, 3, 3), b=(2, 36)), (1, 8, 8), "leave 9 .*c4k3p0-m2-2:bias=none .max pooling, no pad"),
+        (weights(a=(4, 1, 3, 3), b=(4, 4, 3, 3), c=(2, 64)), (1, 8, 8), "cnn:1x8x8-c4k3-m2-c4k3-2:bias=none"),
         (weights(a=(4, 1, 3, 5), b=(2, 64)), (1, 8, 8), "square kernels"),
         (weights(a=(4, 1, 3, 3)), (1, 8, 8), "followed by a linear layer"),
     ],
@@ -139,3 +141,49 @@ def test_images_that_stay_as_large_as_they_are_leave_no_question():
 def test_what_the_weights_do_not_say_is_asked_for(state, shape, said):
     with pytest.raises(ArchitectureError, match=said):
         architecture_of(state, shape)
+
+
+def test_matrices_without_biases_are_not_read_against_the_words_of_their_names():
+    """hidden [64, 100] and out [100, 10] chain as 10-100-64 only, and are 64-100-10 stored as (in, out)."""
+    turned = {"hidden.weight": torch.zeros(64, 100), "out.weight": torch.zeros(100, 10)}
+    with pytest.raises(ArchitectureError, match=r"begins with out.*stored as \(in, out\).*:layers=out,hidden"):
+        architecture_of(turned)
+    assert architecture_of(turned, order=["out", "hidden"]) == "mlp:10-100-64:bias=none"
+    biases = {"out.bias": torch.zeros(100), "hidden.bias": torch.zeros(64)}
+    assert architecture_of(turned | biases) == "mlp:10-100-64:bias=all"
+    assert architecture_of({name: t.T for name, t in turned.items()}) == "mlp:64-100-10:bias=none"
+
+
+def test_the_order_that_is_suggested_is_the_likely_one():
+    names = ["encoder.0", "encoder.2", "decoder.0", "decoder.2"]
+    state = {f"{name}.weight": torch.zeros(4, 4) for name in reversed(names)}
+    with pytest.raises(ArchitectureError, match=f":layers={','.join(names)}"):
+        chain_layers(state)
+
+
+def test_networks_side_by_side_are_counted():
+    state = weights(actor_0=(16, 8), actor_2=(4, 16), critic_0=(16, 8), critic_2=(1, 16))
+    with pytest.raises(ArchitectureError, match=r"2 networks side by side, actor, critic.*--key actor"):
+        chain_layers(state)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "cnn:1x28x28-c6k5s2-c16k5s2-9-3:bias=all",
+        "cnn:1x28x28-c6k5-m2-c16k5-m2-9-3",
+        "cnn:1x28x28-c6k5-a2-c16k5-9:bias=none",
+        "cnn:1x28x28-c6k5p0-c16k5p0-9",
+        "cnn:3x32x32-c6k5p0-m2-c16k5p0-m2-9:bias=all",
+    ],
+)
+def test_each_architecture_that_is_suggested_fits_the_weights(stated):
+    shape = tuple(map(int, stated.partition(":")[2].partition("-")[0].split("x")))
+    state = parse_architecture(stated).state_dict()
+    with pytest.raises(ArchitectureError, match="Give the architecture: such as ") as refused:
+        architecture_of(state, shape)
+    found = re.findall(r"cnn:\S+", str(refused.value))
+    assert stated in found
+    for text in found:
+        made = parse_architecture(text).state_dict().values()
+        assert [t.shape for t in made] == [t.shape for t in state.values()]

@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from vestige.nets.architecture import ArchitectureError
 from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
+from vestige.nets.stored_weights import chain_tensors
 
 X = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
 FACTORY = """
@@ -194,3 +195,17 @@ def test_a_part_of_a_model_is_not_a_model(net, tmp_path):
     save_file(dict(net.state_dict()), tmp_path / name)
     with pytest.raises(CheckpointError, match="part 1 of 2"):
         load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(("before", "behind"), [("ema.", ""), ("ema_", ""), ("", "_ema"), ("shadow.", "")])
+def test_a_copy_under_longer_names_is_a_second_network(before, behind):
+    state = {"0.weight": torch.ones(3, 4), "0.bias": torch.ones(3), "2.weight": torch.ones(4, 3)}
+    both = state | {f"{before}{name}{behind}": t / 2 for name, t in state.items()}
+    with pytest.raises(ArchitectureError, match=f"2 networks of the same layers.*{before or behind}"):
+        chain_tensors(both, [])
+    assert set(chain_tensors(both, [], stated=True)) == set(both)
+    assert set(chain_tensors(state | {"ema.0.weight": torch.ones(3, 4)}, [])) == {*state, "ema.0.weight"}
+    smaller = state | {f"{before}{name}{behind}": t[:2] for name, t in state.items()}
+    assert set(chain_tensors(smaller, [])) == set(smaller)
+    numbered = {f"{k}{n}": t for k in ("", "1.") for n, t in state.items()}
+    assert set(chain_tensors(numbered, [])) == set(numbered)

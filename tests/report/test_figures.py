@@ -92,3 +92,10 @@ def test_recovered_shares_have_a_bar_and_a_label_for_each_group():
     assert all(text in svg for text in ("before", "after", "forgotten", "kept", "90%"))
     other = figures.recovered_shares(("before", "after"), {"forgotten": [1.0, 1.0], "kept": [1.0, 0.9]}).decode()
     assert svg != other
+
+
+def test_curves_of_shares_show_their_highest_point(monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "as_svg", lambda figure, name: seen.append(figure) or b"")
+    figures.curves([0.0, 1.0], {"a": [0.967, 0.5]}, xlabel="eps", ylabel="share")
+    assert seen[0].axes[0].get_ylim()[0] == 0 and seen[0].axes[0].get_ylim()[1] > 0.98

@@ -17,7 +17,7 @@ from vestige.data.source import DataError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that calls another program (EPS)
 LARGEST_FILE, LARGEST_SIDE, LARGEST_TOTAL = 50 * 2**20, 4096, 2 * 2**30
-LEFT_BEHIND = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+LEFT_BEHIND = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", "__pycache__"}
 DEEP = ("I", "I;16", "I;16B", "I;16L")  # modes of 16 bits a pixel
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -26,7 +26,7 @@ def load_folder(root: Path, name: str) -> DataSet:
     """Read the images below `root`; each sub-folder is a class, in the order of the names.
 
     All images must have the same size; gray only if all are gray, color otherwise, transparency on white. Hidden
-    folders and those of systems are passed over.
+    files and folders, and those of systems, are passed over.
 
     Raises:
         DataError: no such folder, no images, a class that is empty, a link or has folders inside, a file that is no
@@ -50,18 +50,19 @@ def load_folder(root: Path, name: str) -> DataSet:
         pixels.append(image)
     y = torch.tensor([label for _, label in files])
     classes = tuple(group.name for group in groups)
+    if all(name.isdecimal() for name in classes) and list(classes) != sorted(classes, key=int):
+        notes.add(f"folders named by numbers are classes in the order of the names as text: {', '.join(classes[:4])}")
     told = "; ".join([f"{len(files)} image files in {root.name}".replace(";", ","), *sorted(notes)])
     return DataSet(name=name, x=_stacked(pixels, root), y=y, classes=classes, provenance=told)
 
 
 def _classes(root: Path) -> list[Path]:
     """The folders of the classes; none where the images stand in the root itself."""
-    found = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in LEFT_BEHIND)
+    found = _folders(root)
     for group in found:
         if group.is_symlink():
             raise DataError(f"{group} is a link, which is not followed; copy the images, or remove it")
-        inside = [p for p in group.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in LEFT_BEHIND]
-        if inside:
+        if inside := _folders(group):
             raise DataError(f"{group} has folders inside, such as {inside[0].name}; a class is one folder of images")
         if not _images_in(group):
             raise DataError(f"{group} holds no images; a class without samples would be left out: remove the folder")
@@ -70,8 +71,13 @@ def _classes(root: Path) -> list[Path]:
     return found
 
 
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in LEFT_BEHIND)
+
+
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    seen = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in seen if p.is_file())
 
 
 def _stacked(images: list[Image.Image], root: Path) -> torch.Tensor:

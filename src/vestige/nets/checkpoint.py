@@ -25,7 +25,7 @@ from vestige.nets.loaded import LoadedModel, read_shape
 from vestige.nets.onnx_chain import read_onnx
 from vestige.nets.shards import read_shards
 from vestige.nets.skops_file import read_skops
-from vestige.nets.state_dict import chain_layers, layers_in
+from vestige.nets.state_dict import chain_layers, layers_in, turnable
 from vestige.nets.stored_weights import chain_tensors
 from vestige.nets.weights_file import (
     LARGEST_FILE,
@@ -180,8 +180,12 @@ def _build(
     named_alike = model is not None and set(model.state_dict()) == set(tensors) and stated_layers(text or "") is None
     if model is not None and (named_alike or is_factory(text or "")):
         return text or "", model, tensors, None
-    tensors = chain_tensors(tensors, notes)
-    order = stated_layers(text or "") or (_stored_order(tensors, notes) if weights.ordered else None)
+    stated = stated_layers(text or "")
+    tensors = chain_tensors(tensors, notes, stated=stated is not None)
+    listed = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
+    if stated and weights.ordered and listed != list(stated):
+        notes.append(f"layers in the order that was given; the checkpoint listed them as {', '.join(listed)}")
+    order = stated or (_stored_order(tensors, listed, notes) if weights.ordered else None)
     if text is None or model is None:
         text = architecture_of(tensors, input_shape or read_shape(weights.metadata), order=order)
         notes.append(
@@ -189,15 +193,16 @@ def _build(
             "skips and normalization without weights would not show"
         )
         model = parse_architecture(text, device="meta")
+        if len({size for t in tensors.values() for size in t.shape}) == 1 and turnable(layers_in(tensors)):
+            notes.append("all matrices are square: nothing tells (out, in) from (in, out), and torch's order is taken")
     return text, model, tensors, order
 
 
-def _stored_order(tensors: Mapping[str, Tensor], notes: list[str]) -> list[str] | None:
+def _stored_order(tensors: Mapping[str, Tensor], order: list[str], notes: list[str]) -> list[str] | None:
     """The layers as a checkpoint listed them, if they chain so; asked only where nothing else says the order."""
     try:
         chain_layers(tensors)
     except ArchitectureError:
-        order = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
         layers = {layer.name: layer for layer in layers_in(tensors)}
         if set(order) == set(layers) and chains([layers[name] for name in order]):
             notes.append(f"layers in the order in which the checkpoint listed them: {', '.join(order)}")

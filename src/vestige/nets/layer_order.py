@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_LAYERS, MOST_TRIED = 64, 20_000
+# Words of the first and of the last layers. They decide nothing; they say which order to name, and which to doubt.
+BEGIN = {"in", "inp", "input", "inputs", "first", "embed", "embedding", "stem", "enc", "encoder"}
+END = {"out", "output", "outputs", "last", "final", "head", "dec", "decoder", "classifier", "readout", "logits"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,16 @@ class ChainLayer:
 def natural(name: str) -> list[tuple[int, int | str]]:
     """Sort key in which 9 comes before 10."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d{1,9})", name) if part]
+
+
+def place(name: str) -> int:
+    """-1 for a name that speaks of an early layer, 1 for one of a late layer, 0 for others.
+
+    >>> place("model.fc_in"), place("fc1"), place("classifier.dense")
+    (-1, 0, 1)
+    """
+    words = set(re.findall(r"[a-z]+", name.lower()))
+    return bool(words & END) - bool(words & BEGIN)
 
 
 def follows(before: ChainLayer, after: ChainLayer) -> bool:
@@ -83,5 +96,5 @@ def orders(
             if fits and not earlier[layer].intersection(left) and len(found) < 2 and next(tried) < MOST_TRIED:
                 extend([*begun, layer], [other for other in left if other is not layer])
 
-    extend([], given)
+    extend([], sorted(given, key=lambda layer: place(layer.name)))
     return found if len(found) == 2 or next(tried) < MOST_TRIED else None

@@ -5,6 +5,7 @@ Read with the `onnx` package (`pip install 'vestige[onnx]'`). The graph is looke
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from vestige.nets.architecture import image_layer
 from vestige.nets.convolutional import spatial_size
+from vestige.nets.quantized import SAID, dequantized
 from vestige.nets.weights_file import CheckpointError, WeightsFile, check_finite, checked_digest
 
+ROUNDS = ("QuantizeLinear", "DequantizeLinear")  # of activations
 SAME = ("Identity", "Dropout", "Cast")
 ENDS = ("Softmax", "LogSoftmax", "Sigmoid")  # of a classifier: classes are told from what goes in
 FALL = ("Gelu", "Swish")  # somewhere
@@ -84,6 +87,7 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
         graph = onnx.load(str(path), load_external_data=False).graph
         constants, shape = _constants(graph, onnx), _input_shape(graph)
         chain = Chain(constants, shape, flat=len(shape) == 1, at=_input(graph).name)
+        _dequantize(chain, graph, onnx)
         for node in _without_pairs(graph.node):
             _read(chain, node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
         if chain.at != graph.output[0].name:
@@ -130,6 +134,21 @@ def _constants(graph: Any, onnx: Any) -> dict[str, Tensor]:
     return {name: torch.tensor(onnx.numpy_helper.to_array(item)) for name, item in found.items()}
 
 
+def _dequantize(chain: Chain, graph: Any, onnx: Any) -> None:
+    """Constants behind DequantizeLinear as floats: w = (q - z) s."""
+    for node in graph.node:
+        given = [chain.constants.get(name) for name in node.input]
+        if node.op_type != "DequantizeLinear" or any(t is None for t in given):
+            continue
+        said = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        stored, scale, zero = (*given, None)[:3]
+        if said.get("block_size", 0) or stored is None or scale is None:
+            raise ValueError("weights quantized in blocks, which are not read: export floats")
+        axis = said.get("axis", 1) % max(stored.ndim, 1)
+        chain.constants[node.output[0]] = dequantized(stored, scale, zero, axis=axis)
+        chain.notes = [SAID]  # once, however many
+
+
 def _input(graph: Any) -> Any:
     known = {item.name for item in graph.initializer}
     inputs = [item for item in graph.input if item.name not in known]
@@ -149,11 +168,15 @@ def _input_shape(graph: Any) -> tuple[int, ...]:
 def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
     """One node; each must take what the one before it gives, and constants."""
     kind, given = node.op_type, [chain.constants.get(name) for name in node.input]
-    if kind == "Constant":
+    if kind == "Constant" or node.output[0] in chain.constants:
         return
     if [name for name in node.input if name and name not in chain.constants] != [chain.at]:
         raise ValueError(f"a skip or a branch before {kind[:80]}")
     chain.at = node.output[0]
+    if kind in ROUNDS:
+        rounds = "the file rounds what layers give (QuantizeLinear); here it is not rounded"
+        chain.notes += [rounds] if rounds not in chain.notes else []
+        return
     if kind in SAME:
         return
     if kind in READERS:
@@ -170,7 +193,8 @@ def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
         chain.ended = True
         chain.notes.append(f"the file ends in {kind}; outputs are taken before it, as a loss takes them")
     else:
-        raise ValueError(f"the operation {kind[:80]}")
+        advice = " of quantized arithmetic: export floats, or QDQ" if re.search("Quant|QLinear|Integer", kind) else ""
+        raise ValueError(f"the operation {kind[:80]}{advice}")
 
 
 def _gemm(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:

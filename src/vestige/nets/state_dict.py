@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from vestige.nets.layer_order import ChainLayer, chains, natural, orders
+from vestige.nets.layer_order import ChainLayer, chains, natural, orders, place
+from vestige.nets.smaller_images import ways_to
 
 _MEANING = {
     "running_mean": "BatchNorm",
@@ -126,7 +127,7 @@ def architecture_of(
     if not layers[0].is_conv:
         return _mlp(layers)
     widths = [str(layer.shape[0]) for layer in layers if not layer.is_conv]
-    return _with_strides(layers, input_shape, widths) + option
+    return _with_images(layers, input_shape, widths, option)
 
 
 def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
@@ -140,7 +141,7 @@ def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
             )
 
 
-def _with_strides(layers: list[ChainLayer], input_shape: Sequence[int] | None, widths: list[str]) -> str:
+def _with_images(layers: list[ChainLayer], input_shape: Sequence[int] | None, widths: list[str], option: str) -> str:
     if input_shape is None or len(input_shape) != 3 or input_shape[0] != layers[0].shape[1]:
         raise ArchitectureError(
             f"the first layer is a convolution of {layers[0].shape[1]} channels: its strides, pooling and image size "
@@ -149,20 +150,16 @@ def _with_strides(layers: list[ChainLayer], input_shape: Sequence[int] | None, w
     convs = [layer for layer in layers if layer.is_conv]
     if any(layer.shape[2] != layer.shape[3] for layer in convs) or len(convs) == len(layers):
         raise ArchitectureError("the grammar knows square kernels followed by a linear layer: give a factory")
-    head, features = "cnn:" + "x".join(map(str, input_shape)), layers[len(convs)].shape[1]
-    plain = [f"c{conv.shape[0]}k{conv.shape[2]}" for conv in convs]
-    height, width = input_shape[1:]
-    for conv in convs:
-        height, width = (side + 2 * (conv.shape[2] // 2) - conv.shape[2] + 1 for side in (height, width))
-    pixels = features // convs[-1].shape[0]
-    if pixels == height * width:
-        return "-".join([head, *plain, *widths])
-    strided = "-".join([head, f"{plain[0]}s2", *plain[1:], *widths])
-    pooled, largest = ("-".join([head, plain[0], pool, *plain[1:], *widths]) for pool in ("a2", "m2"))
+    head, (height, width) = "cnn:" + "x".join(map(str, input_shape)), input_shape[1:]
+    pixels = layers[len(convs)].shape[1] // convs[-1].shape[0]
+    ways = {said: "-".join([head, way, *widths]) + option for said, way in ways_to(pixels, convs, (height, width))}
+    if "" in ways:
+        return ways[""]
+    known = ", or ".join(f"{way} ({said})" for said, way in ways.items())
     raise ArchitectureError(
-        f"the convolutions of an image of {input_shape[1]}x{input_shape[2]} leave {pixels} pixels of {height * width}: "
-        "strides, average pooling, max pooling or no padding made it smaller, and weights do not hold which. Give the "
-        f"architecture: such as {strided} (strides), {pooled} (average pooling), or {largest} (max pooling)"
+        f"the convolutions of an image of {height}x{width} leave {pixels} pixels: strides, average pooling, max "
+        "pooling or no padding made it smaller, and weights do not hold which. Give the architecture"
+        + (f": such as {known}" if known else " as package.module:factory or ./file.py:factory")
     )
 
 
@@ -190,8 +187,11 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
         )
     found = orders(layers, numbered=False, shapes=shapes) if found == [] else found
     if found is not None and len(found) == 1:
+        if shapes is None:
+            _refuse_reversed(found[0])
         return found[0]
     if found == []:
+        _refuse_beside(layers)
         broken = next(pair for pair in itertools.pairwise(layers) if not chains(pair))
         raise ArchitectureError(
             f"the shapes do not chain: {broken[0].name} {list(broken[0].shape)} is followed by {broken[1].name} "
@@ -204,6 +204,34 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
         f"names say in which they are computed. State it in the architecture: {_written(example)}:layers={names}; "
         "`vestige convert` of the original .pt keeps its order"
     )
+
+
+def _refuse_reversed(layers: list[ChainLayer]) -> None:
+    """Matrices without a bias that says which side is which, in an order that their names contradict."""
+    first, last = layers[0], layers[-1]
+    if turnable(layers) and place(first.name) > place(last.name):
+        names = ",".join(layer.name for layer in layers)
+        raise ArchitectureError(
+            f"the only order that chains begins with {first.name} {list(first.shape)} and ends with {last.name} "
+            f"{list(last.shape)}: stored as (in, out)? Transpose the weights before saving; or, if it is the order, "
+            f"state it: {_written(layers)}:layers={names}"
+        )
+
+
+def _refuse_beside(layers: list[ChainLayer]) -> None:
+    """Networks that stand beside each other, such as a policy and its values: each chains, all together do not."""
+    parts = [list(part) for _, part in itertools.groupby(layers, key=lambda layer: layer.name.partition(".")[0])]
+    names = [part[0].name.partition(".")[0] for part in parts]
+    if len(parts) > 1 and all(len(part) > 1 and orders(part) for part in parts):
+        raise ArchitectureError(
+            f"the file holds {len(parts)} networks side by side, {', '.join(names[:5])}: each chains, all together do "
+            f"not. Write one to a file of its own: vestige convert FILE ONE.safetensors --key {names[0]}"
+        )
+
+
+def turnable(layers: Sequence[ChainLayer]) -> bool:
+    """Whether nothing in the file says that these matrices are stored as (out, in): no bias that fits one side only."""
+    return not any(layer.is_conv or (layer.has_bias and layer.shape[0] != layer.shape[1]) for layer in layers)
 
 
 def _turned(layers: list[ChainLayer]) -> bool:

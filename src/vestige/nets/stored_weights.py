@@ -1,7 +1,8 @@
 """What training loops and file formats wrap around a network's tensors, recognized by name and taken off again.
 
 Prefixes of wrappers, the counter of an averaged copy, the state of a loss or a metric, transposed kernels, and weights
-that are stored as the factors of a parametrization. Whatever is changed is said. Two networks in one file are refused.
+that are stored as the factors of a parametrization, or as integers with a scale. Whatever is changed is said. Two
+networks in one file are refused.
 """
 
 import re
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vestige.nets.layer_order import numbered_before
+from vestige.nets.quantized import with_floats
 from vestige.nets.state_dict import ArchitectureError
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -35,23 +37,37 @@ def candidates(tensors: Mapping[str, Tensor], notes: list[str]) -> Iterator[tupl
         extra = [_dropped_prefix(plain, bare)] if set(bare) != set(plain) else []
         yield bare, [*said, *extra]
         more = list(said) + extra
-        yield effective_weights(bare, more), more
+        yield effective_weights(with_floats(bare, more), more), more
 
 
-def chain_tensors(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
+def chain_tensors(tensors: Mapping[str, Tensor], notes: list[str], *, stated: bool = False) -> Tensors:
     """The weights and biases of a chain, whose names matter only for their order.
+
+    Args:
+        tensors: of the file.
+        notes: get a line for each thing that was left out, turned or computed.
+        stated: the caller names all layers of the chain, so that equal ones are no two networks.
 
     Raises:
         ArchitectureError: several networks in one file, or a kernel that cannot be turned.
     """
     bare = without_wrappers(without_bystanders(tensors, notes), deep=True)
-    several = networks(bare)
+    several = [] if stated else networks(bare)
+    if not (stated or several) and (affix := copied(bare)):
+        way = f": vestige convert FILE ONE.safetensors --key {affix[:-1]}" if affix.endswith(".") else ""
+        raise ArchitectureError(
+            f"the file holds 2 networks of the same layers, the names of one with {affix!r} added: an average (EMA) of "
+            f"the other? Write one to a file of its own{way}"
+        )
     if several:
         raise ArchitectureError(
             f"the file holds {len(several)} networks of the same layers, {', '.join(several)}: an average (EMA) of the "
             f"other? Write one to a file of its own: vestige convert FILE ONE.safetensors --key {several[0]}"
         )
-    return effective_weights(turned_kernels(bare, notes), notes)
+    try:
+        return effective_weights(with_floats(turned_kernels(bare, notes), notes), notes)
+    except ValueError as error:
+        raise ArchitectureError(str(error)) from error
 
 
 def without_bystanders(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
@@ -106,6 +122,20 @@ def networks(tensors: Mapping[str, Tensor]) -> list[str]:
         if len(same) > 1 and weights > 1 and not numbered_before(*sorted(same)[:2]):
             return same
     return []
+
+
+def copied(tensors: Mapping[str, Tensor]) -> str:
+    """What stands before, or behind, each name of a second network of the same layers; "" where there is none."""
+    names = sorted(tensors, key=len)
+    kept = names[: len(names) // 2]
+    for name in names[1:]:
+        before, _, behind = name.partition(names[0])
+        pairs = {f"{before}{one}{behind}": one for one in kept}
+        if re.search("[a-z]", before + behind) and set(pairs) | set(kept) == set(names) and not before * len(behind):
+            same = all(tensors[two].shape == tensors[one].shape for two, one in pairs.items())
+            if same and sum(tensor.ndim > 1 for tensor in tensors.values()) > 3:
+                return before or behind
+    return ""
 
 
 def turned_kernels(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:

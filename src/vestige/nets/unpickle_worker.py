@@ -78,22 +78,52 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     return found
 
 
+def unpacked(loaded, torch):
+    """With the packed parameters of torch's quantized linear layers as weight and bias."""
+    if not isinstance(loaded, dict):
+        return loaded
+    made = {}
+    packed = [k.removesuffix("_packed_params._packed_params") for k, v in loaded.items() if _is_packed(k, v, torch)]
+    for name, value in loaded.items():
+        stem = next((stem for stem in packed if str(name).startswith(stem)), None)
+        if stem is None:
+            made[name] = unpacked(value, torch)
+        elif isinstance(value, tuple):
+            made[f"{stem}weight"] = value[0]
+            made |= {} if value[1] is None else {f"{stem}bias": value[1]}
+        elif name[len(stem) :] not in ("scale", "zero_point", "_packed_params.dtype"):
+            made[name] = value
+    return made
+
+
+def _is_packed(name, value, torch) -> bool:
+    known = isinstance(name, str) and name.endswith("_packed_params._packed_params")
+    held = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], torch.Tensor)
+    return known and held and (value[1] is None or isinstance(value[1], torch.Tensor))
+
+
 def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     """The state dict in what was loaded, and what was said of it: {"key": where it was, "left": what was not read}.
 
     With a key, the dictionary under it, or the tensors whose names begin with it.
     """
+    loaded = unpacked(loaded, torch)
     found = state_dicts(loaded, torch)
     if key and key not in found:
         below = {name[len(key) + 1 :]: t for name, t in found.get("", {}).items() if name.startswith(f"{key}.")}
         if not below:
             raise ValueError(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
-        return _plain(below, torch), {"key": key, "left": [n for n in found[""] if not n.startswith(f"{key}.")][:20]}
+        others = [name for name in found[""] if not name.startswith(f"{key}.")]
+        return _plain(below, torch), _rounded(below) | {"key": key, "left": others[:20]}
     if not found or (len(found) > 1 and not key):
         raise ValueError(_held(loaded, found, torch))
     where = key or next(iter(found))
     left = [] if not where else [str(name)[:80] for name in loaded if name != where.split(".")[0]]
-    return _plain(found[where], torch), {"key": where, "left": left[:20]}
+    return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
+
+
+def _rounded(state: dict) -> dict:
+    return {"dequantized": True} if any(tensor.is_quantized for tensor in state.values()) else {}
 
 
 def _held(loaded, found: dict, torch) -> str:
@@ -109,14 +139,15 @@ def _plain(state: dict, torch) -> dict:
     """A copy of each tensor, since those that share memory cannot be written; nothing that would grow on the way."""
     made = {}
     for name, tensor in state.items():
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            what = (
-                tensor.dtype if tensor.is_quantized else tensor.layout if tensor.device.type == "cpu" else tensor.device
-            )
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            what = tensor.layout if tensor.device.type == "cpu" else tensor.device
             raise ValueError(f"{name[:80]!r} is {what}: only plain tensors are read; save dense floats")
+        if tensor.is_quantized and tensor.dtype not in (torch.qint8, torch.quint8, torch.qint32):
+            raise ValueError(f"{name[:80]!r} is quantized as {tensor.dtype}, which is not read; save its dequantize()")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"{name[:80]!r} has {tensor.numel():,} elements, more than its storage holds; save a copy")
-        made[name] = tensor.detach().clone().contiguous()
+        floats = tensor.contiguous().dequantize() if tensor.is_quantized else tensor
+        made[name] = floats.detach().clone().contiguous()
     return made
 
 
@@ -143,7 +174,8 @@ def main() -> int:
         # Opened here: torch would choose its reader by the name of the file.
         with torch.serialization.safe_globals(ignored), Path(source).open("rb") as stream:
             state, said = tensors_of(torch.load(stream, map_location="cpu", weights_only=True), torch, key)
-        save_file(state, target, {"tensor_order": json.dumps(list(state))})
+        facts = {"dequantized": "true"} if said.get("dequantized") else {}
+        save_file(state, target, {"tensor_order": json.dumps(list(state)), **facts})
         print(json.dumps(said))
     except BaseException as error:  # anything at all is reported to the parent, which names it
         print(cause(error), file=sys.stderr)

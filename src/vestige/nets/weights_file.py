@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vestige.nets.file_formats import KINDS, format_of, part_of
+from vestige.nets.quantized import SAID
 
 LARGEST_FILE = 8 * 2**30
 LARGEST_HEADER = 100 * 2**20
@@ -104,7 +105,9 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
     tensors, metadata = read_tensors(path)
     check_finite(path, tensors)
     order = _order(metadata, tensors)
-    return WeightsFile({name: tensors[name] for name in order or tensors}, metadata, digest, ordered=order is not None)
+    notes = (SAID,) if metadata.get("dequantized") == "true" else ()
+    kept = {name: tensors[name] for name in order or tensors}
+    return WeightsFile(kept, metadata, digest, ordered=order is not None, notes=notes)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

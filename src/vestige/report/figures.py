@@ -157,8 +157,8 @@ def curves(
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator())
-        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     if series:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
             text.set(color=INK, parse_math=False)
@@ -187,7 +187,7 @@ def contours(
     if points:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():
             text.set(color=INK, parse_math=False)
-    axes.xaxis.set_major_locator(MaxNLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     return as_svg(figure, "contours")
 
 
@@ -265,12 +265,12 @@ def _array(values: Tensor) -> NDArray[np.float64]:
 
 def blank_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     """A figure of the size of all others, with two axes."""
-    figure = Figure(figsize=(4.9, 3.0), layout="constrained")
+    figure = Figure(figsize=(4.2, 2.7), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel, color=INK, fontsize=9, parse_math=False)
     axes.set_ylabel(ylabel, color=INK, fontsize=9, parse_math=False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.tick_params(colors=INK, labelsize=8, width=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     for side in ("left", "bottom"):
