@@ -178,7 +178,10 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
 
 
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
-    """None where too few columns are found: those may be class means, and samples do not follow from them."""
+    """None where too few columns are found: those may be class means, and samples do not follow from them.
+
+    Few samples of two layers come back sharper from the searches for them than from all columns but one.
+    """
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or not is_sparse(chain):
         return None
@@ -191,7 +194,8 @@ def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZer
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
-    return end if len(end.z) >= ENOUGH * chain.rank else None
+    share = 1.0 if len(chain.weights) == 2 and chain.rank <= FEW else ENOUGH
+    return end if len(end.z) >= share * chain.rank else None
 
 
 def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:
