@@ -41,6 +41,7 @@ from vestige.reconstruct.weights.zeros.solver import ENOUGH, ByZeros, is_sparse,
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
+VERIFIED = 0.5  # share of the samples of a two-layer network that the zeros must verify
 LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
@@ -180,7 +181,8 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
     """None where too few columns are found: those may be class means, and samples do not follow from them.
 
-    Few samples of two layers come back sharper from the searches for them than from all columns but one.
+    In two layers at least half must be verified, which mixtures are not; and few samples come back sharper from the
+    searches for them than from all columns but one.
     """
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or not is_sparse(chain):
@@ -194,8 +196,10 @@ def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZer
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
-    share = 1.0 if len(chain.weights) == 2 and chain.rank <= FEW else ENOUGH
-    return end if len(end.z) >= share * chain.rank else None
+    two = len(chain.weights) == 2
+    share = 1.0 if two and chain.rank <= FEW else ENOUGH
+    verified = not two or int(end.verified.sum()) >= VERIFIED * chain.rank
+    return end if verified and len(end.z) >= share * chain.rank else None
 
 
 def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:

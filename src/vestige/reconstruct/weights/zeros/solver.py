@@ -164,6 +164,7 @@ def _end(
     verified = (agrees >= AGREES) & plausible(chain, z, sample_norm, box)
     if len(chain.weights) == 2:
         verified &= _own(chain, layer, known, z, sample_norm)
+        confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
     return ByZeros(z, multipliers, confidence, verified, residual, 2 * STARTS * done, outcome)
 
 
