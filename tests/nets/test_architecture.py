@@ -55,11 +55,16 @@ def test_cnn_is_read_off_its_weights_and_the_image_size_where_nothing_made_image
 
 
 @pytest.mark.parametrize(
-    "text", ["cnn:3x16x16-c4k5s2-c6k3s2-10", "cnn:3x16x16-c4k5-a2-c6k3-a2-10", "cnn:3x8x8-c4k3p0-2"]
+    ("text", "ways"),
+    [
+        ("cnn:3x16x16-c4k5s2-c6k3s2-10", r"c4k\ds2.*strides.*a2.*average pooling.*max pooling"),
+        ("cnn:3x16x16-c4k5-a2-c6k3-a2-10", r"c4k\ds2.*strides.*a2.*average pooling.*max pooling"),
+        ("cnn:3x8x8-c4k3p0-2", r"such as cnn:3x8x8-c4k3p0-2 \(no padding\)$"),
+    ],
 )
-def test_strides_and_pooling_are_asked_for(text):
+def test_strides_and_pooling_are_asked_for_in_ways_that_fit(text, ways):
     shape = tuple(map(int, text[4:].split("-")[0].split("x")))
-    with pytest.raises(ArchitectureError, match=r"c4k\ds2.*strides.*a2.*average pooling.*max pooling"):
+    with pytest.raises(ArchitectureError, match=ways):
         architecture_of(parse_architecture(text).state_dict(), shape)
 
 

@@ -30,6 +30,8 @@ def ways_to(pixels: int, convs: Sequence[ChainLayer], sides: Sequence[int]) -> I
     count = len(convs) if len(convs) <= MOST_LAYERS else 0
     for padding, (kind, suffix) in itertools.product((None, 0), KINDS.items()):
         for places in itertools.product((True, False), repeat=count if suffix else 0):
+            if suffix and not any(places):  # said without this kind
+                continue
             marks = [suffix if place else "" for place in places] or [""] * len(convs)
             if _left(convs, sides, marks, padding) == pixels:
                 said = ", ".join(filter(None, [kind, "" if padding is None else "no padding"]))

@@ -177,8 +177,8 @@ def test_a_sample_of_the_points_says_so(tmp_path):
         verify(tmp_path / "net.safetensors", points=0)
 
 
-def imported(module):
-    """Modules of this room that a module needs, directly or not."""
+def imported(module, known=frozenset()):
+    """Modules of this room that a module needs, directly or not, beside those known."""
     here = Path(construct.__file__).parent
     tree = ast.parse((here / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
     names = set()
@@ -187,7 +187,9 @@ def imported(module):
             package = (here.parent.parent / node.module.replace(".", "/")).is_dir()
             names |= {f"{node.module}.{alias.name}" for alias in node.names} if package else {node.module}
     room = {name.removeprefix("vestige.construct.") for name in names if name.startswith("vestige.construct.")}
-    return room.union(*map(imported, room))
+    for name in room - known:
+        room |= imported(name, known | room)
+    return room
 
 
 READERS = {
