@@ -1,6 +1,7 @@
 """A folded forward pass gives what the modules give, and follows weights that are changed."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -145,3 +146,13 @@ def test_what_is_trained_or_halved_is_not_folded(monkeypatch, kind):
         network(x).sum().backward()
         assert x.grad is not None and x.grad.abs().sum() > 0
     assert network._folded is None
+
+
+def test_a_network_that_was_folded_can_be_copied_and_pickled(monkeypatch):
+    monkeypatch.setattr(blocks, "SMALL", 0)
+    network = vg.construct.build_triangle_counter(6).network
+    x = vg.construct.graph_tokens(vg.construct.random_graphs(6, 2)).double()
+    found = network(x)
+    assert network._folded is not None
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert other._folded is None and torch.equal(other(x), found)

@@ -231,6 +231,10 @@ class Transformer(nn.Module):
             found = [part[:, self._first :] if self.read is None else part[:, 0] for part in found]
         return found[0] if len(found) == 1 else torch.cat(found)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles are without what was folded."""
+        return {**self.__dict__, "_folded": None}
+
     def _foldable(self, x: Tensor) -> bool:
         return not x.requires_grad and all(p.dtype in FOLDED and not p.requires_grad for p in self.parameters())
 
