@@ -41,7 +41,7 @@ from vestige.reconstruct.weights.zeros.solver import ENOUGH, ByZeros, is_sparse,
 STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
-VERIFIED = 0.5  # share of the samples of a two-layer network that the zeros must verify
+VERIFIED = 0.25  # share of the samples of a two-layer network that the zeros must verify
 LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
@@ -181,7 +181,7 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
     """None where too few columns are found: those may be class means, and samples do not follow from them.
 
-    In two layers at least half must be verified, which mixtures are not; and few samples come back sharper from the
+    In two layers at least a quarter must be verified, which mixtures are not; and few samples come back sharper from the
     searches for them than from all columns but one.
     """
     # A reference moves the target away from the weights that decide the gates.
