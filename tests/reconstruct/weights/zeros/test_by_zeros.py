@@ -140,8 +140,8 @@ def flat(rows: torch.Tensor) -> FirstLayer:
 
 
 def test_the_hyperplane_is_found_where_whole_newton_steps_run_away():
-    layer = flat(draw(100, 30, name="points"))
-    side = (F.normalize(layer.slopes, dim=1) @ draw(30, 200, name="normals") < 0).T
+    layer = flat(draw(120, 40, name="points"))
+    side = (F.normalize(layer.slopes, dim=1) @ draw(40, 400, name="normals") < 0).T
     flipped = torch.rand(side.shape, generator=child(0, "zeros", "flipped")) < 0.1
     assert (separable(layer, side ^ flipped) > 1 - flipped.double().mean(1) - 0.1).all()
     assert separable(layer, side).min() > 0.99
@@ -159,15 +159,16 @@ def test_the_zeros_of_a_column_tell_a_rough_sample(stationary):
 
 
 def test_sharpening_forgets_closed_neurons_at_which_the_column_does_not_vanish():
-    s = draw(H, N, name="open") * (torch.rand(H, N, generator=child(0, "zeros", "gates")) < 0.55)
+    s = draw(H, N, name="open") ** 3 * (torch.rand(H, N, generator=child(0, "zeros", "gates")) < 0.55)
     layer = flat(s @ draw(N, R, name="inputs"))
     truth = F.normalize(layer.columns.T @ s, dim=0).T
-    kinks = torch.rand(N, H, generator=child(0, "zeros", "kinks")) < 0.08
+    kinks = torch.rand(N, H, generator=child(0, "zeros", "kinks")) < 0.15
     closed = (s == 0).T | kinks
     rough = layer.smallest(closed.to(s), None, steps=10)
     exact = sharpened(layer, rough, closed)
     assert (exact * truth).sum(1).abs().min() > 1 - 1e-9
-    assert (rough * truth).sum(1).abs().min() < 1 - 1e-3
+    everywhere = sharpened(layer, rough, torch.ones_like(closed))  # small entries of open neurons attract it
+    assert (rough * truth).sum(1).abs().min() < 0.9 and (everywhere * truth).sum(1).abs().min() < 0.9
 
 
 def test_the_samples_not_known_yet_span_a_known_subspace(stationary):
