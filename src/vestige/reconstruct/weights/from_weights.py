@@ -181,8 +181,8 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
     """None where too few columns are found: those may be class means, and samples do not follow from them.
 
-    In two layers at least a quarter must be verified, which mixtures are not; and few samples come back sharper from the
-    searches for them than from all columns but one.
+    In two layers at least a quarter must be verified, which mixtures are not; and few samples come back sharper from
+    the searches for them than from all columns but one.
     """
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or not is_sparse(chain):

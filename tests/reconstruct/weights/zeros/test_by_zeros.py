@@ -159,16 +159,18 @@ def test_the_zeros_of_a_column_tell_a_rough_sample(stationary):
 
 
 def test_sharpening_forgets_closed_neurons_at_which_the_column_does_not_vanish():
-    s = draw(H, N, name="open") ** 3 * (torch.rand(H, N, generator=child(0, "zeros", "gates")) < 0.55)
-    layer = flat(s @ draw(N, R, name="inputs"))
+    n = 60
+    s = draw(H, n, name="open") * (torch.rand(H, n, generator=child(0, "zeros", "gates")) < 0.6)
+    layer = flat(s @ draw(n, R, name="inputs"))
     truth = F.normalize(layer.columns.T @ s, dim=0).T
-    kinks = torch.rand(N, H, generator=child(0, "zeros", "kinks")) < 0.15
-    closed = (s == 0).T | kinks
-    rough = layer.smallest(closed.to(s), None, steps=10)
-    exact = sharpened(layer, rough, closed)
-    assert (exact * truth).sum(1).abs().min() > 1 - 1e-9
-    everywhere = sharpened(layer, rough, torch.ones_like(closed))  # small entries of open neurons attract it
-    assert (rough * truth).sum(1).abs().min() < 0.9 and (everywhere * truth).sum(1).abs().min() < 0.9
+    closed = (s == 0).T | (torch.rand(n, H, generator=child(0, "zeros", "kinks")) < 0.05)
+    rough = F.normalize(truth + 0.2 * F.normalize(draw(n, n, name="noise"), dim=1), dim=1)
+
+    def found(where: torch.Tensor) -> int:
+        return int(((sharpened(layer, rough, where) * truth).sum(1).abs() > 1 - 1e-6).sum())
+
+    assert found(closed) == n
+    assert found(torch.ones_like(closed)) < n / 2  # small entries of open neurons attract what was nearly right
 
 
 def test_the_samples_not_known_yet_span_a_known_subspace(stationary):

@@ -32,11 +32,9 @@ EVERY = 3  # where the second layer helps, every third round trims too: other sa
 TURNS = 2  # from a column to the input that its zeros tell, and back
 ROUGH = 0.05  # of a column's mean |s|: below this an entry may be a zero
 SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones have .38 to .55, mixtures up to .47
-PARTED = 0.96  # share of neurons on the right side of one hyperplane; samples among few have .97, among many .98 and more
+PARTED = 0.96  # share of neurons on the right side of one hyperplane; true columns have .97 and more
 MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
-ENOUGH = (
-    0.9  # share of the samples whose columns must be known; of fewer, as of class means, samples are fitted at will
-)
+ENOUGH = 0.9  # share of the columns that must be known; of fewer, as of class means, samples are fitted at will
 AGREES = 0.9  # share of the gates that the sample shown must have
 FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
 SHARP = 300.0  # gates for the residual of later layers
