@@ -89,8 +89,7 @@ def solve_by_zeros(
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     while done < ROUNDS and quiet < QUIET and len(known) < n:
         draw = spawn(generator, "zeros", str(done))
-        late = 3 * (n - len(known)) < n
-        look = None if late and done % 2 else metric
+        look = None if done % 2 and _few_missing(layer, known) else metric
         found = _round(layer, space, known, _starts(chain, layer, sample_norm, look, draw), done)
         both = torch.cat([known, found])
         both = both[independent(layer, both)]
@@ -112,13 +111,19 @@ def _starts(
     return chain.augmented(z) @ layer.right.T
 
 
+def _few_missing(layer: FirstLayer, known: Tensor) -> bool:
+    """Whether less than a third of the samples is missing: starts come from a small span then."""
+    n = len(layer.values)
+    return 3 * (n - len(known)) < n
+
+
 def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, number: int) -> Float[Tensor, "k n"]:
     """Columns found from starts within the span of the samples not known yet, and checked."""
-    n, parts = len(layer.values), []
+    parts = []
     span = span_of_others(layer, known)
     y = y @ span
     if space is not None:
-        few = y if 3 * (n - len(known)) < n else y[:STARTS]
+        few = y if _few_missing(layer, known) else y[:STARTS]
         parts.append(columns_of(layer, near_activations(layer.slopes @ span, space, few) @ span.T))
     if space is None or number % EVERY == EVERY - 1:
         c = trimmed_columns(layer, y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1))
@@ -159,18 +164,22 @@ def _end(
     confidence = (agrees * min(1.0, 0.9 + 0.1 * len(known) / n)).to(like)
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
-    verified = (agrees >= AGREES) & plausible(chain, z, sample_norm, box)
-    if len(chain.weights) == 2:
-        verified &= _own(chain, layer, known, z, sample_norm)
+    verified = agrees >= AGREES
+    if len(chain.weights) > 2:
+        verified &= plausible(chain, z, sample_norm, box)
+    else:
+        verified &= _own(chain, layer, known, z, sample_norm, box)
         confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
     return ByZeros(z, multipliers, confidence, verified, residual, 2 * STARTS * done, outcome)
 
 
-def _own(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, sample_norm: float) -> Bool[Tensor, " k"]:
+def _own(
+    chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None
+) -> Bool[Tensor, " k"]:
     """Which columns of a two-layer network are those of their samples: V^T l, 0, or between them on a kink."""
     space = column_space(chain, zero_sum=False)
     columns = with_multipliers(space, known @ layer.columns.T)
-    return genuine(chain, space, columns, z, sample_norm=sample_norm, box=None)
+    return genuine(chain, space, columns, z, sample_norm=sample_norm, box=box)
 
 
 def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipliers: Tensor) -> dict[str, float]:
