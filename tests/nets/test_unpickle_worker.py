@@ -76,6 +76,18 @@ def test_anything_else_is_named(loaded, said):
         tensors_of(loaded, torch)
 
 
+def test_dictionaries_that_share_or_hold_themselves_are_not_walked_to_the_end():
+    """Forty levels with two keys for one dictionary each are 2^40 ways down."""
+    shared: dict = {"w": torch.zeros(3, 2)}
+    for _ in range(40):
+        shared = {"a": shared, "b": shared}
+    within: dict = {"w": torch.zeros(3, 2)}
+    within["again"] = within
+    for loaded in (shared, within):
+        with pytest.raises(ValueError, match="none holds a state dict"):
+            tensors_of(loaded, torch)
+
+
 def test_torchs_advice_to_switch_safety_off_is_not_repeated():
     advice = (
         "\x1b[1mWeights only load failed. Re-running `torch.load` with `weights_only` set to `False` will likely "

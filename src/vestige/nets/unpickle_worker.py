@@ -78,16 +78,16 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     return found
 
 
-def unpacked(loaded, torch):
-    """With the packed parameters of torch's quantized linear layers as weight and bias."""
-    if not isinstance(loaded, dict):
+def unpacked(loaded, torch, depth: int = 0):
+    """With the packed parameters of torch's quantized linear layers as weight and bias, as deep as tensors are read."""
+    if not isinstance(loaded, dict) or depth > DEEPEST:
         return loaded
     made = {}
     packed = [k.removesuffix("_packed_params._packed_params") for k, v in loaded.items() if _is_packed(k, v, torch)]
     for name, value in loaded.items():
         stem = next((stem for stem in packed if str(name).startswith(stem)), None)
         if stem is None:
-            made[name] = unpacked(value, torch)
+            made[name] = unpacked(value, torch, depth + 1)
         elif isinstance(value, tuple):
             made[f"{stem}weight"] = value[0]
             made |= {} if value[1] is None else {f"{stem}bias": value[1]}
