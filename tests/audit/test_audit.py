@@ -145,6 +145,7 @@ def test_a_network_that_never_saw_the_data_gives_nothing_away(case):
     found = vg.audit(stranger, data=case.data, held_out=case.held_out, **known, **FAST)
     assert found.score.n_recovered == 0 and found.level is Level.UNKNOWN
     assert "do not fit this model" in found.verdict
+    assert found.results["fit"]["reasons"] and not [w for w in found.warnings if w in found.verdict]
 
 
 def test_steps_name_their_phases(case):

@@ -126,10 +126,12 @@ def test_the_audit_offers_it_where_something_leaked(recovered, command):
 
 
 def test_the_offer_of_an_audit_stands_in_the_results_and_on_the_page(case, tmp_path, monkeypatch):
-    real = weights.compare
+    real, chance = weights.compare, 0
 
     def leaky(*args, **options):
-        return replace(real(*args, **options), recovered=torch.arange(6) < 2)
+        found = real(*args, **options)
+        nulls = [replace(null, n_recovered=chance) for null in found.nulls]
+        return replace(found, recovered=torch.arange(6) < 2, n_recovered=2, nulls=tuple(nulls))
 
     nothing = vg.audit(case.model, data=case.data, out=tmp_path / "nothing", **FAST)
     assert nothing.results["unlearn"] is None
@@ -139,6 +141,10 @@ def test_the_offer_of_an_audit_stands_in_the_results_and_on_the_page(case, tmp_p
     command = some.results["unlearn"]
     assert command == f"vestige unlearn {case.model} --data {case.data} --forget leaked"
     assert f"<code>{command}</code>" in (tmp_path / "some" / "report.html").read_text()
+    chance = 2
+    equal = vg.audit(case.model, data=case.data, out=tmp_path / "equal", **FAST)
+    assert "shows no leak" in equal.verdict and equal.results["unlearn"] is None
+    assert "vestige unlearn" not in (tmp_path / "equal" / "report.html").read_text()
 
 
 @pytest.mark.slow

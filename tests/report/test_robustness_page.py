@@ -70,8 +70,10 @@ def test_samples_that_the_model_does_not_know_are_said_in_gray():
     manifest, results, tensors = made_up(robust=0.0)
     assert 'class="verdict leaks"' in render_robustness(manifest, results, tensors)
     results["fit"] = {"fits": False, "reasons": ["accuracy 10.0% on 3 samples, by chance 50.0%"]}
+    results["warnings"] = [*results["fit"]["reasons"], "seen elsewhere"]
     page = render_robustness(manifest, results, tensors)
     assert 'class="verdict unknown"' in page and "Inconclusive: these data do not fit this model" in page
+    assert page.count("accuracy 10.0%") == 1 and "seen elsewhere" in page  # said once, in the verdict
 
 
 def test_broken_samples_are_shown_by_their_distance_and_what_was_wrong_anyway_is_not():

@@ -19,7 +19,7 @@ from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.membership.scores import CALIBRATED, Membership
 from vestige.report.membership import write_membership_report
-from vestige.report.verdict import Level, misfit
+from vestige.report.verdict import Level, misfit, unsaid
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,7 +160,7 @@ def _work(
         "model": model_summary(target, asked.candidates),
         "data": asked.candidates.name,
         "membership": section,
-        "warnings": list(dict.fromkeys((*fit.reasons, *target.warnings, *section["warnings"]))),
+        "warnings": unsaid((*fit.reasons, *target.warnings, *section["warnings"]), said),
         "citations": citation(found),
     }
     return found, results, tensors

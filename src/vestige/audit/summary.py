@@ -14,7 +14,7 @@ from vestige.core.theory import TheoryCheck
 from vestige.data.dataset import DataSet
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore
-from vestige.report.verdict import verdict
+from vestige.report.verdict import unsaid, verdict
 
 LONGEST_NAME = 80  # characters of a column
 
@@ -139,9 +139,9 @@ def score_summary(score: ReconstructionScore, *, held_out: bool) -> dict[str, An
 
 
 def judged(results: Mapping[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
-    """The results of an audit with their verdict, and each warning once."""
+    """The results of an audit with their verdict, and what else there is to know."""
     level, sentence = verdict(results)
-    return {"verdict": sentence, "level": level, **results, "warnings": list(dict.fromkeys(warnings))}
+    return {"verdict": sentence, "level": level, **results, "warnings": unsaid(warnings, sentence)}
 
 
 def offer(file: str, data: str, recovered: Tensor, more: Sequence[str] = ()) -> str | None:

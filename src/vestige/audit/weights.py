@@ -291,17 +291,17 @@ def _results(
             "score": score_summary(score, held_out=truth.held_out is not None),
             "stationarity": stationarity_summary(points),
             "citations": citation(found, score, *points),
-            **_offers(target, how, found, truth, score),
         }
-    return judged(results, warnings)
+        if how.backbone is not None:
+            results["retrieval"] = retrieval(found, truth, target.space, next(target.model.parameters()))
+    made = judged(results, warnings)
+    return made if truth is None or score is None else made | _offer(target, how, truth, score, made["level"])
 
 
-def _offers(
-    target: Target, how: Search, found: Reconstruction, truth: Truth, score: ReconstructionScore
-) -> dict[str, Any]:
-    """What embeddings stand for, or the command that takes samples out of a network that is attacked plainly."""
-    if how.backbone is not None:
-        return {"retrieval": retrieval(found, truth, target.space, next(target.model.parameters()))}
-    if how.group is not None or target.file is None or truth.named is None or how.typed is None:
+def _offer(target: Target, how: Search, truth: Truth, score: ReconstructionScore, level: Level) -> dict[str, Any]:
+    """The command that takes samples out of a network that is attacked plainly; None where no leak is shown."""
+    plain = how.backbone is None and how.group is None
+    if not plain or target.file is None or truth.named is None or how.typed is None:
         return {}
-    return {"unlearn": offer(target.file, truth.named, score.recovered, how.typed)}
+    leaks = level in (Level.LEAKS, Level.SOME)
+    return {"unlearn": offer(target.file, truth.named, score.recovered, how.typed) if leaks else None}

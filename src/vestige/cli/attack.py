@@ -66,10 +66,11 @@ def attack(
 
 
 def _show(found: "RobustnessAudit") -> None:
-    from vestige.report.verdict import misfit
+    from vestige.report.verdict import misfit, unsaid
 
     results, (low, high) = found.results, found.robust_interval
-    if why := misfit(results):
+    why = misfit(results) or ""
+    if why:
         say(why, style="bold")
     say(
         f"{found.robust_accuracy:.1%} of {results['n']} samples withstand {results['norm']} perturbations of "
@@ -77,5 +78,5 @@ def _show(found: "RobustnessAudit") -> None:
         f"{results['gradient_evaluations']:,} gradient evaluations, {results['seconds']:.1f} s.",
         style="bold",
     )
-    note(found.warnings)
+    note(unsaid(found.warnings, why))
     say_files(found.folder, "adversarial.safetensors")

@@ -52,22 +52,27 @@ def chain_tensors(tensors: Mapping[str, Tensor], notes: list[str], *, stated: bo
         ArchitectureError: several networks in one file, or a kernel that cannot be turned.
     """
     bare = without_wrappers(without_bystanders(tensors, notes), deep=True)
-    several = [] if stated else networks(bare)
-    if not (stated or several) and (affix := copied(bare)):
-        way = f": vestige convert FILE ONE.safetensors --key {affix[:-1]}" if affix.endswith(".") else ""
-        raise ArchitectureError(
-            f"the file holds 2 networks of the same layers, the names of one with {affix!r} added: an average (EMA) of "
-            f"the other? Write one to a file of its own{way}"
-        )
-    if several:
-        raise ArchitectureError(
-            f"the file holds {len(several)} networks of the same layers, {', '.join(several)}: an average (EMA) of the "
-            f"other? Write one to a file of its own: vestige convert FILE ONE.safetensors --key {several[0]}"
-        )
+    if not stated:
+        _refuse_several(bare)
     try:
         return effective_weights(with_floats(turned_kernels(bare, notes), notes), notes)
     except ValueError as error:
         raise ArchitectureError(str(error)) from error
+
+
+def _refuse_several(tensors: Mapping[str, Tensor]) -> None:
+    """A network and a copy of it are never read as one of twice the depth."""
+    same = networks(tensors)
+    affix = "" if same else copied(tensors)
+    if not same and not affix:
+        return
+    which = ", ".join(same) if same else f"the names of one with {affix!r} added"
+    key = same[0] if same else affix[:-1] if affix.endswith(".") else ""
+    way = f": vestige convert FILE ONE.safetensors --key {key}" if key else ""
+    raise ArchitectureError(
+        f"the file holds {len(same) or 2} networks of the same layers, {which}: an average (EMA) of the other? "
+        f"Write one to a file of its own{way}"
+    )
 
 
 def without_bystanders(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vestige.report.figures import curves, survival
 from vestige.report.page import template, write_page
 from vestige.report.picture import Drawn, named, painter, picture
-from vestige.report.verdict import Level, misfit
+from vestige.report.verdict import Level, misfit, unsaid
 from vestige.runs.folder import RunFolder
 
 LARGEST = 24  # samples shown
@@ -59,7 +59,7 @@ def render_robustness(manifest: Mapping[str, Any], results: Mapping[str, Any], t
         verb="attack",
         level=Level.UNKNOWN if why else level,
         verdict=f"{why} {said}" if why else said,
-        warnings=results["warnings"],
+        warnings=unsaid(results["warnings"], why or ""),
         results=results,
         manifest=manifest,
         triples=_triples(results, tensors),

@@ -1,6 +1,6 @@
 """What an audit found, in one sentence that claims no more than was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vestige.core.choices import ChoiceEnum
@@ -99,6 +99,15 @@ def misfit(results: Mapping[str, Any]) -> str | None:
     return f"Inconclusive: these data do not fit this model ({'; '.join(fit['reasons'])})."
 
 
+def unsaid(warnings: Iterable[str], sentence: str) -> list[str]:
+    """Each warning once, without those that the verdict says already.
+
+    >>> unsaid(["loss 4", "no mean", "no mean"], "Inconclusive: loss 4.")
+    ['no mean']
+    """
+    return [warning for warning in dict.fromkeys(warnings) if warning not in sentence]
+
+
 def _unexplained(results: Mapping[str, Any]) -> str | None:
     """Why nothing can be said where the given samples explain the weights worse than no samples at all would."""
     known = results.get("stationarity") or {}
@@ -132,9 +141,9 @@ def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
     share = "The one training sample" if total == 1 else share
     verb = "is" if count == 1 else "are"
     if nulls.get(best, 0) >= count:
+        equal = "as close" if total == 1 else f"as close to {nulls[best]}"
         return Level.UNKNOWN, (
-            f"{share} {verb} close to a reconstruction, but {best} come as close to "
-            f"{nulls[best]}: this comparison shows no leak."
+            f"{share} {verb} close to a reconstruction, but {best} come {equal}: this comparison shows no leak."
         )
     if not score.get("held_out", True):
         return Level.SOME, (
