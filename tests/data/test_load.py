@@ -236,6 +236,9 @@ LABELS = {
     "text": (np.array(["dog", "cat", "dog", "ant"]), [2, 1, 2, 0], ("ant", "cat", "dog")),
     "bytes": (np.array([b"b", b"a", b"b", b"a"]), [1, 0, 1, 0], ("a", "b")),
     "numbers as text": (np.array(["2", "10", "0", "2"]), [2, 10, 0, 2], tuple(map(str, range(11)))),
+    "floats as text": (np.array(["2.0", "10.", "0.0", "2.0"]), [2, 10, 0, 2], tuple(map(str, range(11)))),
+    "truth values": (np.array([True, False, True, False]), [1, 0, 1, 0], ("0", "1")),
+    "another machine's": (np.array([2, 1, 0, 2], ">i2"), [2, 1, 0, 2], ("0", "1", "2")),
     "signs": (np.array([-1, 1, 1, -1]), [0, 1, 1, 0], ("0", "1")),
     "one-hot": (np.eye(4)[[3, 0, 1, 1]], [3, 0, 1, 1], ("0", "1", "2", "3")),
     "from 1": (np.array([1, 2, 3, 1]), [1, 2, 3, 1], ("0", "1", "2", "3")),
@@ -277,4 +280,18 @@ def test_a_decoy_of_the_same_name_hides_nothing(tmp_path, monkeypatch):
                 np.save(file, array)
     monkeypatch.setattr(arrays, "LARGEST_ARRAYS", 100_000)
     with pytest.raises(DataError, match="unpacks to"):
+        load_data(f"npz:{tmp_path / 'd.npz'}")
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", "f2", "g", ">u2"])
+def test_numbers_of_any_machine_are_read_in_any_layout(kind, tmp_path):
+    x = (np.arange(1, 13).reshape(3, 4) * 5000).astype(kind)
+    np.savez(tmp_path / "d.npz", x=np.asfortranarray(x), y=np.arange(3, dtype=">i8"))
+    expected = x.astype(float) / (65_535 if kind == ">u2" else 1)
+    assert np.allclose(load_data(f"npz:{tmp_path / 'd.npz'}").x.numpy(), expected)
+
+
+def test_labels_without_text_are_no_class(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 2)), y=np.array(["cat", " ", "dog"]))
+    with pytest.raises(DataError, match="1 of 3 labels are empty"):
         load_data(f"npz:{tmp_path / 'd.npz'}")

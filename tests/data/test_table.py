@@ -66,3 +66,50 @@ def test_a_parquet_table_is_read_as_the_same_table_in_text(tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(DataError, match="cannot be read as a Parquet table"):
         load_data(f"parquet:{tmp_path / 't.parquet'}")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_a_column_that_numbers_the_rows_is_left_out_and_said(name, tmp_path):
+    data = load_data(csv(tmp_path, f"{name},a,label\n0,.5,0\n1,.7,1\n2,.1,0\n"))
+    assert data.columns == ("a",) and "numbers the rows" in data.notes[0]
+    data = load_data(csv(tmp_path, f"{name},a,label\n4,.5,0\n1,.7,1\n2,.1,0\n"))
+    assert data.columns == (name, "a") and not data.notes
+
+
+def test_decimal_commas_are_read_where_no_comma_parts_thousands(tmp_path):
+    assert load_data(csv(tmp_path, "a;b;y\n0,125;7;0\n-1,250;8,5;1\n")).x.tolist() == [[0.125, 7], [-1.25, 8.5]]
+    assert load_data(csv(tmp_path, "0,5;1,5;0\n2,5;3,5;1\n") + "#3").x.tolist() == [[0.5, 1.5], [2.5, 3.5]]
+    with pytest.raises(DataError, match="no numbers in a; write numbers with a decimal point"):
+        load_data(csv(tmp_path, "a;y\n1,234;0\n5,678;1\n"))
+
+
+def test_a_first_line_that_is_a_sample_is_no_header(tmp_path):
+    iris = csv(tmp_path, "5.1,3.5,setosa\n4.9,3.0,setosa\n7.0,3.2,versicolor\n")
+    assert len(load_data(f"{iris}#3")) == 3
+    years = csv(tmp_path, "2019,2020,species\n1.5,2.5,cat\n3.5,4.5,dog\n")
+    assert load_data(f"{years}#species").columns == ("2019", "2020")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,y\n1,cat\n2,\n3,dog\n", "1 of 3 labels are empty"),
+        ("a,y\n1,0\nNA,1\n", "empty or infinite values in a"),
+        ("a,y,\n1,0,\n2,1,\n", "a column without a name"),
+        ("a,a,y\n1,2,0\n", "'a' stands twice"),
+        ("<html><body>404</body></html>\n", "web page"),
+    ],
+)
+def test_gaps_and_wrong_files_are_named(text, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        load_data(csv(tmp_path, text))
+
+
+def test_gaps_of_a_parquet_table_are_no_class(tmp_path):
+    reason = "needs pyarrow: pip install 'vestige[tables]'"
+    pyarrow, parquet = (pytest.importorskip(name, reason=reason) for name in ("pyarrow", "pyarrow.parquet"))
+    for column, said in (("label", "labels are empty"), ("a", "no numbers in a")):
+        table = {"a": [0.5, 1.0, 2.0], "label": ["cat", "dog", "cat"]} | {column: ["cat", None, "dog"]}
+        parquet.write_table(pyarrow.table(table), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match=said):
+            load_data(f"parquet:{tmp_path / 't.parquet'}")

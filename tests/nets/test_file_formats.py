@@ -1,6 +1,7 @@
 """Files that are no safetensors are called what they are, by their content, with the next step."""
 
 import io
+import pickle
 import tarfile
 import zipfile
 
@@ -51,6 +52,9 @@ FORMATS = {
         lambda p: p.write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'),
         "several files|is not there",
     ),
+    "pickle.dump": (lambda p: p.write_bytes(pickle.dumps({"w": 1})), "torch.save did not write.*torch.save"),
+    "matlab": (lambda p: p.write_bytes(b"MATLAB 5.0 MAT-file, Platform" + bytes(99)), "MATLAB"),
+    "words": (lambda p: p.write_text("Entry not found\n"), r"text \('Entry not found'\), not weights"),
     "json": (lambda p: p.write_text('{ "hidden": 3, "layers": 2 }'), "JSON"),
 }
 
@@ -92,3 +96,10 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
             packed.writestr(info.filename, plain.read(info))
     with pytest.raises(CheckpointError, match="PyTorch does not compress"):
         convert(tmp_path / "b.pt", tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_what_torch_saved_in_any_of_its_ways_can_be_converted(options, tmp_path):
+    torch.save({"0.weight": torch.ones(2, 3)}, tmp_path / "m.pt", **options)
+    convert(tmp_path / "m.pt", tmp_path / "m.safetensors")
+    assert load_model(tmp_path / "m.safetensors").architecture == "mlp:3-2:bias=none"

@@ -1,5 +1,6 @@
 """The tables of docs/models.md: each row is a file that is made here, and what happens to it."""
 
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -233,7 +234,16 @@ MADE = {
     "`.ckpt`, a checkpoint of a training loop with settings beside the weights": pickled(
         lambda model: {"state_dict": model.state_dict(), **LOOP}
     ),
+    "`.ckpt` or `.pt`, several state dicts: an average, a teacher, parts": pickled(
+        lambda model: {"state_dict": model.state_dict(), "callbacks": {"EMA": {"ema_weights": model.state_dict()}}}
+    ),
     "`.pt`, a whole model (`torch.save(model)`)": pickled(lambda model: model),
+    "`.pt`, no weights: the state of an optimizer or a scheduler, settings, NumPy arrays": pickled(
+        lambda model: torch.optim.Adam(model.parameters()).state_dict()
+    ),
+    "a pickle that `torch.save` did not write": written(
+        "m.pkl", lambda p: p.write_bytes(pickle.dumps(network().state_dict()))
+    ),
     "`.pt`, sparse tensors": pickled(lambda model: {"w": torch.eye(3).to_sparse()}),
     "`.pt`, quantized tensors, of `quantize_dynamic` too": dynamic,
     "`.pt`, quantized tensors of 4 bits": pickled(four_bits),
@@ -242,8 +252,8 @@ MADE = {
     "Keras (`.keras`, `.h5`)": written("m.h5", lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60))),
     "a pickled estimator of scikit-learn, or joblib": written("m.pkl", lambda p: joblib.dump(LogisticRegression(), p)),
     "`.npz`": written("m.npz", lambda p: np.savez(p, w=np.ones((2, 2)))),
-    "GGUF": written("m.gguf", lambda p: p.write_bytes(b"GGUF" + bytes(60))),
-    "an archive, a web page, a Git LFS pointer": bytes_of("gzip"),
+    "GGUF, MATLAB, TensorFlow": written("m.gguf", lambda p: p.write_bytes(b"GGUF" + bytes(60))),
+    "an archive, a web page, text, a Git LFS pointer": bytes_of("gzip"),
     "numbered layers, or names of which one order chains": stored(),
     "names of which several orders chain": stored(renamed(_0="input", _2="hidden", _4="output")),
     "matrices without biases that chain against the words of their names": stored(

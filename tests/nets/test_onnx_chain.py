@@ -74,6 +74,18 @@ CHAINS = {
         (6,),
         "mlp:6-5-3:silu:bias=all",
     ),
+    "weights that are turned and named again": (
+        [
+            node("Transpose", ["w1"], ["t"], perm=[1, 0]),
+            node("Identity", ["b1"], ["b"]),
+            node("MatMul", ["x", "t"], ["m"]),
+            node("Add", ["m", "b"], ["h"]),
+            *TWO[1:],
+        ],
+        LINEAR,
+        (6,),
+        "mlp:6-5-3:bias=all",
+    ),
     "pooling before the activation": (
         [
             node("Conv", ["x", "k1"], ["h"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),

@@ -109,6 +109,8 @@ def test_a_bias_must_fit_its_weight_and_have_one():
     [
         ("bert.encoder.layer.0.attention.self.query", "attention"),
         ("model.embed_tokens", "an embedding table"),
+        ("tok_emb", "an embedding table"),
+        ("encoder.word_embeddings", "an embedding table"),
         ("fc.lora_A", "a low-rank adapter"),
         ("layers.0.mlp.gate_proj", "a gated layer"),
         ("layer1.0.shortcut", "a skip connection"),
@@ -187,3 +189,28 @@ def test_each_architecture_that_is_suggested_fits_the_weights(stated):
     for text in found:
         made = parse_architecture(text).state_dict().values()
         assert [t.shape for t in made] == [t.shape for t in state.values()]
+
+
+def test_numbers_in_names_may_be_widths():
+    """With biases, which say that nothing is transposed: in another order than that of the numbers."""
+    state = {f"fc{n}.{k}": torch.zeros((n, m) if k == "weight" else n) for m, n in ((64, 32), (32, 16), (16, 10))
+             for k in ("weight", "bias")}  # fmt: skip
+    assert architecture_of(state) == "mlp:64-32-16-10:bias=all"
+    equal = {f"fc{n}.{k}": torch.zeros((rows, 6) if k == "weight" else rows) for n, rows in ((64, 6), (32, 6), (10, 3))
+             for k in ("weight", "bias")}  # fmt: skip
+    with pytest.raises(ArchitectureError, match="several orders"):
+        architecture_of(equal)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kind"),
+    [
+        ("conv.weight", (4, 1, 5), "a convolution in one dimension"),
+        ("act.weight", (1,), "PReLU"),
+        ("norm.mean", (3, 1, 1), "--mean and --std"),
+        ("optimizer.exp_avg", (4,), "the state of an optimizer"),
+    ],
+)
+def test_what_no_chain_has_is_called_what_it_is_likely_to_be(name, shape, kind):
+    with pytest.raises(ArchitectureError, match=kind):
+        architecture_of({"fc.weight": torch.zeros(3, 4), name: torch.zeros(shape)})

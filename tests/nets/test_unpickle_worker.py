@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vestige.nets.unpickle_worker import cause, tensors_of
+from vestige.nets.unpickle_worker import Ignored, Refused, cause, tensors_of
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "params", "network", "anything"])
@@ -16,6 +16,13 @@ def test_the_one_state_dict_is_found_under_any_key_and_the_rest_is_named(key):
 def test_it_is_found_below_other_keys():
     state, said = tensors_of({"model": {"state_dict": {"w": torch.ones(2, 2)}}, "lr": 1.0}, torch)
     assert list(state) == ["w"] and said == {"key": "model.state_dict", "left": ["lr"]}
+
+
+def test_it_is_found_in_a_tuple_beside_settings():
+    state, said = tensors_of(({"w": torch.ones(2, 2)}, {"epoch": 3}, 7), torch)
+    assert list(state) == ["w"] and said == {"key": "0", "left": ["1", "2"]}
+    with pytest.raises(Refused, match="under 0, 1: name one with --key 0"):
+        tensors_of([{"w": torch.ones(2, 2)}, {"w": torch.zeros(2, 2)}], torch)
 
 
 def test_two_state_dicts_are_not_chosen_from_but_one_can_be_named():
@@ -66,9 +73,12 @@ def test_what_would_grow_or_is_not_plain_is_refused_before_it_is_touched(tensor,
     [
         (torch.ones(2), "holds a Tensor"),
         ([], "holds a list"),
-        ({}, "holds a dict"),
-        ({"a": torch.ones(1, 1), "b": 3}, r"1 of 2 entries are not named tensors, first \['b'\]"),
-        ({7: torch.ones(1, 1)}, r"first \['7'\]"),
+        ({}, "holds an empty dictionary"),
+        ({"a": torch.ones(1, 1), "b": 3}, "1 of its 2 entries are no named tensors, .* first 'b'"),
+        ({7: torch.ones(1, 1)}, "first '7'"),
+        ({"w": Ignored()}, "NumPy arrays"),
+        (torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=1.0).state_dict(), "state of an optimizer"),
+        ([torch.ones(2, 2)] * 2, "holds a list"),
     ],
 )
 def test_anything_else_is_named(loaded, said):
@@ -84,7 +94,7 @@ def test_dictionaries_that_share_or_hold_themselves_are_not_walked_to_the_end():
     within: dict = {"w": torch.zeros(3, 2)}
     within["again"] = within
     for loaded in (shared, within):
-        with pytest.raises(ValueError, match="none holds a state dict"):
+        with pytest.raises(ValueError, match="hold no dictionary of such"):
             tensors_of(loaded, torch)
 
 

@@ -83,3 +83,12 @@ def test_one_sample_is_spoken_of_as_one():
     for count, said in ((1, "The one training sample was read back"), (0, "The one training sample was not recovered")):
         score = {"n": 1, "n_recovered": count, "rate": 1e-3, "threshold": 0.4}
         assert said in verdict({"reconstruction": {}, "score": score})[1]
+
+
+def test_rows_of_the_weights_that_come_as_close_are_a_leak_too_and_other_nulls_are_not():
+    score = {"n": 10, "n_recovered": 10, "rate": 1e-3, "nulls": [{"name": "first-layer rows", "n_recovered": 10}]}
+    level, said = verdict({"reconstruction": {}, "score": score})
+    assert level is Level.LEAKS and said.endswith("rows of the first layer come as close without any search.")
+    score["nulls"] = [{"name": "white noise", "n_recovered": 10}, *score["nulls"]]
+    level, said = verdict({"reconstruction": {}, "score": score})
+    assert level is Level.UNKNOWN and "white noise come as close to 10: this comparison shows no leak" in said

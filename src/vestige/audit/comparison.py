@@ -23,6 +23,7 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.scoring.score import ReconstructionScore, score_reconstruction
 from vestige.reconstruct.scoring.similarity import Comparison
 from vestige.reconstruct.scoring.untrained import untrained_like
+from vestige.report.verdict import ROWS
 
 RATE = 1e-3  # false positive rate at which a sample counts as recovered
 LARGEST_CHECK = 500  # samples up to which the truth's own stationarity is computed
@@ -43,7 +44,7 @@ def compare(
     """Score what was found against the truth, and beside it what knows nothing of the training."""
     null = {"untrained network": _untrained(target, len(found.samples), how, on_step, checkpoint)}
     if (rows := _first_rows(target)) is not None:
-        null["first-layer rows"] = rows
+        null[ROWS] = rows
     return score(target, found, truth, group=how.group, null={name: x for name, x in null.items() if len(x)})
 
 

@@ -37,7 +37,9 @@ class Audited:
         """
         if x[0].numel() != math.prod(self.input_shape):
             wanted, got = ("x".join(map(str, shape)) for shape in (self.input_shape, x.shape[1:]))
-            raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; is it another data set?")
+            gray = (self.input_shape[0], x.shape[1]) == (1, 3) and self.input_shape[1:] == x.shape[2:]
+            likely = "are gray images stored in color? Convert them" if gray else "is it another data set?"
+            raise ValueError(f"the data have samples of shape {got}, the model takes {wanted}; {likely}")
         return x.reshape(len(x), *self.input_shape)
 
     def inputs(self, x: Tensor) -> Tensor:

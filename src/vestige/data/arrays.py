@@ -126,7 +126,8 @@ def samples_tensor(x: np.ndarray, source: Path | str, space: InputSpace | None =
         if x.shape[3] not in CHANNELS:
             raise DataError(f"{source}: images of {x.shape[3]} channels; 1 or 3 are read. Drop alpha")
         x = np.moveaxis(x, 3, 1)
-    made = torch.tensor(np.ascontiguousarray(x), dtype=torch.get_default_dtype())
+    native = np.dtype(np.float64) if x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")  # torch knows no others
+    made = torch.tensor(np.ascontiguousarray(x, native), dtype=torch.get_default_dtype())
     return made / scale, f"integers were divided by {scale}" if scale != 1 else ""
 
 
@@ -136,7 +137,7 @@ def _scale(x: np.ndarray, source: Path | str, space: InputSpace | None) -> int:
     bounded = space is not None and space.width < float("inf")
     if low < 0 or high <= 1 or (bounded and space is not None and 1 < space.high and high <= space.high):
         return 1
-    table = x.ndim == 2 and x.dtype not in (np.uint8, np.uint16)
+    table = x.ndim == 2 and not (x.dtype.kind == "u" and x.dtype.itemsize <= 2)
     if 127 < high <= 255 and not (table and high != 255):
         return 255
     if 32_767 < high <= 65_535 and not table:

@@ -1,5 +1,6 @@
 """Labels as files hold them: integers, whole floats, text, -1 and 1, or one-hot rows, always as classes from 0."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from vestige.data.source import DataError
 
 MOST_CLASSES = 100_000
+_WHOLE = re.compile(r"-?[0-9]{1,9}(\.0*)?")  # as text, so that 10 would come before 2
 
 
 def read_labels(
@@ -55,8 +57,10 @@ def read_labels(
 def _text(flat: np.ndarray, source: Path | str, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
     text = np.char.decode(flat, "utf-8", "replace") if flat.dtype.kind == "S" else flat
     found, index = np.unique(text, return_inverse=True)
-    if all(name.isascii() and name.removeprefix("-").isdecimal() and len(name) < 10 for name in found.tolist()):
-        return read_labels(text.astype(np.int64), source, names)
+    if empty := int((np.char.strip(text) == "").sum()):
+        raise DataError(f"{source}: {empty:,} of {len(flat):,} labels are empty; drop those samples, or label them")
+    if all(_WHOLE.fullmatch(name) for name in found.tolist()):
+        return read_labels(text.astype(np.float64).astype(np.int64), source, names)
     if names and set(found.tolist()) <= set(names):
         return np.array([list(names).index(name) for name in text.tolist()]), tuple(names), []
     if len(found) > MOST_CLASSES or len(found) > max(20, len(flat) // 2):

@@ -7,7 +7,7 @@ from pathlib import Path
 NAMES = ("digits", "mnist", "fashion", "cifar10")
 FILES = ("npz", "npy", "csv", "parquet")
 FORMS = "npz:PATH, npy:X.npy,Y.npy, csv:PATH, parquet:PATH and folder:PATH"
-_SUFFIXES = {".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_SUFFIXES = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class DataError(ValueError):
@@ -45,7 +45,7 @@ def read_source(spec: str) -> Source:
             _check_there(path, folder=kind in ("folder", "texts"))
         return Source(kind, paths, tuple(re.split(r"\s*,\s*", keys)) if keys else ())
     suffix = _SUFFIXES.get(Path(spec).suffix)
-    hint = f"; for that file write {suffix}:{spec}" if suffix else ""
+    hint = f"; for that file write {suffix}:{spec}{',LABELS.npy' if suffix == 'npy' else ''}" if suffix else ""
     raise DataError(f"unknown data {spec!r}; allowed are {', '.join(NAMES)}, {FORMS}{hint}")
 
 

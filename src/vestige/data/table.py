@@ -1,6 +1,7 @@
 """Tables with one row a sample: `csv:PATH` and `parquet:PATH`, the column of the labels named after a #."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,11 @@ from vestige.data.source import DataError
 
 LABELS = ("label", "labels", "target", "class", "y")
 LARGEST_TABLE, MOST_COLUMNS = 2 * 2**30, 100_000  # bytes
+SEEN = 20  # lines that say how cells are parted
+_UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes its index
+_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")  # a decimal comma
+_THOUSANDS = re.compile(r"[+-]?(0|[1-9]\d{0,2}(,\d{3})?)")  # or one that parts thousands, which nobody can tell
+MISSING = {"", "na", "n/a", "null", "none", "?"}  # beside nan, which is a number
 
 
 def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputSpace | None = None) -> DataSet:
@@ -24,7 +30,7 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     """
     if path.stat().st_size > LARGEST_TABLE:
         raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_TABLE:,} are read")
-    columns = _parquet(path) if path.read_bytes()[:4] == b"PAR1" else _csv(path)
+    columns = _parquet(path) if path.read_bytes()[:4] == b"PAR1" else _csv(path, keys)
     wanted = keys[0] if keys else next((c for c in LABELS for real in columns if real.lower() == c), "")
     label = next((real for real in columns if real == wanted or real.lower() == wanted), None)
     if label is None:
@@ -33,28 +39,40 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
             f"csv:{path.name}#COLUMN"
         )
     features = {column: values for column, values in columns.items() if column != label}
+    rows = [column for column, values in features.items() if _UNNAMED.fullmatch(column) and _counts(values)]
+    features = {column: values for column, values in features.items() if column not in rows}
     odd = [column for column, values in features.items() if values.dtype.kind not in "uifb"]
     if odd or not features:
-        raise DataError(f"{path}: no numbers in {', '.join(odd[:5]) or 'any column'}; encode them, or leave them out")
+        commas = any(
+            "," in cell and _is_number(cell.replace(",", "")) for name in odd for cell in features[name][:SEEN]
+        )
+        advice = "write numbers with a decimal point, and no comma" if commas else "encode them, or leave them out"
+        raise DataError(f"{path}: no numbers in {_shown(odd) or 'any column'}; {advice}")
     empty = [column for column, values in features.items() if not np.isfinite(values).all()]
     if empty:
-        raise DataError(f"{path}: empty or infinite values in {', '.join(empty[:5])}; fill them, or drop the rows")
+        raise DataError(f"{path}: empty or infinite values in {_shown(empty)}; fill them, or drop the rows")
     x = np.stack([values.astype(np.float64) for values in features.values()], axis=1)
     read = as_dataset(x, columns[label], name, path, space=space, origin=f"{path.name}, labels from column {label}")
-    return replace(read, columns=tuple(str(column) for column in features))
+    told = read.provenance + ("; a column that numbers the rows was left out" if rows else "")
+    return replace(read, columns=tuple(str(column) for column in features), provenance=told)
 
 
-def _csv(path: Path) -> Mapping[str, np.ndarray]:
+def _shown(columns: Sequence[str]) -> str:
+    return ", ".join(name or "a column without a name" for name in columns[:5])
+
+
+def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            separator = max(",;\t|", key=first.count)
+            separator = _separator([line for line, _ in zip(file, range(SEEN), strict=False)])
             file.seek(0)
             rows = [row for row in csv.reader(file, delimiter=separator) if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table of text ({error}); save it as CSV in UTF-8") from error
     head = rows[0] if rows else []
-    if all(map(_is_number, head)):
+    if head and head[0].lstrip().startswith("<"):
+        raise DataError(f"{path} is a web page, not a table: the download failed; open the link in a browser")
+    if _is_row(head, rows[1:2], keys):
         head = [str(k + 1) for k in range(len(head))]
     else:
         rows = rows[1:]
@@ -63,15 +81,40 @@ def _csv(path: Path) -> Mapping[str, np.ndarray]:
         raise DataError(
             f"{path}: {len(rows)} rows under {len(head)} names"
             + (f"; row {uneven + 1} has {len(rows[uneven])} cells" if uneven is not None else "")
+            + (f"; {twice!r} stands twice" if (twice := next((n for n in head if head.count(n) > 1), "")) else "")
             + "; every row needs one cell under each of different names"
         )
     return {column: _column([row[k].strip() for row in rows]) for k, column in enumerate(head)}
 
 
+def _separator(lines: list[str]) -> str:
+    """What parts every line into as many cells; a comma last, which may also stand in numbers."""
+    for separator in ";\t|,":
+        counts = {len(row) for row in csv.reader(lines, delimiter=separator) if row}
+        if len(counts) == 1 and counts.pop() > 1:
+            return separator
+    return max(",;\t|", key=(lines or [""])[0].count)
+
+
+def _is_row(head: list[str], following: list[list[str]], known: Sequence[str]) -> bool:
+    """Whether the first line is a sample already: numbers where the next one has them, and no name of the labels."""
+    kinds = [[_is_number(cell) or _COMMA.fullmatch(cell) is not None for cell in row] for row in [head, *following]]
+    named = any(cell in known or cell.strip().lower() in LABELS for cell in head)
+    return any(kinds[0]) and not named and all(kind == kinds[0] for kind in kinds)
+
+
 def _column(cells: list[str]) -> np.ndarray:
-    if all(_is_number(cell) or not cell for cell in cells):
-        return np.array([float(cell or "nan") for cell in cells])
+    if all(map(_COMMA.fullmatch, cells)) and not all(map(_THOUSANDS.fullmatch, cells)):
+        cells = [cell.replace(",", ".") for cell in cells]
+    known = [cell for cell in cells if cell.lower() not in MISSING]
+    if known and all(map(_is_number, known)):
+        return np.array([float("nan" if cell.lower() in MISSING else cell) for cell in cells])
     return np.array(cells)
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether they are the numbers of rows."""
+    return values.dtype.kind in "uif" and len(values) > 1 and bool((np.diff(values) == 1).all())
 
 
 def _is_number(cell: str) -> bool:
@@ -92,4 +135,11 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
     except Exception as error:  # pyarrow raises many kinds on damaged bytes
         raise DataError(f"{path} cannot be read as a Parquet table ({error})") from error
     plain = {name: table.column(name).to_numpy() for name in table.column_names}
-    return {name: v.astype(str) if v.dtype.kind == "O" else v for name, v in plain.items()}
+    return {name: _as_text(v) if v.dtype.kind == "O" else v for name, v in plain.items()}
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """Empty where there is no value; truth values with gaps among them are numbers."""
+    if all(value is None or isinstance(value, bool) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values])
+    return np.array(["" if value is None else str(value) for value in values])

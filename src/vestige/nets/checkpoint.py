@@ -176,7 +176,7 @@ def _build(
             f"the file asks for the code {text!r}, which is never imported on a file's word; "
             "if you know it, pass it as architecture yourself"
         )
-    model = None if text is None else parse_architecture(text, device="meta")
+    model = None if text is None else _parsed(text, said_by_file=given is None)
     named_alike = model is not None and set(model.state_dict()) == set(tensors) and stated_layers(text or "") is None
     if model is not None and (named_alike or is_factory(text or "")):
         return text or "", model, tensors, None
@@ -196,6 +196,13 @@ def _build(
         if len({size for t in tensors.values() for size in t.shape}) == 1 and turnable(layers_in(tensors)):
             notes.append("all matrices are square: nothing tells (out, in) from (in, out), and torch's order is taken")
     return text, model, tensors, order
+
+
+def _parsed(text: str, *, said_by_file: bool) -> nn.Module:
+    try:
+        return parse_architecture(text, device="meta")
+    except ArchitectureError as error:
+        raise ArchitectureError(f"the file's metadata: {error}") if said_by_file else error from None
 
 
 def _stored_order(tensors: Mapping[str, Tensor], order: list[str], notes: list[str]) -> list[str] | None:

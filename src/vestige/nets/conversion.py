@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import save
 
 from vestige.core.files import write_atomically
+from vestige.nets import unpickle_worker
 from vestige.nets.file_formats import KINDS
 from vestige.nets.quantized import SAID
 from vestige.nets.weights_file import LARGEST_FILE, ORDER, CheckpointError, WeightsFile, file_kind, read_weights
 
 SAFE_TORCH = (2, 10)
 MEMORY_BASE = 16 * 2**30  # address space that importing torch reserves, with room; files come on top
-WORKER = Path(__file__).with_name("unpickle_worker.py")
+WORKER = Path(unpickle_worker.__file__)
 
 
 def convert(
@@ -98,9 +99,11 @@ def _run_worker(source: Path, written: Path, key: str, seconds: float | int, max
         raise CheckpointError(f"{source} was not read within {seconds:g} s; it was given up") from error
     if done.returncode or not written.is_file():
         said = (done.stderr.strip().splitlines() or [f"the reader ended with status {done.returncode}"])[-1]
+        if done.returncode == unpickle_worker.REFUSED:
+            raise CheckpointError(f"{source}: {said[:500]}")
         raise CheckpointError(
-            f"{source} holds more than tensors, or is damaged; it was not run. {said[:500]}. Save model.state_dict() "
-            "where the model was made"
+            f"{source} holds more than tensors, or is damaged; it was not run: {said[:500].rstrip('.?')}. Save "
+            "model.state_dict() where the model was made"
         )
     told = json.loads(done.stdout.strip().splitlines()[-1])
     where = (f"the tensors under {told['key']!r} were taken",) if told["key"] else ()

@@ -17,6 +17,7 @@ KINDS = {  # files that are read
     "skops": "a skops file of a scikit-learn estimator",
 }
 SEEN = 4096  # bytes at the start that are looked at
+TORCH = b"\xfc\x9cF\xf9 j\xa8P\x19"  # the number with which torch.save begins a pickle, in its last bytes
 
 _MAGIC = {
     b"\x1f\x8b": "a gzip archive: unpack it first",
@@ -31,6 +32,7 @@ _MAGIC = {
     b"version https://git-lfs": "a Git LFS pointer, not the weights: run `git lfs pull`",
     b"PAR1": "a Parquet table, not a model",
     b"\x7fELF": "a program, not a model",
+    b"MATLAB 5.0 MAT-file": f"a MATLAB file, which is not read; {EXPORT}",
 }
 # Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
 _ARCHIVES = (
@@ -67,7 +69,9 @@ def format_of(path: Path) -> str:
         return _text(head)
     if head[:1] == b"\x78" and path.suffix in (".joblib", ".pkl", ".gz"):
         return f"a compressed joblib file, a pickle, which is not run; {EXPORT}"
-    return ""
+    if path.name == "saved_model.pb":
+        return f"a TensorFlow SavedModel, a program, which is not run; {EXPORT}"
+    return _said(head)
 
 
 def _archive(path: Path) -> str:
@@ -87,6 +91,8 @@ def _pickled(head: bytes) -> str:
                         (b"xgboost", "a pickled XGBoost model"), (b"keras", "a pickled Keras model")):  # fmt: skip
         if word in head:
             return f"{words}, a program, which is not run; {EXPORT}"
+    if TORCH not in head[:64]:
+        return f"a pickle that torch.save did not write, a program, which is not run; {STATE} with torch.save"
     return "pickle"
 
 
@@ -94,6 +100,17 @@ def _text(head: bytes) -> str:
     if b"weight_map" in head:
         return "index"
     return "JSON text, such as a configuration, not weights"
+
+
+def _said(head: bytes) -> str:
+    """The words of a file of text; "" for bytes."""
+    text = head.decode("utf-8", "replace")
+    words = " ".join(text.split())[:60]
+    return (
+        f"text ({words!r}), not weights: did the download fail?"
+        if words and words.isprintable() and words.isascii()
+        else ""
+    )
 
 
 def part_of(name: str) -> str | None:

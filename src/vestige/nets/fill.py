@@ -134,7 +134,8 @@ def _check_tensor(name: str, tensor: Tensor, expected: Tensor) -> None:
         raise CheckpointError(f"{name} has shape {list(tensor.shape)}, the architecture needs {list(expected.shape)}")
     if tensor.is_floating_point() != expected.is_floating_point() or tensor.is_complex():
         raise CheckpointError(
-            f"{name} is stored as {tensor.dtype}, the architecture needs {expected.dtype}: quantized? Export floats"
+            f"{name} is stored as {tensor.dtype}, the architecture needs {expected.dtype}"
+            + ("" if tensor.is_complex() else ": quantized? Export floats")
         )
 
 

@@ -94,6 +94,8 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
             raise ValueError("an output in the middle of the graph")
         text = _text(chain, shape)
     except Exception as error:  # protobuf, numpy and onnx raise their own kinds on damaged bytes
+        if type(error).__name__ == "DecodeError":
+            raise CheckpointError(f"{path} is a damaged ONNX file: truncated? Download or copy it again") from error
         raise CheckpointError(
             f"{path} is an ONNX file, of which chains of layers are read; this one has {error}. Load it where it was "
             "made, and save the weights as safetensors"
@@ -131,7 +133,13 @@ def _constants(graph: Any, onnx: Any) -> dict[str, Tensor]:
     external = [name for name, item in found.items() if item.data_location == onnx.TensorProto.EXTERNAL]
     if external:
         raise ValueError(f"{len(external)} tensors in another file, first {external[0][:80]!r}")
-    return {name: torch.tensor(onnx.numpy_helper.to_array(item)) for name, item in found.items()}
+    made = {name: torch.tensor(onnx.numpy_helper.to_array(item)) for name, item in found.items()}
+    for node in graph.node:  # weights that exporters name twice or turn
+        if node.op_type in ("Identity", "Transpose") and node.input[0] in made:
+            stored = made[node.input[0]]
+            axes = list(node.attribute[0].ints) if node.attribute else list(range(stored.ndim))[::-1]
+            made[node.output[0]] = stored if node.op_type == "Identity" else stored.permute(axes)
+    return made
 
 
 def _dequantize(chain: Chain, graph: Any, onnx: Any) -> None:

@@ -6,6 +6,7 @@ pooling can have made the images smaller.
 """
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
@@ -29,16 +30,23 @@ _MEANING = {
     "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
     "kernel": "a kernel of Keras or Flax",
     "in_proj_bias": "attention",
+    "exp_avg": "the state of an optimizer",
+    "mean": "a normalization of the inputs: leave it out and say it with --mean and --std",
+    "std": "a normalization of the inputs: leave it out and say it with --mean and --std",
 }
+_OF_AXES = {1: "normalization, PReLU or a scale", 3: "a convolution in one dimension", 5: "a convolution in three"}
 
 # Parts of names that say of a matrix that it is no dense layer of a chain, though its shape would fit.
 _SAYS = {
     "attention": {"attn", "attention", "self_attn", "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query"},
-    "an embedding table": {"embedding", "embeddings", "embed_tokens", "word_embeddings", "wte", "wpe"},
+    "an embedding table": {"embed_tokens", "wte", "wpe"},
     "a low-rank adapter": {"lora_A", "lora_B", "lora_down", "lora_up"},
     "a gated layer": {"gate_proj", "up_proj"},
     "a skip connection": {"downsample", "shortcut", "skip"},
 }
+
+
+_TABLE = re.compile(r"(\w*_)?emb(edding)?s?\d*")  # tok_emb, word_embeddings; not embed, as some call a first layer
 
 
 class ArchitectureError(ValueError):
@@ -88,12 +96,17 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
         elif not (kind == "bias" and (f"{stem}.weight" if stem else "weight") in state):
             raise ArchitectureError(
                 f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(tensor.shape)} "
-                f"({_MEANING.get(kind, 'normalization, attention and other layers')}), which cannot be read off "
-                "weights; give the architecture as package.module:factory or ./file.py:factory"
+                f"({_meaning(kind, tensor)}), which cannot be read off weights; "
+                "give the architecture as package.module:factory or ./file.py:factory"
             )
     if not layers:
         raise ArchitectureError("no linear or convolutional layer among the tensors")
     return layers
+
+
+def _meaning(kind: str, tensor: Tensor) -> str:
+    """What a tensor that no chain has is likely to be."""
+    return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), "attention, a table or another layer")
 
 
 def architecture_of(
@@ -133,7 +146,9 @@ def architecture_of(
 def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
     """A name that speaks of another module is believed over a shape that happens to fit."""
     for layer, (kind, words) in itertools.product(layers, _SAYS.items()):
-        if words & set(layer.name.split(".")):
+        segments = set(layer.name.split("."))
+        table = kind == "an embedding table" and any(map(_TABLE.fullmatch, segments))
+        if words & segments or table:
             raise ArchitectureError(
                 f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none: give the "
                 "architecture as package.module:factory or ./file.py:factory, or "
@@ -195,7 +210,8 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
         broken = next(pair for pair in itertools.pairwise(layers) if not chains(pair))
         raise ArchitectureError(
             f"the shapes do not chain: {broken[0].name} {list(broken[0].shape)} is followed by {broken[1].name} "
-            f"{list(broken[1].shape)}, and no other orders fit; give the architecture"
+            f"{list(broken[1].shape)}, and no other orders fit (skips, groups, or several heads?); give the "
+            "architecture as package.module:factory or ./file.py:factory"
         )
     example = (found or [layers])[0]
     names = ",".join(layer.name for layer in example)
@@ -236,7 +252,7 @@ def turnable(layers: Sequence[ChainLayer]) -> bool:
 
 def _turned(layers: list[ChainLayer]) -> bool:
     """Whether numbered layers chain in their order once each is transposed."""
-    if any(layer.is_conv for layer in layers) or len(layers) < 2:
+    if not turnable(layers) or len(layers) < 2:
         return False
     turned = [ChainLayer(layer.name, layer.shape[::-1], layer.has_bias) for layer in layers]
     return orders(turned) == [turned]

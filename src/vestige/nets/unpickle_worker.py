@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 CLONE_NEWUSER, CLONE_NEWNET, PR_SET_PDEATHSIG, SIGKILL = 0x10000000, 0x40000000, 1, 9
-SECONDS, DEEPEST = 300, 4
+SECONDS, DEEPEST, MOST_PLACES = 300, 4, 100
+REFUSED = 3  # exit status where the file was read and says what is wrong with it
 # Settings, paths and numbers beside the weights; none is needed, and none of the real classes is imported.
 BYSTANDERS = (
     "argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath",
@@ -26,6 +27,10 @@ BYSTANDERS = (
     "lightning_fabric.utilities.data.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
     "pytorch_lightning.utilities.parsing.AttributeDict", "_codecs.encode",
 )  # fmt: skip
+
+
+class Refused(ValueError):
+    """What the file holds instead of one state dict, and what to do: a whole sentence."""
 
 
 class Ignored:
@@ -64,7 +69,9 @@ def confine(memory: int, written: int) -> None:
 
 
 def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
-    """Every dictionary of named tensors in what was loaded, by the keys that lead to it."""
+    """Every dictionary of named tensors in what was loaded, by the keys and places that lead to it."""
+    if isinstance(loaded, list | tuple) and len(loaded) <= MOST_PLACES:
+        return state_dicts({str(k): value for k, value in enumerate(loaded) if isinstance(value, dict)}, torch, place)
     if not isinstance(loaded, dict) or len(place) > DEEPEST:
         return {}
     named = [key for key, value in loaded.items() if isinstance(key, str) and isinstance(value, torch.Tensor)]
@@ -112,13 +119,14 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     if key and key not in found:
         below = {name[len(key) + 1 :]: t for name, t in found.get("", {}).items() if name.startswith(f"{key}.")}
         if not below:
-            raise ValueError(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
+            raise Refused(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
         others = [name for name in found[""] if not name.startswith(f"{key}.")]
         return _plain(below, torch), _rounded(below) | {"key": key, "left": others[:20]}
     if not found or (len(found) > 1 and not key):
-        raise ValueError(_held(loaded, found, torch))
+        raise Refused(_held(loaded, found, torch))
     where = key or next(iter(found))
-    left = [] if not where else [str(name)[:80] for name in loaded if name != where.split(".")[0]]
+    names = loaded if isinstance(loaded, dict) else range(len(loaded))
+    left = [] if not where else [str(name)[:80] for name in names if str(name) != where.split(".")[0]]
     return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
 
 
@@ -129,10 +137,16 @@ def _rounded(state: dict) -> dict:
 def _held(loaded, found: dict, torch) -> str:
     if len(found) > 1:
         return f"it holds {len(found)} state dicts, under {', '.join(found)}: name one with --key {next(iter(found))}"
-    if isinstance(loaded, dict) and loaded:
-        odd = [str(k)[:80] for k, v in loaded.items() if not (isinstance(k, str) and isinstance(v, torch.Tensor))]
-        return f"{len(odd)} of {len(loaded)} entries are not named tensors, first {odd[:1]}, none holds a state dict"
-    return f"it holds a {type(loaded).__name__}, not a dictionary of tensors (save model.state_dict())"
+    save = "save model.state_dict() where the model was made"
+    if not isinstance(loaded, dict) or not loaded:
+        what = f"a {type(loaded).__name__}" if not isinstance(loaded, dict) else "an empty dictionary"
+        return f"it holds {what} and no dictionary of named tensors: {save}"
+    if "param_groups" in loaded:
+        return "it holds the state of an optimizer, which has no weights: give the file of the model"
+    odd = [str(k)[:80] for k, v in loaded.items() if not (isinstance(k, str) and isinstance(v, torch.Tensor))]
+    numpy = all(isinstance(value, Ignored) for value in loaded.values())
+    what = "NumPy arrays, not tensors" if numpy else "no named tensors, and hold no dictionary of such"
+    return f"{len(odd)} of its {len(loaded)} entries are {what}, first {odd[0]!r}: {save}"
 
 
 def _plain(state: dict, torch) -> dict:
@@ -141,11 +155,11 @@ def _plain(state: dict, torch) -> dict:
     for name, tensor in state.items():
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             what = tensor.layout if tensor.device.type == "cpu" else tensor.device
-            raise ValueError(f"{name[:80]!r} is {what}: only plain tensors are read; save dense floats")
+            raise Refused(f"{name[:80]!r} is {what}: only plain tensors are read; save dense floats")
         if tensor.is_quantized and tensor.dtype not in (torch.qint8, torch.quint8, torch.qint32):
-            raise ValueError(f"{name[:80]!r} is quantized as {tensor.dtype}, which is not read; save its dequantize()")
+            raise Refused(f"{name[:80]!r} is quantized as {tensor.dtype}, which is not read; save its dequantize()")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(f"{name[:80]!r} has {tensor.numel():,} elements, more than its storage holds; save a copy")
+            raise Refused(f"{name[:80]!r} has {tensor.numel():,} elements, more than its storage holds; save a copy")
         floats = tensor.contiguous().dequantize() if tensor.is_quantized else tensor
         made[name] = floats.detach().clone().contiguous()
     return made
@@ -154,13 +168,16 @@ def _plain(state: dict, torch) -> dict:
 def cause(error: BaseException) -> str:
     """One line without torch's advice to switch safety off, and without control characters."""
     text = str(error)
+    if isinstance(error, EOFError):
+        return "it ends too early, as if cut off"
     if match := re.search(r"GLOBAL ([\w.]{1,200}) was not an allowed global", text):
         return f"it holds an object of {match[1]}, which is not a tensor"
     if match := re.search(r"(?:Trying to load|Unsupported class|Unsupported global)[^.]{0,80}?((?:\w+\.)+\w+)", text):
         return f"it asks for {match[1][:200]}, which is not a tensor"
     if "weights_only" in text:
         return "it is not a pickle of tensors alone"
-    return f"{type(error).__name__}: {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())[:300]}"
+    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+    return said if isinstance(error, Refused) else f"{type(error).__name__}: {said}"
 
 
 def main() -> int:
@@ -179,7 +196,7 @@ def main() -> int:
         print(json.dumps(said))
     except BaseException as error:  # anything at all is reported to the parent, which names it
         print(cause(error), file=sys.stderr)
-        return 1
+        return REFUSED if isinstance(error, Refused) else 1
     return 0
 
 

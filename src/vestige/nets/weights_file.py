@@ -155,7 +155,7 @@ def check_names(path: Path, names: list[str]) -> list[str]:
         raise CheckpointError(
             f"{path}: {len(bad)} of {len(names)} tensors have names that no layer can have, first {bad[0][:80]!r}; "
             "letters, digits, '_', '-' and single dots are allowed"
-            + ("; names of Keras? Rebuild it in torch" if re.fullmatch(r"[\w/:.-]+", bad[0]) else "")
+            + ("; names of Keras? Rebuild it in torch" if re.fullmatch(r"[\w/:.-]*[/:][\w/:.-]*", bad[0]) else "")
         )
     return sorted(names)
 

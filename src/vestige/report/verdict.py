@@ -7,6 +7,7 @@ from vestige.core.choices import ChoiceEnum
 
 UNEVEN = 1e-3  # p-value below which a null of membership is not at chance
 OUT_OF_REACH = 1 - 1e-9  # a threshold that not even a copy passes
+ROWS = "first-layer rows"  # the null that is made of the weights themselves: where it is close, no attack is needed
 LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
@@ -125,6 +126,7 @@ def _unexplained(results: Mapping[str, Any]) -> str | None:
 def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
     count, total, rate = score["n_recovered"], score["n"], f"{100 * score['rate']:g} %"
     nulls = {null["name"]: null["n_recovered"] or 0 for null in score.get("nulls", ())}
+    from_weights = nulls.pop(ROWS, 0)
     best = max(nulls, key=lambda name: nulls[name], default="")
     if count == 0 and (score.get("threshold") or 0) >= OUT_OF_REACH:
         return Level.UNKNOWN, (
@@ -152,9 +154,10 @@ def _scored(score: Mapping[str, Any], seen: str) -> tuple[Level, str]:
         )
     level = Level.LEAKS if 4 * count >= total else Level.SOME
     verb = "was" if count == 1 else "were"
+    plain = "; rows of the first layer come as close without any search" if from_weights >= count else ""
     return level, (
         f"{share} {verb} read back from the {seen} alone, each closer to a reconstruction "
-        f"than all but {rate} of unrelated comparisons come."
+        f"than all but {rate} of unrelated comparisons come{plain}."
     )
 
 

@@ -106,3 +106,15 @@ def test_no_more_samples_than_classes_are_class_means(many):
     _, searched = pool(N // 2)
     found = assemble(searched, (D,), many.rank, many, ())
     assert not found.confidence.any() and not found.verified.any() and "class means" in found.doubt
+
+
+def test_candidates_that_diverged_are_no_candidates(many):
+    """All of a search may have become infinite: then nothing is shown, and it is said."""
+    truth, searched = pool(0)
+    multipliers = searched.multipliers.clone()
+    multipliers[: 2 * N] = torch.inf
+    some = assemble(replace(searched, multipliers=multipliers, outcome=Outcome.NOT_FINITE), (D,), 2, many, ())
+    assert len(some.candidates) == (R - 1) * 2 * N and bool(torch.isfinite(some.samples).all())
+    assert len(truth) == N and any("became NaN or infinite" in said for said in some.warnings)
+    none = assemble(replace(searched, x=searched.x * torch.nan), (D,), 2, many, ())
+    assert len(none.samples) == len(none.candidates) == 0

@@ -22,7 +22,8 @@ SOURCE = (paper("2206.07758"), paper("2305.03350"), paper("2307.01827"))
 def assemble(
     pool: Pool, shape: tuple[int, ...], outputs: int, chain: Chain | None, history: tuple[Step, ...]
 ) -> Reconstruction:
-    """Rank, group, weigh and warn."""
+    """Rank, group, weigh and warn; candidates that became NaN or infinite are no candidates."""
+    pool = pool.finite
     solved = pool.solved or (pool.x[:0], pool.multipliers[:0], pool.residual[:0], pool.residual[:0] > 0)
     order = (solved[2] + solved[3].to(solved[2])).argsort(descending=True)
     many = chain is not None and has_many_samples(chain)
@@ -90,5 +91,5 @@ def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, .
     elif grounds.doubt:
         said.append(f"Single samples cannot be told: {grounds.doubt}.")
     if pool.outcome is Outcome.NOT_FINITE:
-        said.append("A search became NaN or infinite; its last finite state was kept.")
+        said.append("A search became NaN or infinite; what was finite last is kept.")
     return tuple(said)

@@ -1,7 +1,7 @@
 """Everything a search returned, whatever the search was: in model space and flattened."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,12 @@ class Pool:
     outcome: Outcome
     requested: int | None
     whole: bool = False  # every candidate is offered as it is, as the papers do
+
+    @property
+    def finite(self) -> "Pool":
+        """Without candidates that a diverged search left NaN or infinite."""
+        kept = torch.isfinite(self.x).all(1) & torch.isfinite(self.multipliers).all(1)
+        return replace(self, x=self.x[kept], multipliers=self.multipliers[kept], restart=self.restart[kept])
 
 
 def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:
