@@ -131,6 +131,34 @@ assert not loaded, loaded
     assert done.returncode == 0, done.stderr
 
 
+GONE = [  # what is not there, of every verb that takes a file, a folder or data
+    *([verb, "no.st"] for verb in ("audit", "reconstruct", "attack", "verify", "rank")),
+    *(["audit", "no.st", "--kernel", "auto"], ["attack", "--data", "npz:no.npz"], ["report", "nowhere"]),
+    *(["membership", "no.st", "--data", "digits"], ["membership", __file__, "--data", "digits", "--base", "no.st"]),
+    *(["unlearn", "no.st", "--data", "digits", "--forget", "1"], ["convert", "no.pt", "o.st"]),
+    *(["train", "--data", "npz:no.npz"], ["redex", "fit", "--data", "npz:no.npz"], ["probe", "truth", "no.csv"]),
+    *(["construct", verb, "no.st", "--out", "o.safetensors"] for verb in ("narrow", "prune")),
+    *(["construct", verb, "--data", "npz:no.npz", "--out", "o.safetensors"] for verb in ("memorize", "robust")),
+    ["construct", "recall", "--facts", "no.csv", "--out", "o.safetensors"],
+    *(["graphs", "tokens", "no.txt"], ["graphs", "shift", "no.txt"], ["graphs", "shift", __file__, "--test", "no.txt"]),
+    ["verify", __file__, "--target", "no.st"],
+]
+
+
+def test_what_is_not_there_is_said_before_torch_is_imported():
+    code = f"""
+import sys
+from vestige.cli import run
+wrong = [line for line in {GONE} if run(line) != 2]
+assert not wrong, wrong
+loaded = {{"torch", "scipy", "sklearn", "matplotlib", "numpy"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("not there") + done.stderr.count("holds no run") == len(GONE)
+
+
 def test_names_in_messages_are_not_markup(capsys):
     assert run(["report", "/nowhere/[red]x[/red]"]) == 2
     assert "[red]x[/red]" in capsys.readouterr().err

@@ -103,3 +103,10 @@ def test_what_torch_saved_in_any_of_its_ways_can_be_converted(options, tmp_path)
     torch.save({"0.weight": torch.ones(2, 3)}, tmp_path / "m.pt", **options)
     convert(tmp_path / "m.pt", tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors").architecture == "mlp:3-2:bias=none"
+
+
+def test_what_a_pickle_holds_instead_of_weights_is_said_and_is_no_damage(tmp_path):
+    torch.save(torch.optim.Adam([torch.ones(2, requires_grad=True)]).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=r"m\.pt: it holds the state of an optimizer") as error:
+        convert(tmp_path / "m.pt", tmp_path / "out.safetensors")
+    assert "damaged" not in str(error.value)

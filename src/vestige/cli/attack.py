@@ -47,7 +47,7 @@ def attack(
     threads: options.Threads = None,
 ) -> None:
     """Measure robust accuracy with adversarial examples, and show them in a report."""
-    options.check_file(model or Path(__file__), data)
+    options.check_file(model, data)
     from vestige.audit import audit_robustness
     from vestige.audit.robustness import shipped_model
     from vestige.cli.progress import progress_bar

@@ -38,8 +38,8 @@ def audit(
     _check_one({"--backbone": backbone, "--group": group, "--kernel": kernel})
     if held_out is not None and data is None:
         raise ValueError("--held-out without --data given; there is no score to compare with. Give data too.")
-    if kernel is None:
-        options.check_file(model, data, held_out)
+    is_callable = kernel is not None and ":" in str(model)
+    options.check_file(None if is_callable else model, data, held_out)
     from vestige.cli.progress import progress_bar
     from vestige.cli.show import show
     from vestige.cli.threads import parameters_in, settle_threads

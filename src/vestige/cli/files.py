@@ -35,6 +35,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The run folder that --out named.")],
 ) -> None:
     """Write the report.html of a finished run again."""
+    options.check_run(folder)
     from vestige.report import (
         write_membership_report,
         write_report,

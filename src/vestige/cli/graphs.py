@@ -48,8 +48,7 @@ def shift(
 ) -> None:
     """Say before training whether small graphs tell a network what to do on large ones."""
     options.check_file(data)
-    if test is not None:
-        options.check_file(test)
+    options.check_file(test)
     from vestige.audit.graphs import study_size_shift
     from vestige.cli.progress import progress_bar
 

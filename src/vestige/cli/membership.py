@@ -36,6 +36,7 @@ def membership(
     reference.
     """
     options.check_file(model, data, reference)
+    options.check_file(base)
     from vestige.audit import audit_membership
     from vestige.cli.progress import progress_bar
     from vestige.cli.threads import parameters_in, settle_threads

@@ -19,13 +19,13 @@ def folder_of(out: Path | None, verb: str, model: Path) -> Path:
     return out or Path(f"vestige-{verb}-{Path(model.name.replace(':', '-')).stem}")
 
 
-def check_file(path: Path, *data: str | None) -> None:
-    """Refuse a file or data that are not there, before seconds are spent on importing torch.
+def check_file(path: Path | None, *data: str | None) -> None:
+    """Refuse a file or data that are not there, before seconds are spent on importing torch; None is not asked for.
 
     Raises:
         ValueError: there is no such file, or the data are neither a known word nor there.
     """
-    if not path.is_file():
+    if path is not None and not path.is_file():
         raise ValueError(f"{path} is {_folder(path) if path.is_dir() else 'not there'}; give a file.")
     check_data(*data)
 
@@ -36,6 +36,16 @@ def _folder(path: Path) -> str:
         each.name for each in path.iterdir() if each.suffix in {".safetensors", ".pt", ".pth", ".ckpt", ".onnx"}
     )
     return f"a folder that holds {', '.join(inside[:5])}{', ...' if inside[5:] else ''}" if inside else "a folder"
+
+
+def check_run(folder: Path) -> None:
+    """Refuse a folder that holds no run, likewise.
+
+    Raises:
+        ValueError: there is no such folder, or no manifest in it.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise ValueError(f"{folder} holds no run: there is no manifest.json. Give the folder that was given as out.")
 
 
 def check_data(*data: str | None) -> None:

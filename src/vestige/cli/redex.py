@@ -32,6 +32,7 @@ def fit(
     ] = None,
 ) -> None:
     """Fit three quarters of the samples, and say how the rest is classified and how near the optimum is, by proof."""
+    options.check_data(data)
     from vestige.audit.redex import fit_redex, save_redex
     from vestige.audit.truth import draw, split_classes
     from vestige.data.load import load_data

@@ -23,8 +23,7 @@ def verify(
 ) -> None:
     """Derive every claim of a constructed network again, exactly, from its file alone; exit status 1 if one fails."""
     options.check_file(file)
-    if target is not None:
-        options.check_file(target)
+    options.check_file(target)
     from vestige.cli.progress import progress_bar
     from vestige.construct.file.saved import verify as verify_file
     from vestige.nets.checkpoint import load_model

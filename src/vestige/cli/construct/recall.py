@@ -26,6 +26,7 @@ def recall(
     report: options.Report = None,
 ) -> None:
     """Write down a transformer that recalls facts: embeddings hold them, and an MLP without any selects one."""
+    options.check_file(facts)
     import numpy as np
     import torch
 
