@@ -6,6 +6,7 @@ from bare import bare, reconstruction
 
 from vestige.audit.groups import aligned, average_of, group_of, mean_of
 from vestige.audit.target import read_target
+from vestige.audit.training import untrained
 from vestige.audit.truth import read_data
 from vestige.core.rng import child
 from vestige.nets.architecture import parse_architecture
@@ -55,6 +56,13 @@ def test_the_architecture_of_an_average_is_one_that_is_read(group, shape, text):
     chosen = read_data((torch.rand(2, *shape), torch.tensor([0, 1])))
     found = average_of(group, chosen, 7, 1)
     assert found == (text or found) and parse_architecture(found)(torch.rand(2, *shape)).shape == (2, 1)
+
+
+def test_an_architecture_that_the_group_does_not_leave_alone_is_not_trained():
+    chosen = read_data((torch.rand(2, *SHAPE), torch.tensor([0, 1])))
+    assert untrained(chosen, architecture="c4@1x4x4:mlp:16-7-1", group="c4")
+    with pytest.raises(ValueError, match="not invariant to c4"):
+        untrained(chosen, architecture="mlp:16-7-1", group="c4")
 
 
 def test_the_mean_that_is_subtracted_does_not_move_under_the_group():

@@ -43,6 +43,19 @@ def test_it_is_told_once_and_early_how_long_everything_takes(monkeypatch):
     assert said.getvalue().count("in all") == 1
 
 
+def test_a_phase_without_an_end_in_sight_is_not_taken_for_a_measure(monkeypatch):
+    now, said = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "err", Console(file=said, width=80))
+    clock = Clock("auditing", share=0.5)
+    for k in range(1, 2001):
+        open_end = k <= 1000
+        clock.see(Step(k, 0 if open_end else 2000, 0.5, "columns" if open_end else "round 1"))
+        now[0] += 0.02
+        assert not (open_end and said.getvalue())
+    assert said.getvalue() == "auditing: about 40 s in all\n"
+
+
 def test_a_pipe_gets_a_line_now_and_then(monkeypatch):
     said = io.StringIO()
     monkeypatch.setattr(progress, "err", Console(file=said, width=80))

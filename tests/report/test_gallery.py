@@ -69,3 +69,11 @@ def test_long_galleries_are_cut_and_say_how_long_they_were(with_truth):
     tensors = {"samples": torch.rand(n, 1, 2, 2), **({"truth": torch.rand(n, 1, 2, 2)} if with_truth else {})}
     found = gallery(results, tensors)
     assert len(found.pictures) == LARGEST and found.total == n
+
+
+def test_pairs_of_data_that_do_not_fit_are_folded_away_unless_one_was_recovered():
+    fit = {"fits": False, "reasons": ["accuracy 0.0% on 2 samples"]}
+    tensors = {"samples": shades(10, 20), "truth": shades(50, 60)}
+    results = scored([0.5, 0.9], [1, 0], [False, False])
+    assert "do not fit" in gallery(results | {"fit": fit}, tensors).faint and not gallery(results, tensors).faint
+    assert not gallery(scored([0.5, 0.9], [1, 0], [False, True]) | {"fit": fit}, tensors).faint

@@ -99,7 +99,7 @@ def test_samples_without_confidence_are_shown_only_where_there_is_nothing_better
     page = Page(render_report(manifest, results, tensors, progress))
     words = " ".join(page.words)
     assert page.tags.count("img") == 12 and "exact fit" not in words
-    assert "Nothing can be said" in words and "Show the candidates anyway" in words
+    assert "Nothing can be said" in words and "Show the pictures anyway" in words
 
 
 def test_unseen_samples_stand_beside_the_pairs(audit):

@@ -16,6 +16,8 @@ from vestige.core.rng import child
 from vestige.data.dataset import DataSet
 from vestige.nets.architecture import parse_architecture
 from vestige.nets.checkpoint import save_model
+from vestige.nets.groups import parse_group
+from vestige.nets.orbits import check_invariant
 from vestige.nets.training import Trained, train_to_margin
 from vestige.optim.locally_optimal import LocallyOptimalStep
 
@@ -36,12 +38,19 @@ class Fitted:
 def untrained(
     chosen: DataSet, *, architecture: str | None = None, group: str | None = None, seed: int = 0
 ) -> nn.Module:
-    """The network before its training: the architecture given, else two layers, averaged over the group if any."""
+    """The network before its training: the architecture given, else two layers, averaged over the group if any.
+
+    Raises:
+        ValueError: an architecture that the group does not leave alone.
+    """
     outputs = 1 if len(chosen.classes) == 2 else len(chosen.classes)
     size = torch.Size(chosen.shape).numel()
     plain = f"mlp:{size}-{WIDTH}-{outputs}"
     text = architecture or (average_of(group, chosen, WIDTH, outputs) if group else plain)
-    return parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
+    start = parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
+    if architecture and group:
+        check_invariant(start, tuple(chosen.shape), parse_group(group))
+    return start
 
 
 def fit(

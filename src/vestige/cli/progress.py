@@ -20,7 +20,8 @@ WORTH = 20.0  # seconds from which it is told how long everything takes
 class Clock:
     """Where the work stands, in words: steps done of the phase, time since the start, time left of the phase.
 
-    Once, from the speed of the first phase and its share of the work, it says how long everything takes.
+    Once, from the speed of the first phase whose steps are known and its share of the work, it says how long everything
+    takes.
     """
 
     def __init__(self, title: str, share: float | None = None):
@@ -30,7 +31,7 @@ class Clock:
     def see(self, step: Step) -> None:
         """Take in a step; the clock of a phase starts with its first."""
         if step.note != self.step.note or step.total != self.step.total or step.index < self.step.index:
-            self.phase, self.first, self.phases = time.monotonic(), step.index, self.phases + 1
+            self.phase, self.first, self.phases = time.monotonic(), step.index, self.phases + bool(step.total)
         self.step = step
         if self.share and self.phases == 1 and (left := self._left()) is not None:
             whole = (time.monotonic() - self.phase + left) / self.share

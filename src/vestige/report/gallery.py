@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vestige.report.picture import Drawn, painter
+from vestige.report.verdict import misfit
 
 LARGEST = 60  # pictures shown; the page says when there are more
 FAINT = 0.01  # confidence below which a sample is shown only where there is nothing better
@@ -29,11 +30,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The cards shown, how many there are in all, and whether none of them is worth a look."""
+    """The cards shown, how many there are in all, and why none of them is worth a look, where that is so."""
 
     pictures: tuple[Picture, ...]
     total: int
-    faint: bool = False
+    faint: str = ""
 
 
 def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Gallery:
@@ -47,11 +48,13 @@ def gallery(results: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Galler
     draw, score = painter(results, tensors.get("truth", tensors["samples"])), results.get("score")
     if score and "truth" in tensors and len(tensors["samples"]):
         order = sorted(range(score["n"]), key=lambda i: -score["similarity"][i])
-        return Gallery(tuple(_pair(i, score, tensors, draw) for i in order[:LARGEST]), score["n"])
+        pairs = tuple(_pair(i, score, tensors, draw) for i in order[:LARGEST])
+        strange = misfit(results) and not any(score["recovered"])
+        return Gallery(pairs, score["n"], "these data do not fit this model" if strange else "")
     samples, found = tensors["samples"], results["reconstruction"]
     likely = [i for i in range(len(samples)) if (found["confidence"][i] or 0) >= FAINT or _exact(i, found)]
     cards = [_alone(i, found, draw(samples[i])) for i in (likely or range(len(samples)))[:LARGEST]]
-    return Gallery(tuple(cards), len(samples), faint=not likely)
+    return Gallery(tuple(cards), len(samples), "" if likely else "no candidate has a confidence above 0")
 
 
 def _pair(i: int, score: Mapping[str, Any], tensors: Mapping[str, Tensor], draw: Callable[[Tensor], Drawn]) -> Picture:

@@ -49,7 +49,9 @@ def read_promise(
 def _box(points: NDArray[np.float64] | None, radius: Given) -> float:
     reach = 0.0 if points is None else float(abs(points).max())
     if radius is None and not reach:
-        raise ValueError("no radius given, and no inputs to read it off; give radius=A for inputs in [-A, A], or x.")
+        raise ValueError(
+            "no radius given, and no inputs to read it off; give radius=A for inputs in [-A, A] (--radius), or x (--data)."
+        )
     side = reach if radius is None else float(radius)
     if not 2.0**-100 < side < 2.0**100:
         raise ValueError(f"radius={radius} given; radius must be positive, such as 1.0 for inputs in [-1, 1].")

@@ -95,7 +95,7 @@ def solve_by_zeros(
         both = both[independent(layer, both)]
         done, quiet, known = done + 1, 0 if len(both) > len(known) else quiet + 1, both
         if on_step is not None:
-            on_step(Step(done, ROUNDS, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
+            on_step(Step(done, 0, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
         if checkpoint is not None:
             checkpoint.save({"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)})
     return _end(chain, layer, known, sample_norm, box, done)
