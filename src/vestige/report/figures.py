@@ -157,7 +157,7 @@ def curves(
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(value).is_integer() for value in x)))
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     if series:
         for text in axes.legend(frameon=False, fontsize=8).get_texts():

@@ -50,7 +50,8 @@ def _box(points: NDArray[np.float64] | None, radius: Given) -> float:
     reach = 0.0 if points is None else float(abs(points).max())
     if radius is None and not reach:
         raise ValueError(
-            "no radius given, and no inputs to read it off; give radius=A for inputs in [-A, A] (--radius), or x (--data)."
+            "no radius given, and no inputs to read it off; give radius=A for inputs in [-A, A] (--radius), or x "
+            "(--data)."
         )
     side = reach if radius is None else float(radius)
     if not 2.0**-100 < side < 2.0**100:
