@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.audit import self_test
 from vestige.cli import run
 from vestige.cli.app import app
+from vestige.cli.options import read_quotient
 from vestige.papers.catalogue import RECORDS
 
 WORKING = sum(record.works for record in RECORDS)  # which ones is tested beside the catalogue
@@ -157,6 +159,19 @@ assert not loaded, loaded
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("not there") + done.stderr.count("holds no run") == len(GONE)
+
+
+def test_an_error_prints_nothing_that_controls_the_terminal(capsys):
+    assert run(["audit", "no\x1b[31mway.st"]) == 2
+    said = capsys.readouterr().err
+    assert "no?[31mway.st is not there" in said and "\x1b" not in said
+
+
+def test_numbers_may_be_quotients():
+    assert read_quotient("8/255") == 8 / 255 and read_quotient("0.5") == 0.5
+    for text in ("1/0", "a/2", ""):
+        with pytest.raises(typer.BadParameter, match="a number or a quotient"):
+            read_quotient(text)
 
 
 def test_names_in_messages_are_not_markup(capsys):
