@@ -112,7 +112,7 @@ def test_candidates_that_diverged_are_no_candidates(many):
     """All of a search may have become infinite: then nothing is shown, and it is said."""
     truth, searched = pool(0)
     multipliers = searched.multipliers.clone()
-    multipliers[: 2 * N] = torch.inf
+    multipliers[: 2 * N, 0] = torch.inf
     some = assemble(replace(searched, multipliers=multipliers, outcome=Outcome.NOT_FINITE), (D,), 2, many, ())
     assert len(some.candidates) == (R - 1) * 2 * N and bool(torch.isfinite(some.samples).all())
     assert len(truth) == N and any("became NaN or infinite" in said for said in some.warnings)
