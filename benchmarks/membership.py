@@ -320,7 +320,7 @@ def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
     half, n = args.members, 2 * args.members
     x, y = x[:n], y[:n]
     model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[:half], y[:half], child(0, "parts"))
-    layers = default_layers(read_layers(model, x[:1]), "auto", several=False)
+    layers = default_layers(read_layers(model, x[:1]), "auto", several=False, samples=n)
     (rows,) = rows_of(Candidates(model, x, y, "cross_entropy", 256, None), layers, None).values()
     alone = torch.empty(n, dtype=torch.double)
     for part in torch.randperm(n, generator=child(0, "alone")).chunk(-(-n // PART)):
