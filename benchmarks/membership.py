@@ -11,8 +11,8 @@
 A network is trained by Adam on half of a pool. Every method scores the pool; a reference that the network never saw
 weighs layers. Shadow networks have the target's architecture, recipe and number of samples, and are trained on random
 halves of the pool: each sample is in half of them. LiRA online looks at all of them, LiRA and RMIA offline at the half
-without the sample, and pay for that half. `both` is the sum of our standardized scores and those of online LiRA. Under
-`null` the same scores are those of a network trained on other samples.
+without the sample, and pay for that half. `both` is the sum of our standardized scores and those of online LiRA, beside
+other ways to add them. Under `null` the same scores are those of a network trained on other samples.
 
 `head` is a network on frozen embeddings that was first trained on samples of its own and then fine-tuned on the
 members; `base` knows it as it was before. Where the target saw both ways of an image, `one way` does not know it.
@@ -177,13 +177,20 @@ def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, se
         found["weights, no base"] = timed(lambda: asked(reference=reference).scores)
     if shadows:
         found |= peers(recipe, model, (x, y), reference, shadows, seed)
-        of_both = (found[name] for name in ("weights", f"LiRA online {shadows}"))
-        ours, theirs = ((scores - scores.mean()) / scores.std() for scores, _ in of_both)
-        found["both"] = timed(lambda: ours + theirs, found["weights"][1] + found[f"LiRA online {shadows}"][1])
+        (ours, seconds), (theirs, more) = found["weights"], found[f"LiRA online {shadows}"]
+        found |= {name: (scores, seconds + more) for name, scores in together(ours, theirs).items()}
     found["null"] = timed(lambda: membership_scores(stranger, x, y, **seen, **CE).scores)
     with torch.no_grad():
         right = (torch.cat([model(part) for part in x.split(500)]).argmax(1) == y).double()
     return found, [right[:half].mean().item(), right[half:].mean().item()]
+
+
+def together(ours: Tensor, theirs: Tensor) -> dict[str, Tensor]:
+    """Sums in standard deviations, in normal quantiles of ranks, and of both as logarithms of odds."""
+    each = torch.stack([ours, theirs])
+    ranks = (each.argsort(1).argsort(1) + 0.5) / each.shape[1]
+    standard = (each - each.mean(1, keepdim=True)) / each.std(1, keepdim=True)
+    return {"both": standard.sum(0), "both, by ranks": torch.special.ndtri(ranks).sum(0), "both, as odds": each.sum(0)}
 
 
 def peers(
