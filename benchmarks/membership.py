@@ -1,7 +1,6 @@
 """Which samples does a network hold: the weights' answer beside thresholds, LiRA and RMIA, on the same networks.
 
     python benchmarks/membership.py --data digits --cases mlp --members 400                      minutes
-    python benchmarks/membership.py --data npz:mnist.npz --cases mlp --members 5000 --seeds 3    half an hour
     python benchmarks/membership.py --data npz:cifar10.npz --cases cnn resnet --shadows 0        no LiRA: minutes
     python benchmarks/membership.py --data statements.csv --cases head --encoder minilm          the extra `text`
     python benchmarks/membership.py --data npz:mnist.npz --speed 10000 100000                    seconds of large pools
@@ -11,8 +10,8 @@
 A network is trained by Adam on half of a pool. Every method scores the pool; a reference that the network never saw
 weighs layers. Shadow networks have the target's architecture, recipe and number of samples, and are trained on random
 halves of the pool: each sample is in half of them. LiRA online looks at all of them, LiRA and RMIA offline at the half
-without the sample, and pay for that half. `both` is the sum of our standardized scores and those of online LiRA. Under
-`null` the same scores are those of a network trained on other samples.
+without the sample, and pay for that half. `both` adds our scores and those of online LiRA, standardized, and in other
+ways. Under `null` the same scores are those of a network trained on other samples.
 
 `head` is a network on frozen embeddings that was first trained on samples of its own and then fine-tuned on the
 members; `base` knows it as it was before. Where the target saw both ways of an image, `one way` does not know it.
@@ -61,7 +60,7 @@ from vestige.report import figures
 
 RATES = (0.01, 0.001)
 GRID = tuple(10 ** (-3 + k / 4) for k in range(12))
-CE = {"loss": "cross_entropy"}
+CE, KINDS = {"loss": "cross_entropy"}, ("loss", "entropy", "modified_entropy")
 Samples = tuple[Tensor, Tensor]
 Found = dict[str, tuple[Tensor, float]]  # scores and seconds of each method
 
@@ -165,10 +164,8 @@ def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, se
     stranger = recipe(*(part[:half] for part in data["others"]), child(seed, "stranger"))
     asked = partial(membership_scores, model, x, y, **CE)
     seen = {"base": base, "augment": both_ways if case.flips else None}
-    found: Found = {
-        kind.replace("_", " "): timed(partial(threshold_scores, model, x, y, kind=kind, **CE))
-        for kind in ("loss", "entropy", "modified_entropy")
-    }
+    thresholds = {kind: partial(threshold_scores, model, x, y, kind=kind, **CE) for kind in KINDS}
+    found: Found = {kind.replace("_", " "): timed(score) for kind, score in thresholds.items()}
     found["weights"] = timed(lambda: asked(reference=reference, **seen).scores)
     found["weights, no reference"] = timed(lambda: asked(**seen).scores)
     if case.flips:
@@ -177,13 +174,19 @@ def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, se
         found["weights, no base"] = timed(lambda: asked(reference=reference).scores)
     if shadows:
         found |= peers(recipe, model, (x, y), reference, shadows, seed)
-        of_both = (found[name] for name in ("weights", f"LiRA online {shadows}"))
-        ours, theirs = ((scores - scores.mean()) / scores.std() for scores, _ in of_both)
-        found["both"] = timed(lambda: ours + theirs, found["weights"][1] + found[f"LiRA online {shadows}"][1])
+        (ours, seconds), (theirs, more) = found["weights"], found[f"LiRA online {shadows}"]
+        found |= {name: (scores, seconds + more) for name, scores in together(ours, theirs).items()}
     found["null"] = timed(lambda: membership_scores(stranger, x, y, **seen, **CE).scores)
     with torch.no_grad():
         right = (torch.cat([model(part) for part in x.split(500)]).argmax(1) == y).double()
     return found, [right[:half].mean().item(), right[half:].mean().item()]
+
+
+def together(ours: Tensor, theirs: Tensor) -> dict[str, Tensor]:
+    """Sums in standard deviations, in normal quantiles of ranks, and of both as logarithms of odds."""
+    each = torch.stack([ours, theirs], 1)
+    ranks, standard = (each.argsort(0).argsort(0) + 0.5) / len(each), (each - each.mean(0)) / each.std(0)
+    return {"both": standard.sum(1), "both, by ranks": torch.special.ndtri(ranks).sum(1), "both, as odds": each.sum(1)}
 
 
 def peers(
@@ -237,6 +240,7 @@ def run_seed(args: argparse.Namespace, data: Samples, name: str, seed: int) -> t
     found, accuracy = measure(CASES[name], int(data[1].max()) + 1, parts, args.shadows, seed)
     if kept is not None:
         rows = {k: np.append(scores.numpy(), seconds) for k, (scores, seconds) in found.items()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(kept, accuracy=np.array(accuracy), **rows)
     return found, accuracy
 
@@ -271,8 +275,6 @@ def main() -> None:
         return show_parts(*data, args)
     if args.speed:
         return show_speed(*data, args)
-    if args.keep is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
     console = Console(width=130)
     member = torch.arange(2 * args.members) < args.members
     for name in args.cases:
@@ -320,7 +322,7 @@ def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
     half, n = args.members, 2 * args.members
     x, y = x[:n], y[:n]
     model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[:half], y[:half], child(0, "parts"))
-    layers = default_layers(read_layers(model, x[:1]), "auto", several=False)
+    layers = default_layers(read_layers(model, x[:1]), "auto", several=False, samples=n)
     (rows,) = rows_of(Candidates(model, x, y, "cross_entropy", 256, None), layers, None).values()
     alone = torch.empty(n, dtype=torch.double)
     for part in torch.randperm(n, generator=child(0, "alone")).chunk(-(-n // PART)):
@@ -332,8 +334,8 @@ def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
     }
     table = Table("solution", *(f"at {rate:.1%}" for rate in RATES), title=f"{args.data}: {half} of {n}")
     for name, scores in found.items():
-        curve = evaluate_membership(scores, torch.arange(n) < half, rates=RATES)
-        table.add_row(name, *(shown([curve], rate) for rate in RATES))
+        curves = [evaluate_membership(scores, torch.arange(n) < half, rates=RATES)]
+        table.add_row(name, *(shown(curves, rate) for rate in RATES))
     Console(width=130).print(table)
 
 

@@ -1,8 +1,8 @@
 """Which layers speak, and how much each counts, learned without knowing a single member.
 
 Some of the reference is set aside, and a logistic regression tells it from everything else, candidates and the rest of
-the reference together, by the layers' scores, and once more by the samples' own losses too. Whether the losses count is
-decided by how many of the others pass the threshold that few of those set aside pass: losses tell members from others
+the reference together, by the layers' scores, and once more by what the outputs say too. Whether outputs count is
+decided by how many of the others pass the threshold that few of those set aside pass: they tell members from others
 where the network fits members alone, and hide them where easy samples are fitted as well. All this treats the others
 alike, so that p-values from the rest of the reference stay valid whatever was learned (arXiv 2208.06685).
 """
@@ -16,10 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from vestige.core.rng import spawn
+from vestige.membership.coefficients import EXACT
+from vestige.membership.outputs import OWN_LOSS, SHIFTS
 from vestige.membership.pool import Pool
 from vestige.membership.taps import Layer
 
-OWN_LOSS = "loss"  # what a sample's own loss says, beside the layers
 SET_ASIDE, FEWEST = 1 / 3, 50  # share of the reference that chooses, and how many that must be
 ROUNDING = 1e-9
 RARE = 0.02  # false positives at which choices are compared; fewer are too few of a hundred samples
@@ -34,15 +35,16 @@ class Choice:
     calibrating: Int[Tensor, " m"]
 
 
-def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, several: bool) -> list[Layer]:
-    """The layers that were asked for, or those that usually tell most: dense ones, the first one first.
+def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, several: bool, samples: int) -> list[Layer]:
+    """The layers that were asked for, or those that usually tell most: dense ones, then the last convolution.
 
-    Where none is hidden, the last layer and the last convolution before it.
+    A convolution's rows are many and are made anew for each product, so that large pools are spared it.
 
     Args:
         found: of `read_layers`.
         layers: names, or "auto".
-        several: whether there is a reference that can weigh them.
+        several: whether there is a reference that can weigh them; else the first alone is taken.
+        samples: of the pool.
 
     Raises:
         ValueError: none, frozen or unknown layers.
@@ -52,11 +54,10 @@ def default_layers(found: dict[str, Layer], layers: Iterable[str] | str, *, seve
         if not wanted or set(wanted) - set(found):
             raise ValueError(f"layers={wanted} given; trainable layers are {list(found)}. Frozen ones learned nothing.")
         return [found[name] for name in wanted]
-    of_kind = {
-        kind: [each for each in found.values() if each.kind == kind] for kind in ("dense", "convolution", "head")
-    }
-    last = of_kind["head"] if of_kind["dense"] else [*of_kind["head"], *of_kind["convolution"][-1:]]
-    usual = [*of_kind["dense"], *last] or list(found.values())[:1]
+    usual = [each for kind in ("dense", "head") for each in found.values() if each.kind == kind]
+    if samples <= EXACT or not usual:
+        usual += [each for each in found.values() if each.kind == "convolution"][-1:]
+    usual = usual or list(found.values())[:1]
     if not usual:
         raise ValueError("the model has no trainable weights; frozen ones learned nothing. Set requires_grad.")
     return usual if several else usual[:1]
@@ -66,7 +67,7 @@ def choose(scores: dict[str, Float[Tensor, " pool"]], pool: Pool, generator: tor
     """Combine the layers' scores; without a reference they are added, each in its own standard deviations.
 
     Args:
-        scores: of the whole pool, by layer, and what the samples' own losses say as `OWN_LOSS`, the last.
+        scores: of the whole pool, by layer, and then what the outputs say (`output_scores`).
         pool: says which of them are the reference.
         generator: deals the reference out.
     """
@@ -80,9 +81,8 @@ def choose(scores: dict[str, Float[Tensor, " pool"]], pool: Pool, generator: tor
     if count == 0:
         return Choice(every.sum(1), dict.fromkeys(names, 1.0), rest)
     other = torch.ones(len(every), dtype=torch.bool).index_fill(0, chosen, False)
-    counts = [_nonnegative(every, other, len(names))]
-    if names[-1] == OWN_LOSS:
-        counts.insert(0, _nonnegative(every, other, len(names) - 1))
+    of_layers = len(set(names) - {OWN_LOSS, SHIFTS})
+    counts = [_nonnegative(every, other, columns) for columns in sorted({of_layers, len(names)})]
     best = max(counts, key=lambda each: _passing(every @ each, other))
     return Choice(every @ best, dict(zip(names, best.tolist(), strict=True)), rest)
 

@@ -18,14 +18,14 @@ from vestige.core.margins import Loss
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.membership.blind import blind_auc
 from vestige.membership.calibration import conformal_p_values, q_values
-from vestige.membership.choice import OWN_LOSS, Choice, choose, default_layers
+from vestige.membership.choice import Choice, choose, default_layers
 from vestige.membership.coefficients import Coefficients, coefficients
 from vestige.membership.cost import expected_seconds
 from vestige.membership.notes import notes
+from vestige.membership.outputs import output_scores
 from vestige.membership.pool import Pool, pool_of
 from vestige.membership.rows import Rows, Samples, Views, rows_of
 from vestige.membership.taps import Layer, evaluation_copy, read_layers
-from vestige.membership.thresholds import outputs_of, sample_losses
 
 SOURCE = (paper("2510.10625"), paper("1906.05890"))
 CALIBRATED = (*SOURCE, paper("2208.06685"))
@@ -102,9 +102,9 @@ def membership_scores(
         loss: of the training.
         reference: samples of the same distribution that the network never saw, with labels. They make p-values, and
             choose among layers. None: scores alone.
-        layers: names of layers; "auto": the dense ones, or where none is hidden the last layer and the last
-            convolution. Without reference the first of them. "auto" weighs each sample's own loss, as "loss", too
-            where it can: with a reference, and where no dense layer is hidden.
+        layers: names of layers; "auto": the dense ones and the last convolution, without reference the first of them.
+            "auto" weighs what the outputs say too, as "loss" and for images "shifts", where it can: with a reference,
+            and where no dense layer is hidden.
         base: the network before fine-tuning; W is measured from its weights.
         augment: gives the copies of a batch that training drew from, as one list; a candidate's gradient is their sum.
         ridge: r > 0; 1 is the square of a row.
@@ -130,13 +130,14 @@ def membership_scores(
         raise ValueError(f"ridge={ridge} and batch_size={batch_size} given; a ridge is positive, a batch at least 1.")
     pool, loss = pool_of(x, y, reference), Loss(loss)
     net, start = evaluation_copy(model), None if base is None else _base(model, base)
-    chosen = default_layers(read_layers(net, _like(net, pool.x[:1])), layers, several=reference is not None)
+    present, several = read_layers(net, _like(net, pool.x[:1])), reference is not None
+    chosen = default_layers(present, layers, several=several, samples=len(pool.x))
     samples = Samples(net, pool.x, pool.y, loss, batch_size, augment)
     rows = rows_of(samples, chosen, start)
     found = _solved(rows, chosen, float(ridge), generator, on_step)
     views = {name: c.scores for name, c in found.items()}
-    if layers == "auto" and (reference is not None or (loss.is_margin and chosen[0].kind != "dense")):
-        views[OWN_LOSS] = _of_losses(sample_losses(outputs_of(net, pool.x, batch_size), pool.y, loss), loss)
+    if layers == "auto" and (several or (loss.is_margin and chosen[0].kind != "dense")):
+        views |= output_scores(net, pool.x, pool.y, loss, batch_size)
     choice = choose(views, pool, generator)
     blind = None if reference is None else blind_auc(x, y, *reference)
     remarks = notes(model, samples, pool, {k: each for k, each in rows.items() if choice.weights.get(k)}, blind)
@@ -158,18 +159,6 @@ def _like(net: nn.Module, x: Tensor) -> Tensor:
     if parameter is None:
         raise ValueError("the model has no parameters: there is nothing to explain.")
     return x.to(parameter.device, parameter.dtype)
-
-
-def _of_losses(losses: Tensor, loss: Loss) -> Tensor:
-    """What the samples' own losses say: exp(-l), such as p_y, since a lower loss than members need says nothing.
-
-    A squared loss that reaches 0 leaves no direction and is itself the evidence: normal quantiles of its ranks within
-    the pool, so that extremes do not hide the rest.
-    """
-    if loss.is_margin:
-        return torch.exp(-losses)
-    rank = (-losses).argsort().argsort().double()
-    return torch.special.ndtri((rank + 0.5) / len(rank))
 
 
 def _solved(
