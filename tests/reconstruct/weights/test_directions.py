@@ -9,7 +9,7 @@ from torch import Tensor
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.directions import LEFT, RIGHT, RISE, directions_of
+from vestige.reconstruct.weights.directions import POWER, RISE, directions_of
 from vestige.reconstruct.weights.joint import search
 
 
@@ -31,7 +31,7 @@ def _naive(target: Tensor, gap: Tensor, floor: float, share: float) -> Tensor:
     left, sizes, right = torch.linalg.svd(target)
     v = (sizes / sizes[0]).clamp(min=floor)
     rows, columns = torch.ones(len(left)).to(v), torch.ones(len(right)).to(v)
-    rows[: len(v)], columns[: len(v)] = v ** (-LEFT * share), v ** (-RIGHT * share)
+    rows[: len(v)], columns[: len(v)] = v ** (-POWER * share), v ** (-POWER * share)
 
     def read(d: Tensor) -> Tensor:
         return ((left * rows) @ left.T @ d @ right.T @ torch.diag(columns) @ right).square().sum()
@@ -50,13 +50,13 @@ def test_a_difference_is_read_as_stated(bias, share):
     assert torch.allclose(read, torch.stack([_naive(target, g, floor, share) for g in gap]), rtol=1e-8)
 
 
-def test_the_start_of_a_search_reads_plain_squares_and_the_end_full_powers():
+def test_the_start_of_a_search_reads_plain_squares_and_the_end_the_whole_power():
     chain = _chain()
     target, directions = chain.first_augmented(), directions_of(chain)
     gap = torch.randn(target.shape, generator=child(1, "gap"), dtype=target.dtype)
     plain = gap.square().sum() / target.square().sum()
     assert directions.strengthened(0.0).relative(gap) == pytest.approx(float(plain))
-    assert directions.strengthened(1.0).power == directions.strengthened(RISE).power == 1.0
+    assert directions.strengthened(1.0).power == directions.strengthened(RISE).power == POWER
 
 
 def test_a_weak_direction_that_is_missing_counts_more_and_nothing_else_changes_the_target():
