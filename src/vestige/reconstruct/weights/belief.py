@@ -42,7 +42,7 @@ def explained(residual_per_layer: Mapping[str, float]) -> float:
 
 def fall_of(singular_values: Float[Tensor, " k"], rank: int) -> float:
     """Log of the largest singular value over the last of `rank` that stand out of the noise; 0 for none."""
-    if not rank or not singular_values[0] > 0:
+    if not rank or not singular_values.any():
         return 0.0
     last = singular_values[min(rank, len(singular_values)) - 1].clamp(min=torch.finfo(singular_values.dtype).tiny)
     return float((singular_values[0] / last).log())
