@@ -34,7 +34,7 @@ from torch import Tensor
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.stored import from_tensors, to_tensors
-from vestige.reconstruct.weights.belief import LEAST, Grounds, explained
+from vestige.reconstruct.weights.belief import LEAST, STEEP, Grounds, explained, fall_of
 from vestige.reconstruct.weights.clusters import cluster_candidates
 from vestige.reconstruct.weights.ranking import CUT
 
@@ -122,8 +122,8 @@ def table_of(models: list[Judged]) -> Table:
 
 def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
     """Rows for the fit, one for each group of two restarts or more: log odds, more than two classes, log of the
-    different neurons a sample, -log of what is left open of the first layer, and the factor that `belief` gives; and
-    which of them are right."""
+    different neurons a sample, -log of what is left open of the first layer, the fall of its singular values, and the
+    factor that `belief` gives; and which of them are right."""
     found = model.found
     solved = int(found.verified.sum())
     free = (found.cluster < 0) | (found.cluster >= solved)
@@ -134,13 +134,15 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
         samples=found.identifiable,
         directions=found.directions,
         classes=max(2, found.candidate_cotangents.shape[1]),
+        fall=fall_of(found.singular_values, found.identifiable),
         collapse=found.collapse,
     )
     shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
     p = groups.confidence[: len(shared)][shared].double()
     left = -math.log(max(1 - grounds.explained, LEAST))
     each = math.log(grounds.directions / grounds.samples) if grounds.samples and grounds.directions else 0.0
-    of_model = p.new_tensor([grounds.classes > 2, each, left, grounds.factor]).expand(len(p), -1)
+    of_model = p.new_tensor([grounds.classes > 2, each, left, min(grounds.fall, STEEP), grounds.factor])
+    of_model = of_model.expand(len(p), -1)
     return torch.cat([p.logit(1e-6)[:, None], of_model], 1), model.right[solved:][shared]
 
 
@@ -150,19 +152,19 @@ def fitted(models: list[Judged], split: int) -> None:
 
     def fit(kept: list[bool]) -> LogisticRegression:
         rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, kept), strict=True))
-        return LogisticRegression(C=10).fit(rows[:, :4].numpy(), right.numpy())
+        return LogisticRegression(C=10).fit(rows[:, :5].numpy(), right.numpy())
 
     for name, half in (("below", [m.seed < split for m in models]), ("from", [m.seed >= split for m in models])):
         if any(half) and not all(half):
             rows, right = (torch.cat(part) for part in zip(*itertools.compress(every, half), strict=True))
-            other = fit([not inside for inside in half]).predict_proba(rows[:, :4].numpy())[:, 1]
-            off = calibration_error(torch.from_numpy(other) * rows[:, 4], right)
+            other = fit([not inside for inside in half]).predict_proba(rows[:, :5].numpy())[:, 1]
+            off = calibration_error(torch.from_numpy(other) * rows[:, 5], right)
             print(f"seeds {name} {split}, fitted to the others: {len(rows)} groups, calibration error {off:.3f}")
     found = fit([True] * len(models))
-    two, (slope, several, room, stationary) = found.intercept_[0], found.coef_[0]
+    two, (slope, several, room, stationary, fall) = found.intercept_[0], found.coef_[0]
     print(f"{sum(len(right) for _, right in every)} groups of {len(models)} models")
-    constants = slope, two, two + several, room, stationary
-    print(f"SLOPE, TWO, MORE, ROOM, STATIONARY = ({', '.join(f'{value:.2f}' for value in constants)})")
+    constants = slope, two, two + several, room, stationary, fall
+    print(f"SLOPE, TWO, MORE, ROOM, STATIONARY, FALL = ({', '.join(f'{value:.2f}' for value in constants)})")
 
 
 def main() -> None:

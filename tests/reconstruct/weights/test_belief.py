@@ -8,10 +8,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.reconstruct.weights.belief import MORE, ROOM, SLOPE, STATIONARY, TWO, Grounds, explained
+from vestige.reconstruct.weights.belief import (
+    FALL,
+    MORE,
+    ROOM,
+    SLOPE,
+    STATIONARY,
+    STEEP,
+    TWO,
+    Grounds,
+    explained,
+    fall_of,
+)
 from vestige.reconstruct.weights.ranking import Ranking
 
-SURE = Grounds(explained=1.0, samples=20, directions=200, classes=10, collapse=False)
+SURE = Grounds(explained=1.0, samples=20, directions=200, classes=10, fall=2.0, collapse=False)
 
 
 def ranking(confidence, solved):
@@ -35,7 +46,7 @@ def stated(grounds, confidence, solved=0):
 def test_odds_of_groups_are_moved_and_those_of_columns_are_not():
     half = replace(SURE, explained=0.5)
     found = stated(half, [0.9, 0.5, 0.0], solved=1)
-    shift = ROOM * math.log(10) + STATIONARY * math.log(2)
+    shift = ROOM * math.log(10) + STATIONARY * math.log(2) + FALL * 2.0
     moved = 0.5 / (1 + math.exp(-(MORE + shift)))
     torch.testing.assert_close(found.confidence, torch.tensor([0.45, moved, 0.0]))
     assert found.confidence[2] == 0
@@ -54,6 +65,20 @@ def test_what_is_left_open_never_raises_confidence(low, more, p, classes):
 def test_more_different_neurons_never_lower_confidence(d, more, p):
     less, most = (stated(replace(SURE, directions=k), [p]).confidence for k in (d, d + more))
     assert less <= most
+
+
+@given(fall=st.floats(0, 8), more=st.floats(0.001, 4), p=st.floats(0.01, 0.99))
+def test_a_flat_spectrum_lowers_confidence(fall, more, p):
+    less, most = (stated(replace(SURE, fall=f), [p]).confidence for f in (fall, fall + more))
+    assert less <= most and (fall < STEEP or less == most)
+    assert stated(replace(SURE, fall=0.0), [p]).confidence < stated(replace(SURE, fall=STEEP), [p]).confidence
+
+
+def test_the_fall_ends_where_the_noise_begins():
+    values = torch.tensor([8.0, 4.0, 2.0, 1e-6])
+    assert fall_of(values, 3) == pytest.approx(math.log(4))
+    assert fall_of(values, 9) == pytest.approx(math.log(8e6), rel=1e-5)
+    assert fall_of(values, 0) == fall_of(values[:0], 0) == fall_of(torch.zeros(3), 2) == 0.0
 
 
 @given(d=st.integers(0, 40), samples=st.integers(1, 20))

@@ -24,7 +24,7 @@ from vestige.reconstruct.fingerprint import owned
 from vestige.reconstruct.options import check_counts
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.stored import from_tensors, to_tensors
-from vestige.reconstruct.weights.belief import Grounds, explained
+from vestige.reconstruct.weights.belief import Grounds, explained, fall_of
 from vestige.reconstruct.weights.clusters import is_collapse
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 from vestige.reconstruct.weights.ranking import SAME, rank_candidates
@@ -163,6 +163,7 @@ def pool_repeats(found: Sequence[Reconstruction]) -> Reconstruction:
         samples=first.identifiable,
         directions=first.directions,
         classes=max(2, multipliers.shape[1]),
+        fall=fall_of(first.singular_values, first.identifiable),
         collapse=is_collapse(x, max(2, multipliers.shape[1])),
     )
     ranking = rank_candidates(x, multipliers, restart, verified).first(most)

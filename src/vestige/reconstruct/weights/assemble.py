@@ -5,7 +5,7 @@ import torch
 from vestige.core.cite import paper
 from vestige.core.outcome import Outcome, Step
 from vestige.reconstruct.result import Reconstruction
-from vestige.reconstruct.weights.belief import Grounds, explained
+from vestige.reconstruct.weights.belief import Grounds, explained, fall_of
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.clusters import is_collapse
 from vestige.reconstruct.weights.pool import Pool
@@ -36,6 +36,7 @@ def assemble(
         samples=0 if chain is None else chain.rank,
         directions=0 if chain is None else chain.directions,
         classes=max(2, outputs),
+        fall=0.0 if chain is None else fall_of(chain.singular_values, chain.rank),
         collapse=is_collapse(pool.x, max(2, outputs)),
     )
     believed = grounds.tempered(ranking, sure)

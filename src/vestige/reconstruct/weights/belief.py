@@ -10,7 +10,8 @@ the equation at all, and where the equation has no other solutions:
 - with no more than one sample a class that can be told apart, class means solve the equation;
 - with two classes the samples of one have much alike columns, and restarts agree on blends of them. With more, each
   sample has multipliers of its own;
-- what agrees is right the more often the less of the layer is left open, and the more different neurons there are.
+- what agrees is right the more often the less of the layer is left open, and the more different neurons there are;
+- singular values of the first layer that fall off little are those of noise: mini-batches, not samples, left them.
 """
 
 import math
@@ -18,15 +19,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.ranking import Ranking
 
 EXPLAINED = 0.5  # of the first layer: below it nothing is verified
 # Log odds of a group over those of `clusters`; benchmarks/false_claims.py --fit prints them.
-SLOPE, TWO, MORE, ROOM, STATIONARY = (0.68, -4.21, -3.19, 0.58, 0.41)
+SLOPE, TWO, MORE, ROOM, STATIONARY, FALL = (0.73, -5.77, -4.32, 0.27, 0.24, 0.99)
 LEAST = 1e-3  # share of the first layer left open below which nothing is gained
+STEEP = 3.0  # fall of the singular values from which nothing is gained
 MEANS = (
     "the first layer tells no more samples apart than there are classes, so that class means explain it as well as "
     "samples would"
@@ -38,6 +40,14 @@ def explained(residual_per_layer: Mapping[str, float]) -> float:
     return min(1.0, max(0.0, 1 - next(iter(residual_per_layer.values()), 0.0)))
 
 
+def fall_of(singular_values: Float[Tensor, " k"], rank: int) -> float:
+    """Log of the largest singular value over the last of `rank` that stand out of the noise; 0 for none."""
+    if not rank or not singular_values.any():
+        return 0.0
+    last = singular_values[min(rank, len(singular_values)) - 1].clamp(min=torch.finfo(singular_values.dtype).tiny)
+    return float((singular_values[0] / last).log())
+
+
 @dataclass(frozen=True)
 class Grounds:
     """What a reconstruction stands on.
@@ -47,6 +57,7 @@ class Grounds:
         samples: how many can be told apart; 0 where the first layer does not count them.
         directions: different neurons of the first layer; 0 likewise.
         classes: of the network, 2 for one output.
+        fall: of the singular values of the first layer, `fall_of`.
         collapse: whether candidates fall together to class means.
     """
 
@@ -54,6 +65,7 @@ class Grounds:
     samples: int
     directions: int
     classes: int
+    fall: float
     collapse: bool
 
     @property
@@ -90,10 +102,11 @@ class Grounds:
 
     @property
     def shift(self) -> float:
-        """What the log odds of a group are moved by: by the classes, by log d / n and by what is explained."""
+        """What the log odds of a group are moved by: the classes, log d / n, what is explained, and the fall."""
         room = math.log(self.directions / self.samples) if self.samples and self.directions else 0.0
         left = math.log(max(1 - self.explained, LEAST))
-        return (TWO if self.classes <= 2 else MORE) + ROOM * room - STATIONARY * left
+        steep = FALL * min(self.fall, STEEP)
+        return (TWO if self.classes <= 2 else MORE) + ROOM * room - STATIONARY * left + steep
 
     def tempered(self, ranking: Ranking, verified: Bool[Tensor, " k"]) -> Ranking:
         """The ranking with what can be believed of it; nothing is verified where there is a doubt.

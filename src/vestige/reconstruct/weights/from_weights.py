@@ -27,6 +27,7 @@ from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.any_model import search_any
 from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
+from vestige.reconstruct.weights.directions import directions_of
 from vestige.reconstruct.weights.joint import layer_weights
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints, pool_of_samples
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
@@ -172,6 +173,7 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         chain,
         candidates=count,
         restarts=problem.restarts or RESTARTS,
+        directions=directions_of(chain),
         generator=spawn(problem.generator, "joint"),
         checkpoint=_part(problem.checkpoint, "joint"),
     )

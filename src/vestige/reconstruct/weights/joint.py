@@ -12,7 +12,8 @@ that are exact; one multiplier vector an output replaces labels, signs and margi
 Cross-entropy says more of l: it is (onehot(y) - p) / (n weight_decay) with p the predicted probabilities, so that one
 entry is positive and the others are not. Labeled multipliers have that form; the label is the class for which the
 network prefers this random start to the others, so that each class gets its share of candidates. A metric on the
-candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty.
+candidates, such as the spectrum of photographs, shapes the start and the steps, and its norm is a weak penalty. Weak
+directions of the first layer may be strengthened as the search goes on (`directions`).
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from vestige.core.outcome import OnStep, Outcome
 from vestige.core.soft_gate import soft_relu
 from vestige.reconstruct.invariant.views import Lift
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.directions import Directions
 
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
 PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
@@ -83,6 +85,7 @@ def search(
     labeled: bool = False,
     metric: Float[Tensor, "r r"] | None = None,
     lift: Lift | None = None,
+    directions: Directions | None = None,
     generator: torch.Generator,
     on_step: OnStep | None = None,
     note: str = "",
@@ -105,6 +108,7 @@ def search(
         metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
             None: isotropic.
         lift: candidates are inputs of an average over views, with coordinates of their own; None: span coordinates.
+        directions: strengthen the weak directions of the first layer; not with `known` columns.
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
@@ -122,7 +126,8 @@ def search(
 
     def objective(k: int) -> Tensor:
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
-        residual = _residual(chain, z, form.multipliers(raw), alpha, known, lift)
+        read = None if directions is None else directions.strengthened(k / steps)
+        residual = _residual(chain, z, form.multipliers(raw), alpha, known, lift, read)
         loss = (residual * residual.new_tensor(layer_weights)).sum() + place.penalty(u)
         return loss if box is None else loss + _outside(z, inputs, box, generator)
 
@@ -241,11 +246,21 @@ def layer_weights(chain: Chain, weight_decay: float | None) -> list[float]:
 
 
 def _residual(
-    chain: Chain, z: Tensor, multipliers: Tensor, sharpness: float, known: Tensor | None, lift: Lift | None
+    chain: Chain,
+    z: Tensor,
+    multipliers: Tensor,
+    sharpness: float,
+    known: Tensor | None,
+    lift: Lift | None,
+    directions: Directions | None = None,
 ) -> Tensor:
     values = []
     for k, (weight, bias) in enumerate(sums_over_views(chain, z, multipliers, sharpness, lift)):
         gap_w, gap_b = chain.target_weights[k] - weight, chain.target_biases[k] - bias
+        if k == 0 and directions is not None:
+            gap = torch.cat([gap_w, gap_b[..., None]], -1) if chain.has_bias[0] else gap_w
+            values.append(directions.relative(gap))
+            continue
         if k == 0 and known is not None:
             gap_w = gap_w - known @ (known.T @ gap_w)
             gap_b = gap_b - (gap_b @ known) @ known.T

@@ -8,6 +8,7 @@ from torch import Tensor
 from vestige.core.descent import Checkpoint
 from vestige.core.outcome import OnStep
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.directions import Directions
 from vestige.reconstruct.weights.joint import Joint, search
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 
@@ -46,6 +47,7 @@ class SearchSettings:
         restarts: int,
         informed: bool = True,
         known: Tensor | None = None,
+        directions: Directions | None = None,
         generator: torch.Generator,
         note: str = "",
         checkpoint: Checkpoint | None,
@@ -63,6 +65,7 @@ class SearchSettings:
             labeled=self.labeled and informed,
             metric=self.metric if informed else None,
             known=known,
+            directions=directions,
             box=self.box,
             generator=generator,
             on_step=self.on_step,
