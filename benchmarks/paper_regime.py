@@ -6,7 +6,8 @@
 Two classes, D-1000-1000-1, a first layer drawn with 1e-4, no weight decay. The first layer is one column a sample plus
 the noise that it was drawn with. Printed are how many directions stand out of that noise, how many samples lie in their
 span but for a cosine of 0.9 (more cannot come back from it), and how large a true column is where its sample leaves
-neurons off, over its mean: without decay what was sent back before a neuron closed stays. Then, for each kind of start,
+neurons off, over its mean: without decay what was sent back before a neuron closed stays; and what the true samples
+with their best multipliers leave open of the first layer's square. Then, for each kind of start,
 columns by trimming (`zeros.sparse`): true ones found (cosine above 0.9), and of the vectors that three starts or more
 agree on, how many there are and how many are true. Starts are noise with the spectrum of photographs, directions
 drawn where all singular values are one, or candidates.
@@ -32,6 +33,7 @@ from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.sparse import trimmed_columns
 
 BATCH = 250  # starts at once
+SHARPNESS = 100.0  # of gates at the end of a joint search
 TRUE, AGREE, TIMES = 0.9, 0.95, 3
 
 
@@ -79,6 +81,23 @@ def true_columns(model: nn.Module, chain: Chain, layer: FirstLayer, x: Tensor) -
     return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[x1 @ augmented.T < 0]
 
 
+def left_open(chain: Chain, x: Tensor) -> float:
+    """Share of the square of [W b] for the true samples with multipliers that fit best; gates as a search ends."""
+    points = chain.augmented(x @ chain.basis)
+    activation, gates = points[:, : chain.basis.shape[1]], []
+    for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
+        u = activation @ weight.T + bias
+        gates.append(torch.sigmoid(SHARPNESS * u))
+        activation = u.relu()
+    back = chain.weights[-1].expand(len(x), -1)
+    for k in range(len(gates) - 1, -1, -1):
+        back = (back * gates[k]) @ chain.weights[k] if k else back * gates[k]
+    target = chain.first_augmented()
+    fit = ((back @ target) * points).sum(1)
+    multipliers = torch.linalg.lstsq((back @ back.T) * (points @ points.T), fit[:, None]).solution[:, 0]
+    return 1 - float(fit @ multipliers / target.square().sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="npz:cifar10.npz")
@@ -101,6 +120,7 @@ def main() -> None:
     print(f"{chain.rank} of {args.n} samples stand out; {counts}")
     sizes = [float(closed.quantile(q)) for q in (0.5, 0.9)]
     print(f"|s| over its mean where the sample is off: {sizes[0]:.2f} (median), {sizes[1]:.2f} (90 %)", flush=True)
+    print(f"left open by the true samples: {left_open(chain, x):.3f} of the first layer's square", flush=True)
     table = Table("starts", "how many", "true columns", f"found {TIMES} times", "true", "CPU s")
     norm, metric = float(x.norm(dim=1).mean()), image_metric(chain.basis, shape)
     for kind in ("photographs", "whitened", *["candidates"][: args.search]):
