@@ -121,8 +121,7 @@ def search(
     place = Place(inputs.shape[1], sample_norm, metric)
     u = place.start(restarts, candidates, chain.weights[0], generator)
     raw = torch.randn(restarts, candidates, chain.out, generator=generator, dtype=u.dtype).to(u.device)
-    form = _form(chain, place.z(u), raw, zero_sum, labeled, lift)
-    low, high = sharpness
+    form, (low, high) = _form(chain, place.z(u), raw, zero_sum, labeled, lift), sharpness
 
     def objective(k: int) -> Tensor:
         alpha, z = low * (high / low) ** (k / steps), place.z(u)
