@@ -16,26 +16,16 @@ A column s_i says what the layers above sent back to each neuron for sample i (`
 import argparse
 
 import torch
+from paper_regime import columns_of_samples
 from reconstruct import PRESETS, model_and_data
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
-from vestige.core.relu_chain import first_linear
 from vestige.reconstruct.weights.chain import span_chain
+from vestige.reconstruct.weights.zeros.layer import first_layer
 
 FAINT, SHORT, CLEAR, WITHIN = 1e-3, 0.02, 0.3, 0.02
-
-
-def true_columns(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns, pre-activations over the norm of their neuron in units of their median, and which neurons are alive."""
-    found = first_linear(model)
-    assert found is not None
-    rows = torch.cat([found[1].weight, found[1].bias[:, None]], 1).detach().double()
-    alive = rows.norm(dim=1) > 1e-6 * rows.norm(dim=1).max()
-    points = torch.cat([x.flatten(1).double(), x.new_ones(len(x), 1).double()], 1)
-    u = points @ rows[alive].T / rows[alive].norm(dim=1)
-    return (rows[alive] @ torch.linalg.pinv(points)).T, u / u.abs().median(), alive
 
 
 def other_signs(s: Tensor, y: Tensor) -> float:
@@ -77,10 +67,12 @@ def main() -> None:
         model, x, _, _ = model_and_data(args.data, args.n, args.width, *common)
         chain = span_chain(model, None, torch.float64)
         assert chain is not None
-        s, u, alive = true_columns(model, x)
+        layer = first_layer(chain)
+        s, u = (part[:, layer.alive] for part in columns_of_samples(model, x.flatten(1).double()))
+        u = u / layer.slopes.norm(dim=1)
         with torch.no_grad():
             y = (model(x)[:, 0] > 0).double()
-        rank, near, scaled = open_gates(chain.weights[1][:, alive], s, u)
+        rank, near, scaled = open_gates(chain.weights[1][:, layer.alive], s, u / u.abs().median())
         shares = f"{near:.2f}", f"{scaled:.2f}"
         cells = seed, chain.rank, chain.directions, f"{other_signs(s, y):.4f}", rank, *shares
         table.add_row(*map(str, cells))

@@ -27,7 +27,7 @@ from vestige.core.relu_chain import first_linear
 from vestige.core.rng import child
 from vestige.reconstruct.image_prior import image_metric
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.joint import layer_weights, search
+from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, search
 from vestige.reconstruct.weights.two_layer.columns import apart
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.sparse import trimmed_columns
@@ -69,33 +69,30 @@ def starts_of(kind: str, count: int, chain: Chain, layer: FirstLayer, norm: floa
     return chain.augmented(z) @ layer.right.T @ layer.slopes.T / layer.slopes.norm(dim=1)
 
 
-def true_columns(model: nn.Module, chain: Chain, layer: FirstLayer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns in coordinates of the layer, from all of [W b]; and |s| over its mean where the sample is off."""
+def columns_of_samples(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns of all of [W b], one a sample, and pre-activations."""
     found = first_linear(model)
     assert found is not None
-    first = found[1]
-    augmented = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
+    augmented = torch.cat([found[1].weight, found[1].bias[:, None]], 1).detach().double()
     x1 = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-    s = (augmented @ torch.linalg.pinv(x1)).T
+    return (augmented @ torch.linalg.pinv(x1)).T, x1 @ augmented.T
+
+
+def true_columns(model: nn.Module, layer: FirstLayer, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns in coordinates of the layer; and |s| over its mean where the sample is off."""
+    s, u = columns_of_samples(model, x)
     size = s.abs() / s.abs().mean(1, keepdim=True)
-    return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[x1 @ augmented.T < 0]
+    return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[u < 0]
 
 
 def left_open(chain: Chain, x: Tensor) -> float:
     """Share of the square of [W b] for the true samples with multipliers that fit best; gates as a search ends."""
-    points = chain.augmented(x @ chain.basis)
-    activation, gates = points[:, : chain.basis.shape[1]], []
-    for weight, bias in zip(chain.weights[:-1], chain.biases[:-1], strict=True):
-        u = activation @ weight.T + bias
-        gates.append(torch.sigmoid(SHARPNESS * u))
-        activation = u.relu()
-    back = chain.weights[-1].expand(len(x), -1)
-    for k in range(len(gates) - 1, -1, -1):
-        back = (back * gates[k]) @ chain.weights[k] if k else back * gates[k]
-    target = chain.first_augmented()
-    fit = ((back @ target) * points).sum(1)
-    multipliers = torch.linalg.lstsq((back @ back.T) * (points @ points.T), fit[:, None]).solution[:, 0]
-    return 1 - float(fit @ multipliers / target.square().sum())
+    each = (x @ chain.basis)[:, None]
+    weight, bias = gradient_sums(chain, each, torch.ones(len(x), 1, 1).to(x), SHARPNESS)[0]
+    terms = torch.cat([weight, bias[:, :, None]], 2).flatten(1)
+    target = chain.first_augmented().flatten()
+    multipliers = torch.linalg.lstsq(terms @ terms.T, (terms @ target)[:, None]).solution[:, 0]
+    return 1 - float(multipliers @ terms @ target / target.square().sum())
 
 
 def main() -> None:
@@ -114,7 +111,7 @@ def main() -> None:
     chain = span_chain(model, None, torch.float64)
     assert chain is not None
     shape, layer, x = tuple(x.shape[1:]), first_layer(chain), x.flatten(1).double()
-    columns, closed = true_columns(model, chain, layer, x)
+    columns, closed = true_columns(model, layer, x)
     visible = F.cosine_similarity(x, x @ chain.basis @ chain.basis.T) > TRUE
     counts = f"{int(visible.sum())} lie in their span; {layer.directions} different neurons"
     print(f"{chain.rank} of {args.n} samples stand out; {counts}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.data.source import read_source
+from vestige.runs.manifest import NO_RUN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +46,7 @@ def check_run(folder: Path) -> None:
         ValueError: there is no such folder, or no manifest in it.
     """
     if not (folder / "manifest.json").is_file():
-        raise ValueError(f"{folder} holds no run: there is no manifest.json. Give the folder that was given as out.")
+        raise ValueError(f"{folder} {NO_RUN}")
 
 
 def check_data(*data: str | None) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vestige.core.files import canonical, read_json, write_atomically, write_json
 from vestige.runs.environment import environment, versions
-from vestige.runs.manifest import FORMAT, RunState, difference, is_manifest
+from vestige.runs.manifest import FORMAT, NO_RUN, RunState, difference, is_manifest
 
 LOCK = ".lock"
 RUN = "run"  # metadata of tensors: the key of the run that wrote them
@@ -137,9 +137,7 @@ class RunFolder:
         try:
             manifest = read_json(path / "manifest.json")
         except FileNotFoundError:
-            raise RunError(
-                f"{path} holds no run: there is no manifest.json. Give the folder that was given as out."
-            ) from None
+            raise RunError(f"{path} {NO_RUN}") from None
         except (ValueError, OSError) as error:
             raise RunError(
                 f"{path / 'manifest.json'} cannot be read: {error}. Remove the folder and start again."

@@ -7,6 +7,7 @@ from typing import Any
 from vestige.core.choices import ChoiceEnum
 
 FORMAT = 1
+NO_RUN = "holds no run: there is no manifest.json. Give the folder that was given as out."
 _ABSENT = "(absent)"
 _FIELDS = {"key": str, "config": dict, "environment": dict, "started": str}
 
