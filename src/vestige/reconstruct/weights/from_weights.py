@@ -43,6 +43,7 @@ STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
 VERIFIED = 0.25  # share of the samples of a two-layer network that the zeros must verify
+CONFIRMED = 0.5  # share of the columns that is enough where a second layer confirms them
 LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
@@ -189,18 +190,31 @@ def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZer
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or not is_sparse(chain):
         return None
+    two = len(chain.weights) == 2
+
+    def searched(known: Tensor, draw: torch.Generator, checkpoint: Checkpoint | None) -> Tensor:
+        return settings.search(
+            chain,
+            candidates=max(CANDIDATES, 2 * (chain.rank - known.shape[1])),
+            restarts=1,
+            known=known.to(chain.weights[0]) if known.shape[1] else None,
+            generator=draw,
+            note=f"{known.shape[1]} of {chain.rank} samples known",
+            checkpoint=checkpoint,
+        ).z.flatten(0, 1)
+
     end = solve_by_zeros(
         chain,
         sample_norm=settings.sample_norm,
         metric=image_metric(chain.basis, problem.shape) if has_spectrum(problem.shape) else None,
         box=settings.box,
         generator=problem.generator,
+        search=searched if two and chain.rank > FEW else None,
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
-    two = len(chain.weights) == 2
-    share = 1.0 if two and chain.rank <= FEW else ENOUGH
-    verified = not two or int(end.verified.sum()) >= VERIFIED * chain.rank
+    share = ENOUGH if not two else 1.0 if chain.rank <= FEW else CONFIRMED
+    verified = not two or int(end.verified.sum()) >= VERIFIED * chain.rank or chain.rank > FEW
     return end if verified and len(end.z) >= share * chain.rank else None
 
 

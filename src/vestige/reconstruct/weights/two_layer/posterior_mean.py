@@ -5,7 +5,8 @@ for plausible inputs and a rough one v_0 is known, what is known of v is
 
     p(v)  ~  N(v; KEPT v_0, VARIANCE)  prod_j [ WRONG + (1 - 2 WRONG) Phi(t_j u_j / SOFT) ],     u = W z + b,
 
-with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Its mean follows from expectation
+with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Where columns of other samples are
+known, v obeys linear equations besides. Its mean follows from expectation
 propagation (Minka 2001): each factor is replaced by the Gaussian that leaves the same mean and variance of u_j. The
 likeliest v would lie on the boundary of the gates; the mean m lies inside, where a sample is. What is left uncertain
 about z, its covariance S, says how similar the sample is to the mean, brightness c taken off both:
@@ -23,66 +24,90 @@ WRONG = 0.03  # share of the gates of a column that are wrong
 SOFT = 0.05  # pre-activations that a gate may be off by; those of a sample are typically 1
 SWEEPS = 8
 DAMPING = 0.8  # share of each sweep's change that is made
+SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
+MET = 0.02  # what an equation may be off by, in units of its coefficients on plausible inputs
 
 
 def input_from_gates(
     weight: Float[Tensor, "h r"],
     bias: Float[Tensor, " h"],
     gates: Float[Tensor, "m h"],
-    rough: Float[Tensor, "m r"],
+    rough: Float[Tensor, "m r"] | None,
     metric: Float[Tensor, "r r"] | None,
     brightness: Float[Tensor, " r"],
+    *,
+    length: float | None = None,
+    equations: Float[Tensor, "m e r1"] | None = None,
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, " m"]]:
-    """One input for each row of gates, of the length of the rough one, and how similar the sample should be to it.
+    """One input for each row of gates, and how similar the sample should be to it.
 
     Args:
         weight: of the first layer, on span coordinates.
         bias: of the first layer.
         gates: positive where open, negative where closed, 0 where unknown.
-        rough: an input near each.
+        rough: an input near each; None: nothing is known but `length`.
         metric: rows by which standard normal v become plausible inputs v metric of expected norm 1; None: isotropic.
         brightness: unit input with all entries equal, on span coordinates; what the span leaves of it.
+        length: of the inputs returned; None: that of the rough ones.
+        equations: rows a of which a . [z 1] is 0, for each input.
     """
-    weight, bias, rough, brightness = weight.double(), bias.double(), rough.double(), brightness.double()
-    r, length = weight.shape[1], rough.norm(dim=1, keepdim=True)
-    shape = float(length.median()) * (torch.eye(r).to(weight) / r**0.5 if metric is None else metric.double())
+    weight, bias, brightness = weight.double(), bias.double(), brightness.double()
+    r = weight.shape[1]
+    if rough is None:
+        start, variance, norm = weight.new_zeros(len(gates), r), 1.0, weight.new_full((len(gates), 1), length or 1.0)
+    else:
+        start, variance, norm = rough.double(), VARIANCE, rough.double().norm(dim=1, keepdim=True)
+    shape = float(norm.median()) * (torch.eye(r).to(weight) / r**0.5 if metric is None else metric.double())
     slopes = weight @ shape.T
     typical = (slopes.square().sum(1) + bias.square()).mean().sqrt()
     slopes, offset = slopes / typical, bias / typical
-    start = KEPT * torch.linalg.solve(shape.T, rough.T).T
+    start = KEPT * torch.linalg.solve(shape.T, start.T).T
+    exact = slopes.new_zeros(len(start), 0, r + 1) if equations is None else equations.double()
+    exact = torch.cat([exact[:, :, :r] @ shape.T, exact[:, :, r:]], 2)
+    exact = exact / exact.norm(dim=2, keepdim=True).clamp(min=1e-300)
     means, left = [], []
-    for target, prior in zip(gates.sign().double(), start, strict=True):
-        mean, factor = _posterior(slopes, offset, target, prior)
+    for target, prior, rows in zip(gates.sign().double(), start, exact, strict=True):
+        mean, factor = _posterior(slopes, offset, target, prior, variance, rows)
         spread = torch.linalg.solve_triangular(factor, shape, upper=False)
         means.append(mean @ shape)
         left.append(spread.square().sum() - (spread @ brightness).square().sum())
     z = torch.stack(means)
     seen = z.square().sum(1) - (z @ brightness).square()
-    return z * (length / z.norm(dim=1, keepdim=True)), (seen / (seen + torch.stack(left))).sqrt()
+    return z * (norm / z.norm(dim=1, keepdim=True)), (seen / (seen + torch.stack(left))).sqrt()
 
 
-def _posterior(slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+def near(similar: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """How likely a sample is above a similarity of .8 to its mean, from the similarity to expect."""
+    return torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
+
+
+def _posterior(
+    slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor, variance: float, exact: Tensor
+) -> tuple[Tensor, Tensor]:
     known = target != 0
     rows, offset, target = slopes[known], offset[known], target[known]
+    equations = exact[:, :-1]
+    inverse = torch.eye(len(prior)).to(prior) / variance + equations.T @ equations / MET**2
+    weighted = prior / variance - equations.T @ exact[:, -1] / MET**2
     precision = pull = torch.zeros_like(target)  # of the Gaussians that stand for the gates, in natural parameters
     for _ in range(SWEEPS):
-        mean, factor = _gaussian(rows, prior, precision, pull)
-        variance = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
-        rest = 1 / (1 / variance - precision)  # variance and mean of each u_j, as all other gates leave them
-        without = rest * (rows @ mean / variance - pull)
+        mean, factor = _gaussian(rows, inverse, weighted, precision, pull)
+        spread = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
+        rest = 1 / (1 / spread - precision)  # variance and mean of each u_j, as all other gates leave them
+        without = rest * (rows @ mean / spread - pull)
         first, second = _slopes(without + offset, rest, target)
         left = 1 - rest * second
         precision = precision + DAMPING * (second / left - precision)
         pull = pull + DAMPING * ((first + second * without) / left - pull)
-    return _gaussian(rows, prior, precision, pull)
+    return _gaussian(rows, inverse, weighted, precision, pull)
 
 
-def _gaussian(rows: Tensor, prior: Tensor, precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of v, and the Cholesky factor of its inverse covariance."""
-    inverse = rows.T @ (rows * precision[:, None])
-    inverse.diagonal().add_(1 / VARIANCE)
-    factor = torch.linalg.cholesky(inverse)
-    return torch.cholesky_solve((prior / VARIANCE + rows.T @ pull)[:, None], factor)[:, 0], factor
+def _gaussian(
+    rows: Tensor, inverse: Tensor, weighted: Tensor, precision: Tensor, pull: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean of v, and the Cholesky factor of its inverse covariance; without gates these are `inverse`, `weighted`."""
+    factor = torch.linalg.cholesky(inverse + rows.T @ (rows * precision[:, None]))
+    return torch.cholesky_solve((weighted + rows.T @ pull)[:, None], factor)[:, 0], factor
 
 
 def _slopes(u: Tensor, variance: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,7 @@ from vestige.reconstruct.weights.two_layer.many_samples import (
     has_many_samples,
     moved_to_gates,
 )
+from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import genuine
 
 MAX_ROUNDS = 12
@@ -48,7 +49,6 @@ BLURRED = 0.05  # share of gates by which a candidate agrees better than a blurr
 QUIET_ROUNDS = 2  # rounds without a new sample after which the search ends
 LAST_SHARPNESS = (20.0, 300.0)
 COLUMNS = 400  # candidates of a round whose columns are fitted, the longest
-SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
 KNOWN = 0.8  # share of the samples whose columns must be known for least squares to tell the samples
 
 
@@ -298,7 +298,7 @@ def _near_candidates(
     s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
     scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
     full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
-    confidence = torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
+    confidence = near(similar)
     return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
 
 

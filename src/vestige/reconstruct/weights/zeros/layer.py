@@ -69,6 +69,8 @@ class FirstLayer:
             steps: of the iteration.
             single: in single precision, at twice the speed.
         """
+        if not len(weight):
+            return self.columns.new_zeros(0, self.columns.shape[1])
         basis = self.columns.float() if single else self.columns
         weight, ridge = weight.to(basis), 1e-5 if single else 1e-12
         gram = torch.stack([(basis[w > 0] * w[w > 0, None]).T @ basis[w > 0] for w in weight])

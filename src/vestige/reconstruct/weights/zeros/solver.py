@@ -6,23 +6,26 @@ with the spectrum of photographs where the samples are images.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vestige.core.descent import Checkpoint
+from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import gradient_sums
-from vestige.reconstruct.weights.two_layer.columns import column_space, with_multipliers
+from vestige.reconstruct.weights.two_layer.columns import ColumnSpace, column_space, with_multipliers
+from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine, plausible
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
+from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
 from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
-from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
+from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, likely_samples, multipliers_of
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
 from vestige.reconstruct.weights.zeros.sparse import columns_of, trimmed_columns
 
@@ -35,6 +38,7 @@ SPARSE = 0.33  # share of zeros from which a vector may be a column; true ones h
 PARTED = 0.96  # share of neurons on the right side of one hyperplane; true columns have .97 and more
 MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many neurons as a sample's column
 ENOUGH = 0.9  # share of the columns that must be known; of fewer, as of class means, samples are fitted at will
+LONGEST = 400  # candidates of a search that are looked at
 AGREES = 0.9  # share of the gates that the sample shown must have
 FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
 SHARP = 300.0  # gates for the residual of later layers
@@ -53,6 +57,9 @@ class ByZeros:
     outcome: Outcome
 
 
+Search = Callable[[Tensor, torch.Generator, Checkpoint | None], Tensor]
+
+
 def is_sparse(chain: Chain) -> bool:
     """Whether columns stand out by their zeros: few samples a neuron, and a first layer that forgot its start."""
     if not chain.clear or not 2 <= chain.rank <= MOST * chain.directions:
@@ -68,6 +75,7 @@ def solve_by_zeros(
     metric: Float[Tensor, "r r"] | None,
     box: tuple[Tensor, Tensor] | None,
     generator: torch.Generator,
+    search: Search | None = None,
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> ByZeros:
@@ -79,18 +87,30 @@ def solve_by_zeros(
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
         box: lowest and highest sample in model space, if known.
         generator: source of the starts.
+        search: candidates for the samples that an orthonormal basis (width, k) of known columns leaves, in two layers.
         on_step: called after every round with the share of samples that is still missing.
         checkpoint: where the state is saved, and read from if there is one.
     """
     layer = first_layer(chain)
     space, n = activation_space(chain, layer), len(layer.values)
+    second = None if search is None else column_space(chain, zero_sum=False)
     state = (None if checkpoint is None else checkpoint.load()) or {}
     known = state.get("known", layer.columns.new_zeros(0, n)).to(layer.columns)
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     while done < ROUNDS and quiet < QUIET and len(known) < n:
         draw = spawn(generator, "zeros", str(done))
-        look = None if done % 2 and _few_missing(layer, known) else metric
-        found = _round(layer, space, known, _starts(chain, layer, sample_norm, look, draw), done)
+        state = {"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)}
+        if search is not None and done % 2 == 0:
+            part = None if checkpoint is None else Within(checkpoint, f"search {done}", state)
+            z = search(_at_all_neurons(layer, known), draw, part)
+            y = chain.augmented(z[z.norm(dim=1).argsort(descending=True)[:LONGEST]].double()) @ layer.right.T
+        else:
+            look = None if done % 2 and _few_missing(layer, known) else metric
+            y = _starts(chain, layer, sample_norm, look, draw)
+        if second is None:
+            found = _round(layer, space, known, y, done)
+        else:
+            found = _round_of_two(layer, second, known, y, searched=done % 2 == 0, draw=draw)
         both = torch.cat([known, found])
         both = both[independent(layer, both)]
         done, quiet, known = done + 1, 0 if len(both) > len(known) else quiet + 1, both
@@ -98,7 +118,14 @@ def solve_by_zeros(
             on_step(Step(done, 0, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
         if checkpoint is not None:
             checkpoint.save({"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)})
-    return _end(chain, layer, known, sample_norm, box, done)
+    return _end(chain, layer, known, sample_norm, metric, box, done)
+
+
+def _at_all_neurons(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "width k"]:
+    """Orthonormal basis of the known columns, 0 at dead neurons."""
+    basis = known.new_zeros(len(layer.alive), len(known))
+    basis[layer.alive] = layer.columns @ torch.linalg.qr(known.T)[0]
+    return basis
 
 
 def _starts(
@@ -126,11 +153,31 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
         few = y if _few_missing(layer, known) else y[:STARTS]
         parts.append(columns_of(layer, near_activations(layer.slopes @ span, space, few) @ span.T))
     if space is None or number % EVERY == EVERY - 1:
-        c = trimmed_columns(layer, y @ (layer.slopes @ span).T / layer.slopes.norm(dim=1))
-        for _ in range(TURNS):
-            c = columns_of(layer, parting_inputs(layer, layer.vanishes(c, ROUGH), span))
-        parts.append(c)
+        parts.append(_turned(layer, trimmed_columns(layer, y @ (layer.slopes @ span).T / _sizes(layer)), span))
     return _checked(layer, torch.cat(parts))
+
+
+def _round_of_two(
+    layer: FirstLayer, second: ColumnSpace, known: Tensor, y: Tensor, *, searched: bool, draw: torch.Generator
+) -> Float[Tensor, "k n"]:
+    """Columns of a two-layer network: those that its second layer confirms, and those that zeros alone tell."""
+    span = span_of_others(layer, known)
+    y = y if searched else y @ span @ span.T
+    parts = [confirmed_columns(layer, second, y @ layer.slopes.T, generator=draw)]
+    few = y[: 2 * STARTS]
+    rough = columns_of(layer, few) if searched else trimmed_columns(layer, few @ layer.slopes.T / _sizes(layer))
+    return _checked(layer, torch.cat([*parts, _turned(layer, rough, span)]))
+
+
+def _sizes(layer: FirstLayer) -> Float[Tensor, " h"]:
+    return layer.slopes.norm(dim=1)
+
+
+def _turned(layer: FirstLayer, c: Float[Tensor, "m n"], span: Tensor) -> Float[Tensor, "m n"]:
+    """From columns to the inputs that their zeros tell, and back."""
+    for _ in range(TURNS):
+        c = columns_of(layer, parting_inputs(layer, layer.vanishes(c, ROUGH), span))
+    return c
 
 
 def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]:
@@ -149,19 +196,26 @@ def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]
 
 
 def _end(
-    chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None, done: int
+    chain: Chain,
+    layer: FirstLayer,
+    known: Tensor,
+    sample_norm: float,
+    metric: Tensor | None,
+    box: tuple[Tensor, Tensor] | None,
+    done: int,
 ) -> ByZeros:
     """Samples, multipliers and what they leave unexplained."""
     like, n = chain.weights[0], len(layer.values)
-    inputs = inputs_of(layer, known)
-    agrees = agreement(layer, known, inputs)
-    augmented = inputs @ layer.right
-    z = augmented[:, : like.shape[1]]
-    scale = augmented[:, -1:] if layer.has_bias else z.norm(dim=1, keepdim=True) / sample_norm
-    scale = torch.where(scale > 1e-12, scale, z.norm(dim=1, keepdim=True).clamp(min=1e-12) / sample_norm)
-    z = (z / scale).to(like)
+    complete = len(known) == n or not len(known)
+    if complete:
+        z, sure = _exact(chain, layer, known, sample_norm), known.new_ones(len(known))
+    else:
+        z, similar = likely_samples(chain, layer, known, sample_norm, metric)
+        sure = near(similar)
+    agrees = agreement(layer, known, chain.augmented(z) @ layer.right.T)
+    z = z.to(like)
     multipliers = multipliers_of(chain, z)
-    confidence = (agrees * min(1.0, 0.9 + 0.1 * len(known) / n)).to(like)
+    confidence = (agrees * sure).to(like)
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
     verified = agrees >= AGREES
@@ -169,8 +223,17 @@ def _end(
         verified &= plausible(chain, z, sample_norm, box)
     else:
         verified &= _own(chain, layer, known, z, sample_norm, box)
-        confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
+        if complete:
+            confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
     return ByZeros(z, multipliers, confidence, verified, residual, 2 * STARTS * done, outcome)
+
+
+def _exact(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float) -> Float[Tensor, "k r"]:
+    """Samples where all columns are known: a bias gives the scale, its coordinate being 1, otherwise the usual norm."""
+    augmented = inputs_of(layer, known) @ layer.right
+    z = augmented[:, : chain.basis.shape[1]]
+    scale = augmented[:, -1:] if layer.has_bias else z.norm(dim=1, keepdim=True) / sample_norm
+    return z / torch.where(scale > 1e-12, scale, z.norm(dim=1, keepdim=True).clamp(min=1e-12) / sample_norm)
 
 
 def _own(
