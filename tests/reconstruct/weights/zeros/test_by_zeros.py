@@ -11,10 +11,11 @@ from vestige.core.rng import child
 from vestige.nets.fully_connected import mlp
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
+from vestige.reconstruct.weights.two_layer.posterior_mean import input_from_gates
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
 from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
-from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, multipliers_of
+from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, likely_samples, multipliers_of
 from vestige.reconstruct.weights.zeros.solver import PARTED, _checked, is_sparse, solve_by_zeros
 from vestige.reconstruct.weights.zeros.span import independent, span_of_others
 from vestige.reconstruct.weights.zeros.sparse import columns_of, sharpened, trimmed_columns
@@ -200,17 +201,38 @@ def test_columns_of_single_samples_are_kept_and_mixtures_are_not(stationary):
     assert len(_checked(layer, torch.cat([mixed, c]))) == N
 
 
-@pytest.mark.parametrize("known", [N, N - 1])
-def test_inputs_follow_from_their_columns(stationary, known):
-    chain, x, s = stationary
+def columns_and_layer(chain, s):
     layer = first_layer(chain)
     sign = (-1.0) ** torch.arange(N)[:, None]  # a singular vector has none
-    c = (sign * F.normalize(layer.columns.T @ s, dim=0).T)[:known]
+    return sign * F.normalize(layer.columns.T @ s, dim=0).T, layer
+
+
+def test_inputs_follow_from_all_columns(stationary):
+    chain, x, s = stationary
+    c, layer = columns_and_layer(chain, s)
     y = inputs_of(layer, c)
     assert agreement(layer, c, y).min() > 0.98
     assert agreement(layer, c, -y).max() < 0.1
-    cosine = F.cosine_similarity(y, (x @ layer.right.T)[:known])
-    assert cosine.min() > (1 - 1e-9 if known == N else 0.97)
+    assert F.cosine_similarity(y, x @ layer.right.T).min() > 1 - 1e-9
+
+
+@pytest.mark.parametrize("known", [N - 1, N // 2])
+def test_likely_samples_follow_from_gates_and_the_other_columns(stationary, known):
+    chain, x, s = stationary
+    span = torch.linalg.svd(chain.weights[0], full_matrices=False)[2][:N].T
+    chain = replace(chain, basis=span, weights=(chain.weights[0] @ span, *chain.weights[1:]))
+    chain = replace(chain, target_weights=chain.weights)
+    c, layer = columns_and_layer(chain, s)
+    x, c = x[:known, :-1] @ span, c[:known]
+    found, similar = likely_samples(chain, layer, c, R**0.5, None)
+    assert F.cosine_similarity(found, x).min() > 0.99 and similar.min() > 0.9
+    of_others, _ = likely_samples(chain, layer, c.roll(1, 0), R**0.5, None)
+    assert F.cosine_similarity(of_others, x).max() < 0.5
+    gates, brightness = torch.zeros(known, H).to(c), span.mean(0) * R**0.5
+    gates[:, layer.alive] = 1.0 - 2.0 * layer.vanishes(c).to(c)
+    alone, unsure = input_from_gates(chain.weights[0], chain.biases[0], gates, None, None, brightness, length=R**0.5)
+    assert F.cosine_similarity(alone, x).mean() < F.cosine_similarity(found, x).mean()
+    assert (unsure < similar).all()
 
 
 def test_multipliers_are_those_of_the_last_layer(stationary):

@@ -36,7 +36,7 @@ def input_from_gates(
     metric: Float[Tensor, "r r"] | None,
     brightness: Float[Tensor, " r"],
     *,
-    length: float | None = None,
+    length: float = 1.0,
     equations: Float[Tensor, "m e r1"] | None = None,
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, " m"]]:
     """One input for each row of gates, and how similar the sample should be to it.
@@ -45,29 +45,29 @@ def input_from_gates(
         weight: of the first layer, on span coordinates.
         bias: of the first layer.
         gates: positive where open, negative where closed, 0 where unknown.
-        rough: an input near each; None: nothing is known but `length`.
+        rough: an input near each; None: any plausible input, and what is left open is 1 instead of VARIANCE.
         metric: rows by which standard normal v become plausible inputs v metric of expected norm 1; None: isotropic.
         brightness: unit input with all entries equal, on span coordinates; what the span leaves of it.
-        length: of the inputs returned; None: that of the rough ones.
+        length: of the inputs where no rough ones are known.
         equations: rows a of which a . [z 1] is 0, for each input.
     """
     weight, bias, brightness = weight.double(), bias.double(), brightness.double()
     r = weight.shape[1]
     if rough is None:
-        start, variance, norm = weight.new_zeros(len(gates), r), 1.0, weight.new_full((len(gates), 1), length or 1.0)
+        rough, variance, norm = weight.new_zeros(len(gates), r), 1.0, weight.new_full((len(gates), 1), length)
     else:
-        start, variance, norm = rough.double(), VARIANCE, rough.double().norm(dim=1, keepdim=True)
+        rough, variance, norm = rough.double(), VARIANCE, rough.double().norm(dim=1, keepdim=True)
     shape = float(norm.median()) * (torch.eye(r).to(weight) / r**0.5 if metric is None else metric.double())
     slopes = weight @ shape.T
     typical = (slopes.square().sum(1) + bias.square()).mean().sqrt()
-    slopes, offset = slopes / typical, bias / typical
-    start = KEPT * torch.linalg.solve(shape.T, start.T).T
-    exact = slopes.new_zeros(len(start), 0, r + 1) if equations is None else equations.double()
+    layer = slopes / typical, bias / typical
+    start = KEPT * torch.linalg.solve(shape.T, rough.T).T
+    exact = weight.new_zeros(len(gates), 0, r + 1) if equations is None else equations.double()
     exact = torch.cat([exact[:, :, :r] @ shape.T, exact[:, :, r:]], 2)
     exact = exact / exact.norm(dim=2, keepdim=True).clamp(min=1e-300)
     means, left = [], []
     for target, prior, rows in zip(gates.sign().double(), start, exact, strict=True):
-        mean, factor = _posterior(slopes, offset, target, prior, variance, rows)
+        mean, factor = _posterior(*layer, target, *_prior(prior, variance, rows))
         spread = torch.linalg.solve_triangular(factor, shape, upper=False)
         means.append(mean @ shape)
         left.append(spread.square().sum() - (spread @ brightness).square().sum())
@@ -81,20 +81,24 @@ def near(similar: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     return torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
 
 
+def _prior(mean: Tensor, variance: float, exact: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse covariance of v before any gate, and that times the mean: the prior's, and rows a with a . [v 1] = 0."""
+    rows = exact[:, :-1]
+    inverse = torch.eye(len(mean)).to(mean) / variance + rows.T @ rows / MET**2
+    return inverse, mean / variance - rows.T @ exact[:, -1] / MET**2
+
+
 def _posterior(
-    slopes: Tensor, offset: Tensor, target: Tensor, prior: Tensor, variance: float, exact: Tensor
+    slopes: Tensor, offset: Tensor, target: Tensor, inverse: Tensor, weighted: Tensor
 ) -> tuple[Tensor, Tensor]:
     known = target != 0
     rows, offset, target = slopes[known], offset[known], target[known]
-    equations = exact[:, :-1]
-    inverse = torch.eye(len(prior)).to(prior) / variance + equations.T @ equations / MET**2
-    weighted = prior / variance - equations.T @ exact[:, -1] / MET**2
     precision = pull = torch.zeros_like(target)  # of the Gaussians that stand for the gates, in natural parameters
     for _ in range(SWEEPS):
         mean, factor = _gaussian(rows, inverse, weighted, precision, pull)
-        spread = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
-        rest = 1 / (1 / spread - precision)  # variance and mean of each u_j, as all other gates leave them
-        without = rest * (rows @ mean / spread - pull)
+        variance = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
+        rest = 1 / (1 / variance - precision)  # variance and mean of each u_j, as all other gates leave them
+        without = rest * (rows @ mean / variance - pull)
         first, second = _slopes(without + offset, rest, target)
         left = 1 - rest * second
         precision = precision + DAMPING * (second / left - precision)

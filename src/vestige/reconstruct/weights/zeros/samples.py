@@ -1,10 +1,9 @@
-"""Samples from their columns: exactly, if all are known; otherwise what is left open is fitted to the gates.
+"""Samples from their columns: exactly, if all are known; otherwise the likely ones.
 
 With orthonormal rows N for the columns that are not known, the inputs of  [C; N]^T Y = diag(values) right  are those
-of the samples up to the span of the others (`span`), n - k dimensions. There 1[w_j . x~ > 0] must be what the column
-says at all h neurons, many of which have the sample on their hyperplane: a convex problem, squared hinges, with a
-solution that is as good as unique while n - k is small. Where it is not, the likely one is taken
-(`two_layer.posterior_mean`).
+of the samples up to the span of the others (`span`), n - k dimensions, and up to their length: k - 1 equations. There
+1[w_j . x~ > 0] is what the column says at all h neurons. The mean of plausible inputs that obey both is the sample to
+expect (`two_layer.posterior_mean`).
 """
 
 from collections.abc import Iterator
@@ -19,37 +18,16 @@ from vestige.reconstruct.weights.two_layer.posterior_mean import input_from_gate
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 from vestige.reconstruct.weights.zeros.span import others, span_of_others
 
-STEPS = 30  # of Newton's method
 MEMORY = 2**27  # bytes for the equations of one batch of samples
 FAINT = 1e-3  # of the largest singular value of the activations: nothing is read off smaller ones
-RIDGE = 1e-3  # against the curvature of the hinges
 
 
-def inputs_of(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
-    """The input y of each column, times the length of the column."""
-    both = torch.cat([known, others(known).T])
-    inputs = torch.linalg.solve(both.T, torch.diag(layer.values))[: len(known)]
-    size = layer.slopes.norm(dim=1)
+def inputs_of(layer: FirstLayer, known: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """The input y of each of all columns, times the length of the column."""
+    inputs = torch.linalg.solve(known.T, torch.diag(layer.values))
     side = 1.0 - 2.0 * layer.vanishes(known).to(known)
-    agree = (side * (inputs @ layer.slopes.T) / size * layer.weight).sum(1, keepdim=True)
-    inputs = torch.where(agree < 0, -inputs, inputs)
-    span = span_of_others(layer, known)
-    if not span.shape[1] or not len(known):
-        return inputs
-    return torch.stack([_fitted(layer.slopes / size[:, None], y, t, span) for y, t in zip(inputs, side, strict=True)])
-
-
-def _fitted(slopes: Tensor, y: Tensor, side: Tensor, span: Tensor) -> Tensor:
-    """y moved within the span to where fewest gates are wrong, and these by little."""
-    rows, move = slopes @ span, y.new_zeros(span.shape[1])
-    for _ in range(STEPS):
-        u = side * (slopes @ y + rows @ move)
-        wrong = rows[u < 0]
-        bend = wrong.T @ wrong
-        bend.diagonal().add_(RIDGE * rows.square().sum() / len(move))
-        slope = wrong.T @ (side * u)[u < 0]
-        move = move - torch.linalg.solve(bend, slope)
-    return y + span @ move
+    agree = (side * (inputs @ layer.slopes.T) / layer.slopes.norm(dim=1) * layer.weight).sum(1, keepdim=True)
+    return torch.where(agree < 0, -inputs, inputs)
 
 
 def likely_samples(
@@ -60,7 +38,9 @@ def likely_samples(
     metric: Float[Tensor, "r r"] | None,
 ) -> tuple[Float[Tensor, "k r"], Float[Tensor, " k"]]:
     """The sample to expect from each column, in span coordinates, and how similar the true one should be to it."""
-    weight, bias = (chain.weights[0].double(), chain.biases[0].double())
+    if not len(known):
+        return known.new_zeros(0, chain.basis.shape[1]), known.new_zeros(0)
+    weight, bias = chain.weights[0].double(), chain.biases[0].double()
     gates = known.new_zeros(len(known), len(layer.alive))
     gates[:, layer.alive] = 1.0 - 2.0 * layer.vanishes(known).to(known)
     brightness = chain.basis.double().sum(0) / len(chain.basis) ** 0.5

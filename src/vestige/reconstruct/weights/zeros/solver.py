@@ -206,9 +206,9 @@ def _end(
 ) -> ByZeros:
     """Samples, multipliers and what they leave unexplained."""
     like, n = chain.weights[0], len(layer.values)
-    complete = len(known) == n or not len(known)
+    complete = len(known) == n
     if complete:
-        z, sure = _exact(chain, layer, known, sample_norm), known.new_ones(len(known))
+        z, sure = _exact(chain, layer, known, sample_norm), known.new_ones(n)
     else:
         z, similar = likely_samples(chain, layer, known, sample_norm, metric)
         sure = near(similar)
