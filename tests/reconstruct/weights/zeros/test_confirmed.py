@@ -1,0 +1,136 @@
+"""Columns that a second layer confirms: all of them from rough gates, none with another second layer."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vestige.core.rng import child
+from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns
+from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
+from vestige.reconstruct.weights.zeros.layer import first_layer
+from vestige.reconstruct.weights.zeros.solver import solve_by_zeros
+
+N, R, H, C, MANY = 10, 120, 300, 4, 4000
+
+
+def draw(*shape: int, name: str) -> torch.Tensor:
+    return torch.randn(*shape, generator=child(0, "confirmed", name), dtype=torch.float64)
+
+
+def chain_of(first: torch.Tensor, last: torch.Tensor) -> Chain:
+    weights, biases = (first[:, :-1], last), (first[:, -1], torch.zeros(len(last), dtype=torch.float64))
+    return Chain(weights, biases, (True, False), weights, biases, torch.eye(R).double(), first.new_ones(1), N, True)
+
+
+@pytest.fixture(scope="module")
+def stationary():
+    """Open gates are V^T l but for a hundredth, at neurons that their own samples open; chain, samples, columns."""
+    x = draw(N, R, name="x")
+    x = torch.cat([x - x.mean(0), torch.ones(N, 1, dtype=torch.float64)], 1)
+    multipliers, last = draw(N, C, name="multipliers").abs(), draw(C, MANY, name="last").abs()
+    gates = draw(MANY, N, name="gates") > 0
+    s = gates * (last.T @ multipliers.T) * (1 + 0.003 * draw(MANY, N, name="unfinished"))
+    agree = ((s @ x @ x.T > 0) == gates).all(1) & (gates.sum(1) > 1)  # centered samples close each other's neurons
+    s, last = s[agree][:H], last[:, agree][:, :H]
+    assert len(s) == H
+    return chain_of(s @ x, last), x, s
+
+
+def rough_gates(s: torch.Tensor, wrong: float, seed: int = 0) -> torch.Tensor:
+    flip = torch.rand(s.T.shape, generator=child(seed, "flip"), dtype=torch.float64) < wrong
+    return torch.where(flip, -1.0, 1.0) * ((s.T != 0).double() - 0.5)
+
+
+def overlaps(found: torch.Tensor, chain: Chain, s: torch.Tensor) -> torch.Tensor:
+    true = F.normalize(first_layer(chain).columns.T @ s, dim=0)
+    return (found @ true).abs()
+
+
+def test_all_columns_come_exactly_from_gates_of_which_an_eighth_is_wrong(stationary):
+    chain, _, s = stationary
+    layer, space = first_layer(chain), column_space(chain, zero_sum=False)
+    found = confirmed_columns(layer, space, rough_gates(s, 0.125), generator=child(0, "power"))
+    near = overlaps(found, chain, s)
+    assert (near.amax(0) > 1 - 1e-8).sum() >= N - 1  # zeros are exact where open gates are not
+    assert near.amax(1).min() > 1 - 1e-8  # and nothing else is confirmed
+
+
+def test_the_second_fit_finds_more_than_the_first(stationary):
+    """From gates of which a third or a quarter is wrong, over several draws."""
+    chain, _, s = stationary
+    layer, space = first_layer(chain), column_space(chain, zero_sum=False)
+    once = twice = 0
+    for wrong, seed in ((0.25, 4), (0.25, 5), (0.28, 2), (0.28, 5), (0.3, 1), (0.3, 6)):
+        gates = rough_gates(s, wrong, seed)
+        first = fit_columns(space, gates, generator=child(0, "power"))
+        once += int((overlaps(F.normalize(first.s @ layer.columns, dim=1), chain, s).amax(0) > 0.9999).sum())
+        found = confirmed_columns(layer, space, gates, generator=child(0, "power"))
+        twice += int((overlaps(found, chain, s).amax(0) > 0.9999).sum())
+    assert twice >= once + 3
+
+
+def test_another_second_layer_confirms_nothing(stationary):
+    """Null: of the same size, drawn anew; gates that no sample has; and gates that are nearly all lost."""
+    chain, _, s = stationary
+    other = replace(chain, weights=(chain.weights[0], draw(C, H, name="other")))
+    layer = first_layer(chain)
+    lost = rough_gates(s.repeat(1, 6), 0.4)
+    for source, gates in ((other, rough_gates(s, 0.125)), (chain, draw(N, H, name="none")), (chain, lost)):
+        space = column_space(source, zero_sum=False)
+        assert not len(confirmed_columns(layer, space, gates, generator=child(0, "power")))
+
+
+def test_the_search_is_asked_for_what_the_known_columns_leave(stationary):
+    chain, x, s = stationary
+    asked = []
+
+    def search(known, generator, checkpoint):
+        asked.append(known)
+        few = x[: N // 2] if not known.shape[1] else x  # the first search sees one half of the samples
+        return few[:, :-1] + 0.1 * torch.randn(len(few), R, generator=generator, dtype=torch.float64)
+
+    found = solve_by_zeros(chain, sample_norm=R**0.5, metric=None, box=None, generator=child(0, "solve"), search=search)
+    assert len(found.z) == N and len(asked) >= 1 and asked[0].shape == (H, 0)
+    assert torch.cdist(x[:, :-1], found.z).amin(1).max() < 1e-4
+    for known in asked:
+        torch.testing.assert_close(known.T @ known, torch.eye(known.shape[1]).to(known))
+        inside = s @ torch.linalg.lstsq(s, known).solution
+        torch.testing.assert_close(inside, known, atol=1e-6, rtol=0)
+
+
+class Memory:
+    """A checkpoint that keeps every state."""
+
+    def __init__(self, state=None):
+        self.states = [] if state is None else [state]
+
+    def save(self, tensors):
+        self.states.append({name: tensor.clone() for name, tensor in tensors.items()})
+
+    def load(self):
+        return self.states[-1] if self.states else None
+
+
+def test_a_killed_search_goes_on_from_its_own_state(stationary):
+    chain, x, _ = stationary
+
+    def solve(checkpoint, seen):
+        def search(known, generator, part):
+            seen.append(None if part.load() is None else part.load()["step"])
+            part.save({"step": torch.tensor(7)})
+            return x[: N // 2, :-1] if not known.shape[1] else x[:, :-1]
+
+        common = {"sample_norm": R**0.5, "metric": None, "box": None, "generator": child(0, "solve")}
+        return solve_by_zeros(chain, **common, search=search, checkpoint=checkpoint)
+
+    whole, first = Memory(), []
+    end = solve(whole, first)
+    assert first[0] is None
+    again = []
+    resumed = solve(Memory(whole.states[0]), again)  # killed in the first search
+    assert again[0] == 7 and torch.equal(resumed.z, end.z)
+    resumed = solve(Memory(whole.states[1]), [])  # and after the first round
+    assert torch.equal(resumed.z, end.z)
