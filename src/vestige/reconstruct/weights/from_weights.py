@@ -43,7 +43,7 @@ STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
 VERIFIED = 0.25  # share of the samples of a two-layer network that the zeros must verify
-CONFIRMED = 0.5  # share of the columns that is enough where a second layer confirms them
+CONFIRMED = 0.5  # share of the columns of more than FEW samples that a second layer must confirm
 LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
@@ -182,17 +182,12 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
 
 
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:
-    """None where too few columns are found: those may be class means, and samples do not follow from them.
-
-    In two layers at least a quarter must be verified, which mixtures are not; and few samples come back sharper from
-    the searches for them than from all columns but one.
-    """
+    """None where too few columns are found: those may be class means, and samples do not follow from them."""
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or not is_sparse(chain):
         return None
-    two = len(chain.weights) == 2
 
-    def searched(known: Tensor, draw: torch.Generator, checkpoint: Checkpoint | None) -> Tensor:
+    def search(known: Tensor, draw: torch.Generator, checkpoint: Checkpoint | None) -> Tensor:
         return settings.search(
             chain,
             candidates=max(CANDIDATES, 2 * (chain.rank - known.shape[1])),
@@ -209,13 +204,24 @@ def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZer
         metric=image_metric(chain.basis, problem.shape) if has_spectrum(problem.shape) else None,
         box=settings.box,
         generator=problem.generator,
-        search=searched if two and chain.rank > FEW else None,
+        search=search if len(chain.weights) == 2 and chain.rank > FEW else None,
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "zeros"),
     )
-    share = ENOUGH if not two else 1.0 if chain.rank <= FEW else CONFIRMED
-    verified = not two or int(end.verified.sum()) >= VERIFIED * chain.rank or chain.rank > FEW
-    return end if verified and len(end.z) >= share * chain.rank else None
+    return end if _enough(end, chain) else None
+
+
+def _enough(end: ByZeros, chain: Chain) -> bool:
+    """Whether samples follow from the columns found: nearly all of deep networks, and in two layers no mixtures.
+
+    There a second layer confirms half of many columns; of few none may be missing, since the searches for them bring
+    sharper samples than all columns but one, and a quarter must be verified.
+    """
+    if len(chain.weights) > 2:
+        return len(end.z) >= ENOUGH * chain.rank
+    if chain.rank > FEW:
+        return end.confirmed >= CONFIRMED * chain.rank
+    return len(end.z) == chain.rank and int(end.verified.sum()) >= VERIFIED * chain.rank
 
 
 def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:

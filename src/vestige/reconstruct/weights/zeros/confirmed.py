@@ -33,14 +33,15 @@ def confirmed_columns(
         generator: start of the power iterations.
     """
     columns = fit_columns(space, space.at_all(u), generator=generator)
-    columns = columns[distinct(columns, SAME, merit=_fit(columns))]
-    columns = columns[_fit(columns) > NEARLY]
+    columns = columns[distinct(columns, SAME, merit=fit(columns))]
+    columns = columns[fit(columns) > NEARLY]
     if not len(columns):
         return layer.columns.new_zeros(0, layer.columns.shape[1])
     columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
-    c = F.normalize(columns[_fit(columns) > CONFIRMED].s @ layer.columns, dim=1)
+    c = F.normalize(columns[fit(columns) > CONFIRMED].s @ layer.columns, dim=1)
     return sharpened(layer, c, layer.vanishes(c, FAINT))
 
 
-def _fit(columns: Columns) -> Float[Tensor, " m"]:
+def fit(columns: Columns) -> Float[Tensor, " m"]:
+    """Share of the neurons at which a column is 0, and of those at which it is 0 or V^T l, together."""
     return columns.zeros + columns.exact

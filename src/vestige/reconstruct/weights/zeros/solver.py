@@ -22,7 +22,7 @@ from vestige.reconstruct.weights.two_layer.columns import ColumnSpace, column_sp
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine, plausible
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
-from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
+from vestige.reconstruct.weights.zeros.confirmed import CONFIRMED, confirmed_columns, fit
 from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, likely_samples, multipliers_of
@@ -46,12 +46,16 @@ SHARP = 300.0  # gates for the residual of later layers
 
 @dataclass(frozen=True)
 class ByZeros:
-    """Samples in span coordinates, output multipliers, how sure they are, and the relative squared residuals."""
+    """Samples in span coordinates, output multipliers, how sure they are, and the relative squared residuals.
+
+    `confirmed` counts the columns that the second of two layers confirms, and in deeper networks all.
+    """
 
     z: Float[Tensor, "k r"]
     multipliers: Float[Tensor, "k out"]
     confidence: Float[Tensor, " k"]
     verified: Bool[Tensor, " k"]
+    confirmed: int
     residual: dict[str, float]
     starts: int
     outcome: Outcome
@@ -218,14 +222,17 @@ def _end(
     confidence = (agrees * sure).to(like)
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
-    verified = agrees >= AGREES
+    verified, confirmed = agrees >= AGREES, len(known)
     if len(chain.weights) > 2:
         verified &= plausible(chain, z, sample_norm, box)
     else:
-        verified &= _own(chain, layer, known, z, sample_norm, box)
+        space = column_space(chain, zero_sum=False)
+        columns = with_multipliers(space, known @ layer.columns.T)
+        verified &= genuine(chain, space, columns, z, sample_norm=sample_norm, box=box)
+        confirmed = int((fit(columns) > CONFIRMED).sum())
         if complete:
             confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
-    return ByZeros(z, multipliers, confidence, verified, residual, 2 * STARTS * done, outcome)
+    return ByZeros(z, multipliers, confidence, verified, confirmed, residual, 2 * STARTS * done, outcome)
 
 
 def _exact(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float) -> Float[Tensor, "k r"]:
@@ -234,15 +241,6 @@ def _exact(chain: Chain, layer: FirstLayer, known: Tensor, sample_norm: float) -
     z = augmented[:, : chain.basis.shape[1]]
     scale = augmented[:, -1:] if layer.has_bias else z.norm(dim=1, keepdim=True) / sample_norm
     return z / torch.where(scale > 1e-12, scale, z.norm(dim=1, keepdim=True).clamp(min=1e-12) / sample_norm)
-
-
-def _own(
-    chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, sample_norm: float, box: tuple[Tensor, Tensor] | None
-) -> Bool[Tensor, " k"]:
-    """Which columns of a two-layer network are those of their samples: V^T l, 0, or between them on a kink."""
-    space = column_space(chain, zero_sum=False)
-    columns = with_multipliers(space, known @ layer.columns.T)
-    return genuine(chain, space, columns, z, sample_norm=sample_norm, box=box)
 
 
 def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipliers: Tensor) -> dict[str, float]:
