@@ -103,26 +103,29 @@ def solve_by_zeros(
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     while done < ROUNDS and quiet < QUIET and len(known) < n:
         draw = spawn(generator, "zeros", str(done))
-        state = {"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)}
-        if search is not None and done % 2 == 0:
-            part = None if checkpoint is None else Within(checkpoint, f"search {done}", state)
+        if second is None:
+            found = _round(layer, space, known, _starts(chain, layer, known, sample_norm, metric, draw, done), done)
+        elif search is not None and done % 2 == 0:
+            now = _state(known, done, quiet)
+            part = None if checkpoint is None else Within(checkpoint, f"search {done}", now)
             z = search(_at_all_neurons(layer, known), draw, part)
             y = chain.augmented(z[z.norm(dim=1).argsort(descending=True)[:LONGEST]].double()) @ layer.right.T
+            found = _from_candidates(layer, second, known, y, draw)
         else:
-            look = None if done % 2 and _few_missing(layer, known) else metric
-            y = _starts(chain, layer, sample_norm, look, draw)
-        if second is None:
-            found = _round(layer, space, known, y, done)
-        else:
-            found = _round_of_two(layer, second, known, y, searched=done % 2 == 0, draw=draw)
+            y = _starts(chain, layer, known, sample_norm, metric, draw, done)
+            found = _from_starts(layer, second, known, y, draw)
         both = torch.cat([known, found])
         both = both[independent(layer, both)]
         done, quiet, known = done + 1, 0 if len(both) > len(known) else quiet + 1, both
         if on_step is not None:
             on_step(Step(done, 0, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
         if checkpoint is not None:
-            checkpoint.save({"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)})
+            checkpoint.save(_state(known, done, quiet))
     return _end(chain, layer, known, sample_norm, metric, box, done)
+
+
+def _state(known: Tensor, done: int, quiet: int) -> dict[str, Tensor]:
+    return {"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)}
 
 
 def _at_all_neurons(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "width k"]:
@@ -133,12 +136,19 @@ def _at_all_neurons(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Ten
 
 
 def _starts(
-    chain: Chain, layer: FirstLayer, sample_norm: float, metric: Tensor | None, draw: torch.Generator
+    chain: Chain,
+    layer: FirstLayer,
+    known: Tensor,
+    sample_norm: float,
+    metric: Tensor | None,
+    draw: torch.Generator,
+    number: int,
 ) -> Float[Tensor, "m n"]:
-    """Plausible inputs, in coordinates of the layer."""
+    """Plausible inputs, in coordinates of the layer; isotropic ones in every other round for the last columns."""
     r = chain.basis.shape[1]
     v = torch.randn(2 * STARTS, r, generator=draw, dtype=torch.float64).to(layer.right.device)
-    z = sample_norm * (v / r**0.5 if metric is None else v @ metric.double())
+    look = None if number % 2 and _few_missing(layer, known) else metric
+    z = sample_norm * (v / r**0.5 if look is None else v @ look.double())
     return chain.augmented(z) @ layer.right.T
 
 
@@ -161,16 +171,24 @@ def _round(layer: FirstLayer, space: Tensor | None, known: Tensor, y: Tensor, nu
     return _checked(layer, torch.cat(parts))
 
 
-def _round_of_two(
-    layer: FirstLayer, second: ColumnSpace, known: Tensor, y: Tensor, *, searched: bool, draw: torch.Generator
+def _from_candidates(
+    layer: FirstLayer, second: ColumnSpace, known: Tensor, y: Tensor, draw: torch.Generator
 ) -> Float[Tensor, "k n"]:
-    """Columns of a two-layer network: those that its second layer confirms, and those that zeros alone tell."""
+    """Columns of two layers near candidates: those that the second confirms, and that zeros tell near the first."""
+    confirmed = confirmed_columns(layer, second, y @ layer.slopes.T, generator=draw)
+    alone = _turned(layer, columns_of(layer, y[: 2 * STARTS]), span_of_others(layer, known))
+    return _checked(layer, torch.cat([confirmed, alone]))
+
+
+def _from_starts(
+    layer: FirstLayer, second: ColumnSpace, known: Tensor, y: Tensor, draw: torch.Generator
+) -> Float[Tensor, "k n"]:
+    """The same from starts, within the span of the samples not known yet."""
     span = span_of_others(layer, known)
-    y = y if searched else y @ span @ span.T
-    parts = [confirmed_columns(layer, second, y @ layer.slopes.T, generator=draw)]
-    few = y[: 2 * STARTS]
-    rough = columns_of(layer, few) if searched else trimmed_columns(layer, few @ layer.slopes.T / _sizes(layer))
-    return _checked(layer, torch.cat([*parts, _turned(layer, rough, span)]))
+    u = y @ span @ span.T @ layer.slopes.T
+    confirmed = confirmed_columns(layer, second, u, generator=draw)
+    alone = _turned(layer, trimmed_columns(layer, u / _sizes(layer)), span)
+    return _checked(layer, torch.cat([confirmed, alone]))
 
 
 def _sizes(layer: FirstLayer) -> Float[Tensor, " h"]:
