@@ -118,8 +118,8 @@ def _unexplained(results: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"Inconclusive: at these samples training's equation misses the weights by {left:.3g} times their size: "
-        "the model did not see them like this. Likely causes: another normalization (--mean, --std, --range), order of "
-        "layers or labels."
+        "the model did not see them like this, or its training ended early. Likely causes: another normalization "
+        "(--mean, --std, --range), order of layers or labels."
     )
 
 
