@@ -89,3 +89,17 @@ def test_a_module_needs_a_shape_and_has_no_architecture_to_give():
         read_target(model, architecture="mlp:4-8-3")
     assert read_target(model).loaded.sha256 == read_target(mlp((4, 8, 3))).loaded.sha256
     assert read_target(model).model is not model
+
+
+def test_the_shape_of_the_inputs_is_that_of_the_data_where_nothing_else_says_it(tmp_path):
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3)
+    )
+    data = (torch.rand(4, 1, 3, 4), torch.arange(4) % 3)
+    assert read_target(model, like=data).input_shape == (1, 3, 4)
+    assert read_target(model, input_shape=(12,), like=data).input_shape == (12,)
+    with pytest.raises(ValueError, match=r"does not say the shape .*--input-shape"):
+        read_target(model)
+    other = (torch.rand(4, 7), torch.arange(4) % 3)
+    with pytest.raises(ValueError, match="does not accept inputs of shape 7"):
+        read_target(model, like=other)

@@ -103,7 +103,7 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
         raise ArchitectureError(
             f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(state[name].shape)} "
             f"({_meaning(name.rpartition('.')[2], state[name])}), which cannot be read off weights; "
-            "give the architecture as package.module:factory or ./file.py:factory"
+            "give the architecture (--arch) as package.module:factory or ./file.py:factory"
         )
     if not layers:
         raise ArchitectureError("no linear or convolutional layer among the tensors")
@@ -116,7 +116,7 @@ def _refuse_adapters(state: Mapping[str, Tensor]) -> None:
     if lent is not None:
         raise ArchitectureError(
             f"{lent} belongs to a low-rank adapter, which changes another layer: merge it into its network before "
-            "saving (merge_and_unload() of peft), or give the architecture as package.module:factory or "
+            "saving (merge_and_unload() of peft), or give the architecture (--arch) as package.module:factory or "
             "./file.py:factory"
         )
 

@@ -169,7 +169,7 @@ def curves(
             axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     if ticks:
         axes.set_xticks(x, ticks, rotation=20, ha="right", rotation_mode="anchor", parse_math=False)
-    if len(series) > 1:  # a single one is what the axis says
+    if len(series) > 1 or any(name not in ylabel for name in series):  # else it is what the axis says
         _legend(axes, series, crowded=len(x) > CROWDED)
     return as_svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
 
