@@ -1,6 +1,7 @@
 """Shape, loss, decay and space of the audited model: from the option, else the file, else said to be guessed."""
 
 import json
+from importlib import import_module
 
 import pytest
 import torch
@@ -103,3 +104,21 @@ def test_the_shape_of_the_inputs_is_that_of_the_data_where_nothing_else_says_it(
     other = (torch.rand(4, 7), torch.arange(4) % 3)
     with pytest.raises(ValueError, match="does not accept inputs of shape 7"):
         read_target(model, like=other)
+
+
+class Asked(Exception):
+    """What a verb gives to `read_target`."""
+
+
+@pytest.mark.parametrize("place", ["weights.audit", "robustness.audit_robustness", "unlearning.audit_unlearning",
+                                   "membership.audit_membership"])  # fmt: skip
+def test_each_verb_takes_the_shape_of_the_inputs_from_its_data(place, monkeypatch):
+    module, verb = place.split(".")
+    home = import_module(f"vestige.audit.{module}")
+
+    def asked(model, **said):
+        raise Asked(said["like"])
+
+    monkeypatch.setattr(home, "read_target", asked)
+    with pytest.raises(Asked, match="digits"):
+        getattr(home, verb)("m.safetensors", data="digits", **({"eps": 0.1} if module == "robustness" else {}))

@@ -136,10 +136,11 @@ def test_parquet_columns_of_vectors_decimals_and_dates(tmp_path):
         parquet.write_table(pa.table({**columns, "label": [0, 1, 0]}), tmp_path / "t.parquet")
         return load_data(f"parquet:{tmp_path / 't.parquet'}")
 
-    vectors = [[0.5, 1.0], [2.0, 3.0], [4.0, 5.0]]
-    for kind in (pa.list_(pa.float64()), pa.list_(pa.float32(), 2)):
+    vectors = [[0.5, 1.0, 6.0], [2.0, 3.0, 6.5], [4.0, 5.0, 7.0]]
+    for kind in (pa.list_(pa.float64()), pa.list_(pa.float32(), 3)):
         found = read(emb=pa.array(vectors, kind), a=[7.0, 8.0, 9.0])
-        assert found.x.tolist() == [[0.5, 1, 7], [2, 3, 8], [4, 5, 9]] and found.columns == ("emb[0]", "emb[1]", "a")
+        assert found.x.tolist() == [[0.5, 1, 6, 7], [2, 3, 6.5, 8], [4, 5, 7, 9]]
+        assert found.columns == ("emb[0]", "emb[1]", "emb[2]", "a")
     assert read(price=[decimal.Decimal("1.50")] * 3).x.tolist() == [[1.5]] * 3
     for column, words in (
         ([[0.5], [2.0, 3.0], [4.0]], "lists that are no vectors of one length"),
