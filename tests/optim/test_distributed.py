@@ -1,5 +1,7 @@
 """Two processes take the steps of one that has both halves of every batch."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,7 @@ def worker(rank, folder, options):
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     torch.save(trained(slice(rank, None, 2), DistributedDataParallel, **options), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
+    os._exit(0)  # DistributedDataParallel keeps its group's threads alive, which sometimes abort a usual exit
 
 
 @pytest.mark.slow
