@@ -54,6 +54,7 @@ def test_a_construction_has_a_page_of_what_it_claims_and_one_of_what_is_derived(
     if kind == "exact":
         shares = dict(stated.results["bars"][0]["rows"])
         assert shares["width"] == made.network.width / 12 and "points off target" not in shares
+        assert stated.results["bars"][0]["full"] == 1.0  # a claim at its bound fills its bar, whatever the others do
         series = stated.results["curves"][0]["series"]
         assert sum(series["weights other than 0"]) == made.network.nonzeros
         assert max(series["neurons"]) >= made.network.width

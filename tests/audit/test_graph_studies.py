@@ -64,7 +64,7 @@ def test_a_probe_that_sees_words_only_is_told(tmp_path):
         rows = [f"It {'surely' if i % 2 else 'hardly'} is {i}.,{i % 2}" for i in range(40)]
         (tmp_path / f"{name}.csv").write_text("statement,label\n" + "\n".join(rows) + "\n")
     found = study_truth([tmp_path / "a.csv", tmp_path / "b.csv"], backbone="test_graph_studies:backbone")
-    assert "within 0 of 2 topics" in found.verdict and any("single words" in note for note in found.warnings)
+    assert "within 0 of 2 topics" in found.verdict and any("a bag of words" in note for note in found.warnings)
     with pytest.raises(ValueError, match="of another name"):
         study_truth([tmp_path / "a.csv", tmp_path / "a.csv"])
     with pytest.raises(ValueError, match="at least one"):

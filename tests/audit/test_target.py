@@ -1,6 +1,7 @@
 """Shape, loss, decay and space of the audited model: from the option, else the file, else said to be guessed."""
 
 import json
+from importlib import import_module
 
 import pytest
 import torch
@@ -89,3 +90,35 @@ def test_a_module_needs_a_shape_and_has_no_architecture_to_give():
         read_target(model, architecture="mlp:4-8-3")
     assert read_target(model).loaded.sha256 == read_target(mlp((4, 8, 3))).loaded.sha256
     assert read_target(model).model is not model
+
+
+def test_the_shape_of_the_inputs_is_that_of_the_data_where_nothing_else_says_it(tmp_path):
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(12, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 3)
+    )
+    data = (torch.rand(4, 1, 3, 4), torch.arange(4) % 3)
+    assert read_target(model, like=data).input_shape == (1, 3, 4)
+    assert read_target(model, input_shape=(12,), like=data).input_shape == (12,)
+    with pytest.raises(ValueError, match=r"does not say the shape .*--input-shape"):
+        read_target(model)
+    other = (torch.rand(4, 7), torch.arange(4) % 3)
+    with pytest.raises(ValueError, match="does not accept inputs of shape 7"):
+        read_target(model, like=other)
+
+
+class Asked(Exception):
+    """What a verb gives to `read_target`."""
+
+
+@pytest.mark.parametrize("place", ["weights.audit", "robustness.audit_robustness", "unlearning.audit_unlearning",
+                                   "membership.audit_membership"])  # fmt: skip
+def test_each_verb_takes_the_shape_of_the_inputs_from_its_data(place, monkeypatch):
+    module, verb = place.split(".")
+    home = import_module(f"vestige.audit.{module}")
+
+    def asked(model, **said):
+        raise Asked(said["like"])
+
+    monkeypatch.setattr(home, "read_target", asked)
+    with pytest.raises(Asked, match="digits"):
+        getattr(home, verb)("m.safetensors", data="digits", **({"eps": 0.1} if module == "robustness" else {}))

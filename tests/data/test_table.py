@@ -79,7 +79,7 @@ def test_a_column_that_numbers_the_rows_is_left_out_and_said(name, tmp_path):
 def test_decimal_commas_are_read_where_no_comma_parts_thousands(tmp_path):
     assert load_data(csv(tmp_path, "a;b;y\n0,125;7;0\n-1,250;8,5;1\n")).x.tolist() == [[0.125, 7], [-1.25, 8.5]]
     assert load_data(csv(tmp_path, "0,5;1,5;0\n2,5;3,5;1\n") + "#3").x.tolist() == [[0.5, 1.5], [2.5, 3.5]]
-    with pytest.raises(DataError, match="no numbers in a; write numbers with a decimal point"):
+    with pytest.raises(DataError, match=r"no numbers in a \('1,234'\); write numbers with a decimal point"):
         load_data(csv(tmp_path, "a;y\n1,234;0\n5,678;1\n"))
 
 
@@ -113,3 +113,41 @@ def test_gaps_of_a_parquet_table_are_no_class(tmp_path):
         parquet.write_table(pyarrow.table(table), tmp_path / "t.parquet")
         with pytest.raises(DataError, match=said):
             load_data(f"parquet:{tmp_path / 't.parquet'}")
+
+
+def test_truth_values_are_one_and_zero_and_text_is_shown(tmp_path):
+    read = load_data(csv(tmp_path, "a,b,label\nTrue,2,True\nFALSE,3,False\n"))
+    assert read.x.tolist() == [[1, 2], [0, 3]] and read.y.tolist() == [1, 0] and read.classes == ("False", "True")
+    for cell in ("1.5%", "2020-01-01", "cm"):
+        with pytest.raises(DataError, match=rf"no numbers in a \('{cell}'\)"):
+            load_data(csv(tmp_path, f"a,b,label\n{cell},2,0\n{cell},3,1\n"))
+    with pytest.raises(DataError, match="the first line is a comment"):
+        load_data(csv(tmp_path, "# by x\na,b,label\n1,2,0\n"))
+
+
+def test_parquet_columns_of_vectors_decimals_and_dates(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="needs the extra tables: make setup")
+    import datetime
+    import decimal
+
+    from pyarrow import parquet
+
+    def read(**columns):
+        parquet.write_table(pa.table({**columns, "label": [0, 1, 0]}), tmp_path / "t.parquet")
+        return load_data(f"parquet:{tmp_path / 't.parquet'}")
+
+    vectors = [[0.5, 1.0, 6.0], [2.0, 3.0, 6.5], [4.0, 5.0, 7.0]]
+    for kind in (pa.list_(pa.float64()), pa.list_(pa.float32(), 3)):
+        found = read(emb=pa.array(vectors, kind), a=[7.0, 8.0, 9.0])
+        assert found.x.tolist() == [[0.5, 1, 6, 7], [2, 3, 6.5, 8], [4, 5, 7, 9]]
+        assert found.columns == ("emb[0]", "emb[1]", "emb[2]", "a")
+    assert read(price=[decimal.Decimal("1.50")] * 3).x.tolist() == [[1.5]] * 3
+    for column, words in (
+        ([[0.5], [2.0, 3.0], [4.0]], "lists that are no vectors of one length"),
+        ([[[0.5]], [[2.0]], [[4.0]]], "lists that are no vectors"),
+        ([["a"], ["b"], ["c"]], "lists that are no vectors"),
+        ([{"bytes": b"x", "path": "a"}] * 3, "holds bytes, path in each cell"),
+        ([datetime.date(2020, 1, 1)] * 3, r"no numbers in a \('2020-01-01'\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            read(a=column)

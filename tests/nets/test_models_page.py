@@ -219,6 +219,14 @@ def archive(member):
     return write_it
 
 
+def folder_with(member):
+    def write_it(path):
+        path.mkdir()
+        (path / member).write_bytes(b"x")
+
+    return written("checkpoint", write_it)
+
+
 LOOP = {"epoch": 3, "optimizer": {"lr": 0.1}}
 MADE = {
     "`.safetensors`": stored(),
@@ -253,6 +261,15 @@ MADE = {
     "a pickled estimator of scikit-learn, or joblib": written("m.pkl", lambda p: joblib.dump(LogisticRegression(), p)),
     "`.npz`": written("m.npz", lambda p: np.savez(p, w=np.ones((2, 2)))),
     "GGUF, MATLAB, TensorFlow": written("m.gguf", lambda p: p.write_bytes(b"GGUF" + bytes(60))),
+    "Core ML, Flax (`.msgpack`), GGML, MXNet, OpenVINO, R, TensorRT": written(
+        "m.msgpack", lambda p: p.write_bytes(b"\x82\xa6params\x81" + bytes(60))
+    ),
+    "trees: XGBoost, LightGBM": written("m.json", lambda p: p.write_text('{"learner":{"attributes":{}}}')),
+    "a checkpoint in a folder: Orbax, SavedModel, `.distcp`, DeepSpeed": folder_with("manifest.ocdbt"),
+    "an index of pickles (`pytorch_model.bin.index.json`)": written(
+        "pytorch_model.bin.index.json",
+        lambda p: p.write_text('{"weight_map": {"0.weight": "pytorch_model-00001-of-00002.bin"}}'),
+    ),
     "an archive, a web page, text, a Git LFS pointer": bytes_of("gzip"),
     "numbered layers, or names of which one order chains": stored(),
     "names of which several orders chain": stored(renamed(_0="input", _2="hidden", _4="output")),
@@ -269,7 +286,15 @@ MADE = {
     "two networks, side by side or one a copy of the other": stored(
         lambda state: {f"{p}.{k}": v for p in ("net", "ema") for k, v in state.items()}
     ),
-    "the state of a loss or a metric": stored(lambda state: {**state, "criterion.weight": torch.ones(3)}),
+    "the state of a loss or a metric, moments of an optimizer": stored(
+        lambda state: {**state, "criterion.weight": torch.ones(3), "adam.0.weight.exp_avg": torch.ones(5, 5)}
+    ),
+    "a low-rank adapter (LoRA) beside its layers, merged": stored(
+        lambda state: {k.replace(".", ".base_layer."): v for k, v in state.items()}
+    ),
+    "a low-rank adapter (LoRA) beside its layers, not merged": stored(
+        lambda state: {**state, "0.lora_A.x.weight": torch.ones(2, 5), "0.lora_B.x.weight": torch.ones(5, 2)}
+    ),
     "weight norm, old and new": changed(old_weight_norm),
     "spectral norm": changed(lambda model: spectral_norm(model[0])),
     "pruning masks": changed(lambda model: prune.l1_unstructured(model[0], "weight", 0.5)),

@@ -53,7 +53,7 @@ WRONG = {
     "another tensor": (lambda p: p | {"7.weight": NAMES[0]}, "disagree: '7.weight' is not in it"),
     "a tensor left out": (lambda p: {n: f for n, f in p.items() if n != "5.weight"}, "'5.weight' is not listed"),
     "another folder": (lambda p: p | {"5.weight": "../" + NAMES[1]}, "beside it are read"),
-    "a pickle": (lambda p: p | {"5.weight": "model.bin"}, "beside it are read"),
+    "a pickle": (lambda p: p | {"5.weight": "model.bin"}, "a pickle: load the model where it was made"),
     "no names": (lambda p: {}, "names no files"),
     "numbers": (lambda p: {"a": 3}, "names no files"),
     "a list": (lambda p: [1], "names no files"),

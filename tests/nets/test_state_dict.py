@@ -111,7 +111,6 @@ def test_a_bias_must_fit_its_weight_and_have_one():
         ("model.embed_tokens", "an embedding table"),
         ("tok_emb", "an embedding table"),
         ("encoder.word_embeddings", "an embedding table"),
-        ("fc.lora_A", "a low-rank adapter"),
         ("layers.0.mlp.gate_proj", "a gated layer"),
         ("layer1.0.shortcut", "a skip connection"),
     ],

@@ -1,13 +1,9 @@
 """Figures are bytes with the right content, and leave no global state behind."""
 
-import io
 import xml.etree.ElementTree as ET
 
 import matplotlib
-import numpy as np
-import pytest
 import torch
-from PIL import Image
 
 from vestige.report import figures
 
@@ -53,38 +49,10 @@ def test_empty_and_single_values_are_drawn():
     figures.confidence_profile(empty)
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"),
-    [((3, 4, 5), (5, 4)), ((1, 8, 8), (8, 8)), ((6, 7), (7, 6)), ((4, 3, 3), (3, 3))],
-)
-def test_thumbnail_has_one_pixel_a_value(shape, size):
-    image = Image.open(io.BytesIO(figures.thumbnail(torch.rand(shape, generator=torch.Generator().manual_seed(0)))))
-    assert image.size == size
-
-
-def test_a_vector_is_drawn_as_bars_from_zero():
-    drawn = figures.thumbnail(torch.tensor([1.0, 0.0, -1.0, 9.0]), low=-1.0, high=1.0)
-    bars = np.asarray(Image.open(io.BytesIO(drawn)))
-    height, width = bars.shape
-    filled = [(bars[:, k * width // 4 + 1] == 235) for k in range(4)]
-    zero = [int(column.nonzero()[0].max()) for column in filled[:2]]
-    assert zero[0] == zero[1] and abs(zero[0] - height // 2) <= 1  # the zero line is in the middle
-    assert [round(column.mean(), 1) for column in filled] == [0.5, 0.0, 0.5, 0.5]  # clipped at 1
-    long = Image.open(io.BytesIO(figures.thumbnail(torch.rand(10_000))))
-    assert long.size == (figures.BARS, figures.HEIGHT)
-
-
 def test_each_null_line_has_its_name():
     nulls = {"white noise": 0.5, "held-out $x^2$": 0.501}
     svg = figures.ranked_similarity(torch.tensor([0.9]), threshold=0.8, nulls=nulls).decode()
     assert "white noise" in svg and "held-out $x^2$" in svg
-
-
-def test_thumbnail_keeps_values_and_clips():
-    image = Image.open(io.BytesIO(figures.thumbnail(torch.tensor([[[-1.0, 0.0], [0.5, 2.0]]]))))
-    assert np.asarray(image).tolist() == [[0, 0], [128, 255]]
-    stretched = figures.thumbnail(torch.tensor([[2.0, 4.0]]), low=float("-inf"), high=float("inf"))
-    assert np.asarray(Image.open(io.BytesIO(stretched))).tolist() == [[0, 255]]
 
 
 def test_recovered_shares_have_a_bar_and_a_label_for_each_group():
@@ -99,3 +67,41 @@ def test_curves_of_shares_show_their_highest_point(monkeypatch):
     monkeypatch.setattr(figures, "as_svg", lambda figure, name: seen.append(figure) or b"")
     figures.curves([0.0, 1.0], {"a": [0.967, 0.5]}, xlabel="eps", ylabel="share")
     assert seen[0].axes[0].get_ylim()[0] == 0 and seen[0].axes[0].get_ylim()[1] > 0.98
+
+
+def figure_of(monkeypatch, draw):
+    """The figure behind an SVG, laid out."""
+    seen = []
+    monkeypatch.setattr(figures, "as_svg", lambda figure, name: seen.append(figure) or b"")
+    draw()
+    seen[0].draw_without_rendering()
+    return seen[0]
+
+
+def test_names_of_any_length_stay_beside_the_axes(monkeypatch):
+    steps = [(k, 1.0 / (k + 1)) for k in range(figures.CROWDED + 1)]
+    for names in (["a", "b"], ["x" * 300, "y" * 300, "z" * 300], [f"round {k}" for k in range(3)]):
+        drawn = figure_of(monkeypatch, lambda names=names: figures.history(dict.fromkeys(names, steps)))
+        (axes,), (width, height) = drawn.axes, drawn.canvas.get_width_height()
+        legend, inside = axes.get_legend().get_window_extent(), axes.get_window_extent()
+        assert 0 <= legend.x0 and legend.x1 <= width and legend.y1 <= height
+        assert legend.y0 >= inside.y1 - 1 and inside.width > width / 2 and inside.height > height / 3
+
+
+def test_many_points_have_no_markers_and_values_that_differ_a_hundredfold_have_a_logarithmic_axis(monkeypatch):
+    def lines(x, series, **more):
+        drawn = figure_of(monkeypatch, lambda: figures.curves(x, series, xlabel="x", ylabel="y", **more))
+        (axes,) = drawn.axes
+        return axes
+
+    few, many = (
+        lines([1.0, 2.0], {"a": [1.0, 99.0]}),
+        lines([float(k) for k in range(100)], {"a": [1.0] * 99 + [100.0]}),
+    )
+    assert few.get_yscale() == "linear" and few.lines[0].get_marker() == "o" and few.get_legend()
+    assert lines([1.0, 2.0], {"y": [1.0, 2.0]}).get_legend() is None  # what the axis says
+    assert many.get_yscale() == "log" and many.lines[0].get_marker() in ("", "None")
+    assert lines([1.0, 2.0], {"a": [0.0, 1000.0]}).get_yscale() == "linear"
+    named = lines([1.0, 2.0], {"a": [1.0, 2.0], "b": [2.0, 1.0]}, ticks=["one", "<b>"])
+    assert [text.get_text() for text in named.get_xticklabels()] == ["one", "<b>"]
+    assert all(line.get_linestyle() == "None" for line in named.lines) and len(named.get_legend().texts) == 2

@@ -1,6 +1,7 @@
 """The page: complete, self-contained, without a script, and no name from a file can break out of its place."""
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import HOSTILE, Page
@@ -140,3 +141,22 @@ def test_report_is_made_again_from_the_folder(audit, tmp_path):
     run.finish({"something": "else"})
     with pytest.raises(RunError, match="not hold the results of an audit"):
         write_report(run)
+
+
+def test_what_there_is_nothing_of_is_not_drawn(audit):
+    """Networks whose first layer tells nothing: no empty axes, and no claim that 0 samples can be identified."""
+    manifest, results, tensors, progress = audit(scored=False)
+    tensors["singular_values"], results["reconstruction"]["identifiable"] = torch.zeros(0), 0
+    results["reconstruction"] |= {"confidence": [0.0] * 12, "restarts": 1}
+    page = Page(render_report(manifest, results, tensors, progress))
+    words = " ".join(page.words)
+    assert page.tags.count("svg") == 1 and "can be identified" not in words and "1 restarts" not in words
+    words = " ".join(Page(render_report(manifest, results, tensors, [])).words)
+    assert "Curves" not in words
+
+
+def test_a_phase_is_named_by_what_stands_before_the_colon(audit):
+    manifest, results, tensors, _ = audit()
+    steps = [{"index": k, "value": 1.0 + k, "note": f"round {r}: {k} of 9 verified"} for r in (1, 2) for k in range(5)]
+    text = render_report(manifest, results, tensors, steps)
+    assert "round 1<" in text and "round 2<" in text and "of 9 verified" not in text

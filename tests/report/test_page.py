@@ -67,6 +67,9 @@ def test_a_template_escapes_and_misses():
         ("fixed", 0.5, "0.500"),
         ("fixed", None, "–"),
         ("percent", 0.0034, "0.34 %"),
+        ("percent", 5.736e-5, "0.0057 %"),
+        ("percent", 2.3e-11, "< 0.001 %"),
+        ("percent", 0.0, "0 %"),
         ("percent", None, "–"),
     ],
 )

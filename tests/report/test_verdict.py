@@ -92,3 +92,13 @@ def test_rows_of_the_weights_that_come_as_close_are_a_leak_too_and_other_nulls_a
     score["nulls"] = [{"name": "white noise", "n_recovered": 10}, *score["nulls"]]
     level, said = verdict({"reconstruction": {}, "score": score})
     assert level is Level.UNKNOWN and "white noise come as close to 10: this comparison shows no leak" in said
+
+
+def test_a_layer_that_the_equation_does_not_cover_is_named_before_the_users_mistakes():
+    score = {"n": 20, "n_recovered": 0, "rate": 1e-3}
+    layers = [{"kind": "Linear", "covered": False}, {"kind": "BatchNorm1d", "covered": False}]
+    results = {"reconstruction": {}, "score": score, "stationarity": {"residual": 13.0}, "theory": {"layers": layers}}
+    said = verdict(results)[1]
+    assert "Likely causes: BatchNorm1d, which the equation does not cover; another" in said and "ended early" in said
+    layers[1]["covered"] = True
+    assert "does not cover" not in verdict(results)[1]

@@ -76,7 +76,8 @@ def _verdict(failed: list[str], claims: Certificate, derive: bool) -> str:
     if not derive:
         return f"All {count} claims of its maker hold as measured while it was made; vestige verify derives them again."
     bounds = sum(claim.source.startswith(STATED) for claim in claims.claims)
-    aside = f" {bounds} of them have a bound or numbers that only the file states." if bounds else ""
+    of_them = "1 of them has" if bounds == 1 else f"{bounds} of them have"
+    aside = f" {of_them} a bound or numbers that only the file states." if bounds else ""
     return f"All {count} claims hold, derived again from the file alone.{aside}"
 
 
@@ -95,7 +96,7 @@ def _claims(claims: Certificate, derive: bool) -> dict[str, Any]:
         for c in claims.claims
     ]  # fmt: skip
     columns = ["verdict", "claim", "measured", "bound", *(["measured value is"] if derive else []), "bound is from"]
-    return {"title": "The certificate", "note": note, "columns": columns, "rows": rows}
+    return {"title": "The certificate", "note": note, "columns": columns, "rows": rows, "under": True}
 
 
 def _origin(claim: Claim) -> str:
@@ -112,7 +113,7 @@ def _bounds(claims: Certificate) -> list[dict[str, Any]]:
     used = [(c.name, number(c.measured / c.bound)) for c in claims.claims if _is_bound(c)]
     rows = [[name, share] for name, share in used if share is not None]
     note = "What was measured, divided by its bound: up to 1 a claim holds."
-    return [{"title": "How much of each bound is used", "note": note, "rows": rows}] if rows else []
+    return [{"title": "How much of each bound is used", "note": note, "rows": rows, "full": 1.0}] if rows else []
 
 
 def _is_bound(claim: Claim) -> bool:
@@ -144,10 +145,14 @@ def _tensors(made: Construction) -> list[dict[str, Any]]:
     """Weights other than 0 by tensor, of a network that is a module."""
     if isinstance(made.network, ExactNetwork):
         return []
-    sizes = [[name, int(w.count_nonzero())] for name, w in made.to_torch().state_dict().items()]
-    shown = sizes[:MOST]
-    note = "Weights other than 0." + (f" The first {MOST} of {len(sizes)} tensors." if len(sizes) > MOST else "")
-    return [{"title": "The network, tensor by tensor", "note": note, "rows": shown}]
+    counts = {name: int(w.count_nonzero()) for name, w in made.to_torch().state_dict().items()}
+    sizes = [[name, count] for name, count in counts.items() if count]
+    note = "Weights other than 0."
+    if len(sizes) < len(counts):
+        note += f" {len(counts) - len(sizes)} of {len(counts)} tensors are zero and not shown."
+    if len(sizes) > MOST:
+        note += f" The first {MOST} of {len(sizes)} tensors."
+    return [{"title": "The network, tensor by tensor", "note": note, "rows": sizes[:MOST]}]
 
 
 def _layers(network: Any) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ from vestige.core.rng import child
 from vestige.graphs.graph import Graph
 from vestige.graphs.patterns.reading import GraphSet, read_tu, size_split
 from vestige.graphs.patterns.shift import SizeShift, size_shift_report
-from vestige.graphs.tokens.comparison import GraphTask, compare_tokenizations
+from vestige.graphs.tokens.comparison import GraphTask, Measure, compare_tokenizations
 from vestige.graphs.tokens.diagnosis import diagnose_tokens
 from vestige.graphs.tokens.kinds import TokenKind
-from vestige.graphs.tokens.tokenizer import is_lossless, tokenize
+from vestige.graphs.tokens.tokenizer import REPEATED, is_lossless, tokenize
 from vestige.graphs.tokens.witnesses import Witness, witness
 
 LOOKED_AT, DIAGNOSED = 200, 50  # graphs that are made into tokens and back, and whose norms are computed
@@ -141,9 +141,10 @@ def _trained(task: GraphTask, depths: Sequence[int], steps: int, repeats: int, s
     found = compare_tokenizations(
         task, depths=depths, steps=steps, repeats=repeats, generator=child(seed, "trainings"), on_step=told
     )
+    measure = "AUC" if found.measure is Measure.AUC else str(found.measure)
     table = {
         "title": "Transformers on these tokens",
-        "note": f"{found.measure} on a random fifth of the graphs; a constant answer has {found.constant:.3f}.",
+        "note": f"{measure} on a random fifth of the graphs; a constant answer has {found.constant:.3f}.",
         "columns": ["tokens", "depth", "mean", "deviation", "in training"],
         "rows": [[str(r.how.kind), r.depth, *map(number, (r.mean, r.std, r.train_score))] for r in found.rows],
     }
@@ -153,10 +154,11 @@ def _trained(task: GraphTask, depths: Sequence[int], steps: int, repeats: int, s
         "x": [float(depth) for depth in depths],
         "series": {**means, "constant": [found.constant] * len(depths)},
         "xlabel": "blocks",
-        "ylabel": str(found.measure),
+        "ylabel": measure,
         "note": "Where depth helps, tokens hold what one block cannot read.",
     }
-    return _Shown(table, curve, found.warnings)
+    said = tuple(note for note in found.warnings if REPEATED not in note)  # it was said of all graphs
+    return _Shown(table, curve, said)
 
 
 def study_size_shift(

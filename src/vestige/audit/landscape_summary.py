@@ -103,8 +103,8 @@ def minima_results(found: MinimaSearch, k: int, n: int, steps: int) -> tuple[dic
         after.append(grown)
     return {
         "title": f"{n} neurons imitate {k} orthonormal ones",
-        "verdict": f"{found.spurious} of {found.restarts} runs end in {len(found.minima)} minima that are proved not "
-        f"to be global; {found.solved} reach the teacher, {found.unfinished} did not finish.",
+        "verdict": f"{found.spurious} of {found.restarts} runs end in {_minima(len(found.minima))} proved not to be "
+        f"global; {found.solved} reach the teacher, {found.unfinished} did not finish.",
         "facts": [
             ["runs", found.restarts],
             ["in a minimum that is not global", found.spurious],
@@ -124,6 +124,10 @@ def minima_results(found: MinimaSearch, k: int, n: int, steps: int) -> tuple[dic
         "map": None,
         "warnings": list(found.warnings),
     }, {"teacher": teacher.weight, **{f"minimum_{i}": found.minima[i].weight for i in range(len(rows))}}  # fmt: skip
+
+
+def _minima(count: int) -> str:
+    return "a minimum that is" if count < 2 else f"{count} minima that are"
 
 
 def _with_one_more(losses: list[float], after: list[float | None]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def audit_membership(
         ValueError: a model, data or options that cannot be used, a reference that holds candidates, or a folder that
             holds something else.
     """
-    settings = {"architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss}
+    settings = {"architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss, "like": data}
     target = read_target(model, trust_pickle=trust_pickle, **settings)
     start = None if base is None else read_target(base, trust_pickle=trust_pickle, **settings)
     asked = _asked(target, data, reference, seed)

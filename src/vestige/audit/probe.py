@@ -87,7 +87,8 @@ def _results(
                 "title": "AUC by topic",
                 "x": [float(i) for i in range(1, len(topics) + 1)],
                 "series": {**series, "chance": [0.5] * len(topics)},
-                "xlabel": "topic, in the order of the table",
+                "ticks": [topic.name for topic in topics],
+                "xlabel": "topic",
                 "ylabel": "AUC",
                 "note": "A probe that stays below the words alone has found no more than they say.",
             }

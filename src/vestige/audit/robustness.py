@@ -126,7 +126,7 @@ def audit_robustness(
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
     target = read_target(
-        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle
+        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle, like=data
     )
     dataset = read_data(data, split="test", space=target.space)
     if target.outputs == 1:

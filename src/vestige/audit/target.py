@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.inputs import Audited
+from vestige.audit.truth import Data, read_data
 from vestige.core.margins import Loss
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import describe
@@ -86,6 +87,7 @@ def read_target(
     loss: Loss | str | None = None,
     weight_decay: float | int | None = None,
     trust_pickle: bool = False,
+    like: Data | None = None,
 ) -> Target:
     """Load a model and settle what it does not say about itself.
 
@@ -97,6 +99,7 @@ def read_target(
         loss: default: the file's, else logistic for one output and cross-entropy for several, with a warning.
         weight_decay: default: the file's; None for unknown, 0.0 for none.
         trust_pickle: read a .pt file too.
+        like: data whose shape the inputs have, where neither the caller nor the file says one.
 
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
@@ -108,12 +111,14 @@ def read_target(
     else:
         loaded = load_model(model, architecture=architecture, input_shape=input_shape, trust_pickle=trust_pickle)
         name = Path(model).name
-    shape = input_shape or loaded.input_shape
+    settled = input_space(space, loaded.space)
+    shape = input_shape or loaded.input_shape or (None if like is None else read_data(like, space=settled).shape)
     if shape is None:
-        raise ValueError(f"{name} does not say the shape of its inputs; give input_shape, such as 3x32x32.")
+        raise ValueError(
+            f"{name} does not say the shape of its inputs; give input_shape (--input-shape), such as 3x32x32."
+        )
     outputs = _outputs(loaded.model, shape)
     chosen, source = _loss(loss, loaded.metadata.get("loss"), outputs)
-    settled = input_space(space, loaded.space)
     notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled)]
     return Target(
         name=name,

@@ -139,9 +139,7 @@ def read_truth(
         if rest.shape != train.shape:
             raise ValueError(f"held_out has samples of shape {rest.shape}, data of {train.shape}; they must agree.")
         rest = _unseen(rest, train)
-    if rest is None:
-        warnings.append("No held-out data: unrelated samples of the same kind, the strongest null, are missing below.")
-    elif len(rest) > HELD_OUT:
+    if rest is not None and len(rest) > HELD_OUT:
         rest = rest.take(torch.randperm(len(rest), generator=child(0, "held out"))[:HELD_OUT])
     return Truth(train, rest, (*train.notes, *warnings), data if isinstance(data, str) else None)
 

@@ -138,7 +138,7 @@ def audit_unlearning(
     """
     target = read_target(
         model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
-        trust_pickle=trust_pickle,
+        trust_pickle=trust_pickle, like=data,
     )  # fmt: skip
     truth = read_truth(data, held_out, target.loaded.metadata, load=partial(read_data, space=target.space))
     _check_fit(target, truth)

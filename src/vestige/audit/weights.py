@@ -146,7 +146,7 @@ def audit(
         "architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss,
         "weight_decay": weight_decay, "trust_pickle": trust_pickle,
     }  # fmt: skip
-    target = read_target(model, **said)
+    target = read_target(model, **said, like=None if backbone else data)
     how = Search(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),

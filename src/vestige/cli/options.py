@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vestige.data.source import read_source
+from vestige.nets.file_formats import folder_kind
 from vestige.runs.manifest import NO_RUN
 
 if TYPE_CHECKING:
@@ -27,16 +28,8 @@ def check_file(path: Path | None, *data: str | None) -> None:
         ValueError: there is no such file, or the data are neither a known word nor there.
     """
     if path is not None and not path.is_file():
-        raise ValueError(f"{path} is {_folder(path) if path.is_dir() else 'not there'}; give a file.")
+        raise ValueError(f"{path} is {folder_kind(path) if path.is_dir() else 'not there; give a file'}.")
     check_data(*data)
-
-
-def _folder(path: Path) -> str:
-    """What is said of a folder: the weights files that lie in it, if any."""
-    inside = sorted(
-        each.name for each in path.iterdir() if each.suffix in {".safetensors", ".pt", ".pth", ".ckpt", ".onnx"}
-    )
-    return f"a folder that holds {', '.join(inside[:5])}{', ...' if inside[5:] else ''}" if inside else "a folder"
 
 
 def check_run(folder: Path) -> None:

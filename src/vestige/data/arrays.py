@@ -14,6 +14,7 @@ from vestige.core.npy import npy_shape, read_npy
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.labels import read_labels
+from vestige.data.other_kinds import kind_of
 from vestige.data.source import DataError
 
 LARGEST_ARRAYS = 8 * 2**30
@@ -39,6 +40,7 @@ def load_npz(
     Raises:
         DataError: no such file, not an npz, pickled objects, too large, arrays missing or of the wrong shape.
     """
+    _refuse_others(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
@@ -74,6 +76,7 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
     for path in paths:
         if path.stat().st_size > LARGEST_ARRAYS:
             raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_ARRAYS:,} are read")
+        _refuse_others(path)
         try:
             with path.open("rb") as file:
                 npy_shape(file, path.stat().st_size)
@@ -81,6 +84,11 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
         except Exception as error:  # numpy raises its own kinds on damaged bytes
             raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
     return as_dataset(arrays[0], arrays[1], name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
+
+
+def _refuse_others(path: Path) -> None:
+    if kind := kind_of(path):
+        raise DataError(f"{path} is {kind}")
 
 
 def as_dataset(
@@ -170,10 +178,14 @@ def _check_sizes(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], 
     unpacked = sum(members[key].file_size for key in keys)
     if unpacked > LARGEST_ARRAYS:
         raise DataError(f"{path} unpacks to {unpacked:,} bytes; at most {LARGEST_ARRAYS:,} are read")
-    lengths = []
+    lengths, last = [], 0
     for key in keys[:2]:
         with archive.open(members[key]) as file:
             shape = npy_shape(file, members[key].file_size)
+            last = last if lengths else shape[-1] if shape else 0
             lengths.append(shape[0] if shape else 0)
     if lengths[0] != lengths[1]:
-        raise DataError(f"{path}: {lengths[0]} samples with {lengths[1]} labels; one label per sample is needed")
+        turned = "; samples stand along the first axis: numpy.moveaxis" if lengths[1] == last else ""
+        raise DataError(
+            f"{path}: {lengths[0]} samples with {lengths[1]} labels; one label per sample is needed{turned}"
+        )

@@ -12,12 +12,15 @@ import torch
 from PIL import Image
 
 from vestige.data.dataset import DataSet
+from vestige.data.other_kinds import kind_of
 from vestige.data.source import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that calls another program (EPS)
 LARGEST_FILE, LARGEST_SIDE, LARGEST_TOTAL = 50 * 2**20, 4096, 2 * 2**30
 LEFT_BEHIND = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", "__pycache__"}
+UNREAD = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".svg", ".psd", ".tga", ".exr", ".dcm"}  # images all the same
+PARTS = {"train", "test", "val", "valid", "validation", "dev"}
 DEEP = ("I", "I;16", "I;16B", "I;16L")  # modes of 16 bits a pixel
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -37,7 +40,9 @@ def load_folder(root: Path, name: str) -> DataSet:
     groups = _classes(root) or [root]
     files = [(file, label) for label, group in enumerate(groups) for file in _images_in(group)]
     if not files:
-        raise DataError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}), neither itself nor its sub-folders")
+        raise DataError(
+            f"{root} holds no images ({', '.join(sorted(SUFFIXES))}), neither itself nor its sub-folders{_held(root)}"
+        )
     pixels, total, first, notes = [], 0, None, set()
     for file, _ in files:
         image = _read(file, notes)
@@ -62,7 +67,11 @@ def _classes(root: Path) -> list[Path]:
     for group in found:
         if group.is_symlink():
             raise DataError(f"{group} is a link, which is not followed; copy the images, or remove it")
-        if inside := _folders(group):
+        if (inside := _folders(group)) and group.name.lower() in PARTS:
+            raise DataError(
+                f"{root} is parted into {', '.join(g.name for g in found[:4])}; give one part: folder:{group}"
+            )
+        if inside:
             raise DataError(f"{group} has folders inside, such as {inside[0].name}; a class is one folder of images")
         if not _images_in(group):
             raise DataError(f"{group} holds no images; a class without samples would be left out: remove the folder")
@@ -76,8 +85,20 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    seen = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    return sorted(p for p in seen if p.is_file())
+    seen = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    if odd := next((p for p in seen if p.suffix.lower() in UNREAD), None):
+        raise DataError(f"{odd} is an image of a kind that is not read; convert it to PNG, or move it away")
+    return [p for p in seen if p.suffix.lower() in SUFFIXES]
+
+
+def _held(root: Path) -> str:
+    """What lies there instead."""
+    files = sorted(p for p in root.iterdir() if p.is_file() and not p.name.startswith("."))
+    kinds = [(file, kind) for file in files[:20] if (kind := kind_of(file))]
+    if kinds:
+        best = next((pair for pair in kinds if "JSON" not in pair[1]), kinds[0])
+        return f"; {best[0].name} is {best[1]}"
+    return f"; it holds {', '.join(p.name for p in files[:3])}" if files else ""
 
 
 def _stacked(images: list[Image.Image], root: Path) -> torch.Tensor:
@@ -96,6 +117,12 @@ def _stacked(images: list[Image.Image], root: Path) -> torch.Tensor:
     return torch.tensor(np.ascontiguousarray(x), dtype=torch.get_default_dtype()) / 255
 
 
+def _depth(file: Path) -> int:
+    """Bits of one value, in the 25th byte of a PNG."""
+    with file.open("rb") as stream:
+        return stream.read(25)[24]
+
+
 def _read(file: Path, notes: set[str]) -> Image.Image:
     """A decoded image in mode L, RGB or of 16 bits; dimensions are checked before any pixel is decoded."""
     if file.stat().st_size > LARGEST_FILE:
@@ -108,6 +135,12 @@ def _read(file: Path, notes: set[str]) -> Image.Image:
                     raise DataError(f"{file} is {image.size} pixels; at most {LARGEST_SIDE} a side are read")
                 if image.mode == "F":
                     raise DataError(f"{file} holds floating-point pixels, whose range nobody can tell; give an npz")
+                if getattr(image, "n_frames", 1) > 1:
+                    notes.add("of files with several frames the first is read")
+                if image.format == "PNG" and image.mode in ("RGB", "RGBA") and _depth(file) == 16:
+                    notes.add("colors of 16 bits are read with 8")
+                if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+                    notes.add(f"{image.mode} is shown as RGB")
                 if image.getexif().get(ORIENTATION, 1) != 1:
                     notes.add("some files ask to be turned (EXIF), and pixels are read as they are stored")
                 if image.mode in DEEP:

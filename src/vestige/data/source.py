@@ -7,7 +7,7 @@ from pathlib import Path
 NAMES = ("digits", "mnist", "fashion", "cifar10")
 FILES = ("npz", "npy", "csv", "parquet")
 FORMS = "npz:PATH, npy:X.npy,Y.npy, csv:PATH, parquet:PATH and folder:PATH"
-_SUFFIXES = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_SUFFIXES = {".npy": "npy", ".npz": "npz", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class DataError(ValueError):
@@ -46,11 +46,13 @@ def read_source(spec: str) -> Source:
         return Source(kind, paths, tuple(re.split(r"\s*,\s*", keys)) if keys else ())
     suffix = _SUFFIXES.get(Path(spec).suffix)
     hint = f"; for that file write {suffix}:{spec}{',LABELS.npy' if suffix == 'npy' else ''}" if suffix else ""
+    hint = f"; for that folder of images write folder:{spec}" if not suffix and Path(spec).is_dir() else hint
     raise DataError(f"unknown data {spec!r}; allowed are {', '.join(NAMES)}, {FORMS}{hint}")
 
 
 def _check_there(path: Path, *, folder: bool) -> None:
     if folder and not path.is_dir():
-        raise DataError(f"{path} is not a folder; one with images, or with one sub-folder a class, is needed")
+        unpack = "; an archive? Unpack it" if path.is_file() else ""
+        raise DataError(f"{path} is not a folder; one with images, or with one sub-folder a class, is needed{unpack}")
     if not folder and not path.is_file():
         raise DataError(f"{path} is not there, or is no file")

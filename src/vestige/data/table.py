@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from vestige.core.space import InputSpace
 from vestige.data.arrays import as_dataset
 from vestige.data.dataset import DataSet
+from vestige.data.other_kinds import kind_of
 from vestige.data.source import DataError
 
 LABELS = ("label", "labels", "target", "class", "y")
@@ -30,7 +32,9 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     """
     if path.stat().st_size > LARGEST_TABLE:
         raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_TABLE:,} are read")
-    columns = _parquet(path) if path.read_bytes()[:4] == b"PAR1" else _csv(path, keys)
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    columns = _parquet(path) if is_parquet else _csv(path, keys)
     wanted = keys[0] if keys else next((c for c in LABELS for real in columns if real.lower() == c), "")
     label = next((real for real in columns if real == wanted or real.lower() == wanted), None)
     if label is None:
@@ -41,13 +45,13 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     features = {column: values for column, values in columns.items() if column != label}
     rows = [column for column, values in features.items() if _UNNAMED.fullmatch(column) and _counts(values)]
     features = {column: values for column, values in features.items() if column not in rows}
-    odd = [column for column, values in features.items() if values.dtype.kind not in "uifb"]
+    features = {column: _truth_values(values) for column, values in features.items()}
+    odd = {column: _text_in(values) for column, values in features.items() if values.dtype.kind not in "uifb"}
     if odd or not features:
-        commas = any(
-            "," in cell and _is_number(cell.replace(",", "")) for name in odd for cell in features[name][:SEEN]
-        )
+        commas = any("," in cell and _is_number(cell.replace(",", "")) for cell in odd.values())
         advice = "write numbers with a decimal point, and no comma" if commas else "encode them, or leave them out"
-        raise DataError(f"{path}: no numbers in {_shown(odd) or 'any column'}; {advice}")
+        told = ", ".join(f"{name or 'a column without a name'} ({cell!r})" for name, cell in list(odd.items())[:5])
+        raise DataError(f"{path}: no numbers in {told or 'any column'}; {advice}")
     empty = [column for column, values in features.items() if not np.isfinite(values).all()]
     if empty:
         raise DataError(f"{path}: empty or infinite values in {_shown(empty)}; fill them, or drop the rows")
@@ -61,7 +65,22 @@ def _shown(columns: Sequence[str]) -> str:
     return ", ".join(name or "a column without a name" for name in columns[:5])
 
 
+def _text_in(values: np.ndarray) -> str:
+    """The first cell that is no number, as far as the first rows have one."""
+    cells = [str(value)[:30] for value in values[:SEEN]]
+    return next((cell for cell in cells if not _is_number(cell) and cell.lower() not in MISSING), cells[0])
+
+
+def _truth_values(values: np.ndarray) -> np.ndarray:
+    """True and False as text, as pandas writes them, as 1 and 0."""
+    if values.dtype.kind != "U" or not set(np.char.lower(np.unique(values)).tolist()) <= {"true", "false"}:
+        return values
+    return (np.char.lower(values) == "true").astype(np.float64)
+
+
 def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
+    if kind := kind_of(path):
+        raise DataError(f"{path} is {kind}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = _separator([line for line, _ in zip(file, range(SEEN), strict=False)])
@@ -81,6 +100,7 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
         raise DataError(
             f"{path}: {len(rows)} rows under {len(head)} names"
             + (f"; row {uneven + 1} has {len(rows[uneven])} cells" if uneven is not None else "")
+            + ("; the first line is a comment (#): remove it" if head and head[0].startswith("#") else "")
             + (f"; {twice!r} stands twice" if (twice := next((n for n in head if head.count(n) > 1), "")) else "")
             + "; every row needs one cell under each of different names"
         )
@@ -134,12 +154,36 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
         table = parquet.read_table(path)
     except Exception as error:  # pyarrow raises many kinds on damaged bytes
         raise DataError(f"{path} cannot be read as a Parquet table ({error})") from error
-    plain = {name: table.column(name).to_numpy() for name in table.column_names}
-    return {name: _as_text(v) if v.dtype.kind == "O" else v for name, v in plain.items()}
+    plain: dict[str, np.ndarray] = {}
+    for name in table.column_names:
+        values = table.column(name).to_numpy()
+        if values.dtype.kind == "O" and len(values) and isinstance(values[0], np.ndarray | list | dict):
+            plain |= _parts(path, name, values)
+        else:
+            plain[name] = _as_text(values) if values.dtype.kind == "O" else values
+    return plain
+
+
+def _parts(path: Path, name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """A column of vectors, such as embeddings, as a column for each of their entries."""
+    if any(isinstance(value, dict) for value in values):
+        raise DataError(
+            f"{path}: {name} holds {', '.join(values[0])[:60]} in each cell, images as files hold them? Save them as "
+            "files, one folder a class: folder:PATH"
+        )
+    try:
+        rows = np.stack([np.asarray(value, dtype=np.float64) for value in values])
+    except (ValueError, TypeError):
+        raise DataError(f"{path}: {name} holds lists that are no vectors of one length; give plain columns") from None
+    if rows.shape[1] > MOST_COLUMNS:
+        raise DataError(f"{path}: {name} holds {rows.shape[1]:,} numbers a row; at most {MOST_COLUMNS:,} are read")
+    return {f"{name}[{k}]": rows[:, k] for k in range(rows.shape[1])}
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:
-    """Empty where there is no value; truth values with gaps among them are numbers."""
+    """Empty where there is no value; decimals, and truth values with gaps among them, are numbers."""
     if all(value is None or isinstance(value, bool) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values])
+    if all(value is None or isinstance(value, Decimal) for value in values):
         return np.array([np.nan if value is None else float(value) for value in values])
     return np.array(["" if value is None else str(value) for value in values])

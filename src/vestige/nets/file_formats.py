@@ -1,4 +1,6 @@
-"""What a file is, told from its first bytes and, for an archive, from the names in it: never from its own name alone.
+"""What a file is, told from its first bytes and, for an archive or a folder, from the names in it.
+
+Its own name is asked only for the words of a refusal, where the bytes say nothing.
 
 Weights are read from safetensors, in one file or several, from ONNX and from skops. A pickle of tensors can be
 converted. All else is called what it is, with the next step.
@@ -32,8 +34,34 @@ _MAGIC = {
     b"version https://git-lfs": "a Git LFS pointer, not the weights: run `git lfs pull`",
     b"PAR1": "a Parquet table, not a model",
     b"\x7fELF": "a program, not a model",
-    b"MATLAB 5.0 MAT-file": f"a MATLAB file, which is not read; {EXPORT}",
+    b"MATLAB ": f"a MATLAB file, which is not read; {EXPORT}",
+    b"RDX": f"an R workspace, which is not read; {EXPORT}",
+    b"lmgg": "a GGML file, which is not read; export the weights as safetensors",
+    b"ARROW1": "an Arrow table, not a model",
+    b"tree\nversion=": "a LightGBM model, of trees: only networks are read",
+    b"<?xml": f"XML text, such as an OpenVINO network, which is not read; {EXPORT}",
 }
+# What only a name says, of bytes that say nothing themselves.
+_NAMED = (
+    (r".*\.msgpack", "a Flax file"),
+    (r".*\.mlmodel", "a Core ML model"),
+    (r".*\.(engine|plan|trt)", "a TensorRT program"),
+    (r".*\.params", "an MXNet file"),
+    (r".*\.pb", "a TensorFlow graph"),
+    (r".*\.ubj", "an XGBoost model, of trees"),
+    (r".*\.data-\d+-of-\d+", "a part of a TensorFlow checkpoint"),
+)
+# A name in a folder that says what the whole is.
+_FOLDERS = (
+    (r"saved_model\.pb", f"a TensorFlow SavedModel, a program, which is not run; {EXPORT}"),
+    (r"_METADATA|_CHECKPOINT_METADATA|manifest\.ocdbt", f"an Orbax checkpoint of JAX, which is not read; {EXPORT}"),
+    (r".*\.distcp", "a distributed checkpoint of torch, which is not read; make one file of it with "
+     "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"),
+    (r"zero_pp_rank.*|zero_to_fp32\.py", "a DeepSpeed checkpoint, which is not read; make one file of it with its "
+     "zero_to_fp32.py"),
+    (r"Manifest\.json", f"a Core ML package, which is not read; {EXPORT}"),
+)  # fmt: skip
+_HOLDS = re.compile(r".*\.(safetensors|safetensors\.index\.json|pt|pth|ckpt|bin|onnx|skops)")
 # Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
 _ARCHIVES = (
     (r"(.*/)?(archive_format|models/.*\.json|serialized_exported_program\.json)",
@@ -65,13 +93,25 @@ def format_of(path: Path) -> str:
         path.suffix == ".onnx" or re.search(rb"\x12.{1,2}(pytorch|onnx|tf2onnx|skl2onnx)", head)
     ):
         return "onnx"
-    if re.match(rb"\s*\{", head):
+    if re.match(rb"\s*\{[\s\x20-\x7e\x80-\xff]{9}", head):
         return _text(head)
     if head[:1] == b"\x78" and path.suffix in (".joblib", ".pkl", ".gz"):
         return f"a compressed joblib file, a pickle, which is not run; {EXPORT}"
     if path.name == "saved_model.pb":
         return f"a TensorFlow SavedModel, a program, which is not run; {EXPORT}"
-    return _said(head)
+    named = next((words for pattern, words in _NAMED if re.fullmatch(pattern, path.name)), "")
+    return _said(head) or (f"{named}, by its name, which is not read; {EXPORT}" if named else "")
+
+
+def folder_kind(path: Path) -> str:
+    """What a folder that was given for a file is: another program's checkpoint, or one that holds files to give."""
+    inside = sorted(each.name for each in path.iterdir())
+    for pattern, words in _FOLDERS:
+        if any(re.fullmatch(pattern, name) for name in inside):
+            return words
+    held = [name for name in inside if _HOLDS.fullmatch(name)]
+    listed = f" that holds {', '.join(held[:5])}{', ...' if held[5:] else ''}" if held else ""
+    return f"a folder{listed}; give a file"
 
 
 def _archive(path: Path) -> str:
@@ -99,7 +139,9 @@ def _pickled(head: bytes) -> str:
 def _text(head: bytes) -> str:
     if b"weight_map" in head:
         return "index"
-    return "JSON text, such as a configuration, not weights"
+    if b'"learner"' in head:
+        return "an XGBoost model, of trees: only networks are read"
+    return "JSON text, a configuration or numbers as text, not weights; save those as safetensors"
 
 
 def _said(head: bytes) -> str:

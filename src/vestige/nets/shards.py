@@ -68,5 +68,10 @@ def _weight_map(index: Path) -> dict[str, str]:
     odd = [place for place in read.values() if place != Path(place).name or not place.endswith(".safetensors")]
     if odd or len(set(read.values())) > MOST_FILES:
         listed = repr(odd[0][:80]) if odd else f"{len(set(read.values())):,} files"
+        if odd and odd[0].endswith((".bin", ".pt", ".pth")):
+            raise CheckpointError(
+                f"{index} lists {listed}, a pickle: load the model where it was made and save it as safetensors, in "
+                "transformers save_pretrained(FOLDER, safe_serialization=True)"
+            )
         raise CheckpointError(f"{index} lists {listed}; up to {MOST_FILES:,} .safetensors files beside it are read")
     return read

@@ -24,6 +24,7 @@ _MEANING = {
     "qweight": "quantized weights: export floats",
     "_packed_params": "quantized weights: export floats",
     "zero_point": "quantized weights: export floats",
+    **dict.fromkeys(("biases", "scales", "qzeros", "absmax", "int_data", "qdata"), "quantized weights: export floats"),
     "scale": "a normalization, or quantized weights",
     "weight_scale": "quantized weights: export floats",
     "SCB": "quantized weights: export floats",
@@ -70,6 +71,8 @@ def chain_layers(
         ArchitectureError: a tensor that belongs to no linear or convolutional layer, shapes that do not chain, or
             several orders that do.
     """
+    if order is None and shapes is None:
+        _refuse_adapters(state)
     layers = layers_in(state)
     return _in_order(layers) if order is None and shapes is None else _stated(layers, order, shapes)
 
@@ -80,7 +83,7 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
     Raises:
         ArchitectureError: a tensor that belongs to no linear or convolutional layer.
     """
-    layers: list[ChainLayer] = []
+    layers, odd = [], []
     for name in sorted(state, key=natural):
         stem, _, kind = name.rpartition(".")
         tensor = state[name]
@@ -94,14 +97,28 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
                 )
             layers.append(ChainLayer(stem, tuple(tensor.shape), bias is not None))
         elif not (kind == "bias" and (f"{stem}.weight" if stem else "weight") in state):
-            raise ArchitectureError(
-                f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(tensor.shape)} "
-                f"({_meaning(kind, tensor)}), which cannot be read off weights; "
-                "give the architecture as package.module:factory or ./file.py:factory"
-            )
+            odd.append(name)
+    if odd:
+        name = next((name for name in odd if name.rpartition(".")[2] in _MEANING), odd[0])  # what says most
+        raise ArchitectureError(
+            f"not a chain of linear and convolutional layers: it holds {name!r} of shape {list(state[name].shape)} "
+            f"({_meaning(name.rpartition('.')[2], state[name])}), which cannot be read off weights; "
+            "give the architecture (--arch) as package.module:factory or ./file.py:factory"
+        )
     if not layers:
         raise ArchitectureError("no linear or convolutional layer among the tensors")
     return layers
+
+
+def _refuse_adapters(state: Mapping[str, Tensor]) -> None:
+    """A low-rank adapter beside the layer that it changes is no layer of the chain."""
+    lent = next((name for name in state if _SAYS["a low-rank adapter"] & set(name.split("."))), None)
+    if lent is not None:
+        raise ArchitectureError(
+            f"{lent} belongs to a low-rank adapter, which changes another layer: merge it into its network before "
+            "saving (merge_and_unload() of peft), or give the architecture (--arch) as package.module:factory or "
+            "./file.py:factory"
+        )
 
 
 def _meaning(kind: str, tensor: Tensor) -> str:

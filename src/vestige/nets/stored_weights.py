@@ -17,6 +17,7 @@ from vestige.nets.state_dict import ArchitectureError
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 LOSSES = ("criterion", "loss", "loss_fn", "loss_func", "loss_function")
+MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")  # of optimizers
 _METRIC = re.compile(r".*(metric|acc|accuracy|auroc|f1|confmat)\w*\.(tp|fp|tn|fn|total|correct|confmat|preds|target)")
 
 Tensors = dict[str, Tensor]
@@ -76,11 +77,13 @@ def _refuse_several(tensors: Mapping[str, Tensor]) -> None:
 
 
 def without_bystanders(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
-    """Without the counter of an average, and without what belongs to a loss or a metric."""
+    """Without the counter of an average, and without what belongs to a loss, a metric or an optimizer."""
     left = [
         name
         for name in tensors
-        if name.rpartition(".")[2] == "n_averaged" or name.split(".")[0] in LOSSES or _METRIC.fullmatch(name)
+        if name.rpartition(".")[2] in ("n_averaged", *MOMENTS)
+        or name.split(".")[0] in LOSSES
+        or _METRIC.fullmatch(name)
     ]
     if left:
         notes.append(f"left out of the file, as no part of the network: {', '.join(left[:5])}")

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vestige.nets.file_formats import KINDS, format_of, part_of
+from vestige.nets.file_formats import KINDS, folder_kind, format_of, part_of
 from vestige.nets.quantized import SAID
 
 LARGEST_FILE = 8 * 2**30
@@ -50,7 +50,7 @@ def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
         CheckpointError: missing, empty, too large, a web page or another format.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; give a .safetensors file")
+        raise CheckpointError(f"{path} is {folder_kind(path) if path.is_dir() else 'not there; give a file'}")
     size = path.stat().st_size
     if not 8 < size <= max_bytes:
         raise CheckpointError(
@@ -67,7 +67,7 @@ def file_kind(path: Path, max_bytes: int = LARGEST_FILE) -> str:
                 f"{LARGEST_HEADER:,} are read): truncated or hostile; download it again"
             )
         return "safetensors"
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and not head.startswith(b"<?xml"):
         raise CheckpointError(f"{path} is a web page, not weights: the download failed; open the link in a browser")
     found = format_of(path)
     if found in KINDS:

@@ -1,25 +1,26 @@
-"""Figures as bytes: SVG that takes the page's text color, PNG thumbnails. No global plotting state is touched."""
+"""Figures as bytes: SVG that takes the page's text color. No global plotting state is touched."""
 
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 # Readable on white and on near-black.
 BLUE, ORANGE, GRAY = "#3b82c4", "#d9822b", "#8a8f98"
-BARS, HEIGHT = 128, 96  # columns and rows of pixels of a vector's picture
 INK = "#010203"  # replaced by the page's own text color
+CROWDED = 60  # points from which markers run into each other
+LONGEST = 44  # letters of a name in a legend
+STEEP = 100  # a largest value this many times the smallest needs a logarithmic axis
 
 
 def ranked_similarity(
@@ -93,9 +94,7 @@ def history(series: Mapping[str, Sequence[tuple[int, float]]], *, quantity: str 
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
     if sum(bool(name) for name in series) > 1:
-        legend = axes.legend(frameon=False, fontsize=8)
-        for text in legend.get_texts():
-            text.set(color=INK, parse_math=False)
+        _legend(axes, series, crowded=any(len(points) > CROWDED for points in series.values()))
     return as_svg(figure, "history-" + "-".join(re.findall(r"[a-z]+", quantity.lower())))
 
 
@@ -130,8 +129,11 @@ def curves(
     ylabel: str,
     logarithmic: bool = False,
     level: float | None = None,
+    ticks: Sequence[str] = (),
 ) -> bytes:
     """Named series against the same x, on two logarithmic axes if asked, with a level that is marked (SVG).
+
+    The vertical axis is logarithmic too where positive values reach from one to a hundred times as much.
 
     Args:
         x: increasing.
@@ -140,14 +142,17 @@ def curves(
         ylabel: of the vertical one.
         logarithmic: for rates; then only positive values are drawn.
         level: a height to compare with.
+        ticks: names of the places on x, whose points are then no curve.
     """
     figure, axes = blank_axes(xlabel, ylabel)
-    styles = zip((BLUE, ORANGE, GRAY) * len(series), "os^" * len(series), strict=True)
+    styles = zip((BLUE, ORANGE, GRAY) * len(series), "os^D" * len(series), strict=False)
     for k, ((color, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
         if points:
             (line,) = axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, marker=marker, markersize=4)
-            line.set(label=name, linestyle="-" if k < 3 else "--")  # a fourth has the color of the first
+            line.set(label=name, linestyle="none" if ticks else "-" if k < 3 else "--")  # 3 is as blue as 0
+            if len(points) > CROWDED:
+                line.set(marker="", linewidth=1.0)
     if level is not None:
         axes.axhline(level, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)))
     if logarithmic:
@@ -158,11 +163,19 @@ def curves(
             axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(value).is_integer() for value in x)))
-        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
-    if series:
-        for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set(color=INK, parse_math=False)
+        if _steep([b for values in series.values() for b in values if math.isfinite(b)]):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    if ticks:
+        axes.set_xticks(x, ticks, rotation=20, ha="right", rotation_mode="anchor", parse_math=False)
+    if len(series) > 1 or any(name not in ylabel for name in series):  # else it is what the axis says
+        _legend(axes, series, crowded=len(x) > CROWDED)
     return as_svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
+
+
+def _steep(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) >= STEEP * min(values)
 
 
 def contours(
@@ -185,8 +198,7 @@ def contours(
         at = _array(place)
         axes.plot(at[:, 0], at[:, 1], color=color, marker=marker, markersize=5, linestyle="none", label=name)
     if points:
-        for text in axes.legend(frameon=False, fontsize=8).get_texts():
-            text.set(color=INK, parse_math=False)
+        _legend(axes, points, crowded=True)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return as_svg(figure, "contours")
 
@@ -202,9 +214,8 @@ def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]
         for text in labels:
             text.set(color=INK, parse_math=False)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
-    for text in axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=len(shares)).get_texts():
-        text.set(color=INK, parse_math=False)
-    axes.set_ylim(0, 1.3)  # room for the legend
+    _legend(axes, shares, crowded=True)
+    axes.set_ylim(0, 1.12)  # room for the numbers
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     return as_svg(figure, "recovered")
 
@@ -216,47 +227,6 @@ def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
     axes.bar(np.arange(1, len(values) + 1), values, color=BLUE, width=0.8)
     axes.set_ylim(0, 1.02)
     return as_svg(figure, "confidence")
-
-
-def thumbnail(sample: Shaped[Tensor, "*feature"], *, low: float = 0.0, high: float = 1.0) -> bytes:
-    """One sample in data space as a small PNG, one pixel a value.
-
-    (3, H, W) is shown in color, (1, H, W) and (H, W) in gray, other channel counts by their mean. A vector is drawn as
-    bars from zero, in the order of its entries. Values are clipped to [low, high]; where that range is not finite,
-    stretched to the sample's.
-    """
-    array = np.nan_to_num(_array(sample))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        low, high = float(array.min()), float(array.max())
-    if array.ndim < 2:
-        return _png(_bars(array.reshape(-1), min(low, 0.0), max(high, 0.0)))
-    pixels = _pixels(array)
-    scaled = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
-    return _png(np.round(255 * scaled).astype(np.uint8))
-
-
-def _pixels(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    if array.ndim == 3:
-        return array.transpose(1, 2, 0) if array.shape[0] == 3 else array.mean(0)
-    return array if array.ndim == 2 else array.reshape(array.shape[0], -1)
-
-
-def _bars(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """Bars from zero, white on black; of long vectors each column is the entry of largest size among neighbors."""
-    parts = np.array_split(values, min(len(values), BARS)) if len(values) else [np.zeros(1)]
-    shown = np.clip([part[np.abs(part).argmax()] for part in parts], low, high)
-    scale = (HEIGHT - 1) / max(high - low, 1e-12)
-    zero, ends = round((high - 0.0) * scale), np.round((high - shown) * scale)
-    rows = np.arange(HEIGHT)[:, None]
-    filled = (rows >= np.minimum(zero, ends)) & (rows <= np.maximum(zero, ends))
-    drawn = np.repeat(filled, max(1, HEIGHT // len(parts)), axis=1)
-    return np.where(drawn, 235, np.where(rows == zero, 90, 20)).astype(np.uint8)
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:
@@ -278,6 +248,17 @@ def blank_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     axes.patch.set_alpha(0)
     figure.patch.set_alpha(0)
     return figure, axes
+
+
+def _legend(axes: Axes, names: Collection[str], *, crowded: bool) -> None:
+    """Where it hides least; above the axes, in as few lines as fit, where points are everywhere."""
+    widest = max(len(name) for name in names) + 6
+    line = {"ncols": max(1, min(len(names), 62 // widest)), "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    place = {"loc": "lower left", **line} if crowded else {}
+    for text in axes.legend(frameon=False, fontsize=8, **place).get_texts():
+        text.set(color=INK, parse_math=False)
+        if len(text.get_text()) > LONGEST:
+            text.set_text(text.get_text()[: LONGEST - 1] + "…")
 
 
 def _note(axes: Axes, height: float, text: str) -> None:

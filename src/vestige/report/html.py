@@ -17,7 +17,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from vestige.report import figures
-from vestige.report.gallery import gallery
+from vestige.report.gallery import FAINT, gallery
 from vestige.report.membership import held, membership_chart
 from vestige.report.page import percent, template, write_page
 from vestige.report.robustness import linearity_chart
@@ -89,13 +89,13 @@ def _charts(
     if score and "false_rate" in tensors:
         drawn = figures.roc_curve(tensors["false_rate"], tensors["true_rate"], rate=score["rate"])
         charts.append(_chart("Recovered at each false positive rate", drawn, "Dashed: chance."))
-    elif not score and len(found["confidence"]):
+    elif not score and max((value or 0 for value in found["confidence"]), default=0) >= FAINT:
         drawn = figures.confidence_profile(torch.tensor(found["confidence"]))
         charts.append(_chart("Confidence without the training data", drawn, "From agreement between restarts."))
     series = _series(progress)
     if series:
         charts.append(_chart("Objective of the attack", figures.history(series), "Lower is closer to stationarity."))
-    if "singular_values" in tensors:
+    if len(tensors.get("singular_values", ())):
         drawn = figures.singular_values(tensors["singular_values"], identifiable=found["identifiable"])
         title, note = (
             "First layer's singular values",
@@ -113,10 +113,11 @@ def _chart(title: str, svg: bytes, note: str) -> dict[str, Any]:
 
 
 def _series(progress: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """Points of each phase; a step done again after a resume counts once."""
+    """Points of each phase, named by its note up to a colon; a step done again after a resume counts once."""
     points: dict[str, dict[int, float]] = {}
     for step in progress:
         if isinstance(step.get("value"), int | float) and isinstance(step.get("index"), int):
-            points.setdefault(str(step.get("note", "")), {})[step["index"]] = float(step["value"])
+            phase = str(step.get("note", "")).partition(":")[0]
+            points.setdefault(phase, {})[step["index"]] = float(step["value"])
     named = sorted(points.items(), key=lambda item: -len(item[1]))[:3]
     return {name: sorted(values.items()) for name, values in named}

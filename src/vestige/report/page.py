@@ -19,7 +19,7 @@ def template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("vestige.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(number=_number, fixed=_fixed, percent=percent, words=words_of)
+    environment.filters.update(number=_number, fixed=_fixed, percent=percent, words=words_of, moment=moment)
     return environment.get_template(name)
 
 
@@ -64,6 +64,17 @@ def _fixed(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def moment(text: str) -> str:
+    """When a run started, to the minute.
+
+    >>> moment("2026-11-30T00:04:12+00:00")
+    '2026-11-30 00:04 UTC'
+    """
+    return f"{text[:10]} {text[11:16]} UTC" if text.endswith("+00:00") else text
+
+
 def percent(value: float | None, digits: int = 3) -> str:
-    """A share in percent; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.{digits}g} %"
+    """A share in percent, short also where it is small; a dash where there is none."""
+    if value is None:
+        return "–"
+    return "< 0.001 %" if 0 < value < 1e-5 else f"{100 * value:.{digits if value >= 1e-3 else 2}g} %"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vestige.report.figures import thumbnail
+from vestige.report.thumbnail import thumbnail
 
 MOST = 30  # columns shown of one sample
 
@@ -46,10 +46,14 @@ def painter(results: Mapping[str, Any], seen: Tensor) -> Callable[[Tensor], Draw
     return lambda sample: picture(sample, low=low, high=high)
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def named(sample: Tensor, names: Sequence[str], least: Sequence[float], largest: Sequence[float]) -> Drawn:
     """The columns of a sample, each within its own range; the last line says how many more there are."""
     columns = [
-        Column(name, 100 * min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0), f"{value:.3g}")
+        Column(name, 100 * min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0), _short(value))
         for name, value, low, high in zip(names, sample.tolist(), least, largest, strict=True)
     ]
     more = Column(f"and {len(columns) - MOST} columns more", 0.0, "")

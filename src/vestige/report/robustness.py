@@ -74,8 +74,10 @@ def _shrinking(results: Mapping[str, Any]) -> Markup | None:
     found = results.get("curve")
     if not found:
         return None
-    series = {"robust accuracy, at most": found["robust"]}
-    return Markup(curves(found["eps"], series, xlabel=f"eps ({results['norm']})", ylabel="share").decode())
+    label = "robust accuracy, at most"
+    return Markup(
+        curves(found["eps"], {label: found["robust"]}, xlabel=f"eps ({results['norm']})", ylabel=label).decode()
+    )
 
 
 def linearity_chart(theory: Mapping[str, Any] | None) -> Markup | None:

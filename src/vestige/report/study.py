@@ -38,16 +38,18 @@ def render_study(manifest: Mapping[str, Any], results: Mapping[str, Any], tensor
         )
     tables = [{**table, **_cells(table)} for table in results["tables"]]
     facts = [(name, _cell(value)) for name, value in results["facts"]]
-    bars = [{**each, "rows": _lengths(each["rows"])} for each in results.get("bars", [])]
+    bars = [{**each, "rows": _lengths(each["rows"], each.get("full"))} for each in results.get("bars", [])]
     return template("study.html.jinja").render(
-        results=results, manifest=manifest, charts=charts, tables=tables, facts=facts, bars=bars,
-        level=results.get("level", Level.SOME),
+        verb=results["verb"], level=results.get("level", Level.SOME), verdict=results["verdict"],
+        warnings=results["warnings"], results=results, manifest=manifest, charts=charts, tables=tables, facts=facts,
+        bars=bars,
     )  # fmt: skip
 
 
 def _curves(chart: Mapping[str, Any]) -> Markup:
     series = {name: [math.nan if v is None else v for v in row] for name, row in chart["series"].items()}
-    return Markup(curves(chart["x"], series, xlabel=chart["xlabel"], ylabel=chart["ylabel"]).decode())
+    labels = {"xlabel": chart["xlabel"], "ylabel": chart["ylabel"], "ticks": chart.get("ticks", ())}
+    return Markup(curves(chart["x"], series, **labels).decode())
 
 
 def _map(drawn: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Markup:
@@ -63,10 +65,10 @@ def _cells(table: Mapping[str, Any]) -> dict[str, Any]:
     return {"rows": [[*map(_cell, row)] for row in rows], "numeric": numeric}
 
 
-def _lengths(rows: Sequence[Sequence[Any]]) -> list[tuple[str, float, str]]:
-    """Each with its length in percent of the longest."""
-    longest = max((value for _, value in rows), default=0) or 1
-    return [(name, 100 * max(value, 0) / longest, _cell(value)) for name, value in rows]
+def _lengths(rows: Sequence[Sequence[Any]], full: float | None) -> list[tuple[str, float, str]]:
+    """Each with its length in percent of what fills a bar: the longest, where nothing is said."""
+    full = full or max((value for _, value in rows), default=0) or 1
+    return [(name, 100 * min(max(value / full, 0.0), 1.0), _cell(value)) for name, value in rows]
 
 
 def _cell(value: object) -> str:

@@ -8,6 +8,7 @@ from vestige.core.choices import ChoiceEnum
 UNEVEN = 1e-3  # p-value below which a null of membership is not at chance
 OUT_OF_REACH = 1 - 1e-9  # a threshold that not even a copy passes
 ROWS = "first-layer rows"  # the null that is made of the weights themselves: where it is close, no attack is needed
+PLAIN = ("Linear", "Conv2d")  # layers of which the theory leaves out a late bias only
 LIKELY = 0.5  # presented samples at or above this confidence are called likely
 
 
@@ -116,10 +117,13 @@ def _unexplained(results: Mapping[str, Any]) -> str | None:
     left = known.get("residual") if left is None else left
     if left is None or left <= 1:
         return None
+    layers = (results.get("theory") or {}).get("layers") or []
+    kinds = dict.fromkeys(layer["kind"] for layer in layers if not layer["covered"] and layer["kind"] not in PLAIN)
+    beyond = f"{', '.join(kinds)}, which the equation does not cover; " if kinds else ""
     return (
-        f"Inconclusive: at these samples training's equation misses the weights by {left:.3g} times their size: "
-        "the model did not see them like this. Likely causes: another normalization (--mean, --std, --range), order of "
-        "layers or labels."
+        f"Inconclusive: at these samples training's equation misses the weights by {left:.3g} times their size. "
+        f"Likely causes: {beyond}another normalization (--mean, --std, --range) or order of layers or labels than in "
+        "training; training that ended early."
     )
 
 

@@ -1,7 +1,11 @@
 """What the words of a report mean, for a reader who has not seen one; each page explains those that stand on it."""
 
+import re
+
 WORDS = {
-    "candidate": "an input that the attack tries to make into a training sample",
+    "AUC": "the chance that a true case is ranked above a false one; 0.5 is a guess",
+    "candidate": "an input that may be a training sample: made by the attack, or one that is asked about",
+    "certificate": "claims with a bound each, checked on the stored weights",
     "confidence": "how likely a reconstruction shows a training sample, estimated without the training data",
     "exact fit": "a reconstruction that satisfies the first layer's equations, or passes a check by further queries",
     "gate": "whether a neuron with ReLU is open or closed for an input",
@@ -26,5 +30,6 @@ def words_of(text: str) -> list[tuple[str, str]]:
     >>> [word for word, _ in words_of("found in 3 restarts")]
     ['restart']
     """
-    plain = text.lower()
-    return [(SHOWN.get(word, word), meaning) for word, meaning in WORDS.items() if word in plain]
+    plain = re.sub("<[^>]*>", " ", text).lower()
+    known = WORDS.items()
+    return [(SHOWN.get(word, word), meaning) for word, meaning in known if re.search(rf"\b{word.lower()}", plain)]

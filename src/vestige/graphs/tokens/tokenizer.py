@@ -17,6 +17,7 @@ from vestige.graphs.tokens.spectrum import eigenpairs, eigenspaces
 from vestige.graphs.tokens.walks import return_probabilities
 
 SOURCE = (paper("2605.22471"),)
+REPEATED = "graphs have repeated eigenvalues"
 MOST = 2**29  # numbers of all tokens together: 4 GiB
 
 
@@ -159,7 +160,7 @@ def _notes(graphs: Sequence[Graph], values: Tensor, how: Tokenization, blocks: d
             repeated = sum(len(eigenspaces(row)) < len(row) for row in rows)
         if repeated:
             notes.append(
-                f"{repeated} of {count} graphs have repeated eigenvalues: their tokens depend on an arbitrary basis, "
+                f"{repeated} of {count} {REPEATED}: their tokens depend on an arbitrary basis, "
                 "and only U U^T of each eigenspace is a property of the graph. sign='invariant' does not depend on it."
             )
     return tuple(notes)

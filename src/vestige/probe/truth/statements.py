@@ -124,7 +124,7 @@ def text_confounds(texts: Sequence[str], y: Int[Tensor, " n"], *, groups: Sequen
         "words": held_out_auc(LogisticRegression(max_iter=1000), bags, truth, own),
         "common": float(roc_auc_score(truth, [counts[word] for word in last])),
     }
-    said = {"length": "length", "words": "single words", "common": "how common the last word is"}
+    said = {"length": "length", "words": "a bag of words", "common": "how common the last word is"}
     notes = tuple(
         f"{said[name]} alone tells true statements apart with AUC {value:.2f}."
         for name, value in found.items()

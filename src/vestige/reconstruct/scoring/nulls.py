@@ -171,7 +171,7 @@ def chance_from_noise(comparison: Comparison, size: int, rate: float) -> Chance:
     kinds.pop("mean of the truth")
     note = (
         "No held-out samples: the threshold comes from noise and is optimistic, for unrelated samples of the same "
-        "kind come nearer than noise does. Give held_out."
+        "kind come nearer than noise does. Give held_out (--held-out)."
     )
     found = []
     for samples in kinds.values():

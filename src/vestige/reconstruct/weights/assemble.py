@@ -87,7 +87,7 @@ def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, .
         said.append(f"n_candidates={pool.requested} given; the first layer tells at most {chain.rank} samples apart.")
     if grounds.collapse:
         said.append(
-            "The candidates collapse to about one per class: what is shown are class means, not single samples."
+            "The candidates collapse to about one per class: each may show the mean of its class, not a single sample."
         )
     elif grounds.doubt:
         said.append(f"Single samples cannot be told: {grounds.doubt}.")
