@@ -73,12 +73,14 @@ def ways(net: nn.Module, base: nn.Module | None, pool: Pool, several: bool) -> d
         found["all convolutions too"] = list(found.values())[-1] | solved(net, base, pool, convolutions)
     halved = [None if each is None else nn.Sequential(each, Halved()) for each in (net, base)]
     assert halved[0] is not None
+    early = solved(halved[0], halved[1], pool)
     return found | {
         "chosen": usual | said,
         "chosen, ridge .01": solved(net, base, pool, ridge=0.01) | said,
         "chosen, ridge .1": solved(net, base, pool, ridge=0.1) | said,
         "chosen, Adam's scales": solved(net, base, pool, scaled=True) | said,
-        "chosen, halved outputs": solved(halved[0], halved[1], pool) | said,
+        "chosen, halved outputs": early | said,
+        "chosen, halved outputs too": usual | early | said,
         "chosen, and how hard": usual | {"hard": hardness(pool)} | said,
     }
 
