@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from overfitted import MEMBERS, UNSEEN, drawn, overfitted
+from overfitted import FEATURES, MEMBERS, UNSEEN, drawn, overfitted
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -121,6 +121,38 @@ def test_a_score_is_the_coefficient_of_a_stationary_point():
     torch.testing.assert_close(found.per_layer[""] * inverse.diagonal().sqrt(), truth, atol=1e-5, rtol=1e-5)
     without = membership_scores(tuned, x, y, loss="logistic", ridge=1e-9)
     assert (without.per_layer[""] * inverse.diagonal().sqrt() - truth).abs().max() > 1
+
+
+class Adapted(nn.Module):
+    """A frozen layer with an adapter of low rank beside it, which starts at zero."""
+
+    def __init__(self, frozen, rank):
+        super().__init__()
+        self.frozen = frozen.requires_grad_(False)
+        self.down, self.up = nn.Linear(FEATURES, rank, bias=False), nn.Linear(rank, frozen.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return self.frozen(x) + self.up(self.down(x))
+
+
+def test_an_adapter_is_read_against_its_start():
+    _, x, y, reference, member = overfitted()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        start = nn.Sequential(Adapted(nn.Linear(FEATURES, 60), 20), nn.ReLU(), nn.Linear(60, 3).requires_grad_(False))
+    tuned = copy.deepcopy(start.double())
+    optimizer = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(tuned(x[:MEMBERS]), y[:MEMBERS]).backward()
+        optimizer.step()
+    areas = {}
+    for name, base in (("base", start), ("none", None)):
+        found = membership_scores(tuned, x, y, reference=reference, base=base, **CE)
+        areas[name] = auc(member, found.scores)
+        assert set(found.per_layer) == {"0.down", "0.up"}
+    assert areas["base"] > 0.8 > areas["none"]
 
 
 def copies(x):
