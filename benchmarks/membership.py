@@ -3,8 +3,6 @@
     python benchmarks/membership.py --data digits --cases mlp --members 400                      minutes
     python benchmarks/membership.py --data npz:cifar10.npz --cases cnn resnet --shadows 0        no LiRA: minutes
     python benchmarks/membership.py --data statements.csv --cases head --encoder minilm          the extra `text`
-    python benchmarks/membership.py --data npz:mnist.npz --speed 10000 100000                    seconds of large pools
-    python benchmarks/membership.py --data npz:mnist.npz --members 4000 --parts                  what large pools lose
     python benchmarks/membership.py --data digits --quick                                        a minute
 
 A network is trained by Adam on half of a pool. Every method scores the pool; a reference that the network never saw
@@ -18,7 +16,7 @@ members; `base` knows it as it was before. Where the target saw both ways of an 
 
 Given are medians over seeds of the members above the threshold that 1 % and 0.1 % of the others pass, with the interval
 of the median's run, the area under the curve, and CPU seconds of one thread, shadow networks included. --keep FOLDER
-keeps the scores of each seed, and a seed that is there is not run again.
+keeps what LiRA and RMIA say in each seed, so that only the rest is done again.
 """
 
 import argparse
@@ -38,7 +36,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import vestige as vg
-from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.membership import (
     MembershipCurve,
@@ -49,12 +46,6 @@ from vestige.membership import (
     shadow_models,
     threshold_scores,
 )
-from vestige.membership.choice import default_layers
-from vestige.membership.coefficients import PART, coefficients
-from vestige.membership.rows import Samples as Candidates
-from vestige.membership.rows import rows_of
-from vestige.membership.scores import RIDGE
-from vestige.membership.taps import read_layers
 from vestige.nets.backbones import load_backbone
 from vestige.report import figures
 
@@ -155,7 +146,9 @@ def timed(score: Callable[[], Tensor], before: float = 0.0) -> tuple[Tensor, flo
     return score().double(), before + time.process_time() - begun
 
 
-def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, seed: int) -> tuple[Found, list[float]]:
+def measure(
+    case: Case, outputs: int, data: dict[str, Samples], shadows: int, seed: int, kept: Path | None
+) -> tuple[Found, list[float]]:
     """Scores and seconds of each method on one target, and its accuracy on members and others."""
     (x, y), reference, half = data["pool"], data["reference"], len(data["pool"][0]) // 2
     base = train(case, outputs, None, *data["before"], child(seed, "base")) if case.tuned else None
@@ -173,7 +166,8 @@ def measure(case: Case, outputs: int, data: dict[str, Samples], shadows: int, se
     if case.tuned:
         found["weights, no base"] = timed(lambda: asked(reference=reference).scores)
     if shadows:
-        found |= peers(recipe, model, (x, y), reference, shadows, seed)
+        rivals = partial(peers, recipe, model, (x, y), reference, shadows, seed)
+        found |= once(rivals, kept, found["loss"][0])
         (ours, seconds), (theirs, more) = found["weights"], found[f"LiRA online {shadows}"]
         found |= {name: (scores, seconds + more) for name, scores in together(ours, theirs).items()}
     found["null"] = timed(lambda: membership_scores(stranger, x, y, **seen, **CE).scores)
@@ -229,26 +223,42 @@ def drawn(x: Tensor, y: Tensor, members: int, unseen: int, seed: int) -> dict[st
     return {name: (x[index], y[index]) for name, index in parts.items()}
 
 
-def run_seed(args: argparse.Namespace, data: Samples, name: str, seed: int) -> tuple[Found, list[float]]:
-    """A seed's scores, from the folder where they are there."""
-    kept = None if args.keep is None else args.keep / f"{name.replace(', ', '-')}-{seed}.npz"
+def once(rivals: Callable[[], Found], kept: Path | None, losses: Tensor) -> Found:
+    """What was kept, if it is of a network with these losses."""
     if kept is not None and kept.exists():
-        stored = dict(np.load(kept))
-        accuracy = stored.pop("accuracy").tolist()
-        return {k: (torch.from_numpy(v[:-1]), float(v[-1])) for k, v in stored.items()}, accuracy
-    parts = drawn(*data, args.members, args.reference, seed)
-    found, accuracy = measure(CASES[name], int(data[1].max()) + 1, parts, args.shadows, seed)
+        stored = {k: (torch.from_numpy(v[:-1]), float(v[-1])) for k, v in np.load(kept).items()}
+        if torch.allclose(stored.pop("loss")[0], losses):
+            return stored
+    found = rivals()
     if kept is not None:
-        rows = {k: np.append(scores.numpy(), seconds) for k, (scores, seconds) in found.items()}
         kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(kept, accuracy=np.array(accuracy), **rows)
-    return found, accuracy
+        rows = {
+            k: np.append(scores.numpy(), seconds) for k, (scores, seconds) in {**found, "loss": (losses, 0.0)}.items()
+        }
+        np.savez_compressed(kept, **rows)
+    return found
 
 
 def shown(curves: list[MembershipCurve], rate: float) -> str:
     """The median run's share and its interval."""
     middle = sorted((curve.at(rate) for curve in curves), key=lambda each: each.true)[(len(curves) - 1) // 2]
     return f"{middle.true:.3f} ({middle.low:.3f} to {middle.high:.3f})"
+
+
+def contests(curves: dict[str, list[MembershipCurve]]) -> Table:
+    """Runs in which a method names as many members as every other beside it, or more, and with as large an area."""
+    online = next(name for name in curves if name.startswith("LiRA online"))
+    table = Table("method", "beside", *(f"at {rate:.1%}" for rate in RATES), "area", title="as many or more")
+    for method, others in (("weights", ["loss"]), ("weights", [online]), ("both", ["weights", online])):
+        ours, best = measures(curves[method]), torch.stack([measures(curves[name]) for name in others]).amax(0)
+        table.add_row(
+            method, ", ".join(others), *(f"{count} of {len(ours)}" for count in (ours >= best).sum(0).tolist())
+        )
+    return table
+
+
+def measures(curves: list[MembershipCurve]) -> Tensor:
+    return torch.tensor([[*(curve.at(rate).true for rate in RATES), curve.auc] for curve in curves])
 
 
 def main() -> None:
@@ -261,20 +271,14 @@ def main() -> None:
     parser.add_argument("--reference", type=int, help="samples; as many as members if not given")
     parser.add_argument("--shadows", type=int, default=32, help="of online LiRA; 0: no LiRA and no RMIA")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--keep", type=Path, help="a folder for the scores of each seed")
+    parser.add_argument("--keep", type=Path, help="a folder for what LiRA and RMIA say in each seed")
     parser.add_argument("--out", type=Path, help="an SVG of the curves")
-    parser.add_argument("--speed", type=int, nargs="+", help="seconds for so many candidates, and nothing else")
-    parser.add_argument("--parts", action="store_true", help="what large pools lose, and nothing else")
     parser.add_argument("--quick", action="store_true", help="one small network")
     args = parser.parse_args()
     if args.quick:
         args.cases, args.members, args.shadows, args.seeds = ["mlp"], 200, 4, 1
     args.reference = args.reference or args.members
     data = read(args.data, args.encoder)
-    if args.parts:
-        return show_parts(*data, args)
-    if args.speed:
-        return show_speed(*data, args)
     console = Console(width=130)
     member = torch.arange(2 * args.members) < args.members
     for name in args.cases:
@@ -282,7 +286,9 @@ def main() -> None:
         seconds: dict[str, list[float]] = {}
         accuracy = []
         for seed in range(args.seeds):
-            found, right = run_seed(args, data, name, seed)
+            kept = None if args.keep is None else args.keep / f"{name.replace(', ', '-')}-{seed}.npz"
+            parts = drawn(*data, args.members, args.reference, seed)
+            found, right = measure(CASES[name], int(data[1].max()) + 1, parts, args.shadows, seed, kept)
             accuracy.append(right)
             for method, (scores, spent) in found.items():
                 curves.setdefault(method, []).append(evaluate_membership(scores, member, rates=(*RATES, *GRID)))
@@ -294,49 +300,11 @@ def main() -> None:
             rest = statistics.median(curve.auc for curve in each), statistics.median(seconds[method])
             table.add_row(method, *(shown(each, rate) for rate in RATES), f"{rest[0]:.3f}", f"{rest[1]:.1f}")
         console.print(table)
+        if args.shadows:
+            console.print(contests(curves))
         if args.out is not None:
             args.out.write_bytes(picture({method: each[0] for method, each in curves.items()}))
     console.print(f"{args.seeds} seeds, {torch.get_num_threads()} threads, torch {torch.__version__}")
-
-
-def show_speed(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
-    """Wall and CPU seconds of large pools, shifted copies where the data are fewer, beside what was told before."""
-    x, y, unseen = x[args.reference :], y[args.reference :], (x[: args.reference], y[: args.reference])
-    model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[: args.members], y[: args.members], child(0, "speed"))
-    told: list[float] = []
-    table = Table("candidates", "told before", "seconds", "CPU seconds", title=f"{args.data}, {args.cases[0]}")
-    for n in args.speed:
-        asked = torch.cat([x.roll(k, -1) for k in range(-(-n // len(x)))])[:n]
-        wall, cpu = time.perf_counter(), time.process_time()
-        labels = y.repeat(-(-n // len(x)))[:n]
-        found = membership_scores(model, asked, labels, reference=unseen, on_step=lambda s: told.append(s.value), **CE)
-        spent = (time.perf_counter() - wall, time.process_time() - cpu)
-        table.add_row(f"{n:,}", f"{sum(told):.0f}", *(f"{s:.0f}" for s in spent))
-        told.clear()
-        assert found.outcome is Outcome.CONVERGED
-    Console(width=130).print(table)
-
-
-def show_parts(x: Tensor, y: Tensor, args: argparse.Namespace) -> None:
-    """What the first layer names where its equation is solved exactly, as for large pools, and by parts alone."""
-    half, n = args.members, 2 * args.members
-    x, y = x[:n], y[:n]
-    model = train(CASES[args.cases[0]], int(y.max()) + 1, None, x[:half], y[:half], child(0, "parts"))
-    layers = default_layers(read_layers(model, x[:1]), "auto", several=False, samples=n)
-    (rows,) = rows_of(Candidates(model, x, y, "cross_entropy", 256, None), layers, None).values()
-    alone = torch.empty(n, dtype=torch.double)
-    for part in torch.randperm(n, generator=child(0, "alone")).chunk(-(-n // PART)):
-        alone[part] = coefficients(rows.take(part), RIDGE).scores
-    found = {
-        "exact": coefficients(rows, RIDGE, exact=n).scores,
-        f"variances from parts of {PART:,}": coefficients(rows, RIDGE, exact=0).scores,
-        f"parts of {PART:,} alone": alone,
-    }
-    table = Table("solution", *(f"at {rate:.1%}" for rate in RATES), title=f"{args.data}: {half} of {n}")
-    for name, scores in found.items():
-        curves = [evaluate_membership(scores, torch.arange(n) < half, rates=RATES)]
-        table.add_row(name, *(shown(curves, rate) for rate in RATES))
-    Console(width=130).print(table)
 
 
 def picture(curves: dict[str, MembershipCurve]) -> bytes:

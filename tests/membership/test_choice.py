@@ -1,5 +1,6 @@
 """Which layers are read, how much each counts, and where what the outputs say does."""
 
+import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -67,6 +68,18 @@ def test_what_outputs_say_counts_together():
     assert auc(member, found.scores) > auc(member, kinds().scores) + 0.03
 
 
+def test_what_is_learned_treats_candidates_and_the_rest_of_the_reference_alike():
+    """Scores of candidates given to reference samples that make p-values, and the other way: the same weights."""
+    every = {"layer": torch.randn(1600, generator=child(5, "layer")) + 2 * (torch.arange(1600) < 400)}
+    every["loss"] = torch.randn(1600, generator=child(5, "loss")) + (torch.arange(1600) < 400)
+    found = kinds(**every)
+    turned = torch.arange(1600)
+    turned[:400], turned[found.calibrating[:400]] = found.calibrating[:400], torch.arange(400)
+    again = kinds(**{name: scores[turned] for name, scores in every.items()})
+    assert again.calibrating.equal(found.calibrating) and again.weights == pytest.approx(found.weights)
+    torch.testing.assert_close(again.scores, found.scores[turned])
+
+
 def test_rounding_is_no_evidence():
     member, share = torch.arange(1600) < 400, torch.rand(1600, generator=child(0, "rounding"))
     found = kinds(loss=torch.where(member, 1.0, 1 - 1e-14 * share))
@@ -128,6 +141,8 @@ def test_neither_vectors_nor_squared_losses_have_shifts():
     x, y = torch.randn(5, 4, generator=child(0, "flat")), torch.arange(5) % 3
     net = nn.Linear(4, 3).double()
     assert list(output_scores(net, x, y, Loss.CROSS_ENTROPY, 256)) == ["loss"]
+    sequences = output_scores(nn.Sequential(nn.Flatten(), net), x[:, None], y, Loss.CROSS_ENTROPY, 256)
+    assert list(sequences) == ["loss"]
     images = torch.tensor([0.0, 1.0, 4.0, -5.0])[:, None, None, None]
     found = output_scores(nn.Flatten(), images, torch.ones(4), Loss.MSE, 256)
     assert list(found) == ["loss"]
@@ -147,3 +162,9 @@ def test_large_pools_are_spared_the_convolution():
     assert names(several=False, samples=EXACT) == ["4"]
     found = {name: layer for name, layer in found.items() if layer.kind == "convolution"}
     assert names(several=True, samples=EXACT + 1) == ["2"]
+
+
+def test_a_network_without_dense_layers_and_convolutions_is_read_by_its_first():
+    net = nn.Sequential(nn.LayerNorm(4), nn.PReLU(), nn.Unflatten(1, (2, 2)), nn.Flatten())
+    found = read_layers(net, torch.ones(1, 4))
+    assert [each.name for each in default_layers(found, "auto", several=True, samples=9)] == ["0"]

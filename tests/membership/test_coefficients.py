@@ -116,6 +116,22 @@ def test_every_layer_equals_explicit_gradients(kind):
             same(found[name], with_bias(net, name, g) if layer.factored else g, found[name].weights)
 
 
+def test_a_frozen_part_of_a_layer_has_no_columns():
+    net, (x, y) = network("dense"), samples()
+    net[1].bias.requires_grad_(False)
+    layers, found = rows(net, x, y)
+    assert not layers["1"].factored and layers["3"].factored
+    same(found["1"], explicit(net, x, y, ["1.weight"]), net[1].weight.detach().flatten())
+
+
+def test_a_weight_that_two_layers_share_has_the_gradients_of_both():
+    net, (x, y) = nn.Sequential(nn.Flatten(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 48)), samples(6)
+    net[3].weight = net[1].weight
+    layers, found = rows(net, x, y)
+    assert not any(layer.factored for layer in layers.values())
+    same(found["1"], explicit(net, x, y, ["1.weight", "1.bias"]), found["1"].weights)
+
+
 def test_rows_that_need_several_blocks_are_those_of_one(monkeypatch):
     net, (x, y) = network("convolutional"), samples()
     _, found = rows(net, x, y)
@@ -218,6 +234,17 @@ def test_the_three_ways_to_solve_agree(n):
     torch.testing.assert_close(large.multipliers, lam, atol=2e-3 * float(lam.norm()), rtol=0)
     torch.testing.assert_close(large.scores, exact.scores, atol=1e-2 * float(exact.scores.norm()), rtol=0)
     assert large.outcome is Outcome.CONVERGED
+
+
+def test_parts_are_drawn_from_the_whole_pool(monkeypatch):
+    """Parts in the pool's order would hold candidates or reference alone, whose variances do not compare."""
+    monkeypatch.setattr("vestige.membership.coefficients.PART", 30)
+    rows, _ = stationary_point(30)
+    twice = Dense(rows.delta.repeat(1, 2, 1), rows.a.repeat(1, 2, 1), rows.weights)
+    found = coefficients(twice, 0.1, exact=0)
+    spread = (found.multipliers / found.scores).square()
+    alone = (coefficients(rows, 0.1).multipliers / coefficients(rows, 0.1).scores).square().repeat(2)
+    assert ((spread / alone).log().abs() > 0.1).double().mean() > 0.25
 
 
 @pytest.mark.parametrize(("ridge", "enough"), [(0.03, True), (3e-6, False)])

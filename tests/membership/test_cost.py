@@ -29,6 +29,13 @@ def test_parts_of_a_second_each_add_up(monkeypatch, n, parameters, expected):
     assert cost.expected_seconds(rows(n, parameters)) == pytest.approx(expected)
 
 
+def test_a_layer_too_wide_to_factorize_is_told_as_a_large_pool(monkeypatch):
+    monkeypatch.setattr(cost, "_clock", lambda work: 1.0)
+    monkeypatch.setattr(cost, "EXACT", 200)
+    squares, cubes = 1024 * (PART + LANDMARKS), 1024 * (PART**2 + 2 * LANDMARKS**2)
+    assert cost.expected_seconds(rows(1024, 256)) == pytest.approx(60 * 2 + squares / 512**2 + cubes / 512**3)
+
+
 def test_the_time_of_each_layer_is_told_before_the_work():
     model, x, y, reference, _ = overfitted()
     steps = []

@@ -45,6 +45,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert missed <= 30 + 4 * 27**0.5 and areas <= 30 + 4 * 27**0.5
 
 
+def test_a_lower_end_needs_one_other_above_the_threshold():
+    """At level .9 each of four ends may miss by .025; none of m others is above 1 % with probability .99 ** m."""
+    lows = [
+        evaluate_membership(*normals(50, m, 0, shift=9.0), rates=(0.01,), level=0.9).at(0.01).low for m in (367, 368)
+    ]
+    assert 0.99**367 > 0.025 > 0.99**368 and lows[0] == 0 < lows[1]
+
+
 def test_chance_is_the_diagonal():
     found = evaluate_membership(*normals(2000, 2000, 0, shift=0.0))
     assert found.auc_interval[0] < 0.5 < found.auc_interval[1]

@@ -94,6 +94,23 @@ def test_relative_probabilities_in_closed_form():
     torch.testing.assert_close(scores, torch.tensor([1.0, 0.5]))
 
 
+def test_the_slope_says_how_far_a_mean_is_below_one():
+    """p = p_out = .88 and .5 in the population: ratios .88 / .94 and .5 / .75 at slope 0, and both 1 at slope 1."""
+    one, population = torch.ones(1, dtype=torch.long), (torch.tensor([[1.0]]), torch.ones(1, dtype=torch.long))
+    same = Given([2.0, 0.0])
+    given = {"shadows": [same, same], "reference": population, "factor": 1.2}
+    scores = [rmia_scores(same, torch.zeros(1, 1), one, slope=slope, **given).item() for slope in (0.0, 1.0)]
+    assert scores == [1.0, 0.0]
+
+
+def test_shadow_networks_start_differently():
+    started = []
+    shadow_models(
+        lambda x, y, g: started.append(g.initial_seed()) or IDENTITY, torch.ones(4, 1), torch.ones(4), count=4
+    )
+    assert len(set(started)) == 4
+
+
 def test_offline_relative_probabilities_leave_out_the_networks_with_the_sample():
     x, y = torch.arange(2.0)[:, None], torch.ones(2, dtype=torch.long)
     own = [Given([0.0, 9.0, 0.5, 0.2]), Given([9.0, 0.0, 0.5, 0.2])]

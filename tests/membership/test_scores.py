@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from overfitted import MEMBERS, UNSEEN, drawn, overfitted
+from overfitted import FEATURES, MEMBERS, UNSEEN, drawn, overfitted
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -103,6 +103,8 @@ def test_order_batches_and_precision_change_nothing():
     torch.testing.assert_close(turned.scores, found.scores[order])
     single = membership_scores(copy.deepcopy(model).float(), x, y, reference=reference, layers=["1", "3"], **CE)
     torch.testing.assert_close(single.scores, found.scores, atol=1e-3, rtol=1e-3)
+    half = copy.deepcopy(model).half()
+    assert membership_scores(half, x, y, **CE).scores.equal(membership_scores(half.float(), x, y, **CE).scores)
 
 
 def test_a_score_is_the_coefficient_of_a_stationary_point():
@@ -119,6 +121,38 @@ def test_a_score_is_the_coefficient_of_a_stationary_point():
     torch.testing.assert_close(found.per_layer[""] * inverse.diagonal().sqrt(), truth, atol=1e-5, rtol=1e-5)
     without = membership_scores(tuned, x, y, loss="logistic", ridge=1e-9)
     assert (without.per_layer[""] * inverse.diagonal().sqrt() - truth).abs().max() > 1
+
+
+class Adapted(nn.Module):
+    """A frozen layer with an adapter of low rank beside it, which starts at zero."""
+
+    def __init__(self, frozen, rank):
+        super().__init__()
+        self.frozen = frozen.requires_grad_(False)
+        self.down, self.up = nn.Linear(FEATURES, rank, bias=False), nn.Linear(rank, frozen.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return self.frozen(x) + self.up(self.down(x))
+
+
+def test_an_adapter_is_read_against_its_start():
+    _, x, y, reference, member = overfitted()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        start = nn.Sequential(Adapted(nn.Linear(FEATURES, 60), 20), nn.ReLU(), nn.Linear(60, 3).requires_grad_(False))
+    tuned = copy.deepcopy(start.double())
+    optimizer = torch.optim.Adam([p for p in tuned.parameters() if p.requires_grad], 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(tuned(x[:MEMBERS]), y[:MEMBERS]).backward()
+        optimizer.step()
+    areas = {}
+    for name, base in (("base", start), ("none", None)):
+        found = membership_scores(tuned, x, y, reference=reference, base=base, **CE)
+        areas[name] = auc(member, found.scores)
+        assert set(found.per_layer) == {"0.down", "0.up"}
+    assert areas["base"] > 0.8 > areas["none"]
 
 
 def copies(x):
@@ -151,6 +185,8 @@ def test_a_squared_loss_is_its_own_evidence(outputs):
         optimizer.step()
     found = membership_scores(net, x[:120], y[:120], loss="mse", reference=(x[120:], y[120:]))
     assert auc(torch.arange(120) < 60, found.scores) > 0.95 and found.weights["loss"] > 0
+    linear = nn.Linear(40, outputs).double()
+    assert list(membership_scores(linear, x[:120], y[:120], loss="mse").weights) == [""]
 
 
 def test_equal_candidates_are_one():
@@ -222,13 +258,26 @@ def test_wrong_labels_and_scale_are_said():
 def test_one_class_and_few_reference_samples_are_said():
     _, x, y, (unseen, labels), _ = overfitted()
     said("one label", x=x[y == 0], y=y[y == 0])
-    said("too few to weigh", reference=(unseen[:30], labels[:30]))
+    twice = (unseen[:29].repeat(2, 1), labels[:29].repeat(2))
+    said("29 reference samples are too few", "0.033", reference=twice)
 
 
 def test_a_pool_larger_than_the_layer_is_said():
     _, x, y, _, _ = overfitted()
     found = said("linearly dependent", layers=["3"], x=x[:60], y=y[:60])  # of 93 weights, 60 candidates
     assert len(found.scores) + UNSEEN > 93 and list(found.weights) == ["3"]
+
+
+def test_only_layers_that_count_are_warned_of():
+    """Ten untrained networks: the last layer, smaller than the pool, counts in some of them."""
+    counted = set()
+    for seed in range(10):
+        net = mlp([40, 10, 3], bias="all", generator=child(seed, "null"), dtype=torch.float64)
+        _, x, y, reference, _ = overfitted()
+        found = membership_scores(net, x, y, reference=reference, **CE)
+        counted.add(found.weights["3"] > 0)
+        assert any("layer '3'" in w for w in found.warnings) is (found.weights["3"] > 0)
+    assert counted == {True, False}
 
 
 def test_training_mode_is_said_and_changes_nothing():
@@ -266,6 +315,10 @@ def test_frozen_layers_are_left_out():
     model, x, y, reference, _ = overfitted()
     frozen = copy.deepcopy(model)
     frozen[1].requires_grad_(False)
+    tuned = copy.deepcopy(frozen)
+    with torch.no_grad():
+        tuned[3].bias += 1
+    assert set(membership_scores(tuned, x, y, base=frozen, **CE).per_layer) == {"3"}  # a head on a frozen body
     assert set(membership_scores(frozen, x, y, reference=reference, **CE).per_layer) == {"3"}
     refused("learned nothing", model=frozen, layers=["1"])
     refused("learned nothing", model=frozen.requires_grad_(False))

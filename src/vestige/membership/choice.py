@@ -71,14 +71,13 @@ def choose(scores: dict[str, Float[Tensor, " pool"]], pool: Pool, generator: tor
         pool: says which of them are the reference.
         generator: deals the reference out.
     """
-    count = len(pool.x) - pool.candidates
-    aside, names = int(SET_ASIDE * count), list(scores)
-    unseen = torch.randperm(count, generator=spawn(generator, "reference")) + pool.candidates
-    if len(names) == 1 or (0 < count and aside < FEWEST):
+    aside, names = int(SET_ASIDE * pool.unseen), list(scores)
+    unseen = torch.randperm(pool.unseen, generator=spawn(generator, "reference")) + pool.candidates
+    if len(names) == 1 or (pool.unseen and aside < FEWEST):
         return Choice(scores[names[0]], {names[0]: 1.0}, unseen.sort().values)
     chosen, rest = unseen[:aside], unseen[aside:].sort().values
-    every = _standard(torch.stack(list(scores.values()), 1), chosen if count else slice(None))
-    if count == 0:
+    every = _standard(torch.stack(list(scores.values()), 1), chosen if pool.unseen else slice(None))
+    if not pool.unseen:
         return Choice(every.sum(1), dict.fromkeys(names, 1.0), rest)
     other = torch.ones(len(every), dtype=torch.bool).index_fill(0, chosen, False)
     of_layers = len(set(names) - {OWN_LOSS, SHIFTS})

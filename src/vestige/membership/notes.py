@@ -37,10 +37,10 @@ def _of_data(samples: Samples, pool: Pool, blind: tuple[float, float] | None) ->
             f"candidates and reference differ without the network (AUC {blind[0]:.2f}): they are of two distributions, "
             "or on two scales, and a small p-value may mean that and not membership. Draw both from one source."
         )
-    if len(pool.of_reference) and int(SET_ASIDE * (len(pool.x) - pool.candidates)) < FEWEST:
+    if pool.unseen and int(SET_ASIDE * pool.unseen) < FEWEST:
         yield (
-            f"{len(pool.of_reference)} reference samples are too few to weigh layers; the first alone is looked at, "
-            f"and no p-value is below {1 / (len(pool.of_reference) + 1):.2g}."
+            f"{pool.unseen} reference samples are too few to weigh layers; the first alone is looked at, "
+            f"and no p-value is below {1 / (pool.unseen + 1):.2g}."
         )
     repeated = len(pool.of_candidate) - pool.candidates
     if repeated:

@@ -16,14 +16,17 @@ class Pool:
         y: their labels.
         candidates: how many of them are candidates; the others are the reference.
         of_candidate: where each given candidate is.
-        of_reference: where each given reference sample is.
     """
 
     x: Float[Tensor, "pool ..."]
     y: Shaped[Tensor, "pool ..."]
     candidates: int
     of_candidate: Int[Tensor, " n"]
-    of_reference: Int[Tensor, " m"]
+
+    @property
+    def unseen(self) -> int:
+        """Reference samples."""
+        return len(self.x) - self.candidates
 
 
 def pool_of(
@@ -37,7 +40,7 @@ def pool_of(
     _check(x, y, "x")
     if reference is None:
         kept, of_candidate = _distinct(x, y)
-        return Pool(x[kept], y[kept], len(kept), of_candidate, of_candidate[:0])
+        return Pool(x[kept], y[kept], len(kept), of_candidate)
     unseen, labels = reference
     _check(unseen, labels, "reference")
     if unseen.shape[1:] != x.shape[1:]:
@@ -51,14 +54,8 @@ def pool_of(
             f"{both} of the reference samples are among the candidates; a reference that may hold members hides them. "
             "Remove them from one side."
         )
-    (kept, of_candidate), (others, of_reference) = _distinct(x, y), _distinct(unseen, labels)
-    return Pool(
-        torch.cat([x[kept], unseen[others]]),
-        torch.cat([y[kept], labels[others]]),
-        len(kept),
-        of_candidate,
-        of_reference + len(kept),
-    )
+    (kept, of_candidate), (others, _) = _distinct(x, y), _distinct(unseen, labels)
+    return Pool(torch.cat([x[kept], unseen[others]]), torch.cat([y[kept], labels[others]]), len(kept), of_candidate)
 
 
 def _check(x: Tensor, y: Tensor, name: str) -> None:

@@ -186,7 +186,7 @@ def _result(
     worst = next(o for o in (Outcome.NOT_FINITE, Outcome.BUDGET_SPENT, Outcome.CONVERGED) if o in outcomes)
     p = q = unseen = None
     scores = choice.scores[pool.of_candidate]
-    if len(pool.of_reference):
+    if pool.unseen:
         unseen = choice.scores[choice.calibrating]
         each = conformal_p_values(choice.scores[: pool.candidates], unseen)
         p, q = each[pool.of_candidate], q_values(each)[pool.of_candidate]
