@@ -35,17 +35,34 @@ def finish(line: list[str]) -> float:
     return time.monotonic() - begun
 
 
-def killed(line: list[str], kills: int, longest: float, seed: int) -> int:
-    """SIGKILL at random moments, then run to the end; how many kills hit a process at work."""
+def killed(line: list[str], place: Path, whole: Path, kills: int, longest: float, seed: int) -> int:
+    """SIGKILL at random moments, then run to the end; a run that ends before is compared, and a new one killed.
+
+    Returns:
+        How many kills hit a process at work: all, unless three of four come too late.
+    """
     draw, hits = random.Random(seed), 0
-    for _ in range(kills):
-        worker = start(line)
+    for _ in range(4 * kills):
+        worker = start([*line, str(place)])
         time.sleep(draw.uniform(0.1, 0.5) * longest)  # a run may be twice as fast as the first
         hits += worker.poll() is None
         worker.kill()
         worker.communicate()
-    finish(line)
+        if hits == kills:
+            break
+        if worker.returncode == 0:
+            assert kept(place) == kept(whole)
+            remove(place)
+    finish([*line, str(place)])
     return hits
+
+
+def remove(place: Path) -> None:
+    """A file or a folder."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
 
 
 def kept(folder: Path) -> dict:
@@ -86,8 +103,8 @@ def compare(verb: str, folder: Path, kills: int, seed: int) -> int:
     line, suffix = lines(folder)[verb], ".safetensors" if verb.startswith("train") else ""
     whole, parts = folder / f"{verb}-whole{suffix}", folder / f"{verb}-parts{suffix}"
     took = finish([*line, str(whole)])
-    hits = killed([*line, str(parts)], kills, took, seed)
+    hits = killed(line, parts, whole, kills, took, seed)
     assert kept(parts) == kept(whole)
     for made in (whole, parts):
-        shutil.rmtree(made) if made.is_dir() else made.unlink()
+        remove(made)
     return hits
