@@ -43,7 +43,7 @@ STEPS, PUBLISHED_STEPS = 1500, 50_000  # of one search
 CANDIDATES = 40  # of a restart where the first layer does not count the samples
 RESTARTS = 4  # of deeper networks and of other modules
 VERIFIED = 0.25  # share of the samples of a two-layer network that the zeros must verify
-CONFIRMED = 0.5  # share of the columns of more than FEW samples that a second layer must confirm
+BACKED = 0.5  # share of the columns of more than FEW samples that a second layer must confirm
 LONGEST = 1e15  # candidate that a diverged search offers
 AVERAGED = 3  # searches with many samples per neuron: five bring 189 of 500 above a cosine of .8, three 177, one 120
 FEW = 50  # samples up to which a search is so cheap that six restarts and more candidates are taken
@@ -220,7 +220,7 @@ def _enough(end: ByZeros, chain: Chain) -> bool:
     if len(chain.weights) > 2:
         return len(end.z) >= ENOUGH * chain.rank
     if chain.rank > FEW:
-        return end.confirmed >= CONFIRMED * chain.rank
+        return end.confirmed >= BACKED * chain.rank
     return len(end.z) == chain.rank and int(end.verified.sum()) >= VERIFIED * chain.rank
 
 

@@ -1,17 +1,20 @@
 """Columns that a second layer confirms: all of them from rough gates, none with another second layer."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.from_weights import _enough
 from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns
 from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
-from vestige.reconstruct.weights.zeros.solver import solve_by_zeros
+from vestige.reconstruct.weights.zeros.solver import ByZeros, solve_by_zeros
 
 N, R, H, C, MANY = 10, 120, 300, 4, 4000
 
@@ -134,3 +137,21 @@ def test_a_killed_search_goes_on_from_its_own_state(stationary):
     assert again[0] == 7 and torch.equal(resumed.z, end.z)
     resumed = solve(Memory(whole.states[1]), [])  # and after the first round
     assert torch.equal(resumed.z, end.z)
+
+
+@pytest.mark.parametrize(
+    ("layers", "rank", "found", "confirmed", "verified", "enough"),
+    [
+        (3, 20, 18, 18, 0, True),  # of deep networks 90 %
+        (3, 20, 17, 17, 17, False),
+        (2, 20, 20, 0, 5, True),  # of few in two layers all, and a quarter verified
+        (2, 20, 20, 20, 4, False),
+        (2, 20, 19, 19, 19, False),
+        (2, 60, 31, 30, 0, True),  # of many half, which the second layer confirms
+        (2, 60, 60, 29, 60, False),
+    ],
+)
+def test_samples_follow_from_enough_columns_only(layers, rank, found, confirmed, verified, enough):
+    chain = SimpleNamespace(weights=(None,) * layers, rank=rank)
+    z, sure = torch.zeros(found, 3), torch.arange(found) < verified
+    assert _enough(ByZeros(z, z, z[:, 0], sure, confirmed, {}, 0, Outcome.STAGNATED), chain) == enough

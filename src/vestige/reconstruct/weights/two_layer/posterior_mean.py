@@ -5,11 +5,11 @@ for plausible inputs and a rough one v_0 is known, what is known of v is
 
     p(v)  ~  N(v; KEPT v_0, VARIANCE)  prod_j [ WRONG + (1 - 2 WRONG) Phi(t_j u_j / SOFT) ],     u = W z + b,
 
-with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Where columns of other samples are
-known, v obeys linear equations besides. Its mean follows from expectation
-propagation (Minka 2001): each factor is replaced by the Gaussian that leaves the same mean and variance of u_j. The
-likeliest v would lie on the boundary of the gates; the mean m lies inside, where a sample is. What is left uncertain
-about z, its covariance S, says how similar the sample is to the mean, brightness c taken off both:
+with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Where the columns of other samples
+are known, v obeys linear equations besides. Its mean follows from expectation propagation (Minka 2001): each factor is
+replaced by the Gaussian that leaves the same mean and variance of u_j. The likeliest v would lie on the boundary of the
+gates; the mean m lies inside, where a sample is. What is left uncertain about z, its covariance S, says how similar the
+sample is to the mean, brightness c taken off both:
 
     sqrt(q / (q + tr S - c.S c)),     q = |m|^2 - (c.m)^2.
 """

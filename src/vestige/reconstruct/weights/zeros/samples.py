@@ -44,7 +44,7 @@ def likely_samples(
     gates = known.new_zeros(len(known), len(layer.alive))
     gates[:, layer.alive] = 1.0 - 2.0 * layer.vanishes(known).to(known)
     brightness = chain.basis.double().sum(0) / len(chain.basis) ** 0.5
-    size = max(1, MEMORY // (8 * layer.right.shape[1] * max(1, len(known))))
+    size = max(1, MEMORY // (8 * layer.right.shape[1] * len(known)))
     parts = [
         input_from_gates(weight, bias, g, None, metric, brightness, length=sample_norm, equations=e)
         for g, e in zip(gates.split(size), _equations(layer, known, size), strict=True)

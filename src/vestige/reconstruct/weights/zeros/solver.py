@@ -2,7 +2,8 @@
 
 Nothing about labels, loss, multipliers or later layers is assumed, so that any depth will do; if the second layer keeps
 no memory of its start, starts pass through its row space first (`activations`). Starts need no data: random inputs,
-with the spectrum of photographs where the samples are images.
+with the spectrum of photographs where the samples are images. In two layers every other round starts from a joint
+search for what is missing instead, and the second layer helps to find columns (`confirmed`).
 """
 
 import math
