@@ -1,7 +1,6 @@
 """Columns that a second layer confirms: all of them from rough gates, none with another second layer."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,7 +150,8 @@ def test_a_killed_search_goes_on_from_its_own_state(stationary):
         (2, 60, 60, 29, 60, False),
     ],
 )
-def test_samples_follow_from_enough_columns_only(layers, rank, found, confirmed, verified, enough):
-    chain = SimpleNamespace(weights=(None,) * layers, rank=rank)
+def test_samples_follow_from_enough_columns_only(stationary, layers, rank, found, confirmed, verified, enough):
+    first, last = stationary[0].weights
+    chain = replace(stationary[0], weights=(*[first] * (layers - 1), last), rank=rank)
     z, sure = torch.zeros(found, 3), torch.arange(found) < verified
     assert _enough(ByZeros(z, z, z[:, 0], sure, confirmed, {}, 0, Outcome.STAGNATED), chain) == enough
