@@ -48,6 +48,19 @@ def test_without_data_it_is_an_estimate():
     assert level is Level.UNKNOWN and "--data" in sentence
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (20, "yield 27 likely reconstructions of at most 20 training samples ("),
+        (27, "yield 27 likely training samples ("),
+    ],
+)
+def test_no_more_samples_are_claimed_than_can_be_told_apart(told, words):
+    found = {"confidence": [0.9] * 27 + [0.1], "identifiable": told, "verified": [False] * 28}
+    level, sentence = verdict({"reconstruction": found})
+    assert level is Level.SOME and words in sentence
+
+
 def test_nothing_found_is_said_where_something_could_have_been():
     found = {"confidence": [0.4], "identifiable": 20, "outcome": "converged"}
     level, sentence = verdict({"reconstruction": found})

@@ -180,11 +180,15 @@ def _unscored(found: Mapping[str, Any], seen: str) -> tuple[Level, str]:
             "Inconclusive: no reconstruction is confident enough to be called a likely training sample; "
             "give --data to measure it against the truth."
         )
-    plural = "s" if likely > 1 else ""
+    told = found.get("identifiable") or likely
+    if likely > told:  # several of one sample
+        what = f"{likely} likely reconstructions of at most {told} training sample{'s' if told > 1 else ''}"
+    else:
+        what = f"{likely} likely training sample{'s' if likely > 1 else ''}"
     verified = sum(map(bool, found.get("verified", ())))
     test = "fit the first layer's equations" if seen == "weights" else "pass the check by held-out queries"
     exact = f", {verified} of which {test}" if verified else ""
     return Level.SOME, (
-        f"The {seen} alone yield {likely} likely training sample{plural} (confidence {LIKELY:g} or more){exact}; "
+        f"The {seen} alone yield {what} (confidence {LIKELY:g} or more){exact}; "
         "without the training data this is an estimate, not a measurement."
     )
