@@ -96,7 +96,9 @@ def load_kernel_model(path: Path | str) -> KernelModel:
     """
     stored = read_weights(Path(path))
     if stored.metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a kernel model; vestige.save_kernel_model writes one from scikit-learn.")
+        raise CheckpointError(
+            f"{path} is not a kernel model; vestige.kernels.save_kernel_model writes one from scikit-learn."
+        )
     parts = [stored.tensors.get(name) for name in PARTS]
     points, weight, bias = (torch.empty(0) if part is None else part.double() for part in parts)
     if points.ndim != 2 or weight.shape != (len(points), bias.numel()) or bias.ndim != 1 or not weight.numel():
