@@ -14,7 +14,7 @@ from vestige.core.npy import npy_shape, read_npy
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.labels import read_labels
-from vestige.data.other_kinds import kind_of
+from vestige.data.other_kinds import refuse_other_kinds
 from vestige.data.source import DataError
 
 LARGEST_ARRAYS = 8 * 2**30
@@ -40,7 +40,7 @@ def load_npz(
     Raises:
         DataError: no such file, not an npz, pickled objects, too large, arrays missing or of the wrong shape.
     """
-    _refuse_others(path)
+    refuse_other_kinds(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
@@ -76,7 +76,7 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
     for path in paths:
         if path.stat().st_size > LARGEST_ARRAYS:
             raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_ARRAYS:,} are read")
-        _refuse_others(path)
+        refuse_other_kinds(path)
         try:
             with path.open("rb") as file:
                 npy_shape(file, path.stat().st_size)
@@ -84,11 +84,6 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
         except Exception as error:  # numpy raises its own kinds on damaged bytes
             raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
     return as_dataset(arrays[0], arrays[1], name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
-
-
-def _refuse_others(path: Path) -> None:
-    if kind := kind_of(path):
-        raise DataError(f"{path} is {kind}")
 
 
 def as_dataset(

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from vestige.data.source import DataError
+
 SEEN = 512
 _ARRAYS = "load it there and save samples and labels with numpy.savez"
 _KINDS = (
@@ -37,3 +39,13 @@ def kind_of(path: Path) -> str:
     with path.open("rb") as stream:
         head = stream.read(SEEN)
     return next((words for pattern, words in _KINDS if re.match(pattern, head, re.DOTALL | re.IGNORECASE)), "")
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Whatever its name says.
+
+    Raises:
+        DataError: the file is of a kind that is not read.
+    """
+    if kind := kind_of(path):
+        raise DataError(f"{path} is {kind}")

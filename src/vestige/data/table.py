@@ -12,7 +12,7 @@ import numpy as np
 from vestige.core.space import InputSpace
 from vestige.data.arrays import as_dataset
 from vestige.data.dataset import DataSet
-from vestige.data.other_kinds import kind_of
+from vestige.data.other_kinds import refuse_other_kinds
 from vestige.data.source import DataError
 
 LABELS = ("label", "labels", "target", "class", "y")
@@ -79,8 +79,7 @@ def _truth_values(values: np.ndarray) -> np.ndarray:
 
 
 def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
-    if kind := kind_of(path):
-        raise DataError(f"{path} is {kind}")
+    refuse_other_kinds(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = _separator([line for line, _ in zip(file, range(SEEN), strict=False)])

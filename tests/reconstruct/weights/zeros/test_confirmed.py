@@ -13,7 +13,7 @@ from vestige.reconstruct.weights.from_weights import _enough
 from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns
 from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
-from vestige.reconstruct.weights.zeros.solver import ByZeros, _at_all_neurons, solve_by_zeros
+from vestige.reconstruct.weights.zeros.solver import ByZeros, solve_by_zeros
 
 N, R, H, C, MANY = 10, 120, 300, 4, 4000
 
@@ -103,7 +103,7 @@ def test_a_search_leaves_out_the_span_of_the_known_columns(stationary):
     chain, _, s = stationary
     layer = first_layer(chain)
     c = F.normalize(layer.columns.T @ s[layer.alive], dim=0).T[: N // 2]
-    known = _at_all_neurons(layer, c)
+    known = column_space(chain, zero_sum=False).orthonormal(c @ layer.columns.T)
     torch.testing.assert_close(known.T @ known, torch.eye(N // 2, dtype=torch.float64))
     torch.testing.assert_close(known @ (known.T @ s[:, : N // 2]), s[:, : N // 2])
 

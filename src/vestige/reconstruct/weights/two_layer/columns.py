@@ -52,6 +52,10 @@ class ColumnSpace:
         spread[:, self.alive] = values
         return spread
 
+    def orthonormal(self, s: Float[Tensor, "k h"]) -> Float[Tensor, "width k"]:
+        """Orthonormal basis of what columns span, 0 at dead neurons."""
+        return torch.linalg.qr(self.at_all(s).T)[0]
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -68,6 +72,11 @@ class Columns:
     full: Float[Tensor, "m h"]
     zeros: Float[Tensor, " m"]
     exact: Float[Tensor, " m"]
+
+    @property
+    def fits(self) -> Float[Tensor, " m"]:
+        """Zeros and exact neurons together, so that zeros count twice."""
+        return self.zeros + self.exact
 
     def __len__(self) -> int:
         return len(self.s)
@@ -142,7 +151,7 @@ def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
     best = columns.zeros.max() if len(columns) else 0.0
     fits = columns.zeros > 0.2 + n / (3 * float(space.weight.sum()))
     if n > MANY * h:
-        fits = fits | (columns.zeros + columns.exact > FITS)
+        fits = fits | (columns.fits > FITS)
     return fits & (columns.zeros > 0.5 * best)
 
 

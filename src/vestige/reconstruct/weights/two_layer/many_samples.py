@@ -89,7 +89,7 @@ def fit_many_columns(
         missed = latest[~accepted(latest, space)]
         if not len(missed):
             break
-        missed = missed[(missed.zeros + missed.exact).argsort(descending=True)[: SCREENED // 2]]
+        missed = missed[missed.fits.argsort(descending=True)[: SCREENED // 2]]
         moved, nearest, _ = moved_to_gates(chain, space, missed, z, sample_norm, metric)
         latest = _relaxed(chain, space, moved, label[nearest], generator)
         columns = join([columns, latest])

@@ -211,7 +211,7 @@ def _round(
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
         restarts=restarts if first or many else 1,
         informed=number % 2 == 0 or many,  # the other rounds look where labels and metric do not
-        known=None if rounds.columns is None else _orthonormal(rounds.columns, space, chain),
+        known=None if rounds.columns is None else space.orthonormal(rounds.columns.s).to(chain.weights[0]),
         generator=spawn(settings.generator, "round", str(number)),
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
         checkpoint=checkpoint,
@@ -249,12 +249,6 @@ def _averages(joint: Joint, sample_norm: float) -> tuple[Tensor, Tensor]:
     return sample_norm * z, label
 
 
-def _orthonormal(columns: Columns, space: ColumnSpace, chain: Chain) -> Tensor:
-    at_all = columns.s.new_zeros(len(space.alive), len(columns))
-    at_all[space.alive] = columns.s.T
-    return torch.linalg.qr(at_all)[0].to(chain.weights[0])
-
-
 def _rest(
     chain: Chain, space: ColumnSpace, settings: SearchSettings, rounds: Rounds, checkpoint: Checkpoint | None
 ) -> tuple[Tensor, int]:
@@ -274,7 +268,7 @@ def _rest(
         zero_sum=settings.zero_sum,
         labeled=settings.labeled,
         sharpness=LAST_SHARPNESS,
-        known=_orthonormal(rounds.columns, space, chain),
+        known=space.orthonormal(rounds.columns.s).to(chain.weights[0]),
         generator=spawn(settings.generator, "rest"),
         on_step=settings.on_step,
         note=f"the {missing} samples not verified",

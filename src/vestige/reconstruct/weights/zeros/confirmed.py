@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.reconstruct.weights.two_layer.columns import Columns, ColumnSpace, distinct, fit_columns
+from vestige.reconstruct.weights.two_layer.columns import FITS, ColumnSpace, distinct, fit_columns
 from vestige.reconstruct.weights.two_layer.relaxation import opened
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 from vestige.reconstruct.weights.zeros.sparse import sharpened
 
 SAME = 0.999  # cosine from which two columns are one
-NEARLY, CONFIRMED = 0.5, 0.95  # zeros and exact entries together: of a column worth a second fit, and of a sample's
+NEARLY = 0.5  # zeros and exact entries together of a column worth a second fit; a sample's has FITS
 FAINT = 0.05  # of a column's mean |s|: entries below may be zeros
 
 
@@ -34,15 +34,10 @@ def confirmed_columns(
         generator: start of the power iterations.
     """
     columns = fit_columns(space, space.at_all(u), generator=generator)
-    columns = columns[distinct(columns, SAME, merit=fit(columns))]
-    columns = columns[fit(columns) > NEARLY]
+    columns = columns[distinct(columns, SAME, merit=columns.fits)]
+    columns = columns[columns.fits > NEARLY]
     if not len(columns):
         return layer.columns.new_zeros(0, layer.columns.shape[1])
     columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
-    c = F.normalize(columns[fit(columns) > CONFIRMED].s @ layer.columns, dim=1)
+    c = F.normalize(columns[columns.fits > FITS].s @ layer.columns, dim=1)
     return sharpened(layer, c, layer.vanishes(c, FAINT))
-
-
-def fit(columns: Columns) -> Float[Tensor, " m"]:
-    """Share of the neurons at which a column is 0, and of those at which it is 0 or V^T l, together."""
-    return columns.zeros + columns.exact

@@ -1,9 +1,9 @@
 """Samples from their columns: exactly, if all are known; otherwise the likely ones.
 
-With orthonormal rows N for the columns that are not known, the inputs of  [C; N]^T Y = diag(values) right  are those
-of the samples up to the span of the others (`span`), n - k dimensions, and up to their length: k - 1 equations. There
-1[w_j . x~ > 0] is what the column says at all h neurons. The mean of plausible inputs that obey both is the sample to
-expect (`two_layer.posterior_mean`).
+The inputs Y of all columns C obey  C^T Y = diag(values) right.  Of k known columns least squares gives the inputs up to
+the span of the others (`span`), n - k dimensions, and up to their length: k - 1 equations. And 1[w_j . x~ > 0] is what
+the column says, at all h neurons. The mean of plausible inputs that obey both is the sample to expect
+(`two_layer.posterior_mean`).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from torch import Tensor
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.posterior_mean import input_from_gates
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
-from vestige.reconstruct.weights.zeros.span import others, span_of_others
+from vestige.reconstruct.weights.zeros.span import span_of_others
 
 MEMORY = 2**27  # bytes for the equations of one batch of samples
 FAINT = 1e-3  # of the largest singular value of the activations: nothing is read off smaller ones
@@ -56,8 +56,7 @@ def _equations(layer: FirstLayer, known: Float[Tensor, "k n"], size: int) -> Ite
     """Rows a with a . [x_i 1] = 0: but for what the other samples span, inputs are known up to their length."""
     span = span_of_others(layer, known)
     inside = torch.eye(len(layer.values)).to(span) - span @ span.T
-    both = torch.cat([known, others(known).T])
-    unit = F.normalize(torch.linalg.solve(both.T, torch.diag(layer.values))[: len(known)] @ inside, dim=1)
+    unit = F.normalize(torch.linalg.lstsq(known.T, torch.diag(layer.values)).solution @ inside, dim=1)
     for u in unit.split(size):
         rows = inside @ layer.right - u[:, :, None] * (u @ layer.right)[:, None, :]
         yield rows if layer.has_bias else F.pad(rows, (0, 1))

@@ -19,11 +19,11 @@ from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import gradient_sums
-from vestige.reconstruct.weights.two_layer.columns import ColumnSpace, column_space, with_multipliers
+from vestige.reconstruct.weights.two_layer.columns import FITS, ColumnSpace, column_space, with_multipliers
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine, plausible
 from vestige.reconstruct.weights.zeros.activations import activation_space, near_activations
-from vestige.reconstruct.weights.zeros.confirmed import CONFIRMED, confirmed_columns, fit
+from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
 from vestige.reconstruct.weights.zeros.halfspace import parting_inputs, separable
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.samples import agreement, inputs_of, likely_samples, multipliers_of
@@ -98,18 +98,18 @@ def solve_by_zeros(
     """
     layer = first_layer(chain)
     space, n = activation_space(chain, layer), len(layer.values)
-    second = None if search is None else column_space(chain, zero_sum=False)
+    second = column_space(chain, zero_sum=False) if len(chain.weights) == 2 else None
     state = (None if checkpoint is None else checkpoint.load()) or {}
     known = state.get("known", layer.columns.new_zeros(0, n)).to(layer.columns)
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     while done < ROUNDS and quiet < QUIET and len(known) < n:
         draw = spawn(generator, "zeros", str(done))
-        if second is None:
+        if second is None or search is None:
             found = _round(layer, space, known, _starts(chain, layer, known, sample_norm, metric, draw, done), done)
-        elif search is not None and done % 2 == 0:
+        elif done % 2 == 0:
             now = _state(known, done, quiet)
             part = None if checkpoint is None else Within(checkpoint, f"search {done}", now)
-            z = search(_at_all_neurons(layer, known), draw, part)
+            z = search(second.orthonormal(known @ layer.columns.T), draw, part)
             y = chain.augmented(z[z.norm(dim=1).argsort(descending=True)[:LONGEST]].double()) @ layer.right.T
             found = _from_candidates(layer, second, known, y, draw)
         else:
@@ -122,18 +122,11 @@ def solve_by_zeros(
             on_step(Step(done, 0, 1 - len(known) / n, f"columns by zeros: {len(known)} of {n} samples"))
         if checkpoint is not None:
             checkpoint.save(_state(known, done, quiet))
-    return _end(chain, layer, known, sample_norm, metric, box, done)
+    return _end(chain, layer, second, known, sample_norm, metric, box, done)
 
 
 def _state(known: Tensor, done: int, quiet: int) -> dict[str, Tensor]:
     return {"known": known, "done": torch.tensor(done), "quiet": torch.tensor(quiet)}
-
-
-def _at_all_neurons(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tensor, "width k"]:
-    """Orthonormal basis of the known columns, 0 at dead neurons."""
-    basis = known.new_zeros(len(layer.alive), len(known))
-    basis[layer.alive] = layer.columns @ torch.linalg.qr(known.T)[0]
-    return basis
 
 
 def _starts(
@@ -221,6 +214,7 @@ def _checked(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Float[Tensor, "k n"]
 def _end(
     chain: Chain,
     layer: FirstLayer,
+    second: ColumnSpace | None,
     known: Tensor,
     sample_norm: float,
     metric: Tensor | None,
@@ -242,13 +236,12 @@ def _end(
     residual = _residual(chain, layer, known, z, multipliers)
     outcome = Outcome.CONVERGED if len(known) == n else Outcome.STAGNATED
     verified, confirmed = agrees >= AGREES, len(known)
-    if len(chain.weights) > 2:
+    if second is None:
         verified &= plausible(chain, z, sample_norm, box)
     else:
-        space = column_space(chain, zero_sum=False)
-        columns = with_multipliers(space, known @ layer.columns.T)
-        verified &= genuine(chain, space, columns, z, sample_norm=sample_norm, box=box)
-        confirmed = int((fit(columns) > CONFIRMED).sum())
+        columns = with_multipliers(second, known @ layer.columns.T)
+        verified &= genuine(chain, second, columns, z, sample_norm=sample_norm, box=box)
+        confirmed = int((columns.fits > FITS).sum())
         if complete:
             confidence = torch.where(verified, confidence, confidence * verified.to(like).mean())
     return ByZeros(z, multipliers, confidence, verified, confirmed, residual, 2 * STARTS * done, outcome)
