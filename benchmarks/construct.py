@@ -23,6 +23,7 @@ import vestige as vg
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.memorization.extraction import memorizer_layers
 from vestige.construct.memorization.packing import Packing
+from vestige.report.document import save_figure
 from vestige.report.figures import curves
 
 D, CLASSES = 8, 10
@@ -65,7 +66,8 @@ def sizes(most: int, figure: Path | None) -> None:
             "n": [float(n) for n in numbers],
             "100 sqrt(n)": [100 * math.sqrt(n) for n in numbers],
         }
-        figure.write_bytes(curves(numbers, lines, xlabel="points n", ylabel="weights other than 0", logarithmic=True))
+        image = curves(numbers, lines, xlabel="points n", ylabel="weights other than 0", logarithmic=True)
+        save_figure(figure, image, title="Weights that memorize n points")
 
 
 def checking_seconds(made: vg.construct.Memorization) -> float:
@@ -110,9 +112,8 @@ def trades(n: int, figure: Path | None) -> None:
         )
     if figure:
         bits = [count * key_bits for count in slots]
-        figure.write_bytes(
-            curves(bits, rows, xlabel="bits of a code word", ylabel="weights other than 0", logarithmic=True)
-        )
+        image = curves(bits, rows, xlabel="bits of a code word", ylabel="weights other than 0", logarithmic=True)
+        save_figure(figure, image, title="Fewer weights, each with more bits: 4,096 points")
 
 
 def floats(figure: Path | None) -> None:
@@ -143,7 +144,8 @@ def floats(figure: Path | None) -> None:
         )
     if figure:
         bits = [key_bits * slots for key_bits, slots in words]
-        figure.write_bytes(curves(bits, rows, xlabel="bits of a code word", ylabel="share of points that are wrong"))
+        image = curves(bits, rows, xlabel="bits of a code word", ylabel="share of points that are wrong")
+        save_figure(figure, image, title="Where floats no longer hold the code words")
 
 
 def trained(most: int, steps: int) -> None:

@@ -23,6 +23,7 @@ import vestige as vg
 from vestige.construct.narrowing.equal_layers import exact_depth
 from vestige.core.relu_chain import read_relu_chain
 from vestige.core.rng import child
+from vestige.report.document import save_figure
 from vestige.report.figures import curves
 
 
@@ -127,7 +128,7 @@ def sizes(out: Path | None, most: int) -> None:
         print(f"{name}: log-log slope {slope:.2f} from n = 8, between the last two {last:.2f}", flush=True)
     shown = {name: row for name, row in rows.items() if name != "near, d+2"}  # it would hide the first
     drawn = curves([float(n) for n in ns], shown, xlabel="hidden width n", ylabel="parameters", logarithmic=True)
-    save(out, "narrow-size.svg", drawn)
+    save(out, "narrow-size.svg", drawn, "Parameters that a narrow network needs")
 
 
 def near_numbers(model: torch.nn.Module, width: str) -> dict[str, float | int]:
@@ -180,7 +181,8 @@ def unsafe(out: Path | None, most: int) -> None:
             flush=True,
         )
     rows = {"unsafe": share[::-1], "delta": list(deltas)[::-1]}
-    save(out, "narrow-unsafe.svg", curves(list(deltas)[::-1], rows, xlabel="delta", ylabel="share", logarithmic=True))
+    drawn = curves(list(deltas)[::-1], rows, xlabel="delta", ylabel="share of inputs", logarithmic=True)
+    save(out, "narrow-unsafe.svg", drawn, "Inputs without a promise, at most a share delta")
 
 
 def worst_error(built: vg.construct.ExactConstruction, x: torch.Tensor) -> float:
@@ -219,10 +221,10 @@ def bounded(out: Path | None, most: int) -> None:
         print(f"bound {bound}: {built.network.depth} layers, {same} of 200 outputs are the same", flush=True)
 
 
-def save(out: Path | None, name: str, drawn: bytes) -> None:
+def save(out: Path | None, name: str, drawn: bytes, title: str) -> None:
     """Write a figure where a folder is given."""
     if out is not None:
-        (out / name).write_bytes(drawn)
+        save_figure(out / name, drawn, title=title)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
     python benchmarks/effects.py --only "weight decay" --seeds 1
 
 The base is a two-layer network of width 1000 on 20 digits in ten classes, cross-entropy, weight decay 1e-3. A bar is
-the median share of samples recovered at 0.1 % false positives, the dots are the seeds; the dashed line is what the same
+the median share of samples recovered at 0.1 % false positives, the dots are the seeds; a gray dash is what the same
 solver recovers from the untrained network of the first seed, where nothing can be.
 """
 
@@ -21,6 +21,9 @@ from rich.table import Table
 import vestige as vg
 from vestige.core.rng import child
 from vestige.data.dataset import binarize, sample
+from vestige.report.document import save_figure
+from vestige.report.style import BLUE, GRAY, ORANGE, as_svg, panels
+from vestige.report.style import label as label_axes
 
 BASE = {"n": 20, "width": 1000, "weight_decay": 1e-3, "loss": "cross_entropy", "depth": 1, "binary": False}
 VARIED = {
@@ -58,23 +61,23 @@ def recovered(spec: str, options: dict, seed: int) -> tuple[int, int, int | None
 
 def draw(results: dict[str, list], seeds: int, path: Path) -> None:
     """One panel for each thing varied."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(results), figsize=(3.4 * len(results), 3.2), layout="constrained", squeeze=False)
-    for axis, (name, rows) in zip(axes[0], results.items(), strict=True):
-        place = range(len(rows))
-        axis.bar(place, [statistics.median(c for c, _, _ in runs) / runs[0][1] for _, runs in rows], color="#7aa6c2")
-        for k, (_, runs) in zip(place, rows, strict=True):
-            axis.scatter([k] * len(runs), [c / n for c, n, _ in runs], s=10, color="black", zorder=3)
-        axis.plot(place, [runs[0][2] / runs[0][1] for _, runs in rows], "--", color="#b04a4a")
-        axis.set_xticks(list(place), [label for label, _ in rows], rotation=20, ha="right")
-        axis.set(title=name, ylim=(0, 1.02))
-    axes[0][0].set_ylabel(f"share recovered, {seeds} seeds")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    columns = min(3, len(results))
+    deep = -(-len(results) // columns)
+    figure, drawn = panels(len(results), columns=columns, size=(2.2 * columns, 2.3 * deep))
+    for place, (axes, (name, rows)) in enumerate(zip(drawn, results.items(), strict=True)):
+        middle = [statistics.median(c for c, _, _ in runs) / runs[0][1] for _, runs in rows]
+        axes.bar(range(len(rows)), middle, color=BLUE, width=0.7)
+        for k, (_, runs) in enumerate(rows):
+            axes.scatter([k] * len(runs), [c / n for c, n, _ in runs], s=9, color=ORANGE, zorder=3)
+        untrained = [runs[0][2] / runs[0][1] for _, runs in rows]
+        axes.scatter(range(len(rows)), untrained, s=40, color=GRAY, marker="_", zorder=4)
+        names = [label for label, _ in rows]
+        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 5 else {}
+        axes.set_xticks(range(len(rows)), names, **slanted)
+        axes.set_ylim(0, 1.04)
+        label_axes(axes, name, "" if place % columns else "share recovered")
+    title = f"Samples recovered, one thing varied; dots are {seeds} seeds, bars medians"
+    save_figure(path, as_svg(figure, "effects"), title=title)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from torch import Tensor
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.embeddings.from_embeddings import pool_repeats
+from vestige.report.document import as_png, save_figure
 
 ALIKE = 0.8  # cosine from which two texts are one: mailing lists repeat themselves
 
@@ -194,8 +195,7 @@ def invert(case: Case, found, x: Tensor, backbone, args) -> None:
             axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(name.replace(" ", "\n", 1), fontsize=7)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=110)
+    save_figure(args.out, as_png(figure, dpi=110), title="Images inverted from embeddings that were read from a head")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import torch
 import vestige as vg
 from vestige.core.rng import child
 from vestige.report import figures
+from vestige.report.document import save_figure
 
 LAND = vg.landscape
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -41,7 +42,7 @@ def main() -> None:
         print(f"d = {d}: one neuron, 20 steps: relative loss {float(learned.loss) / 0.25:.1e}; {spent:.0f} CPU s")
     if options.figure:
         image = figures.curves(options.widths, series, xlabel="features", ylabel="error over energy", logarithmic=True)
-        (options.figure / "features.svg").write_bytes(image)
+        save_figure(options.figure / "features.svg", image, title="One neuron from random features")
 
 
 if __name__ == "__main__":

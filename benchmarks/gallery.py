@@ -14,13 +14,15 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vestige.report.document import as_png, save_figure
+
 
 def shown(sample: Tensor) -> Tensor:
     """As an image from 0 to 1: gray, or red, green and blue."""
     return (sample.permute(1, 2, 0) if len(sample) == 3 else sample[0]).clamp(0, 1)
 
 
-def picture(run: Path, columns: int, rows: int, dpi: int, path: Path) -> None:
+def picture(run: Path, columns: int, rows: int, dpi: int, path: Path, title: str) -> None:
     """Pairs of the truth and what is nearest to it, `columns` in a row."""
     score = json.loads((run / "results.json").read_text())["score"]
     tensors = load_file(run / "samples.safetensors")
@@ -39,8 +41,7 @@ def picture(run: Path, columns: int, rows: int, dpi: int, path: Path) -> None:
                 axis.set_xlabel(f"{score['similarity'][k]:.2f}", fontsize=8, fontweight=weight)
             if not column:
                 axis.set_ylabel(("true", "read back")[below], fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    save_figure(path, as_png(figure, dpi=dpi), title=title)
 
 
 def main() -> None:
@@ -49,9 +50,10 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=10)
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--dpi", type=int, default=100)
+    parser.add_argument("--title", default="Training samples, and what was read from the weights")
     parser.add_argument("--out", type=Path, required=True, help="PNG file")
     args = parser.parse_args()
-    picture(args.run, args.columns, args.rows, args.dpi, args.out)
+    picture(args.run, args.columns, args.rows, args.dpi, args.out, args.title)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.report.document import as_png, save_figure
+from vestige.report.figures import curves
 
 SIZE, DECAY = 4, 1e-3
 CASES = {
@@ -87,7 +89,7 @@ def attacks(restarts: int, steps: int) -> dict[str, dict]:
     }
 
 
-def picture(case: Case, found, score: vg.reconstruct.ReconstructionScore, path: Path) -> None:
+def picture(case: Case, found, score: vg.reconstruct.ReconstructionScore, folder: Path, name: str) -> None:
     """Truth beside the member of the reconstructed orbit that is nearest to it, best first."""
     from matplotlib.figure import Figure
 
@@ -106,25 +108,22 @@ def picture(case: Case, found, score: vg.reconstruct.ReconstructionScore, path: 
                 axis.set_xlabel(f"{score.similarity[k]:.2f}", fontsize=7)
             if not column:
                 axis.set_ylabel(("true", "read back")[row], fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    path = folder / f"invariant-{name.replace(' ', '-')}.png"
+    save_figure(path, as_png(figure, dpi=90), title=f"Training images, and what was read back: {name}")
 
 
 def collapse(path: Path) -> None:
     """Symmetric energy of candidates against steps, from several starts: 16 digits, even against odd."""
-    from matplotlib.figure import Figure
-
     group, digits = vg.nets.Rotations(), vg.data.binarize(vg.load_data("digits"), [0, 2, 4, 6, 8])
     chosen, _ = vg.data.sample(digits, 16, generator=child(0, "draw"))
     x = (chosen.x - chosen.x.mean()).float()
     start = vg.nets.parse_architecture("c4@1x8x8:mlp:64-200-1", first_init=1e-3, dtype=torch.float32)
     net = vg.train_to_margin(start, x, chosen.y, loss="logistic", weight_decay=DECAY).model
     steps = [5, 15, 25, 50, 100, 200, 500]
-    axis = (figure := Figure(figsize=(5, 3), layout="constrained")).add_subplot()
     energies = {}
     for name, how in {
         "start 1e-3": {"init_scale": 1e-3}, "start 0.4": {"init_scale": 0.4},
-        "start 1, penalty above 0.6": {"init_scale": 1.0, "most_symmetric": 0.6},
+        "start 1, penalty": {"init_scale": 1.0, "most_symmetric": 0.6},
     }.items():  # fmt: skip
         found = [
             vg.reconstruct.reconstruct_invariant(
@@ -134,14 +133,12 @@ def collapse(path: Path) -> None:
             for k in steps
         ]  # fmt: skip
         energies[name] = [float(vg.nets.symmetric_energy(f.candidates, group).median()) for f in found]
-        axis.semilogx(steps, energies[name], marker=".", label=name)
-    axis.axhline(
-        rho := float(vg.nets.symmetric_energy(x, group).median()), color="black", ls=":", label="training data"
-    )
-    axis.set(xlabel="steps of the whole search", ylabel="symmetric energy (median)", ylim=(0, 1.03))
-    axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    rho = float(vg.nets.symmetric_energy(x, group).median())
+    image = curves(
+        steps, energies, xlabel="steps of the whole search", ylabel="symmetric energy, median", log_x=True, level=rho,
+        level_name="training data",
+    )  # fmt: skip
+    save_figure(path, image, title="Small starts collapse to symmetric candidates")
     print(f"training data {rho:.3f}; " + "; ".join(f"{k}: {v[-1]:.3f}" for k, v in energies.items()))
 
 
@@ -174,7 +171,7 @@ def main() -> None:
                 rows.setdefault((name, attack), []).append(row)
                 print(name, seed, attack, row, f"threshold {score.threshold:.3f}", flush=True)
                 if attack == "ours" and seed == 0 and args.figures is not None:
-                    picture(case, found, score, args.figures / f"invariant-{name.replace(' ', '-')}.png")
+                    picture(case, found, score, args.figures, name)
     columns = ("recovered", "held-out", "median similarity", "gradient evaluations", "CPU seconds")
     table = Table("network", "attack", *columns, title=f"{args.seeds} seeds, medians")
     for (name, attack), found in rows.items():

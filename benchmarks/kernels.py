@@ -36,6 +36,8 @@ from torch import Tensor
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.report.document import save_figure
+from vestige.report.figures import curves
 
 MODELS = ("ridge", "svm", "density", "process")
 
@@ -148,20 +150,13 @@ def run(args: argparse.Namespace, kind: str, seed: int, x: Tensor, y: Tensor) ->
 
 def draw_defence(rows: dict[str, dict[str, list[dict[str, float]]]], out: Path) -> None:
     """Share recovered against decimals, one line a model."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-    for kind, named in rows.items():
-        decimals = [int(name.split()[1]) for name in named]
-        shares = [statistics.median(row["share"] for row in found) for found in named.values()]
-        axes.plot(decimals, shares, marker="o", label=kind)
-    axes.set(xlabel="decimals of the scores", ylabel="share of points recovered", ylim=(-0.03, 1.03))
-    axes.legend(frameon=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Date": None})
+    shares = {
+        kind: [statistics.median(row["share"] for row in found) for found in named.values()]
+        for kind, named in rows.items()
+    }
+    decimals = [float(name.split()[1]) for name in next(iter(rows.values()))]
+    image = curves(decimals, shares, xlabel="decimals of the scores", ylabel="share of points recovered")
+    save_figure(out, image, title="Rounded scores defend below six decimals")
 
 
 def main() -> None:

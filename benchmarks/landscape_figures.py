@@ -14,6 +14,7 @@ import vestige as vg
 from vestige.audit.learners import Learner, learner
 from vestige.core.rng import child
 from vestige.report import figures
+from vestige.report.document import save_figure
 
 LAND = vg.landscape
 PARTS = ("neuron", "bias", "splitting", "overfitting")
@@ -40,7 +41,7 @@ def neuron(out: Path, starts: int) -> None:
             groups[name] = w[rows]
     print(f"one neuron: { ({s: status.count(s) for s in set(status)}) } of {starts} starts", flush=True)
     drawn = figures.contours(x, y, loss, groups, xlabel="weight along the teacher", ylabel="weight across")
-    (out / "landscape-neuron.svg").write_bytes(drawn)
+    save_figure(out / "landscape-neuron.svg", drawn, title="Starts that learn one neuron with bias -0.5")
 
 
 def bias(out: Path, starts: int) -> None:
@@ -59,7 +60,7 @@ def bias(out: Path, starts: int) -> None:
         ]  # fmt: skip
         print(f"d = {d}: proved to fail, by bias {dict(zip(biases, series[f'd = {d}'], strict=True))}", flush=True)
     drawn = figures.curves(biases, series, xlabel="bias of the teacher", ylabel="share of starts proved to fail")
-    (out / "landscape-bias.svg").write_bytes(drawn)
+    save_figure(out / "landscape-bias.svg", drawn, title="Starts proved to fail, by bias and dimension")
 
 
 def splitting(out: Path) -> None:
@@ -85,7 +86,7 @@ def splitting(out: Path) -> None:
     print(f"one neuron more ends at a loss of {float(grown.loss.min()):.1e}", flush=True)
     series = dict(zip(("7 neurons, flattest direction", "8 neurons, halves of one apart"), losses, strict=True))
     drawn = figures.curves(distances, series, xlabel="distance from the minimum", ylabel="loss")
-    (out / "landscape-splitting.svg").write_bytes(drawn)
+    save_figure(out / "landscape-splitting.svg", drawn, title="A minimum of seven neurons, and with one split")
 
 
 def overfitting(out: Path) -> None:
@@ -105,7 +106,7 @@ def overfitting(out: Path) -> None:
         if chosen is Learner.NETWORK:
             series |= {f"d = {d}": [*mean[row].tolist(), float("nan")] for row, d in enumerate(dims) if d in (20, 2000)}
     drawn = figures.curves(levels, series, xlabel="share of labels flipped", ylabel="error on new inputs")
-    (out / "overfitting.svg").write_bytes(drawn)
+    save_figure(out / "overfitting.svg", drawn, title="What noise in labels costs, by dimension")
 
 
 def main() -> None:

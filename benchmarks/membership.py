@@ -48,6 +48,7 @@ from vestige.membership import (
 )
 from vestige.nets.backbones import load_backbone
 from vestige.report import figures
+from vestige.report.document import save_figure
 
 RATES = (0.01, 0.001)
 GRID = tuple(10 ** (-3 + k / 4) for k in range(12))
@@ -303,7 +304,8 @@ def main() -> None:
         if args.shadows:
             console.print(contests(curves))
         if args.out is not None:
-            args.out.write_bytes(picture({method: each[0] for method, each in curves.items()}))
+            image = picture({method: each[0] for method, each in curves.items()})
+            save_figure(args.out, image, title="Members named at each false positive rate")
     console.print(f"{args.seeds} seeds, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
@@ -311,7 +313,7 @@ def picture(curves: dict[str, MembershipCurve]) -> bytes:
     kept = [k for k in curves if k in ("weights", "loss") or k.startswith("LiRA online")]
     drawn = {k: [rate.true for rate in curves[k].rates[len(RATES) :]] for k in kept}
     labels = {"xlabel": "false positive rate", "ylabel": "members that are named"}
-    return figures.curves(GRID, drawn, **labels, logarithmic=True).replace(b"currentColor", b"#444")
+    return figures.curves(GRID, drawn, **labels, logarithmic=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import vestige as vg
 from vestige.core.rng import child
 from vestige.report import figures
+from vestige.report.document import save_figure
 
 SGD_RATES = (3e-3, 1e-2, 3e-2, 0.1, 0.3)
 ADAM_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -263,21 +264,22 @@ def said(rows: list[dict[str, Any]]) -> None:
 
 
 def drawn(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Of each task: accuracy against the first rate, and step sizes of ours and the best schedule."""
+    """Of each task: error against the first rate, and step sizes of ours and the best schedule."""
     for name in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == name]
         rates = sorted({row["rate"] for row in mine if row["kind"] in (*SCHEDULES, OURS)})
         series = {}
         for kind in (OURS, "constant", "cosine"):
             found = {r: [row["accuracy"] for row in mine if row["kind"] == kind and row["rate"] == r] for r in rates}
-            series[kind] = [float(np.mean(found[r])) if found[r] else float("nan") for r in rates]
+            series[kind] = [100 - float(np.mean(found[r])) if found[r] else float("nan") for r in rates]
         image = figures.curves(
-            rates, series, xlabel="learning rate at the start", ylabel="test accuracy, %", logarithmic=True
+            rates, series, xlabel="learning rate at the start", ylabel="test error, %", logarithmic=True
         )
-        (folder / f"optim-{name}.svg").write_bytes(image)
+        save_figure(folder / f"optim-{name}.svg", image, title=f"Error on {name} against the first learning rate")
         best = [max((r for r in mine if r["kind"] in k), key=lambda r: r["accuracy"]) for k in ((OURS,), SCHEDULES)]
         steps = {f"{row['kind']}, from {row['rate']:g}": row["rates"] for row in best}
-        (folder / f"optim-{name}-steps.svg").write_bytes(figures.history(steps, quantity="step size"))
+        image = figures.history(steps, quantity="step size")
+        save_figure(folder / f"optim-{name}-steps.svg", image, title=f"Step sizes over training on {name}")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.report.document import save_figure
 from vestige.report.figures import curves
 
 PARTS = ("solvers", "rates", "network", "methods", "neurons", "masks")
@@ -67,7 +68,7 @@ def rates(out: Path, most: int) -> None:
         rows["best subset"].append(math.nan if subset is None else float(subset.median()))
         print(f"m = {m}: " + ", ".join(f"{name} {row[-1]:.2g}" for name, row in rows.items()), flush=True)
     drawn = curves(sizes, rows, xlabel="random neurons for one weight", ylabel="median error", logarithmic=True)
-    (out / "prune-rates.svg").write_bytes(drawn)
+    save_figure(out / "prune-rates.svg", drawn, title="One weight from m random neurons")
 
 
 def trained(data: str, hidden: int, epochs: int = 30) -> tuple[nn.Sequential, Tensor, Tensor]:
@@ -158,9 +159,8 @@ def neurons(out: Path, most: int) -> None:
     sizes, weights, whole, points = zip(*sorted(drawn), strict=True)
     rows = {"masks over weights": weights, "masks over neurons": whole, "the same at the 40 points": points}
     label = "largest error found"
-    (out / "prune-neurons.svg").write_bytes(
-        curves(sizes, rows, xlabel="random weights", ylabel=label, logarithmic=True)
-    )
+    image = curves(sizes, rows, xlabel="random weights", ylabel=label, logarithmic=True)
+    save_figure(out / "prune-neurons.svg", image, title="Masks over weights need fewer than over neurons")
 
 
 def masks(out: Path, seeds: int, most: int) -> None:
@@ -194,7 +194,7 @@ def masks(out: Path, seeds: int, most: int) -> None:
             flush=True,
         )
     drawn = curves(shares, rows, xlabel="share of the weights that is kept", ylabel="accuracy on 359 digits")
-    (out / "prune-masks.svg").write_bytes(drawn)
+    save_figure(out / "prune-masks.svg", drawn, title="Masks trained over random weights, digits")
 
 
 def main() -> None:

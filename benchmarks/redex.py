@@ -26,6 +26,7 @@ from vestige.convex.redex.program import solve_program
 from vestige.convex.redex.proximal import solve_proximal
 from vestige.convex.redex.splitting import solve_splitting
 from vestige.report import figures
+from vestige.report.document import save_figure
 
 Array = NDArray[np.float64]
 PARTS = ("separation", "solvers", "large")
@@ -116,7 +117,7 @@ def solvers(dimensions: list[int], outputs: int, folder: Path | None) -> None:
             )
     if folder is not None:
         image = figures.curves(dimensions, took, xlabel="dimension", ylabel="CPU seconds", logarithmic=True)
-        (folder / "redex-solvers.svg").write_bytes(image)
+        save_figure(folder / "redex-solvers.svg", image, title="CPU time of the three solvers")
 
 
 def large(dimension: int, outputs: int) -> None:

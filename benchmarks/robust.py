@@ -27,6 +27,7 @@ from vestige.construct.memorization.lower_bound import least_enough
 from vestige.construct.robust.projection import kept_share, optimized_projection, random_projection
 from vestige.construct.robust.radius import promised_separation
 from vestige.core.rng import child
+from vestige.report.document import save_figure
 from vestige.report.figures import curves
 
 D, N = 200, 64
@@ -62,9 +63,10 @@ def widths(figure: Path | None) -> None:
         )
     if figure:
         drawing = curves(
-            [m + 3.0 for m in sizes], rows, xlabel="width", ylabel="largest l2 radius", logarithmic=True, level=ceiling
-        )
-        figure.write_bytes(drawing)
+            [m + 3.0 for m in sizes], rows, xlabel="width", ylabel="largest l2 radius", logarithmic=True, level=ceiling,
+            level_name="what no function exceeds",
+        )  # fmt: skip
+        save_figure(figure, drawing, title="Robust radius of 64 points in 200 dimensions")
 
 
 def needed(share: float, largest: int) -> None:

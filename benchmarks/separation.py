@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.report.document import save_figure
+from vestige.report.style import BLUE, GRAY, as_svg, label, legend, panels
 
 TEETH, BITS, DIMENSIONS = (1, 2, 3, 4, 5, 6, 7, 8), (4, 8, 12, 16, 20, 24, 28), (2, 5, 10, 15, 20, 25, 30)
 PARTS = ("learning", "reports")
@@ -34,9 +34,8 @@ def learning(out: Path, seeds: int, steps: int) -> None:
         ("parity of half of n bits", BITS, lambda n: vg.construct.parity_target(n, range(n // 2)), lambda n: [64, 64]),
         ("ball in d dimensions", DIMENSIONS, vg.construct.ball_indicator_target, lambda d: [64, 64]),
     )
-    figure = Figure(figsize=(9.0, 2.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (name, sizes, make, hidden) in zip(figure.subplots(1, 3, sharey=True), families, strict=True):
+    figure, drawn = panels(len(families), columns=3, size=(6.6, 2.6))
+    for axes, (name, sizes, make, hidden) in zip(drawn, families, strict=True):
         losses = []
         for size in sizes:
             target = make(size)
@@ -48,14 +47,14 @@ def learning(out: Path, seeds: int, steps: int) -> None:
                 error = float((target.network(x)[:, 0] - y).square().mean() / y.var())
                 written = f"; weights written down {error:.1g}"
             print(f"{target.name}: relative loss {found}{written}", flush=True)
-        axes.plot(sizes, [sorted(row)[len(row) // 2] for row in losses], marker="o", markersize=4, color="#3b82c4")
-        for seed in range(seeds):
-            axes.scatter(sizes, [row[seed] for row in losses], s=10, color="#8a8f98", zorder=3)
-        axes.set_xlabel(name, fontsize=9)
+        middle = [sorted(row)[len(row) // 2] for row in losses]
+        axes.plot(sizes, middle, marker="o", markersize=4, color=BLUE, linewidth=1.6, label=f"median of {seeds}")
+        each = [(size, loss) for size, row in zip(sizes, losses, strict=True) for loss in row]
+        axes.scatter(*zip(*each, strict=True), s=10, color=GRAY, zorder=3, label="one seed")
+        label(axes, name, "" if axes.get_subplotspec().colspan.start else "loss / loss of a constant")
         axes.set_ylim(-0.03, 1.1)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("loss / loss of a constant", fontsize=9)
-    figure.savefig(out / "separation.png", dpi=110)
+    legend(drawn[-1], crowded=False)
+    save_figure(out / "separation.svg", as_svg(figure, "separation"), title="Loss of trained networks, by size")
 
 
 def reports() -> None:

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import vestige as vg
 from vestige.core.rng import child
+from vestige.report.document import save_figure
 from vestige.report.figures import curves
+from vestige.report.style import BLUE, ORANGE, as_svg, label, panels
 
 SIZES = ((50, 7), (100, 10), (200, 14), (400, 20), (900, 30), (1600, 40))
 FIXED_D = ((400, 4), (400, 10), (400, 40))
@@ -49,7 +49,7 @@ def margins(out: Path, seeds: int, most: int) -> None:
     drawn = curves(
         [float(d) for d, _ in SIZES[:most]], rows, xlabel="d, with n = sqrt(d)", ylabel="l2 radius", logarithmic=True
     )
-    (out / "margin-radius.svg").write_bytes(drawn)
+    save_figure(out / "margin-radius.svg", drawn, title="Robust radius on the sphere of radius sqrt(d)")
 
 
 def off_span(out: Path, most: int) -> None:
@@ -76,7 +76,7 @@ def off_span(out: Path, most: int) -> None:
     drawn = curves(
         SCALES[:most], rows, xlabel="size of the start, beta", ylabel="radius off the span", logarithmic=True
     )
-    (out / "off-span-radius.svg").write_bytes(drawn)
+    save_figure(out / "off-span-radius.svg", drawn, title="A smaller start is more robust off the data's span")
 
 
 def fitted(x: Tensor, y: Tensor, beta: float, *, margin: float, rate: float, steps: int) -> tuple[nn.Module, int]:
@@ -96,9 +96,8 @@ def diagonal(out: Path, steps: int) -> None:
     x, y = torch.stack([t, t, torch.ones_like(t)], 1), torch.arange(7) % 2
     side = torch.linspace(-1.5, 1.5, 300, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
-    figure = Figure(figsize=(7.0, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, beta in zip(figure.subplots(1, 2), (1.0, 0.1), strict=True):
+    figure, drawn = panels(2, columns=2, size=(6.4, 3.3))
+    for axes, beta in zip(drawn, (1.0, 0.1), strict=True):
         net, done = fitted(x, y, beta * math.sqrt(1.5), margin=0.3, rate=0.5, steps=steps)
         found = vg.attack.off_subspace_robustness(net, x)
         print(
@@ -107,11 +106,12 @@ def diagonal(out: Path, steps: int) -> None:
         )
         with torch.no_grad():
             z = net(torch.cat([grid, torch.ones(len(grid), 1, dtype=grid.dtype)], 1)).reshape(300, 300).T
-        axes.contourf(side, side, z, levels=[-1e9, 0, 1e9], colors=["#f3d9bb", "#c9ddf0"])
-        axes.scatter(t, t, c=["#d9822b" if label == 0 else "#3b82c4" for label in y], edgecolor="black", zorder=3)
-        axes.set_title(f"start of size {beta:g}", fontsize=10)
+        axes.contourf(side, side, z, levels=[-1e9, 0, 1e9], colors=[ORANGE, BLUE], alpha=0.3)
+        axes.scatter(t, t, c=[(ORANGE, BLUE)[int(k)] for k in y], edgecolor="black", zorder=3)
+        label(axes, f"first coordinate; start of size {beta:g}", "second coordinate")
         axes.set_aspect("equal")
-    figure.savefig(out / "diagonal.png", dpi=110)
+    title = "Boundaries around seven points: a smaller start cuts across"
+    save_figure(out / "diagonal.svg", as_svg(figure, "diagonal"), title=title)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 import vestige as vg
 from vestige.core.rng import child
 from vestige.report import diagrams, figures
+from vestige.report.document import save_figure
 
 C = vg.construct
 DIMS, VOCABS, ENOUGH = (4, 8, 16, 32), (4, 8, 16, 32, 64, 128), 0.8
@@ -75,7 +76,7 @@ def phase(options: argparse.Namespace) -> None:
     drawn = diagrams.shares_table(
         mean, list(map(str, dims)), list(map(str, vocabs)), xlabel="vocabulary m", ylabel="dimension d", line=same
     )
-    (options.out / "counting-phase.svg").write_bytes(drawn)
+    save_figure(options.out / "counting-phase.svg", drawn, title="Accuracy of trained counting; on the line d = m")
 
 
 def rank(options: argparse.Namespace) -> None:
@@ -100,9 +101,10 @@ def rank(options: argparse.Namespace) -> None:
             print(f"d = {dim}, n = {n}: {dim // r} heads of rank {r}: error {[round(row['error'], 3) for row in rows]}")
         series[f"d = {dim}, {n} points"] = [errors.get(r, float("nan")) for r in ticks]
     drawn = figures.curves(
-        ticks, series, xlabel="rank of each head", ylabel="error on new points", level=1.0, logarithmic=True
-    )
-    (options.out / "rank-sweep.svg").write_bytes(drawn)
+        ticks, series, xlabel="rank of each head", ylabel="error on new points", level=1.0, logarithmic=True,
+        level_name="the answer 0",
+    )  # fmt: skip
+    save_figure(options.out / "rank-sweep.svg", drawn, title="Equally many weights in heads of higher rank")
 
 
 def gates(options: argparse.Namespace) -> None:
@@ -115,23 +117,23 @@ def gates(options: argparse.Namespace) -> None:
     print(f"recall {trained.accuracy:.3f}; neurons by relation {table.owner.bincount(minlength=3).tolist()}")
     names = [f"relation {r}" for r in range(3)]
     drawn = diagrams.shares_table(table.fires[:, order], names, [], xlabel="neurons, by owner", ylabel="")
-    (options.out / "recall-gates.svg").write_bytes(drawn)
+    save_figure(options.out / "recall-gates.svg", drawn, title="Share of subjects at which each neuron is on")
 
 
 def streams(options: argparse.Namespace) -> None:
     """The residual stream of one construction of each page."""
     facts = C.random_facts(256, 3)
     built = {
-        "counter": C.build_counter(500, 4096, dim=50),
-        "nearest": C.build_rank_one_majority(8, 3),
-        "questions": C.build_crq_transformer(31, 2, 3),
-        "triangles": C.build_triangle_counter(50),
-        "recall": C.build_factual_recall(facts),
+        "counter": ("Counting", C.build_counter(500, 4096, dim=50)),
+        "nearest": ("Nearest point by vote", C.build_rank_one_majority(8, 3)),
+        "questions": ("Questions on a tree", C.build_crq_transformer(31, 2, 3)),
+        "triangles": ("Triangles of a graph", C.build_triangle_counter(50)),
+        "recall": ("Recall of facts", C.build_factual_recall(facts)),
     }
-    for name, made in built.items():
+    for name, (title, made) in built.items():
         parts = C.describe_stream(made.network)
         drawn = diagrams.stream_diagram(made.network.stream.sizes, [(p.name, p.reads, p.writes) for p in parts])
-        (options.out / f"stream-{name}.svg").write_bytes(drawn)
+        save_figure(options.out / f"stream-{name}.svg", drawn, title=f"{title}: rings read, dots write")
         print(f"{name}: {len(made.network.stream.sizes)} blocks, {len(parts)} heads and MLPs", flush=True)
 
 

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -28,6 +27,8 @@ from torch import Tensor, nn
 import vestige as vg
 from vestige.core.rng import child
 from vestige.data.texts import load_texts
+from vestige.report.document import save_figure
+from vestige.report.style import BLUE, ORANGE, as_svg, blank_axes, legend
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
 CONSOLE = Console(width=170)
@@ -218,20 +219,16 @@ def run_curve(seeds: range, figure: Path | None) -> None:
 
 
 def draw_curve(curves: dict[str, list[list[float]]], path: Path) -> None:
-    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    for (rule, kept), color in zip(curves.items(), ("#3b82c4", "#d9822b"), strict=True):
+    figure, axes = blank_axes("fraction of the calibrated step", "relative epsilon, retained samples")
+    for (rule, kept), color in zip(curves.items(), (BLUE, ORANGE), strict=True):
         name = "best derivatives at kinks" if rule == "clarke" else "derivatives 0 and 1"
         values = torch.tensor(kept)
-        axes.plot(FRACTIONS, values.mean(0), color=color, linewidth=2, label=name)
+        axes.plot(FRACTIONS, values.mean(0), color=color, linewidth=1.6, label=name)
         axes.fill_between(FRACTIONS, values.amin(0), values.amax(0), color=color, alpha=0.18, linewidth=0)
-    axes.set_xlabel("fraction of the calibrated step")
-    axes.set_ylabel("relative epsilon, retained samples")
     axes.set_ylim(0, None)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    legend(axes, crowded=True)
+    save_figure(path, as_svg(figure, "unlearning"), title="The certificate is a V around the calibrated step")
     CONSOLE.print(f"wrote {path}")
 
 

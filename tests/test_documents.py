@@ -3,19 +3,24 @@
 import importlib.util
 import re
 import shlex
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from vestige.cli import app
 from vestige.papers import RECORDS
+from vestige.report import document
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FIGURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+SVG = "{http://www.w3.org/2000/svg}"
 SLOW = {"README.md"}  # trains and attacks a network of width 1000
 
 
@@ -32,6 +37,16 @@ def examples():
         for number, text in enumerate(blocks(page, "python")):
             marks = [pytest.mark.slow] if name_of(page) in SLOW else []
             yield pytest.param(text, id=f"{name_of(page)}-{number}", marks=marks)
+
+
+def shown_files():
+    for page in PAGES:
+        for alternative, target in FIGURE.findall(page.read_text(encoding="utf-8")):
+            yield page, alternative, (page.parent / target).resolve()
+
+
+def shown():
+    return [pytest.param(*each, id=f"{name_of(each[0])}: {each[2].name}") for each in shown_files()]
 
 
 def command_lines():
@@ -54,6 +69,27 @@ def test_links_lead_somewhere(page):
     lost = [t for t in targets if not (page.parent / t.partition("#")[0]).is_file()]
     assert not lost
     assert not any("#" in t for t in targets), "anchors are not checked; link to the page"
+
+
+@pytest.mark.parametrize(("page", "alternative", "path"), list(shown()))
+def test_figures_have_a_title_and_the_page_says_what_they_show_and_what_draws_them(page, alternative, path):
+    assert len(alternative) > 20
+    if path.suffix == ".svg":
+        root = ET.fromstring(path.read_bytes())
+        title, width = root.findtext(f"{SVG}title") or "", float((root.get("viewBox") or "").split()[2])
+        assert title == root.findtext(f"{SVG}text")
+        assert root.find(f"{SVG}rect").get("fill") == document.PAPER, "no page is as bright as the ink is dark"
+        assert 0.6 * document.TITLE * len(title) < width, "the title fits above the figure"
+    else:
+        with Image.open(path) as image:
+            title = image.info["Title"]
+    assert title
+    named = re.findall(r"benchmarks/\w+\.py", page.read_text(encoding="utf-8"))
+    assert any("save_figure" in (ROOT / script).read_text(encoding="utf-8") for script in named)
+
+
+def test_every_figure_is_shown():
+    assert {path for _, _, path in shown_files()} == set((ROOT / "docs" / "figures").iterdir())
 
 
 @pytest.mark.parametrize("line", list(command_lines()))

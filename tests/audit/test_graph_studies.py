@@ -33,6 +33,7 @@ def test_tokens_are_tried_and_trained(graph_set, tmp_path):
     shares = {row[0]: row[2] for row in found.results["tables"][0]["rows"]}
     assert shares == {"spectral": 1.0, "random_walk": 0.0, "adjacency": 1.0, "combined": 1.0}
     assert len(found.results["tables"]) == 3 and len(found.results["tables"][2]["rows"]) == 4
+    assert found.results["tables"][1]["rows"][0][3:] == ["yes", "no"]  # planar
     assert any("test graphs are also among those for training" in note for note in found.warnings)
     norms, scores = found.results["curves"]
     assert norms["x"] == [3.0, 4.0, 5.0, 6.0, 7.0]

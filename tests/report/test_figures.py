@@ -1,5 +1,6 @@
 """Figures are bytes with the right content, and leave no global state behind."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import matplotlib
@@ -67,6 +68,43 @@ def test_curves_of_shares_show_their_highest_point(monkeypatch):
     monkeypatch.setattr(figures, "as_svg", lambda figure, name: seen.append(figure) or b"")
     figures.curves([0.0, 1.0], {"a": [0.967, 0.5]}, xlabel="eps", ylabel="share")
     assert seen[0].axes[0].get_ylim()[0] == 0 and seen[0].axes[0].get_ylim()[1] > 0.98
+
+
+def test_numbers_of_logarithmic_axes_are_plain_text_of_one_size():
+    svg = figures.curves([1.0, 20.0, 3e5], {"a": [2.0, 30.0, 1e-7]}, xlabel="x", ylabel="y", logarithmic=True).decode()
+    assert "DejaVu Sans'; fill" not in svg and "tspan" not in svg
+    assert len(set(re.findall(r"font-size: ([\d.]+)px", svg))) == 2, "numbers and labels"
+    assert ">10⁻⁷<" in svg and ">1<" in svg and "#000000" not in svg
+    narrow = figures.curves([1.0, 2.0], {"a": [20.0, 60.0]}, xlabel="x", ylabel="y", logarithmic=True).decode()
+    assert ">20<" in narrow and ">50<" in narrow
+
+
+def test_five_curves_differ_in_color_marker_or_line(monkeypatch):
+    drawn = figure_of(
+        monkeypatch,
+        lambda: figures.curves([1.0, 2.0], {k: [1.0, float(k == "a")] for k in "abcde"}, xlabel="x", ylabel="y"),
+    )
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn.axes[0].lines}
+    assert len(looks) == 5
+
+
+def test_a_legend_hides_no_line(monkeypatch):
+    x = [float(k) for k in range(8)]
+    everywhere = {name: [1 + k % 2 * 0.9 - 0.2 * n for k in range(8)] for n, name in enumerate(("one", "two", "three"))}
+    for series in (everywhere, {"rising": x, "level": [0.0] * 8}):
+        drawn = figure_of(monkeypatch, lambda series=series: figures.curves(x, series, xlabel="x", ylabel="y"))
+        (axes,) = drawn.axes
+        box = axes.get_legend().get_window_extent()
+        for line in axes.lines:
+            assert not line.get_transform().transform_path(line.get_path()).intersects_bbox(box, filled=False)
+
+
+def test_a_level_has_its_name_in_the_legend(monkeypatch):
+    drawn = figure_of(
+        monkeypatch,
+        lambda: figures.curves([1.0, 2.0], {"y": [1.0, 2.0]}, xlabel="x", ylabel="y", level=1.5, level_name="chance"),
+    )
+    assert [text.get_text() for text in drawn.axes[0].get_legend().texts] == ["y", "chance"]
 
 
 def figure_of(monkeypatch, draw):

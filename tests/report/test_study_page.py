@@ -37,6 +37,19 @@ def test_a_table_without_rows_says_so():
     assert "None." not in full.words and "table" in full.tags
 
 
+def test_a_claim_that_fails_is_in_the_color_of_a_fault():
+    table = {"title": "claims", "note": "", "columns": ["verdict", "claim"], "rows": [["FAILS", "a"], ["holds", "b"]]}
+    text = page_of(tables=[table])
+    assert '<td class="fails">FAILS</td>' in text and "<td>holds</td>" in text
+    assert re.search(r"td\.fails \{[^}]*var\(--bad\)", text)
+
+
+def test_headers_wrap_where_a_page_is_narrow_and_numbers_do_not():
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", page_of())
+    kept = [name.strip() for name, rule in rules if "white-space: nowrap" in rule]
+    assert "td.n" in kept and not any(re.search(r"(^|[ ,])(th|\.n)\b", name) for name in kept)
+
+
 def test_names_of_places_stand_below_their_points_and_stay_text():
     curve = {"title": "t", "x": [1.0, 2.0], "series": {"a": [1.0, 2.0]}, "xlabel": "x", "ylabel": "y", "note": ""}
     page = Page(page_of(curves=[{**curve, "ticks": ["cities", HOSTILE]}]))

@@ -118,13 +118,17 @@ def _losses(graphs: list[Graph]) -> _Shown:
 
 def _witnesses() -> _Shown:
     pairs = {name: witness(name) for name in Witness}
-    rows = [[name.replace("_", " "), p.first.n, p.differs, *map(str, p.values)] for name, p in pairs.items()]
+    rows = [[name.replace("_", " "), p.first.n, p.differs, *map(_plain, p.values)] for name, p in pairs.items()]
     return _Shown({
         "title": "Pairs with the same tokens",
         "note": "planarity, return time: walks of any length, and of 4 steps. Eigenvectors: the first 4, the last 3.",
         "columns": ["pair", "nodes", "property", "of one", "of the other"],
         "rows": rows,
     })  # fmt: skip
+
+
+def _plain(value: object) -> str:
+    return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
 def _task(read: GraphSet, seed: int) -> GraphTask:

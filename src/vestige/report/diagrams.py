@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from vestige.report.figures import BLUE, GRAY, INK, ORANGE, as_svg, blank_axes
+from vestige.report.style import BLUE, GRAY, INK, ORANGE, as_svg, blank_axes
 
 READERS = {"query": "q", "key": "k", "value": "v", "reads": ""}
 LETTERED = 12  # columns up to which cells have their numbers

@@ -1,25 +1,20 @@
-"""Figures as bytes: SVG that takes the page's text color. No global plotting state is touched."""
+"""Figures as bytes: SVG in the style of `style`. No global plotting state is touched."""
 
-import io
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Readable on white and on near-black.
-BLUE, ORANGE, GRAY = "#3b82c4", "#d9822b", "#8a8f98"
-INK = "#010203"  # replaced by the page's own text color
+from vestige.report.style import BLUE, COLORS, GRAY, INK, ORANGE, as_svg, blank_axes, legend, log_axis, note
+
 CROWDED = 60  # points from which markers run into each other
-LONGEST = 44  # letters of a name in a legend
+FEW = 8  # numbers that fit under an axis
+ROOM = 0.09  # of the axis, for the number at a tick
 STEEP = 100  # a largest value this many times the smallest needs a logarithmic axis
 
 
@@ -52,7 +47,7 @@ def ranked_similarity(
     bottom = min([0.0, *values.tolist(), *nulls.values()])
     axes.set_ylim(bottom - 0.02, max(1.02, float(values.max(initial=1.0)) * 1.02))
     axes.set_xlim(0.2, len(values) + 0.8)
-    _note(axes, threshold, "threshold")
+    note(axes, threshold, "threshold")
     return as_svg(figure, "ranked")
 
 
@@ -73,8 +68,8 @@ def roc_curve(false_rate: Float[Tensor, " k"], true_rate: Float[Tensor, " k"], *
     chance = np.geomspace(floor, 1, 60)
     axes.plot(chance, chance, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.axvline(rate, color=ORANGE, linewidth=1.4)
-    axes.set_xscale("log")
     axes.set_xlim(floor, 1)
+    log_axis(axes, "x")
     axes.set_ylim(-0.02, 1.04)
     return as_svg(figure, "roc")
 
@@ -88,13 +83,13 @@ def history(series: Mapping[str, Sequence[tuple[int, float]]], *, quantity: str 
     """
     figure, axes = blank_axes("step", quantity)
     values = [value for points in series.values() for _, value in points]
-    for color, (name, points) in zip((BLUE, ORANGE, GRAY) * len(series), series.items(), strict=False):
+    for color, (name, points) in zip(COLORS * len(series), series.items(), strict=False):
         if points:
             axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, label=name or None)
     if values and min(values) > 0 and max(values) > 20 * min(values):
-        axes.set_yscale("log")
+        log_axis(axes, "y")
     if sum(bool(name) for name in series) > 1:
-        _legend(axes, series, crowded=any(len(points) > CROWDED for points in series.values()))
+        legend(axes, crowded=any(len(points) > CROWDED for points in series.values()))
     return as_svg(figure, "history-" + "-".join(re.findall(r"[a-z]+", quantity.lower())))
 
 
@@ -105,7 +100,7 @@ def singular_values(values: Float[Tensor, " r"], *, identifiable: int | None = N
     positive = shown[shown > 0]
     floor = max(positive.min(initial=1.0), positive.max(initial=1.0) * 1e-9)
     axes.plot(np.arange(1, len(shown) + 1), np.clip(shown, floor, None), color=BLUE, linewidth=1.6, marker=".")
-    axes.set_yscale("log")
+    log_axis(axes, "y")
     if identifiable is not None:
         axes.axvline(identifiable + 0.5, color=ORANGE, linewidth=1.4)
     return as_svg(figure, "singular")
@@ -128,7 +123,9 @@ def curves(
     xlabel: str,
     ylabel: str,
     logarithmic: bool = False,
+    log_x: bool = False,
     level: float | None = None,
+    level_name: str = "",
     ticks: Sequence[str] = (),
 ) -> bytes:
     """Named series against the same x, on two logarithmic axes if asked, with a level that is marked (SVG).
@@ -140,38 +137,45 @@ def curves(
         series: each as long as x; values that are not finite are left out.
         xlabel: of the horizontal axis.
         ylabel: of the vertical one.
-        logarithmic: for rates; then only positive values are drawn.
+        logarithmic: both axes; for rates. Then only positive values are drawn.
+        log_x: the horizontal axis alone.
         level: a height to compare with.
+        level_name: what it is.
         ticks: names of the places on x, whose points are then no curve.
     """
     figure, axes = blank_axes(xlabel, ylabel)
-    styles = zip((BLUE, ORANGE, GRAY) * len(series), "os^D" * len(series), strict=False)
+    styles = zip(COLORS * len(series), "os^Dv" * len(series), strict=False)  # fifth and first differ in marker and line
     for k, ((color, marker), (name, values)) in enumerate(zip(styles, series.items(), strict=False)):
         points = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b) and (b > 0 or not logarithmic)]
         if points:
             (line,) = axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, marker=marker, markersize=4)
-            line.set(label=name, linestyle="none" if ticks else "-" if k < 3 else "--")  # 3 is as blue as 0
+            line.set(label=name, linestyle="none" if ticks else "-" if k < len(COLORS) else "--")
             if len(points) > CROWDED:
                 line.set(marker="", linewidth=1.0)
     if level is not None:
-        axes.axhline(level, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)))
-    if logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        if len(x) <= 8:  # their own numbers: matplotlib's between two powers of ten run into each other
+        axes.axhline(level, color=GRAY, linewidth=0.9, linestyle=(0, (2, 2)), label=level_name or None)
+    if logarithmic or log_x:
+        log_axis(axes, "x")
+        if _apart(x):
             axes.set_xticks(x, [f"{value:g}" for value in x])
             axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=all(float(value).is_integer() for value in x)))
-        if _steep([b for values in series.values() for b in values if math.isfinite(b)]):
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    if logarithmic or _steep([b for values in series.values() for b in values if math.isfinite(b)]):
+        log_axis(axes, "y")
+    else:
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     if ticks:
         axes.set_xticks(x, ticks, rotation=20, ha="right", rotation_mode="anchor", parse_math=False)
-    if len(series) > 1 or any(name not in ylabel for name in series):  # else it is what the axis says
-        _legend(axes, series, crowded=len(x) > CROWDED)
+    if level_name or len(series) > 1 or any(name not in ylabel for name in series):  # else it is what the axis says
+        legend(axes, crowded=len(x) > CROWDED)
     return as_svg(figure, "curves-" + "-".join(re.findall(r"[a-z]+", ylabel.lower())))
+
+
+def _apart(x: Sequence[float]) -> bool:
+    """Is there room for each number on a logarithmic axis?"""
+    gaps = np.diff(np.log(x))
+    return 1 < len(x) <= FEW and bool(gaps.min() >= ROOM * gaps.sum())
 
 
 def _steep(values: Sequence[float]) -> bool:
@@ -198,7 +202,7 @@ def contours(
         at = _array(place)
         axes.plot(at[:, 0], at[:, 1], color=color, marker=marker, markersize=5, linestyle="none", label=name)
     if points:
-        _legend(axes, points, crowded=True)
+        legend(axes, crowded=True)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return as_svg(figure, "contours")
 
@@ -214,7 +218,7 @@ def recovered_shares(names: Sequence[str], shares: Mapping[str, Sequence[float]]
         for text in labels:
             text.set(color=INK, parse_math=False)
     axes.set_xticks(place, [str(name) for name in names], parse_math=False)
-    _legend(axes, shares, crowded=True)
+    legend(axes, crowded=True)
     axes.set_ylim(0, 1.12)  # room for the numbers
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     return as_svg(figure, "recovered")
@@ -231,58 +235,3 @@ def confidence_profile(confidence: Float[Tensor, " k"]) -> bytes:
 
 def _array(values: Tensor) -> NDArray[np.float64]:
     return values.detach().cpu().double().numpy()
-
-
-def blank_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    """A figure of the size of all others, with two axes."""
-    figure = Figure(figsize=(4.2, 2.7), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_xlabel(xlabel, color=INK, fontsize=9, parse_math=False)
-    axes.set_ylabel(ylabel, color=INK, fontsize=9, parse_math=False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.tick_params(colors=INK, labelsize=8, width=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set(color=INK, linewidth=0.6)
-    axes.patch.set_alpha(0)
-    figure.patch.set_alpha(0)
-    return figure, axes
-
-
-def _legend(axes: Axes, names: Collection[str], *, crowded: bool) -> None:
-    """Where it hides least; above the axes, in as few lines as fit, where points are everywhere."""
-    widest = max(len(name) for name in names) + 6
-    line = {"ncols": max(1, min(len(names), 62 // widest)), "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-    place = {"loc": "lower left", **line} if crowded else {}
-    for text in axes.legend(frameon=False, fontsize=8, **place).get_texts():
-        text.set(color=INK, parse_math=False)
-        if len(text.get_text()) > LONGEST:
-            text.set_text(text.get_text()[: LONGEST - 1] + "…")
-
-
-def _note(axes: Axes, height: float, text: str) -> None:
-    axes.annotate(
-        text,
-        (0, height),
-        xycoords=("axes fraction", "data"),
-        xytext=(3, -3),  # on the left and below, where values that fall leave room
-        textcoords="offset points",
-        va="top",
-        fontsize=8,
-        color=ORANGE,
-    )
-
-
-def as_svg(figure: Figure, name: str) -> bytes:
-    """The bare <svg> element, deterministic, in the page's own font and ink."""
-    buffer = io.BytesIO()
-    # Real text instead of glyph outlines; restored at once.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue().decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    # Several figures share one page: their ids must differ.
-    text = re.sub(r"""( id="|href="#|url\(#)""", rf"\g<1>{name}-", text)
-    return text.replace(INK, "currentColor").strip().encode()
