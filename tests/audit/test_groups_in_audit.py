@@ -61,8 +61,10 @@ def test_the_architecture_of_an_average_is_one_that_is_read(group, shape, text):
 def test_an_architecture_that_the_group_does_not_leave_alone_is_not_trained():
     chosen = read_data((torch.rand(2, *SHAPE), torch.tensor([0, 1])))
     assert untrained(chosen, architecture="c4@1x4x4:mlp:16-7-1", group="c4")
-    with pytest.raises(ValueError, match="not invariant to c4"):
+    with pytest.raises(ValueError, match=r"does not average.* \(--arch\) out for c4@1x4x4:mlp:16-1000-1"):
         untrained(chosen, architecture="mlp:16-7-1", group="c4")
+    with pytest.raises(ValueError, match="not invariant to c4"):
+        untrained(chosen, architecture="cnn:1x4x4-c2k3-1", group="c4")
 
 
 def test_the_mean_that_is_subtracted_does_not_move_under_the_group():

@@ -46,7 +46,7 @@ def test_numbers_that_nothing_derives_are_printed_as_the_files_own(tmp_path, cap
 
 def test_a_false_one_fails(tmp_path, capsys):
     assert run(["verify", saved(tmp_path / "net.safetensors", 2), "--points", "1"]) == 1
-    assert "FAILS: points off target, largest error" in capsys.readouterr().out
+    assert "FAILS: points off target; largest error" in capsys.readouterr().out
 
 
 def test_a_report_says_what_was_found(tmp_path, capsys):

@@ -76,6 +76,23 @@ def test_a_column_that_numbers_the_rows_is_left_out_and_said(name, tmp_path):
     assert data.columns == (name, "a") and not data.notes
 
 
+@pytest.mark.parametrize("name", ["id", "ID", "sample_id", "PassengerId", "index", "row"])
+def test_names_of_rows_are_no_feature(name, tmp_path):
+    rows = [f"{k},{k % 3},{k % 2}" for k in range(10)]
+    data = load_data(csv(tmp_path, "\n".join([f"{name},a,label", *rows])))
+    assert data.columns == ("a",) and f"{name}, which numbers the rows, was left out" in data.notes[0]
+    with pytest.raises(DataError, match=f"{name} names the rows: another whole number in each. Leave it out"):
+        load_data(csv(tmp_path, "\n".join([f"{name},a,label", *rows[::-1]])))
+
+
+@pytest.mark.parametrize("name", ["grid", "humid", "valid", "width", "keys_pressed"])
+def test_a_feature_with_a_number_a_row_stays(name, tmp_path):
+    rows = [f"{k},{k % 3},{k % 2}" for k in range(10)]
+    assert load_data(csv(tmp_path, "\n".join([f"{name},a,label", *rows]))).columns == (name, "a")
+    repeated = [f"{k // 2},{k % 3},{k % 2}" for k in range(10)]
+    assert load_data(csv(tmp_path, "\n".join(["id,a,label", *repeated]))).columns == ("id", "a")
+
+
 def test_decimal_commas_are_read_where_no_comma_parts_thousands(tmp_path):
     assert load_data(csv(tmp_path, "a;b;y\n0,125;7;0\n-1,250;8,5;1\n")).x.tolist() == [[0.125, 7], [-1.25, 8.5]]
     assert load_data(csv(tmp_path, "0,5;1,5;0\n2,5;3,5;1\n") + "#3").x.tolist() == [[0.5, 1.5], [2.5, 3.5]]

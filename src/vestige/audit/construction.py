@@ -72,7 +72,7 @@ def _results(name: str, stored: Stored, made: Construction | None, derived: Cert
 def _verdict(failed: list[str], claims: Certificate, derive: bool) -> str:
     count = len(claims.claims)
     if failed:
-        return f"{len(failed)} of {count} claims fail: {', '.join(failed)}."
+        return f"{len(failed)} of {count} claims fail: {'; '.join(failed)}."
     if not derive:
         return f"All {count} claims of its maker hold as measured while it was made; vestige verify derives them again."
     bounds = sum(claim.source.startswith(STATED) for claim in claims.claims)

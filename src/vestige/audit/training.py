@@ -46,7 +46,13 @@ def untrained(
     outputs = 1 if len(chosen.classes) == 2 else len(chosen.classes)
     size = torch.Size(chosen.shape).numel()
     plain = f"mlp:{size}-{WIDTH}-{outputs}"
-    text = architecture or (average_of(group, chosen, WIDTH, outputs) if group else plain)
+    average = average_of(group, chosen, WIDTH, outputs) if group else plain
+    text = architecture or average
+    if group and text.startswith("mlp:"):
+        raise ValueError(
+            f"{text} given with the group {group} (--group), over which it does not average. Leave the architecture "
+            f"(--arch) out for {average}, or write one like it."
+        )
     start = parse_architecture(text, first_init=FIRST_INIT, generator=child(seed, "train", "init"))
     if architecture and group:
         check_invariant(start, tuple(chosen.shape), parse_group(group))

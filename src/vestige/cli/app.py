@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from vestige.cli.as_typed import as_typed, listen
 from vestige.runs.signals import EXIT_STATUS, Interrupted
 
 USER_MISTAKE, OUR_MISTAKE = 2, 1
@@ -41,7 +42,7 @@ def printable(text: str) -> str:
 def note(warnings: Iterable[str]) -> None:
     """What a result warns about, a line each."""
     for warning in warnings:
-        say(f"note: {warning}", style="yellow")
+        say(f"note: {as_typed(warning)}", style="yellow")
 
 
 def say_files(folder: Path | None, tensors: str) -> None:
@@ -79,6 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     debug = "--debug" in arguments
     command = typer.main.get_command(app)
+    listen(arguments, command)
     try:
         # Not command.main, which hides what an interrupt was.
         with command.make_context("vestige", [a for a in arguments if a != "--debug"]) as context:
@@ -106,7 +108,7 @@ def _explain(error: Exception) -> int:
         text = usage() or "no command given; `vestige --help` lists them"
         return _complain(text, USER_MISTAKE)
     if isinstance(error, ValueError):
-        return _complain(str(error), USER_MISTAKE)
+        return _complain(as_typed(str(error)), USER_MISTAKE)
     if isinstance(error, OSError):
         return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), USER_MISTAKE)
     text = f"{type(error).__name__}: {error}. This is a bug in vestige; --debug shows where."

@@ -42,7 +42,7 @@ def show_certificate(certificate: Certificate) -> None:
     """The claims as a table, and one line that sums them up."""
     failed = [claim.name for claim in certificate.claims if not claim.holds]
     say(certificate.table())
-    verdict = f"FAILS: {', '.join(failed)}" if failed else f"all {len(certificate.claims)} claims hold"
+    verdict = f"FAILS: {'; '.join(failed)}" if failed else f"all {len(certificate.claims)} claims hold"
     say(verdict, style="bold red" if failed else "bold")
 
 

@@ -265,7 +265,7 @@ def _warnings(
     if fraction > 0.01 and subgradient is Subgradient.AUTOGRAD:
         yield (
             f"{fraction:.0%} of (sample, neuron) pairs sit at a ReLU kink, where autograd's derivative is one of many: "
-            f"the residual {residual:.2g} is an upper limit. subgradient='clarke' finds the best derivative."
+            f"the residual {residual:.2g} is an upper limit. In Python, subgradient='clarke' finds the best one."
         )
     if residual > 0.5:
         yield f"residual {residual:.2g}: the model is far from stationary here; claims that assume it are void."

@@ -17,8 +17,10 @@ from vestige.data.source import DataError
 
 LABELS = ("label", "labels", "target", "class", "y")
 LARGEST_TABLE, MOST_COLUMNS = 2 * 2**30, 100_000  # bytes
+FEW = 8  # rows up to which numbers may differ by chance
 SEEN = 20  # lines that say how cells are parted
 _UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes its index
+_IDENTIFIER = re.compile(r"(?i:(.*[\W_])?(id|idx|index|row|key|uid))|.*[a-z](Id|ID)")
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")  # a decimal comma
 _THOUSANDS = re.compile(r"[+-]?(0|[1-9]\d{0,2}(,\d{3})?)")  # or one that parts thousands, which nobody can tell
 MISSING = {"", "na", "n/a", "null", "none", "?"}  # beside nan, which is a number
@@ -43,8 +45,14 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
             f"csv:{path.name}#COLUMN"
         )
     features = {column: values for column, values in columns.items() if column != label}
-    rows = [column for column, values in features.items() if _UNNAMED.fullmatch(column) and _counts(values)]
+    rows = [column for column, values in features.items() if _numbers_rows(column, values)]
     features = {column: values for column, values in features.items() if column not in rows}
+    named = [column for column, values in features.items() if _IDENTIFIER.fullmatch(column) and _distinct(values)]
+    if named:
+        raise DataError(
+            f"{path}: {_shown(named)} names the rows: another whole number in each. Leave it out, or give it another "
+            "name where the model was trained on it"
+        )
     features = {column: _truth_values(values) for column, values in features.items()}
     odd = {column: _text_in(values) for column, values in features.items() if values.dtype.kind not in "uifb"}
     if odd or not features:
@@ -57,7 +65,7 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
         raise DataError(f"{path}: empty or infinite values in {_shown(empty)}; fill them, or drop the rows")
     x = np.stack([values.astype(np.float64) for values in features.values()], axis=1)
     read = as_dataset(x, columns[label], name, path, space=space, origin=f"{path.name}, labels from column {label}")
-    told = read.provenance + ("; a column that numbers the rows was left out" if rows else "")
+    told = read.provenance + (f"; {_shown(rows)}, which numbers the rows, was left out" if rows else "")
     return replace(read, columns=tuple(str(column) for column in features), provenance=told)
 
 
@@ -131,9 +139,16 @@ def _column(cells: list[str]) -> np.ndarray:
     return np.array(cells)
 
 
-def _counts(values: np.ndarray) -> bool:
-    """Whether they are the numbers of rows."""
+def _numbers_rows(column: str, values: np.ndarray) -> bool:
+    if not (_UNNAMED.fullmatch(column) or _IDENTIFIER.fullmatch(column)):
+        return False
     return values.dtype.kind in "uif" and len(values) > 1 and bool((np.diff(values) == 1).all())
+
+
+def _distinct(values: np.ndarray) -> bool:
+    """Whether each row has a whole number of its own, in too many rows for chance."""
+    whole = values.dtype.kind in "uif" and bool((values == np.round(values)).all())
+    return whole and len(values) >= FEW <= len(np.unique(values)) == len(values)
 
 
 def _is_number(cell: str) -> bool:

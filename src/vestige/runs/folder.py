@@ -115,7 +115,8 @@ class RunFolder:
         run = cls.read(path)
         if not resume:
             raise RunError(
-                f"{path} already holds a run ({run.state}) and resume is off; give another folder, or remove this one."
+                f"{path} already holds a run ({run.state}) and resume is off; give another folder as out (--out), or "
+                "remove this one."
             )
         if run.manifest["key"] != content_key(wanted):
             raise RunMismatch(difference(path, run.config, wanted))
@@ -145,7 +146,7 @@ class RunFolder:
         if not is_manifest(manifest):
             raise RunError(
                 f"{path / 'manifest.json'} is not a manifest of format {FORMAT}: another version wrote it, or it is "
-                "damaged. Give another folder as out, or remove this one."
+                "damaged. Give another folder as out (--out), or remove this one."
             )
         return cls(path, manifest)
 
@@ -290,14 +291,14 @@ def _locked(path: Path) -> FileLock:
     ours = (LOCK, "manifest.json")
     if path.exists() and not (path / "manifest.json").exists():
         if not path.is_dir() or any(p.name not in ours and p.suffix != ".tmp" for p in path.iterdir()):
-            raise RunError(f"{path} exists and is not an empty folder or a run; give another folder as out.")
+            raise RunError(f"{path} exists and is not an empty folder or a run; give another folder as out (--out).")
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / LOCK, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(
-            f"{path} is in use by another process; wait until it has finished, or give another folder as out."
+            f"{path} is in use by another process; wait until it has finished, or give another folder as out (--out)."
         ) from None
     return lock
 

@@ -38,5 +38,5 @@ def difference(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) 
     return (
         f"{path} holds a run with another configuration:\n"
         + "\n".join(fields)
-        + "\nGive another folder as out, or the old values."
+        + "\nGive another folder as out (--out), or the old values."
     )

@@ -162,7 +162,8 @@ def _cautions(
         yield (
             f"Before the step: {like.share:.0%} of what it takes out lies in the span of the retained samples (sample "
             f"{int(like.nearest[k])} is at cosine {float(like.cosine[k]):.2f} to sample {int(trained.forgotten[k])}). "
-            "Retraining keeps that share, so above half the step does harm; step='resolve' keeps it too."
+            "Retraining keeps that share, so above half the step does harm; step='resolve' (--step resolve) keeps it "
+            "too."
         )
 
 

@@ -271,7 +271,8 @@ def _warnings(gamma: float, before: _Before | None, harmful: bool, has_point: bo
     if harmful and gamma > 0:
         yield (
             "Doing nothing is nearer to what the retained samples give: they are correlated with the forgotten ones, "
-            "and training on them keeps what the forgotten ones taught. step='resolve' leaves that in the weights."
+            "and training on them keeps what the forgotten ones taught. step='resolve' (--step resolve) leaves "
+            "that in the weights."
         )
     if before is not None and not before.assumptions.interference < 1:
         yield (

@@ -161,7 +161,8 @@ def _notes(graphs: Sequence[Graph], values: Tensor, how: Tokenization, blocks: d
         if repeated:
             notes.append(
                 f"{repeated} of {count} {REPEATED}: their tokens depend on an arbitrary basis, "
-                "and only U U^T of each eigenspace is a property of the graph. sign='invariant' does not depend on it."
+                "and only U U^T of each eigenspace is a property of the graph. In Python, sign='invariant' does "
+                "not depend on it."
             )
     return tuple(notes)
 
