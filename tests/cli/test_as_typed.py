@@ -23,6 +23,7 @@ from vestige.cli.as_typed import as_typed, listen
         ("construct robust", "or projection='optimized'.", "or --projection optimized."),
         ("construct counter", "dim=4 given for 9 tokens", "--dim 4 given for 9 tokens"),
         ("construct counter", "Write poly:gamma=0.01,dim=3 for (dim=3)", "Write poly:gamma=0.01,dim=3 for (dim=3)"),
+        ("attack n=5.csv", "n=5.csv or dir/n=3 is not there", "n=5.csv or dir/n=3 is not there"),
         ("audit m", "subgradient='clarke' finds it", "subgradient='clarke' finds it"),
     ],
 )

@@ -45,7 +45,7 @@ def study_construction(
         except CheckpointError as error:
             if certificate is None:
                 raise
-            notes.insert(0, f"The network is not shown. {error}")
+            notes.insert(0, f"The network is not shown: {str(error).partition('. ')[0]}.")
         return _results(path.name, stored, made, certificate) | {"warnings": notes}, {}
 
     derived = {} if certificate is None else {"certificate": fingerprint(certificate)}

@@ -5,22 +5,30 @@ without an option stays as it is, and so does a text that names the option itsel
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from typer.core import TyperOption
 
-_ARGUMENT = re.compile(r"(?<![\w:,.(])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w)")
-_NONE: Mapping[str, Any] = {}
-_asked: ContextVar[Mapping[str, Any]] = ContextVar("options of the command that runs", default=_NONE)
+_ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w)")
 
 
-def listen(arguments: Iterable[str], command: Any) -> None:
+class _Asked(NamedTuple):
+    options: Mapping[str, TyperOption] = MappingProxyType({})
+    words: str = ""  # as they were typed, such as names of files, which stay as they are
+
+
+_asked: ContextVar[_Asked] = ContextVar("the command that runs", default=_Asked())  # noqa: B039  # cannot be changed
+
+
+def listen(arguments: Sequence[str], command: Any) -> None:
     """From here on texts are for whoever typed these arguments of `command`, a group or a verb."""
     for argument in arguments:
         command = getattr(command, "commands", {}).get(argument, command)
-    _asked.set({p.name: p for p in getattr(command, "params", ()) if isinstance(p, TyperOption)})
+    options = {p.name: p for p in getattr(command, "params", ()) if isinstance(p, TyperOption) and p.name}
+    _asked.set(_Asked(options, "\n".join(arguments)))
 
 
 def as_typed(text: str) -> str:
@@ -29,8 +37,9 @@ def as_typed(text: str) -> str:
 
 
 def _option(found: re.Match[str]) -> str:
-    known = _asked.get().get(found[1])
-    if known is None or known.opts[0] in found.string:
+    options, words = _asked.get()
+    known = options.get(found[1])
+    if known is None or known.opts[0] in found.string or found[0] in words:
         return found[0]
     name, value = known.opts[0], found[2].strip("'")
     if value == "None" or (value == "False" and not known.secondary_opts):
