@@ -151,3 +151,32 @@ def test_parquet_columns_of_vectors_decimals_and_dates(tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             read(a=column)
+
+
+def test_a_first_row_of_numbers_is_a_sample_even_where_one_is_the_label(tmp_path):
+    data = load_data(csv(tmp_path, "1,14.2,1.7\n2,13.2,1.78\n0,13.1,2.3\n") + "#1")
+    assert data.y.tolist() == [1, 2, 0] and len(data.x) == 3
+
+
+def test_numbers_that_count_the_columns_are_their_names(tmp_path):
+    spec = csv(tmp_path, "0,1,2\n5,6,0\n7,8,1\n")
+    with pytest.raises(DataError, match="columns 0, 1, 2"):
+        load_data(spec)
+    assert load_data(f"{spec}#2").x.tolist() == [[5, 6], [7, 8]]
+
+
+def test_two_columns_that_may_be_the_labels_are_not_chosen_from(tmp_path):
+    spec = csv(tmp_path, "class,target,a\n0,1,.5\n1,0,.2\n")
+    with pytest.raises(DataError, match="columns class, target; which one holds the labels"):
+        load_data(spec)
+    assert load_data(f"{spec}#Class").y.tolist() == [0, 1]
+
+
+def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow", reason="needs the extra tables"), pytest.importorskip("pyarrow.parquet")
+    plain = {"a": [1.0, 2.0, 3.0], "label": [0, 1, 0]}
+    pq.write_table(pa.table({**plain, "__index_level_0__": [7, 3, 9]}), tmp_path / "t.parquet")
+    assert load_data(f"parquet:{tmp_path / 't.parquet'}").columns == ("a",)
+    named = pa.table({**plain, "row": [7, 3, 9]}).replace_schema_metadata({"pandas": '{"index_columns": ["row"]}'})
+    pq.write_table(named, tmp_path / "t.parquet")
+    assert load_data(f"parquet:{tmp_path / 't.parquet'}").columns == ("a",)

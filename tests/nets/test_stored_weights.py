@@ -209,3 +209,16 @@ def test_a_copy_under_longer_names_is_a_second_network(before, behind):
     assert set(chain_tensors(smaller, [])) == set(smaller)
     numbered = {f"{k}{n}": t for k in ("", "1.") for n, t in state.items()}
     assert set(chain_tensors(numbered, [])) == set(numbered)
+
+
+def test_a_part_is_not_converted_either(net, tmp_path):
+    torch.save(net.state_dict(), tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(CheckpointError, match=r"part 1 of 2 .* save one file"):
+        convert(tmp_path / "pytorch_model-00001-of-00002.bin", tmp_path / "one.safetensors")
+
+
+def test_a_parametrization_of_ones_own_is_named_not_its_bias(net, tmp_path):
+    nn.utils.parametrize.register_parametrization(net[0], "weight", nn.Identity())
+    save_file(dict(net.state_dict()), tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=r"weight\.original.*a parametrization"):
+        load_model(tmp_path / "m.safetensors")

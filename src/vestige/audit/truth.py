@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vestige.core.rng import child
 from vestige.core.space import UNBOUNDED, InputSpace
-from vestige.data.dataset import DataSet, binarize, sample
+from vestige.data.dataset import DataSet, binarize, comparable, sample
 from vestige.data.load import load_data
 
 HELD_OUT = 4_000  # unrelated samples compared with, at most: enough for a rate of 1 in 1,000
@@ -135,10 +135,7 @@ def read_truth(
         )
     train, rest = draw(dataset, int(metadata["n"]), int(metadata["seed"])) if drawn else (dataset, None)
     if held_out is not None:
-        rest = load(held_out)
-        if rest.shape != train.shape:
-            raise ValueError(f"held_out has samples of shape {rest.shape}, data of {train.shape}; they must agree.")
-        rest = _unseen(rest, train)
+        rest = _unseen(comparable(load(held_out), train, "held_out"), train)
     if rest is not None and len(rest) > HELD_OUT:
         rest = rest.take(torch.randperm(len(rest), generator=child(0, "held out"))[:HELD_OUT])
     return Truth(train, rest, (*train.notes, *warnings), data if isinstance(data, str) else None)

@@ -19,6 +19,7 @@ LABELS = ("label", "labels", "target", "class", "y")
 LARGEST_TABLE, MOST_COLUMNS = 2 * 2**30, 100_000  # bytes
 SEEN = 20  # lines that say how cells are parted
 _UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes its index
+_INDEX = re.compile(r"__index_level_\d+__")  # numbers or names of rows, whatever their order
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")  # a decimal comma
 _THOUSANDS = re.compile(r"[+-]?(0|[1-9]\d{0,2}(,\d{3})?)")  # or one that parts thousands, which nobody can tell
 MISSING = {"", "na", "n/a", "null", "none", "?"}  # beside nan, which is a number
@@ -35,12 +36,12 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     columns = _parquet(path) if is_parquet else _csv(path, keys)
-    wanted = keys[0] if keys else next((c for c in LABELS for real in columns if real.lower() == c), "")
-    label = next((real for real in columns if real == wanted or real.lower() == wanted), None)
+    fitting = [real for real in columns if real.lower() in ([k.lower() for k in keys[:1]] if keys else LABELS)]
+    label = keys[0] if keys and keys[0] in columns else fitting[0] if len(fitting) == 1 else None
     if label is None:
         raise DataError(
-            f"{path} has the columns {', '.join(list(columns)[:20])}; which one holds the labels? Write "
-            f"csv:{path.name}#COLUMN"
+            f"{path} has the columns {', '.join(fitting or list(columns)[:20])}; which one holds the labels? Write "
+            f"{'parquet' if is_parquet else 'csv'}:{path.name}#COLUMN"
         )
     features = {column: values for column, values in columns.items() if column != label}
     rows = [column for column, values in features.items() if _UNNAMED.fullmatch(column) and _counts(values)]
@@ -87,7 +88,7 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
             rows = [row for row in csv.reader(file, delimiter=separator) if row]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table of text ({error}); save it as CSV in UTF-8") from error
-    head = rows[0] if rows else []
+    head = [cell.strip() for cell in rows[0]] if rows else []
     if head and head[0].lstrip().startswith("<"):
         raise DataError(f"{path} is a web page, not a table: the download failed; open the link in a browser")
     if _is_row(head, rows[1:2], keys):
@@ -116,9 +117,14 @@ def _separator(lines: list[str]) -> str:
 
 
 def _is_row(head: list[str], following: list[list[str]], known: Sequence[str]) -> bool:
-    """Whether the first line is a sample already: numbers where the next one has them, and no name of the labels."""
+    """Whether the first line is a sample already: numbers where the next one has them, and no name of the labels.
+
+    Numbers that count the columns are names, as pandas writes those of an array.
+    """
+    if head[:1] in (["0"], ["1"]) and len(head) > 2 and head == [str(k + int(head[0])) for k in range(len(head))]:
+        return False
     kinds = [[_is_number(cell) or _COMMA.fullmatch(cell) is not None for cell in row] for row in [head, *following]]
-    named = any(cell in known or cell.strip().lower() in LABELS for cell in head)
+    named = any((cell in known and not _is_number(cell)) or cell.lower() in LABELS for cell in head)
     return any(kinds[0]) and not named and all(kind == kinds[0] for kind in kinds)
 
 
@@ -154,7 +160,10 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
     except Exception as error:  # pyarrow raises many kinds on damaged bytes
         raise DataError(f"{path} cannot be read as a Parquet table ({error})") from error
     plain: dict[str, np.ndarray] = {}
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     for name in table.column_names:
+        if name in index or _INDEX.fullmatch(name):
+            continue
         values = table.column(name).to_numpy()
         if values.dtype.kind == "O" and len(values) and isinstance(values[0], np.ndarray | list | dict):
             plain |= _parts(path, name, values)

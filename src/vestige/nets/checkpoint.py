@@ -20,6 +20,7 @@ from vestige.nets.architecture import (
 )
 from vestige.nets.conversion import convert
 from vestige.nets.fill import fill_model
+from vestige.nets.layer_names import begins_late
 from vestige.nets.layer_order import chains
 from vestige.nets.loaded import LoadedModel, read_shape
 from vestige.nets.onnx_chain import read_onnx
@@ -188,11 +189,15 @@ def _build(
     order = stated or (_stored_order(tensors, listed, notes) if weights.ordered else None)
     if text is None or model is None:
         text = architecture_of(tensors, input_shape or read_shape(weights.metadata), order=order)
+        images = ", dilation, padding other than by zeros" if text.startswith("cnn:") else ""
         notes.append(
-            f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations, "
-            "skips and normalization without weights would not show"
+            f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations"
+            f"{images}, skips and normalization without weights would not show"
         )
         model = parse_architecture(text, device="meta")
+        layers = chain_layers(tensors, order=order)
+        if begins_late(layers):
+            notes.append(f"the first layer is called {layers[0].name}: is the file a part of a model?")
         if len({size for t in tensors.values() for size in t.shape}) == 1 and turnable(layers_in(tensors)):
             notes.append("all matrices are square: nothing tells (out, in) from (in, out), and torch's order is taken")
     return text, model, tensors, order

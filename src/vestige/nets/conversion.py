@@ -18,7 +18,15 @@ from vestige.core.files import write_atomically
 from vestige.nets import unpickle_worker
 from vestige.nets.file_formats import KINDS
 from vestige.nets.quantized import SAID
-from vestige.nets.weights_file import LARGEST_FILE, ORDER, CheckpointError, WeightsFile, file_kind, read_weights
+from vestige.nets.weights_file import (
+    LARGEST_FILE,
+    ORDER,
+    CheckpointError,
+    WeightsFile,
+    file_kind,
+    read_weights,
+    refuse_part,
+)
 
 SAFE_TORCH = (2, 10)
 MEMORY_BASE = 16 * 2**30  # address space that importing torch reserves, with room; files come on top
@@ -54,6 +62,7 @@ def convert(
     if kind != "pickle" and not key:
         said = "a safetensors file already" if kind == "safetensors" else f"{KINDS[kind]}, which is read as it is"
         raise CheckpointError(f"{source} is {said}: nothing to convert")
+    refuse_part(source)
     if target.exists():
         raise CheckpointError(f"{target} exists and is not overwritten; choose another name")
     if not target.parent.is_dir():

@@ -6,6 +6,7 @@ Weights are read from safetensors, in one file or several, from ONNX and from sk
 converted. All else is called what it is, with the next step.
 """
 
+import glob
 import re
 import zipfile
 from pathlib import Path
@@ -61,6 +62,8 @@ _FOLDERS = (
      "zero_to_fp32.py"),
     (r"Manifest\.json", f"a Core ML package, which is not read; {EXPORT}"),
 )  # fmt: skip
+# Parts of a model by the process that held them.
+_RANK = re.compile(r"(?:.*[._-])?(?:shard|part|rank|consolidated)[._-]?(?P<number>\d{1,6})(?=[._-])", re.IGNORECASE)
 _HOLDS = re.compile(r".*\.(safetensors|safetensors\.index\.json|pt|pth|ckpt|bin|onnx|skops)")
 # Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
 _ARCHIVES = (
@@ -155,11 +158,17 @@ def _said(head: bytes) -> str:
     )
 
 
-def part_of(name: str) -> str | None:
-    """ "2 of 5" for the name of one file of several, None otherwise.
+def part_of(path: Path) -> str | None:
+    """Which part of a model in several files, by the name: "2 of 5", "2" where it is not said of how many; else None.
 
-    >>> part_of("model-00002-of-00005.safetensors")
-    '2 of 5'
+    >>> part_of(Path("model-00002-of-00005.safetensors")), part_of(Path("mp_rank_03_model_states.pt"))
+    ('2 of 5', '3')
     """
-    match = re.search(r"(\d{1,6})-of-(\d{1,6})\.", name)
-    return f"{int(match[1])} of {int(match[2])}" if match and int(match[2]) > 1 else None
+    if (match := re.search(r"(\d{1,6})-of-(\d{1,6})\.", path.name)) and int(match[2]) > 1:
+        return f"{int(match[1])} of {int(match[2])}"
+    if match := _RANK.match(path.name):
+        start, number = path.name[: match.start("number")], match["number"]
+        others = path.parent.glob(f"{glob.escape(start)}[0-9]*{glob.escape(path.suffix)}")
+        if int(number) > 0 or sum(1 for _ in others) > 1:  # a lone 0 may be all there is
+            return str(int(number))
+    return None

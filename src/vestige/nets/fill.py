@@ -68,10 +68,12 @@ def _with_our_names(
             if name.endswith(first) and (name == first or name[-len(first) - 1] == ".")
         }
         fitting = sorted(prefix for prefix in below if _fits(expected, _below(found, prefix)))
-        if len(fitting) > 1 and "" not in fitting:
-            places = ", ".join(prefix.rstrip(".") for prefix in fitting)
+        if fitting and "" not in fitting and _fits(expected, {name: found[name] for name in expected if name in found}):
+            fitting.append("")  # beside a copy under longer names
+        if len(fitting) > 1 and fitting[0]:
+            places = ", ".join(f"names that begin with {prefix!r}" if prefix else "plain names" for prefix in fitting)
             raise CheckpointError(
-                f"{len(fitting)} networks in the file fit the architecture, under {places}. Write one to a file of its "
+                f"{len(fitting)} networks in the file fit the architecture: {places}. Write one to a file of its "
                 f"own: vestige convert FILE ONE.safetensors --key {fitting[0].rstrip('.')}"
             )
         if fitting:

@@ -79,6 +79,8 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     if named and len(named) == len(loaded) and (not place or any(loaded[key].ndim > 1 for key in named)):
         return {".".join(place): loaded}
     found: dict[str, dict] = {}
+    if any(key.endswith("weight") and loaded[key].ndim > 1 for key in named):  # beside an epoch, settings or a copy
+        found[".".join(place)] = {key: loaded[key] for key in named}
     for key, value in loaded.items():
         if isinstance(key, str):
             found |= state_dicts(value, torch, (*place, key))
@@ -126,7 +128,8 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
         raise Refused(_held(loaded, found, torch))
     where = key or next(iter(found))
     names = loaded if isinstance(loaded, dict) else range(len(loaded))
-    left = [] if not where else [str(name)[:80] for name in names if str(name) != where.split(".")[0]]
+    taken = {str(name) for name in found[""]} if not where else {where.split(".")[0]}
+    left = [str(name)[:80] for name in names if str(name) not in taken]
     return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
 
 
@@ -136,7 +139,8 @@ def _rounded(state: dict) -> dict:
 
 def _held(loaded, found: dict, torch) -> str:
     if len(found) > 1:
-        return f"it holds {len(found)} state dicts, under {', '.join(found)}: name one with --key {next(iter(found))}"
+        places, first = [place or "plain names" for place in found], next(place for place in found if place)
+        return f"it holds {len(found)} state dicts, under {', '.join(places)}: name one with --key {first}"
     save = "save model.state_dict() where the model was made"
     if not isinstance(loaded, dict) or not loaded:
         what = f"a {type(loaded).__name__}" if not isinstance(loaded, dict) else "an empty dictionary"
