@@ -1,6 +1,7 @@
 """Models in and out of safetensors files: strict shapes, finite values, metadata that an audit reads, no code run."""
 
 import json
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -76,10 +77,17 @@ def load_model(
     notes = list(weights.notes)
     try:
         text, model, tensors, order = _build(weights, tensors, architecture, input_shape, notes)
-    except ArchitectureError as error:
-        raise error if architecture is not None else CheckpointError(str(error)) from error
-    model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=notes, order=order)
+        model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=notes, order=order)
+    except (ArchitectureError, CheckpointError) as error:
+        ours = isinstance(error, ArchitectureError) and architecture is not None
+        raise (ArchitectureError if ours else CheckpointError)(_runnable(str(error), Path(path))) from error
     return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(notes))
+
+
+def _runnable(text: str, path: Path) -> str:
+    """A suggested command with the file that was given."""
+    target = path.with_name(f"{path.stem}-one.safetensors")
+    return text.replace("FILE ONE.safetensors", f"{shlex.quote(str(path))} {shlex.quote(str(target))}")
 
 
 def save_model(

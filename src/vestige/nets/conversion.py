@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -86,9 +87,20 @@ def convert(
     return said
 
 
+def beginning(names: Iterable[str], key: str) -> str:
+    """How the names below a key begin, whatever wrappers stand before it; "" where none do, or not all alike.
+
+    >>> beginning(["module.net.0.weight", "module.ema.0.weight"], "net")
+    'module.net.'
+    """
+    found = {name[: place + len(key) + 1] for name in names if (place := f".{name}".find(f".{key}.")) >= 0}
+    return f"{key}." if f"{key}." in found else found.pop() if len(found) == 1 else ""
+
+
 def _part(source: Path, weights: WeightsFile, key: str) -> bytes:
     """The tensors below a prefix, without it."""
-    below = {name[len(key) + 1 :]: t for name, t in weights.tensors.items() if name.startswith(f"{key}.")}
+    start = beginning(weights.tensors, key)
+    below = {name.removeprefix(start): t for name, t in weights.tensors.items() if start and name.startswith(start)}
     if not below:
         first = sorted({name.partition(".")[0] for name in weights.tensors})[:8]
         raise CheckpointError(f"{source} holds no tensors under {key!r}; its names begin with {', '.join(first)}")

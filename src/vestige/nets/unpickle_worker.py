@@ -119,10 +119,11 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     loaded = unpacked(loaded, torch)
     found = state_dicts(loaded, torch)
     if key and key not in found:
-        below = {name[len(key) + 1 :]: t for name, t in found.get("", {}).items() if name.startswith(f"{key}.")}
-        if not below:
+        place, start = _below(found, key)
+        if not start:
             raise Refused(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
-        others = [name for name in found[""] if not name.startswith(f"{key}.")]
+        below = {name[len(start) :]: t for name, t in found[place].items() if name.startswith(start)}
+        others = [name for name in found[place] if not name.startswith(start)]
         return _plain(below, torch), _rounded(below) | {"key": key, "left": others[:20]}
     if not found or (len(found) > 1 and not key):
         raise Refused(_held(loaded, found, torch))
@@ -131,6 +132,18 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     taken = {str(name) for name in found[""]} if not where else {where.split(".")[0]}
     left = [str(name)[:80] for name in names if str(name) not in taken]
     return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
+
+
+def _below(found: dict[str, dict], key: str) -> tuple[str, str]:
+    """The one state dict with names below the key, and how these begin, whatever wrappers stand before it."""
+    starts = {
+        (place, name[: at + len(key) + 1])
+        for place, state in found.items()
+        for name in state
+        if (at := f".{name}".find(f".{key}.")) >= 0
+    }
+    first = ("", f"{key}.")
+    return first if first in starts else starts.pop() if len(starts) == 1 else ("", "")
 
 
 def _rounded(state: dict) -> dict:
