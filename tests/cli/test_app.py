@@ -58,6 +58,16 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 4 TiB"), RuntimeError("can't allocate memory: 9")])
+def test_too_little_memory_is_no_bug(error, monkeypatch, capsys):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("vestige.cli.papers.citation", fail)
+    assert run(["cite"]) == 2
+    assert "not enough memory" in capsys.readouterr().err
+
+
 def test_interruption_is_130(monkeypatch, capsys):
     def stopped(*arguments):
         raise KeyboardInterrupt

@@ -1,8 +1,11 @@
 """Tables: their columns, their labels, and what is no table of numbers."""
 
+import time
+
 import pytest
 import torch
 
+from vestige.data import table
 from vestige.data.load import load_data
 from vestige.data.source import DataError
 
@@ -180,3 +183,25 @@ def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
     named = pa.table({**plain, "row": [7, 3, 9]}).replace_schema_metadata({"pandas": '{"index_columns": ["row"]}'})
     pq.write_table(named, tmp_path / "t.parquet")
     assert load_data(f"parquet:{tmp_path / 't.parquet'}").columns == ("a",)
+
+
+def test_a_wide_table_is_read_and_a_wider_one_refused_soon(tmp_path, monkeypatch):
+    names = ",".join(f"column{k}" for k in range(15_000))  # a line longer than a cell may be
+    data = load_data(csv(tmp_path, f"{names},label\n" + (",".join(["0.5"] * 15_000) + ",0\n") * 2))
+    assert data.x.shape == (2, 15_000)
+    monkeypatch.setattr(table, "MOST_COLUMNS", 100)
+    begun = time.process_time()
+    with pytest.raises(DataError, match="under 15001 names"):
+        load_data(f"csv:{tmp_path / 't.csv'}")
+    assert time.process_time() - begun < 2
+
+
+def test_cells_are_counted_before_they_are_kept(tmp_path, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow", reason="needs the extra tables"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(table, "MOST_CELLS", 5)
+    with pytest.raises(DataError, match="more than 5 cells"):
+        load_data(csv(tmp_path, "a,y\n1,0\n2,1\n3,1\n"))
+    monkeypatch.setattr(table, "MOST_NUMBERS", 1_999)
+    pq.write_table(pa.table({"a": [0] * 1000, "label": [0] * 1000}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="unpacks to 2,000 cells; at most 1,999"):
+        load_data(f"parquet:{tmp_path / 't.parquet'}")

@@ -109,6 +109,9 @@ def _explain(error: Exception) -> int:
         return _complain(str(error), USER_MISTAKE)
     if isinstance(error, OSError):
         return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), USER_MISTAKE)
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        said = str(error).splitlines()[0] if str(error) else ""
+        return _complain(f"there is not enough memory for this{said and f' ({said:.200})'}; take less", USER_MISTAKE)
     text = f"{type(error).__name__}: {error}. This is a bug in vestige; --debug shows where."
     return _complain(text, OUR_MISTAKE)
 

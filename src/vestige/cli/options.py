@@ -73,9 +73,13 @@ def _numbers(option: str, text: str | None) -> "Tensor | None":
     import numpy as np
     import torch
 
+    from vestige.core.npy import read_file
+
     try:
-        is_file = Path(text).suffix == ".npy"
-        found = np.load(text, allow_pickle=False) if is_file else np.array([float(part) for part in text.split(",")])
+        file = Path(text)
+        found = read_file(file) if file.suffix == ".npy" else np.array([float(part) for part in text.split(",")])
+        if found.dtype.kind not in "uifb":
+            raise ValueError(f"its type is {found.dtype}")
         return torch.tensor(found if found.size > 1 else found.reshape(()), dtype=torch.get_default_dtype())
     except (ValueError, TypeError, EOFError) as error:
         raise ValueError(
@@ -146,7 +150,7 @@ Candidates = Annotated[
     int | None,
     searched(min=1, max=1_000_000, help="Candidates of one restart; default: from the weights."),
 ]
-Restarts = Annotated[int | None, searched(min=1, help="Independent starts; default: the method's.")]
+Restarts = Annotated[int | None, searched(min=1, max=1_000_000, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, searched(help="Equal seeds give equal results on the same machine.")]
 Threads = Annotated[
     int | None,
