@@ -37,6 +37,8 @@ def test_help_names_every_verb(capsys):
         (["cite", "1234.56789"], "vestige papers"),
         (["convert", "/nowhere.pt", "x.safetensors"], "nowhere"),
         (["train", "--data", "imagenet"], "imagenet"),
+        (["overfit", "--dims", "1e999"], "inf given; whole numbers"),
+        (["overfit", "--sizes", "10.5"], "10.5 given; whole numbers"),
         (["train", "--out", "model.pt"], ".safetensors"),
     ],
 )
@@ -58,14 +60,21 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 4 TiB"), RuntimeError("can't allocate memory: 9")])
-def test_too_little_memory_is_no_bug(error, monkeypatch, capsys):
+TOO_MUCH = {
+    "not enough memory": [MemoryError("Unable to allocate 4 TiB"), RuntimeError("can't allocate memory: 9")],
+    "too large": [OverflowError("int too large"), RuntimeError("value cannot be converted without overflow\nframe 1")],
+}
+
+
+@pytest.mark.parametrize(("said", "error"), [(said, error) for said, errors in TOO_MUCH.items() for error in errors])
+def test_too_much_for_the_machine_is_no_bug(said, error, monkeypatch, capsys):
     def fail(*arguments):
         raise error
 
     monkeypatch.setattr("vestige.cli.papers.citation", fail)
     assert run(["cite"]) == 2
-    assert "not enough memory" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert said in shown and "frame" not in shown
 
 
 def test_interruption_is_130(monkeypatch, capsys):

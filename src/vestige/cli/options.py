@@ -1,5 +1,6 @@
 """Options that several verbs share: one meaning and one sentence of help for each, and how their text is read."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,7 +98,10 @@ def read_numbers(text: str) -> list[float]:
 
 def read_integers(text: str) -> list[int]:
     """Whole numbers with commas."""
-    return [int(number) for number in read_numbers(text)]
+    numbers = read_numbers(text)
+    if odd := [number for number in numbers if not math.isfinite(number) or number != int(number)]:
+        raise ValueError(f"{odd[0]:g} given; whole numbers with commas are allowed, such as 1,5.")
+    return [int(number) for number in numbers]
 
 
 def read_shape(text: str) -> tuple[int, ...]:
