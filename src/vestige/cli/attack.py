@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
@@ -30,8 +30,17 @@ def attack(
         str, typer.Option(help="Labeled inputs, the test part: digits, npz:PATH, folder:PATH, ...")
     ] = "digits",
     eps: Radius = 0.15,
-    norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
-    preset: Annotated[str, typer.Option(help="fast, standard, published, autoattack; stages with commas.")] = "fast",
+    norm: Annotated[
+        str, typer.Option(parser=words.one_of(words.NORMS), metavar="WORD", help="linf, l2 or l1.")
+    ] = "linf",
+    preset: Annotated[
+        str,
+        typer.Option(
+            parser=words.one_of(words.STAGES, several=True),
+            metavar="WORD",
+            help="fast, standard, published, autoattack; stages with commas.",
+        ),
+    ] = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,

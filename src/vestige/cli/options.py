@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vestige.cli import words
 from vestige.data.source import read_source
 from vestige.nets.file_formats import folder_kind
 from vestige.runs.manifest import NO_RUN
@@ -143,9 +144,16 @@ searched = partial(typer.Option, rich_help_panel="The search")
 Model = Annotated[Path, typer.Argument(help="Weights: .safetensors, or .pt with --trust-pickle.")]
 Arch = Annotated[
     str | None,
-    fact(help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory."),
+    fact(
+        parser=words.read_arch,
+        metavar="TEXT",
+        help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory.",
+    ),
 ]
-Loss = Annotated[str | None, fact(help="logistic, exponential, cross_entropy, mse or huber.")]
+Loss = Annotated[
+    str | None,
+    fact(parser=words.one_of(words.LOSSES), metavar="WORD", help="logistic, exponential, cross_entropy, mse or huber."),
+]
 Decay = Annotated[float | None, fact(help="Weight decay of the training: loss + wd/2 |weights|^2.")]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command continues in it.")
@@ -163,6 +171,8 @@ Threads = Annotated[
 Solver = Annotated[
     str,
     searched(
+        parser=words.read_solver,
+        metavar="WORD",
         help="default (ours), published (the papers' procedure), or published:NAME of one of its settings.",
     ),
 ]
@@ -174,13 +184,16 @@ Range = Annotated[
 Mean = Annotated[
     str | None,
     fact(
+        parser=words.read_scale,
         metavar="NUMBERS",
         help="Subtracted from the inputs in training: .5, one for each channel, or a .npy.",
     ),
 ]
 Std = Annotated[
     str | None,
-    fact(metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean."),
+    fact(
+        parser=words.read_scale, metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean."
+    ),
 ]
 Shape = Annotated[
     tuple | None,
@@ -206,7 +219,10 @@ Kernel = Annotated[
         help="MODEL is a kernel machine, asked for scores only: rbf:gamma=0.003, or auto for the file's.",
     ),
 ]
-Scores = Annotated[str | None, kind(help="What a kernel machine answers: raw, log or votes.")]
+Scores = Annotated[
+    str | None,
+    kind(parser=words.one_of(words.SCORES), metavar="WORD", help="What a kernel machine answers: raw, log or votes."),
+]
 Queries = Annotated[int | None, kind(min=1, help="Queries to a kernel machine, at most.")]
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
 Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]
