@@ -258,7 +258,7 @@ MADE = {
     "a pickled estimator of scikit-learn, or joblib": written("m.pkl", lambda p: joblib.dump(LogisticRegression(), p)),
     "`.npz`": written("m.npz", lambda p: np.savez(p, w=np.ones((2, 2)))),
     "GGUF, MATLAB, TensorFlow": written("m.gguf", lambda p: p.write_bytes(b"GGUF" + bytes(60))),
-    "Core ML, Flax (`.msgpack`), GGML, MXNet, OpenVINO, R, TensorRT": written(
+    "Core ML, ExecuTorch, Flax (`.msgpack`), GGML, MXNet, OpenVINO, R, TensorRT": written(
         "m.msgpack", lambda p: p.write_bytes(b"\x82\xa6params\x81" + bytes(60))
     ),
     "trees: XGBoost, LightGBM": written("m.json", lambda p: p.write_text('{"learner":{"attributes":{}}}')),

@@ -27,6 +27,7 @@ _MAGIC = {
     b"BZh": "a bzip2 archive: unpack it first",
     b"\xfd7zXZ": "an xz archive: unpack it first",
     b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it first",
+    b"\x5d\x00\x00": "an lzma archive: unpack it first",
     b"7z\xbc\xaf": "a 7z archive: unpack it first",
     b"Rar!": "a rar archive: unpack it first",
     b"\x89HDF": f"an HDF5 (Keras) file, which is not read; {EXPORT}",
@@ -42,6 +43,7 @@ _MAGIC = {
     b"tree\nversion=": "a LightGBM model, of trees: only networks are read",
     b"<?xml": f"XML text, such as an OpenVINO network, which is not read; {EXPORT}",
 }
+PROGRAMS = {b"TFL3": "a TensorFlow Lite file", b"ET12": "an ExecuTorch program", b"ET13": "an ExecuTorch program"}
 # What only a name says, of bytes that say nothing themselves.
 _NAMED = (
     (r".*\.msgpack", "a Flax file"),
@@ -90,8 +92,10 @@ def format_of(path: Path) -> str:
         return _pickled(head)
     if head[257:262] == b"ustar":
         return f"a tar archive (an old PyTorch or NeMo file?), which is not read; {STATE}"
-    if head[4:8] == b"TFL3":
-        return f"a TensorFlow Lite file, which is not read; {EXPORT}"
+    if head[4:8] in PROGRAMS:
+        return f"{PROGRAMS[head[4:8]]}, which is not read; {EXPORT}"
+    if re.match(rb"\(?[dl]p\d|c[\w.]+\n\w+\n", head):
+        return f"a pickle in text, a program, which is not run; {STATE} with torch.save"
     if head[:1] == b"\x08" and (
         path.suffix == ".onnx" or re.search(rb"\x12.{1,2}(pytorch|onnx|tf2onnx|skl2onnx)", head)
     ):

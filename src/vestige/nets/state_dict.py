@@ -6,7 +6,7 @@ pooling can have made the images smaller.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -40,6 +40,9 @@ _MEANING = {
     "std": "a normalization of the inputs: leave it out and say it with --mean and --std",
 }
 _OF_AXES = {1: "normalization, PReLU or a scale", 3: "a convolution in one dimension", 5: "a convolution in three"}
+
+
+MOST_NAMED = 30  # layers, in a sentence
 
 
 class ArchitectureError(ValueError):
@@ -113,6 +116,12 @@ def _refuse_adapters(state: Mapping[str, Tensor]) -> None:
         )
 
 
+def _some(names: Iterable[str]) -> str:
+    """Names for a sentence."""
+    listed = list(names)
+    return ", ".join(listed[:MOST_NAMED]) + (f" and {len(listed) - MOST_NAMED:,} more" if listed[MOST_NAMED:] else "")
+
+
 def _meaning(kind: str, tensor: Tensor) -> str:
     """What a tensor that no chain has is likely to be."""
     return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), "attention, a table or another layer")
@@ -143,7 +152,7 @@ def architecture_of(
     layers = chain_layers(state, order=order)
     option = _bias_option(layers)
     if option is None:
-        named = ", ".join(layer.name for layer in layers if layer.has_bias)
+        named = _some(layer.name for layer in layers if layer.has_bias)
         raise ArchitectureError(f"only {named} carry a bias; the grammar knows all, the first or none: give a factory")
     if why := against_a_chain(layers):
         raise ArchitectureError(
@@ -185,7 +194,7 @@ def _stated(
     if order is not None:
         named = {layer.name: layer for layer in layers}
         if sorted(order) != sorted(named):
-            raise ArchitectureError(f"layers={','.join(order)} given; the file has the layers {', '.join(named)}")
+            raise ArchitectureError(f"layers={','.join(order)} given; the file has the layers {_some(named)}")
         return [named[name] for name in order]
     if sorted(layer.shape for layer in layers) != sorted(shapes or ()):
         return layers  # of other sizes: the caller names the difference
@@ -216,7 +225,7 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
     example = (found or [layers])[0]
     names = ",".join(layer.name for layer in example)
     raise ArchitectureError(
-        f"the layers {', '.join(layer.name for layer in layers)} chain in several orders, and no numbers in their "
+        f"the layers {_some(layer.name for layer in layers)} chain in several orders, and no numbers in their "
         f"names say in which they are computed. State it in the architecture: {_written(example)}:layers={names}; "
         "`vestige convert` of the original .pt keeps its order"
     )
