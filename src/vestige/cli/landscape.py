@@ -60,12 +60,7 @@ def teacher(
 
 def overfit(
     fit: Annotated[
-        str,
-        typer.Option(
-            parser=words.one_of(words.LEARNERS),
-            metavar="WORD",
-            help="margin, network, network_without_bias or nearest_neighbor.",
-        ),
+        str, words.word(words.LEARNERS, "margin, network, network_without_bias or nearest_neighbor.")
     ] = "margin",
     noise: Numbers = "0.1,0.2,0.3",
     dims: Numbers = "1",

@@ -18,9 +18,7 @@ def truth(
         str, typer.Option(help="minilm, or package.module:factory of a callable from texts to (n, d).")
     ] = "minilm",
     most: Annotated[int, typer.Option(min=10, help="Statements of a topic, drawn at random.")] = 300,
-    kind: Annotated[
-        str, typer.Option(parser=words.one_of(words.PROBES), metavar="WORD", help="logistic or mass_mean.")
-    ] = "logistic",
+    kind: Annotated[str, words.word(words.PROBES, "logistic or mass_mean.")] = "logistic",
     seed: options.Seed = 0,
     out: options.Out = None,
 ) -> None:

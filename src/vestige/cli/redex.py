@@ -24,10 +24,7 @@ def fit(
     layers: Annotated[int, typer.Option(min=1, help="Of quadratic features.")] = 1,
     ridge: Annotated[float, typer.Option(help="l_2, positive.")] = 1e-3,
     trace_penalty: Annotated[float, typer.Option(help="l_1; larger values give fewer directions.")] = 0.0,
-    solver: Annotated[
-        str,
-        typer.Option(parser=words.one_of(words.PROGRAMS), metavar="WORD", help="auto, program, proximal or splitting."),
-    ] = "auto",
+    solver: Annotated[str, words.word(words.PROGRAMS, "auto, program, proximal or splitting.")] = "auto",
     seed: options.Seed = 0,
     out: Annotated[
         Path | None,

@@ -26,12 +26,7 @@ def unlearn(
     forget: Annotated[str, typer.Option(help="leaked, leaked:K (the K that leak most), or positions: 3,17.")],
     held_out: options.HeldOut = None,
     step: Annotated[
-        str,
-        typer.Option(
-            parser=words.one_of(words.STEPS),
-            metavar="WORD",
-            help="resolve, or the terms alone: clarke, kkt (as published).",
-        ),
+        str, words.word(words.STEPS, "resolve, or the terms alone: clarke, kkt (as published).")
     ] = "resolve",
     repair: Repair = None,
     retrain: Retrain = None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -57,3 +58,8 @@ def read_scale(text: str) -> str:
     if str(text).endswith(".npy") and not Path(text).is_file():
         raise typer.BadParameter(f"{text} is not there; give a number, one for each channel, or a .npy file.")
     return str(text)
+
+
+def word(allowed: tuple[str, ...], text: str, *, several: bool = False) -> Any:
+    """An option that takes one of these words, with its help."""
+    return typer.Option(parser=one_of(allowed, several=several), metavar="WORD", help=text)

@@ -21,12 +21,7 @@ def counter(
     out: options.Network,
     dim: Annotated[int | None, typer.Option(help="Of the embeddings; default: of 8 ln vocab, at most vocab.")] = None,
     method: Annotated[
-        str | None,
-        typer.Option(
-            parser=words.one_of(words.COUNTS),
-            metavar="WORD",
-            help="histogram (dim >= vocab) or attend; default: by dim.",
-        ),
+        str | None, words.word(words.COUNTS, "histogram (dim >= vocab) or attend; default: by dim.")
     ] = None,
     most_frequent: Annotated[
         bool, typer.Option("--most-frequent", help="Count the most frequent token instead of the last one.")

@@ -12,14 +12,7 @@ def memorize(
     data: options.NamedData,
     out: options.Network,
     n: options.Drawn = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            parser=words.one_of(words.STRATEGIES),
-            metavar="WORD",
-            help="sqrt, depth, bits or wide: what to be short in.",
-        ),
-    ] = "sqrt",
+    strategy: Annotated[str, words.word(words.STRATEGIES, "sqrt, depth, bits or wide: what to be short in.")] = "sqrt",
     depth: Annotated[int | None, typer.Option(min=1, help="Layers, at most; with --strategy depth.")] = None,
     bits: Annotated[
         int | None, typer.Option(min=1, help="Bits of a code word, at most; with --strategy bits: 51 for float64.")

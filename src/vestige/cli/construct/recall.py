@@ -18,12 +18,7 @@ def recall(
         Path | None, typer.Option(help="Instead of random ones: lines of integers, a subject each, with commas.")
     ] = None,
     hops: Annotated[int, typer.Option(help="Relations of a question.")] = 1,
-    method: Annotated[
-        str,
-        typer.Option(
-            parser=words.one_of(words.HOPS), metavar="WORD", help="With several hops: composed, deep or chain."
-        ),
-    ] = "composed",
+    method: Annotated[str, words.word(words.HOPS, "With several hops: composed, deep or chain.")] = "composed",
     dim: Annotated[int | None, typer.Option(help="Of random vectors; default: binary digits, which are exact.")] = None,
     disjoint: Annotated[bool, typer.Option("--disjoint", help="Attributes of its own for each relation.")] = False,
     dtype: Dtype = "float32",
