@@ -26,6 +26,8 @@ def chain(*names, width=4):
         (["student1.fc", "teacher.fc"], "networks of their own"),
         (["encoder.0", "encoder.2", "decoder.0", "decoder.2"], ""),
         (["policy.0", "policy.2"], ""),
+        (["d1", "d2", "d3"], ""),
+        (["value_1", "value_2"], ""),
         (["0.fc1", "0.fc2", "1.fc1", "1.fc2"], "0, 1 hold the same layers"),
         (["inp", "blocks.0.mlp.0", "blocks.0.mlp.2", "blocks.1.mlp.0", "blocks.1.mlp.2"], "blocks.0, blocks.1"),
         (["net1.a", "net1.b", "net2.a", "net2.b"], "net1, net2"),

@@ -43,10 +43,12 @@ def against_a_chain(layers: Sequence[ChainLayer]) -> str:
         named = kind in _PATTERNS and any(_PATTERNS[kind].fullmatch(segment.lower()) for segment in segments)
         if named or SAYS[kind] & segments:
             return f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none"
-    firsts = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers))
-    acting = [first for first in firsts if ROLES & {first.lower(), *re.split(r"[_\d]+", first.lower())}]
-    if len(acting) > 1:
-        return f"{' and '.join(acting[:5])} are named as networks of their own"
+    acting: dict[str, str] = {}  # by role; d1 and d2 are two layers of one
+    for first in dict.fromkeys(layer.name.partition(".")[0] for layer in layers):
+        for role in ROLES & {first.lower(), *re.split(r"[_\d]+", first.lower())}:
+            acting.setdefault(role, first)
+    if len(set(acting.values())) > 1:
+        return f"{' and '.join(list(dict.fromkeys(acting.values()))[:5])} are named as networks of their own"
     if same := repeated(layers):
         return (
             f"{', '.join(same[:5])} hold the same layers: networks side by side (an ensemble), or blocks that add "
