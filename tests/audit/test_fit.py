@@ -69,6 +69,23 @@ def test_a_mean_that_nobody_stated_is_named_and_can_be_stated(trained):
     assert fit_of(told, data(chosen)).accuracy == 1 > fit.accuracy
 
 
+def test_another_order_of_the_classes_is_named(trained):
+    model, chosen = trained
+    fit = fit_of(targeted(model), data(chosen, y=9 - chosen.y))
+    assert not fit.fits and "another order (9 for 0, 8 for 1" in fit.reasons[1]
+
+
+def test_colors_that_were_flattened_last_are_named():
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.rand(30, 3, 4, 4, generator=draw), torch.arange(30) % 3
+    x[torch.arange(30), y] /= 4
+    start = vg.nets.mlp([48, 30, 3])
+    model = vg.train_to_margin(start, x.movedim(1, -1).flatten(1), y, loss="cross_entropy", steps=400).model
+    read = read_target(model, input_shape=(3, 4, 4), space=InputSpace(), loss="cross_entropy")
+    fit = fit_of(read, DataSet(name="d", x=x, y=y, classes=tuple("abc")))
+    assert not fit.fits and "channels come last (Keras, Flax) the accuracy is 100.0%" in fit.reasons[1]
+
+
 def test_one_sample_and_one_class_are_no_reason(trained):
     model, chosen = trained
     assert fit_of(targeted(model), data(chosen, chosen.x[:1], chosen.y[:1])).fits

@@ -122,3 +122,15 @@ def test_each_verb_takes_the_shape_of_the_inputs_from_its_data(place, monkeypatc
     monkeypatch.setattr(home, "read_target", asked)
     with pytest.raises(Asked, match="digits"):
         getattr(home, verb)("m.safetensors", data="digits", **({"eps": 0.1} if module == "robustness" else {}))
+
+
+def test_a_width_is_no_shape_where_the_data_are_images(tmp_path):
+    images = (torch.zeros(5, 3, 2, 2), torch.zeros(5, dtype=torch.int64))
+    path = saved(tmp_path, (12, 4, 2))
+    assert read_target(path, like=images).input_shape == (3, 2, 2)
+    assert read_target(path).input_shape == (12,)
+    assert read_target(path, like=images, input_shape=(12,)).input_shape == (12,)
+    assert read_target(path, like=(torch.zeros(5, 1, 3, 3), images[1])).input_shape == (12,)  # refused with the data
+    assert read_target(torch.nn.Sequential(torch.nn.Linear(12, 2)), like=images).input_shape == (12,)  # no Flatten
+    told = saved(tmp_path, (12, 4, 2), input_shape="[12]")
+    assert read_target(told, like=images).input_shape == (12,)

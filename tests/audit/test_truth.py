@@ -82,6 +82,19 @@ def test_training_samples_are_taken_out_of_the_held_out_ones(tmp_path):
         read_truth(train, "digits", {})
 
 
+def test_held_out_labels_are_those_of_the_data(tmp_path):
+    x, names = np.linspace(0, 1, 24).reshape(6, 4), np.array(["ant", "bee", "cat"] * 2)
+    np.savez(tmp_path / "train.npz", x=x, y=names)
+    np.savez(tmp_path / "other.npz", x=1 - x[:2] / 2, y=names[1:3])
+    train, other = (f"npz:{tmp_path / name}.npz" for name in ("train", "other"))
+    truth = read_truth(train, other, {})
+    assert truth.held_out is not None and truth.held_out.y.tolist() == [1, 2]
+    known = {"data_sha256": truth_module.fingerprint(load_data(train)), "positive_classes": "cat"}
+    truth = read_truth(train, other, known)
+    assert truth.train.y.tolist() == [0, 0, 1] * 2
+    assert truth.held_out is not None and truth.held_out.y.tolist() == [0, 1]
+
+
 def test_one_changed_row_changes_the_digest(tmp_path):
     x, y = np.linspace(0, 1, 24).reshape(6, 4), np.arange(6) % 2
     digests = set()

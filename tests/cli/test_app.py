@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import typer
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.audit import self_test
-from vestige.cli import run
+from vestige.cli import run, words
 from vestige.cli.app import app
 from vestige.cli.options import read_quotient
+from vestige.core.threat import Norm
 from vestige.papers.catalogue import RECORDS
 
 WORKING = sum(record.works for record in RECORDS)  # which ones is tested beside the catalogue
@@ -37,6 +39,8 @@ def test_help_names_every_verb(capsys):
         (["cite", "1234.56789"], "vestige papers"),
         (["convert", "/nowhere.pt", "x.safetensors"], "nowhere"),
         (["train", "--data", "imagenet"], "imagenet"),
+        (["overfit", "--dims", "1e999"], "inf given; whole numbers"),
+        (["overfit", "--sizes", "10.5"], "10.5 given; whole numbers"),
         (["train", "--out", "model.pt"], ".safetensors"),
     ],
 )
@@ -56,6 +60,23 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
     assert "bug in vestige" in capsys.readouterr().err
     assert run(["cite", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+TOO_MUCH = {
+    "not enough memory": [MemoryError("Unable to allocate 4 TiB"), RuntimeError("can't allocate memory: 9")],
+    "too large": [OverflowError("int too large"), RuntimeError("value cannot be converted without overflow\nframe 1")],
+}
+
+
+@pytest.mark.parametrize(("said", "error"), [(said, error) for said, errors in TOO_MUCH.items() for error in errors])
+def test_too_much_for_the_machine_is_no_bug(said, error, monkeypatch, capsys):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("vestige.cli.papers.citation", fail)
+    assert run(["cite"]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and "frame" not in shown
 
 
 def test_interruption_is_130(monkeypatch, capsys):
@@ -145,6 +166,58 @@ GONE = [  # what is not there, of every verb that takes a file, a folder or data
     *(["graphs", "tokens", "no.txt"], ["graphs", "shift", "no.txt"], ["graphs", "shift", __file__, "--test", "no.txt"]),
     ["verify", __file__, "--target", "no.st"],
 ]
+
+
+UNKNOWN = [  # words and files that an option cannot be
+    *(["attack", "--norm", "l7"], ["attack", "--preset", "fast,quick"], ["train", "--loss", "hinge"]),
+    *(["audit", __file__, "--loss", "hinge"], ["audit", __file__, "--solver", "best"]),
+    *(["audit", __file__, "--mean", "no.npy"], ["audit", __file__, "--std", "no.npy"]),
+    *(["audit", __file__, "--arch", "./no.py:make"], ["audit", __file__, "--scores", "all"]),
+    *(["overfit", "--fit", "spline"], ["redex", "fit", "--solver", "simplex"], ["probe", "truth", "--kind", "x", "a"]),
+    ["unlearn", __file__, "--data", "digits", "--forget", "1", "--step", "all"],
+    ["construct", "separate", "circle:3"],
+]
+
+
+def test_words_that_cannot_be_are_refused_before_torch_is_imported():
+    code = f"""
+import sys
+from vestige.cli import run
+wrong = [line for line in {UNKNOWN} if run(line) != 2]
+assert not wrong, wrong
+loaded = {{"torch", "scipy", "sklearn", "matplotlib", "numpy"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+WORDS = {
+    words.LOSSES: "core.margins:Loss",
+    words.SCORES: "reconstruct.kernels.black_box:Scores",
+    words.STEPS: "unlearning.unlearned:StepRule",
+    words.STRATEGIES: "construct.memorization.memorizer:Strategy",
+    words.PRUNINGS: "construct.prune.subset_sum:PruneMethod",
+    words.HOPS: "construct.transformer.recall.builder:HopMethod",
+    words.COUNTS: "construct.transformer.counting.counter:CountMethod",
+    words.PROJECTIONS: "construct.robust.projection:Projection",
+    words.LAYOUTS: "construct.robust.layers:Layout",
+    words.LEARNERS: "audit.learners:Learner",
+    words.PROBES: "probe.truth.probes:ProbeKind",
+    words.PROGRAMS: "convex.redex.estimators:RedExSolver",
+    words.STAGES: "attack.suite:Stage",
+}
+
+
+@pytest.mark.parametrize(("known", "place"), WORDS.items(), ids=WORDS.values())
+def test_the_words_are_those_of_the_library(known, place):
+    module, _, name = place.partition(":")
+    library = {str(word) for word in getattr(import_module(f"vestige.{module}"), name)}
+    assert set(known) - {"autoattack"} == library
+
+
+def test_every_word_for_a_norm_is_one():
+    assert {Norm(word) for word in words.NORMS} == set(Norm)
 
 
 def test_what_is_not_there_is_said_before_torch_is_imported():

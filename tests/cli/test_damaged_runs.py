@@ -1,6 +1,7 @@
 """A run folder that a disk fault or a hand has damaged: each command goes on, or names the file and what to do."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -16,7 +17,14 @@ def other_keys(path):
     path.write_bytes(b'{"something": "else"}' if path.suffix == ".json" else save({"else": torch.zeros(2)}))
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 DAMAGES = {
+    "a pipe": pipe,
+    "deep": lambda path: path.write_bytes(b"[" * 100_000),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "empty": lambda path: path.write_bytes(b""),
     "gone": lambda path: path.unlink(),

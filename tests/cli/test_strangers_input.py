@@ -183,10 +183,22 @@ def test_a_member_that_claims_more_than_it_holds_is_not_allocated(model, tmp_pat
     refused(["attack", model, "--data", f"npz:{tmp_path / 'd.npz'}"], capsys, "claims")
 
 
+@pytest.mark.parametrize("kind", ["claims", "complex"])
+def test_a_file_of_means_is_checked_before_it_is_read(kind, model, tmp_path, capsys):
+    path = tmp_path / "mean.npy"
+    if kind == "complex":
+        np.save(path, np.ones(4) * 1j)
+    else:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**40,)})
+    refused(["attack", model, "--mean", path], capsys, "it claims" if kind == "claims" else "complex")
+
+
 @pytest.mark.parametrize(
     "line",
     [
         ["reconstruct", "m.safetensors", "--n-candidates", "1000000000"],
+        ["reconstruct", "m.safetensors", "--restarts", "1000000000000000000000"],
         ["audit", "m.safetensors", "--threads", "100000"],
         ["audit", "m.safetensors", "--mean", "half"],
         ["audit", "m.safetensors", "--std", "0"],

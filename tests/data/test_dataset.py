@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.data.dataset import DataSet, binarize, center, sample
+from vestige.core.space import UNBOUNDED
+from vestige.data.dataset import DataSet, binarize, center, comparable, sample
 from vestige.data.source import DataError
 
 
@@ -77,3 +78,28 @@ def test_centered_has_zero_mean():
 def test_bad_input_is_named(action, said):
     with pytest.raises(DataError, match=said):
         action()
+
+
+def named(classes, y, x=1.0):
+    return DataSet(name="d", x=torch.full((len(y), 2), x), y=torch.tensor(y), classes=classes, space=UNBOUNDED)
+
+
+def test_other_samples_have_the_class_numbers_of_the_data():
+    data = named(("ant", "bee", "cat"), [0, 1, 2])
+    assert comparable(named(("ant", "cat"), [0, 1]), data, "held_out").y.tolist() == [0, 2]
+    assert comparable(named(("0", "1"), [0, 1]), data, "held_out").y.tolist() == [0, 1]
+    assert comparable(named(("10", "2"), [0, 1]), named(("1", "10", "2"), [0]), "held_out").y.tolist() == [1, 2]
+    with pytest.raises(DataError, match="held_out has the class 'eel', data have ant, bee, cat"):
+        comparable(named(("ant", "eel"), [0, 1]), data, "held_out")
+
+
+@pytest.mark.parametrize("x", [255.0, 1 / 255])
+def test_other_samples_on_another_scale_are_refused(x):
+    with pytest.raises(DataError, match="another scale"):
+        comparable(named(("0",), [0], x), named(("0",), [0]), "held_out")
+
+
+def test_other_samples_of_another_shape_are_refused():
+    other = DataSet(name="o", x=torch.ones(1, 3), y=torch.tensor([0]), classes=("0",))
+    with pytest.raises(DataError, match=r"held_out has samples of shape \(3,\), data of \(2,\)"):
+        comparable(other, named(("0",), [0]), "held_out")

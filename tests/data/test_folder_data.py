@@ -124,3 +124,20 @@ def test_a_format_that_calls_other_programs_is_no_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\nshowpage\n%%EOF")
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image"):
         load_folder(tmp_path, "x")
+
+
+def test_files_that_are_left_out_are_said(tmp_path):
+    image(tmp_path / "a" / "1.png")
+    image(tmp_path / "a" / "2.jpg")
+    (tmp_path / "a" / "2.jpg").rename(tmp_path / "a" / "2.jfif")
+    (tmp_path / "a" / "notes.txt").touch()
+    assert len(load_folder(tmp_path, "f")) == 2 and not load_folder(tmp_path, "f").notes
+    (tmp_path / "a" / "0003").write_bytes((tmp_path / "a" / "1.png").read_bytes())
+    assert (
+        "1 files that are no images by their names were left out, such as 0003" in load_folder(tmp_path, "f").notes[0]
+    )
+
+
+def test_numbers_far_below_the_depth_of_their_files_are_said(tmp_path):
+    Image.fromarray(np.full((2, 2), 4095, np.uint16)).save(tmp_path / "12_of_16_bits.png")
+    assert "no pixel is brighter than 0.062" in load_folder(tmp_path, "f").notes[0]

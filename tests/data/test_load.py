@@ -240,6 +240,7 @@ LABELS = {
     "truth values": (np.array([True, False, True, False]), [1, 0, 1, 0], ("0", "1")),
     "another machine's": (np.array([2, 1, 0, 2], ">i2"), [2, 1, 0, 2], ("0", "1", "2")),
     "signs": (np.array([-1, 1, 1, -1]), [0, 1, 1, 0], ("0", "1")),
+    "signs as text": (np.array(["-1", "+1", "+1", "-1"]), [0, 1, 1, 0], ("0", "1")),
     "one-hot": (np.eye(4)[[3, 0, 1, 1]], [3, 0, 1, 1], ("0", "1", "2", "3")),
     "from 1": (np.array([1, 2, 3, 1]), [1, 2, 3, 1], ("0", "1", "2", "3")),
     "floats, a column": (np.array([[0.0], [1.0], [2.0], [0.0]]), [0, 1, 2, 0], ("0", "1", "2")),
@@ -252,7 +253,21 @@ def test_labels_as_people_write_them(case, tmp_path):
     np.savez(tmp_path / "d.npz", x=np.zeros((4, 3)), y=y)
     data = load_data(f"npz:{tmp_path / 'd.npz'}")
     assert data.y.tolist() == expected and data.classes == classes
-    assert bool(data.notes) == (case in ("text", "bytes", "signs", "one-hot"))
+    assert bool(data.notes) == (case in ("text", "bytes", "signs", "signs as text", "one-hot"))
+
+
+def test_text_that_is_no_class_is_refused(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)), y=np.array(["ant", "bee"]), classes=np.array(["ant", "cat"]))
+    with pytest.raises(DataError, match="'bee' is none of the classes ant, cat"):
+        load_data(f"npz:{tmp_path / 'd.npz'}")
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_numbers_that_single_precision_cannot_hold_are_refused(size, tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.full((2, 3), size), y=np.array([0, 1]))
+    torch.set_default_dtype(torch.float32)
+    with pytest.raises(DataError, match=r"out of reach of torch\.float32"):
+        load_data(f"npz:{tmp_path / 'd.npz'}")
 
 
 def test_other_keys_can_be_named(tmp_path):

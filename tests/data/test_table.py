@@ -1,8 +1,11 @@
 """Tables: their columns, their labels, and what is no table of numbers."""
 
+import time
+
 import pytest
 import torch
 
+from vestige.data import table
 from vestige.data.load import load_data
 from vestige.data.source import DataError
 
@@ -76,7 +79,7 @@ def test_a_column_that_numbers_the_rows_is_left_out_and_said(name, tmp_path):
     assert data.columns == (name, "a") and not data.notes
 
 
-@pytest.mark.parametrize("name", ["id", "ID", "sample_id", "PassengerId", "index", "row"])
+@pytest.mark.parametrize("name", ["id", "ID", "sample_id", "PassengerId", "index", "row", "Unnamed: 0"])
 def test_names_of_rows_are_no_feature(name, tmp_path):
     rows = [f"{k},{k % 3},{k % 2}" for k in range(10)]
     data = load_data(csv(tmp_path, "\n".join([f"{name},a,label", *rows])))
@@ -168,3 +171,54 @@ def test_parquet_columns_of_vectors_decimals_and_dates(tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             read(a=column)
+
+
+def test_a_first_row_of_numbers_is_a_sample_even_where_one_is_the_label(tmp_path):
+    data = load_data(csv(tmp_path, "1,14.2,1.7\n2,13.2,1.78\n0,13.1,2.3\n") + "#1")
+    assert data.y.tolist() == [1, 2, 0] and len(data.x) == 3
+
+
+def test_numbers_that_count_the_columns_are_their_names(tmp_path):
+    spec = csv(tmp_path, "0,1,2\n5,6,0\n7,8,1\n")
+    with pytest.raises(DataError, match="columns 0, 1, 2"):
+        load_data(spec)
+    assert load_data(f"{spec}#2").x.tolist() == [[5, 6], [7, 8]]
+
+
+def test_two_columns_that_may_be_the_labels_are_not_chosen_from(tmp_path):
+    spec = csv(tmp_path, "class,target,a\n0,1,.5\n1,0,.2\n")
+    with pytest.raises(DataError, match="columns class, target; which one holds the labels"):
+        load_data(spec)
+    assert load_data(f"{spec}#Class").y.tolist() == [0, 1]
+
+
+def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow", reason="needs the extra tables"), pytest.importorskip("pyarrow.parquet")
+    plain = {"a": [1.0, 2.0, 3.0], "label": [0, 1, 0]}
+    pq.write_table(pa.table({**plain, "__index_level_0__": [7, 3, 9]}), tmp_path / "t.parquet")
+    assert load_data(f"parquet:{tmp_path / 't.parquet'}").columns == ("a",)
+    named = pa.table({**plain, "row": [7, 3, 9]}).replace_schema_metadata({"pandas": '{"index_columns": ["row"]}'})
+    pq.write_table(named, tmp_path / "t.parquet")
+    assert load_data(f"parquet:{tmp_path / 't.parquet'}").columns == ("a",)
+
+
+def test_a_wide_table_is_read_and_a_wider_one_refused_soon(tmp_path, monkeypatch):
+    names = ",".join(f"column{k}" for k in range(15_000))  # a line longer than a cell may be
+    data = load_data(csv(tmp_path, f"{names},label\n" + (",".join(["0.5"] * 15_000) + ",0\n") * 2))
+    assert data.x.shape == (2, 15_000)
+    monkeypatch.setattr(table, "MOST_COLUMNS", 100)
+    begun = time.process_time()
+    with pytest.raises(DataError, match="under 15001 names"):
+        load_data(f"csv:{tmp_path / 't.csv'}")
+    assert time.process_time() - begun < 2
+
+
+def test_cells_are_counted_before_they_are_kept(tmp_path, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow", reason="needs the extra tables"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(table, "MOST_CELLS", 5)
+    with pytest.raises(DataError, match="more than 5 cells"):
+        load_data(csv(tmp_path, "a,y\n1,0\n2,1\n3,1\n"))
+    monkeypatch.setattr(table, "MOST_NUMBERS", 1_999)
+    pq.write_table(pa.table({"a": [0] * 1000, "label": [0] * 1000}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="unpacks to 2,000 cells; at most 1,999"):
+        load_data(f"parquet:{tmp_path / 't.parquet'}")

@@ -180,3 +180,9 @@ def test_modules_outside_the_grammar_have_no_text(model):
 def test_nested_chain_without_flatten_is_described():
     model = nn.Sequential(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), nn.Identity(), nn.Linear(2, 1, bias=False))
     assert describe(model) == "mlp:3-2-1"
+
+
+def test_pooling_over_the_whole_image_is_one_of_the_ways():
+    state = {"0.weight": torch.ones(4, 1, 3, 3), "3.weight": torch.ones(10, 4)}
+    with pytest.raises(ArchitectureError, match=r"cnn:1x7x7-c4k3-a7-10.*over the whole image"):
+        architecture_of(state, (1, 7, 7))

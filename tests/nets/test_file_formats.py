@@ -1,6 +1,7 @@
 """Files that are no safetensors are called what they are, by their content, with the next step."""
 
 import io
+import lzma
 import pickle
 import tarfile
 import zipfile
@@ -46,6 +47,9 @@ FORMATS = {
     "npy": (lambda p: np.save(p.open("wb"), np.ones(3)), "NumPy array"),
     "onnx": (lambda p: p.write_bytes(b"\x08\x08\x12\x07pytorch\x1a\x051.0.0" + bytes(60)), "ONNX"),
     "tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(60)), "TensorFlow Lite"),
+    "executorch": (lambda p: p.write_bytes(b"\x1c\0\0\0ET12" + bytes(60)), "ExecuTorch"),
+    "lzma": (lambda p: p.write_bytes(lzma.compress(bytes(60), lzma.FORMAT_ALONE)), "lzma archive"),
+    "pickle in text": (lambda p: p.write_bytes(pickle.dumps({"weights": [1, 2]}, 0)), "a pickle in text"),
     "hdf5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(60)), "HDF5"),
     "tar": (tar, "tar archive"),
     "index": (

@@ -88,3 +88,11 @@ def test_counters_stay_integers():
     tensors = {name: t.double() if t.is_floating_point() else t + 7 for name, t in norm.state_dict().items()}
     model, warnings = filled(nn.BatchNorm1d(2), tensors)
     assert model.num_batches_tracked.item() == 7 and model.num_batches_tracked.dtype == torch.long and not warnings
+
+
+def test_a_copy_under_longer_names_is_not_taken_for_the_network():
+    state = {"0.weight": numbers(2, 3), "0.bias": numbers(2)}
+    both = state | {f"ema.{name}": t / 2 for name, t in state.items()}
+    with pytest.raises(CheckpointError, match=r"2 networks in the file fit.*'ema\.', plain names.*--key ema"):
+        filled(nn.Sequential(nn.Linear(3, 2)), both)
+    assert torch.equal(filled(nn.Sequential(nn.Linear(3, 2)), state)[0][0].weight, state["0.weight"])

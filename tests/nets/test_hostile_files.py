@@ -3,13 +3,14 @@
 import json
 import pickle
 import struct
+import time
 
 import pytest
 import torch
 from corpus import FILES, WEIGHTS, Touch, entry, raw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
+from safetensors.torch import save, save_file
 
 from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
 from vestige.nets.fully_connected import mlp
@@ -127,3 +128,23 @@ def test_random_headers_end_in_a_named_error(tmp_path, header):
     path.write_bytes(raw(json.dumps(header).encode(), bytes(16)))
     with pytest.raises(CheckpointError):
         load_model(path)
+
+
+MANY = {
+    "one layer each": [f"a{k}x.weight" for k in range(6000)],
+    "blocks": [f"b.{k}.{name}.weight" for k in range(3000) for name in "xy"],
+    "copies": [f"{before}{k}.weight" for before in ("", "ema_") for k in range(3000)],
+    "factors": [f"l{k}.weight_{kind}" for k in range(3000) for kind in "gv"],
+}
+
+
+@pytest.mark.parametrize("architecture", [None, "plain"])
+@pytest.mark.parametrize("case", MANY)
+def test_many_names_take_no_longer_than_their_number(case, architecture, tmp_path):
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef plain(): return nn.Linear(2, 2, bias=False)\n")
+    given = f"{tmp_path / 'mine.py'}:plain" if architecture == "plain" else architecture
+    save_file({name: torch.ones(2, 2) for name in MANY[case]}, tmp_path / "m.safetensors")
+    begun = time.process_time()
+    with pytest.raises(ValueError) as refusal:
+        load_model(tmp_path / "m.safetensors", architecture=given)
+    assert time.process_time() - begun < 2 and len(str(refusal.value)) < 100_000

@@ -225,3 +225,29 @@ def test_weights_elsewhere_and_damage_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="SHA-256"):
         load_model(tmp_path / "m.onnx", sha256="0" * 64)
     assert json.loads(load_model(tmp_path / "m.onnx").metadata["input_shape"]) == [6]
+
+
+def test_nodes_that_change_numbers_are_refused(tmp_path):
+    rest = [node("Gemm", ["c", "w1"], ["h"], transB=1), *TWO[1:]]
+    train = weights(**LINEAR) | {"ratio": np.array(0.5, "f4"), "on": np.array(True)}
+    for first in (node("Cast", ["x"], ["c"], to=onnx.TensorProto.INT32), node("Dropout", ["x", "ratio", "on"], ["c"])):
+        model(tmp_path / "m.onnx", [first, *rest], train, (6,))
+        with pytest.raises(CheckpointError, match=f"a {first.op_type} that changes numbers"):
+            load_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(("bias", "is_read"), [((4, 1, 1), True), ((4,), False)])
+def test_a_bias_of_a_convolution_runs_along_the_channels(bias, is_read, tmp_path):
+    nodes = [
+        node("Conv", ["x", "k"], ["m"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Add", ["m", "b"], ["h"]),
+        node("Relu", ["h"], ["r"]),
+        node("Flatten", ["r"], ["f"]),
+        node("Gemm", ["f", "w"], ["out"]),
+    ]
+    model(tmp_path / "m.onnx", nodes, weights(k=(4, 1, 3, 3), b=bias, w=(64, 3)), (1, 4, 4))
+    if is_read:
+        assert load_model(tmp_path / "m.onnx").architecture == "cnn:1x4x4-c4k3-3"
+        return
+    with pytest.raises(CheckpointError, match="an Add that is no bias"):
+        load_model(tmp_path / "m.onnx")

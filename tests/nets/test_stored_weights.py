@@ -4,6 +4,7 @@ import argparse
 import copy
 import json
 import pathlib
+import shlex
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 
+from vestige.cli import run
 from vestige.nets.architecture import ArchitectureError
 from vestige.nets.checkpoint import CheckpointError, convert, load_model, save_model
 from vestige.nets.stored_weights import chain_tensors
@@ -209,3 +211,33 @@ def test_a_copy_under_longer_names_is_a_second_network(before, behind):
     assert set(chain_tensors(smaller, [])) == set(smaller)
     numbered = {f"{k}{n}": t for k in ("", "1.") for n, t in state.items()}
     assert set(chain_tensors(numbered, [])) == set(numbered)
+
+
+def test_a_part_is_not_converted_either(net, tmp_path):
+    torch.save(net.state_dict(), tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(CheckpointError, match=r"part 1 of 2 .* save one file"):
+        convert(tmp_path / "pytorch_model-00001-of-00002.bin", tmp_path / "one.safetensors")
+
+
+def test_a_parametrization_of_ones_own_is_named_not_its_bias(net, tmp_path):
+    nn.utils.parametrize.register_parametrization(net[0], "weight", nn.Identity())
+    save_file(dict(net.state_dict()), tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=r"weight\.original.*a parametrization"):
+        load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("before", ["", "module.", "module.agent."])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_the_command_that_a_refusal_suggests_runs_as_printed(before, suffix, net, tmp_path):
+    state = {
+        f"{before}{one}.{n}": t * k for k, one in enumerate(("ema", "net"), 1) for n, t in net.state_dict().items()
+    }
+    path = tmp_path / f"two networks{suffix}"
+    torch.save(state, path) if suffix == ".pt" else save_file(state, path)
+    with pytest.raises(CheckpointError) as refusal:
+        load_model(path, trust_pickle=True)
+    line = shlex.split(str(refusal.value).split(": ")[-1])
+    assert line[0] == "vestige" and run(line[1:]) == 0
+    scale = 1 + (line[-1] == "net")
+    found = load_model(line[3]).model
+    torch.testing.assert_close(found[1].weight, net[0].weight * scale)

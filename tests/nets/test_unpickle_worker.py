@@ -109,3 +109,11 @@ def test_torchs_advice_to_switch_safety_off_is_not_repeated():
     plain = cause(RuntimeError("\x1b[2J weights_only=False"))
     assert "False" not in plain and "\x1b" not in plain
     assert "\x1b" not in cause(ValueError("odd \x1b[31m key"))
+
+
+def test_weights_beside_an_epoch_are_read_and_beside_a_copy_are_not_chosen_from():
+    flat = {"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2), "epoch": 3, "lr": 0.1}
+    state, said = tensors_of(flat, torch)
+    assert list(state) == ["fc.weight", "fc.bias"] and said == {"key": "", "left": ["epoch", "lr"]}
+    with pytest.raises(Refused, match="2 state dicts, under plain names, ema: name one with --key ema"):
+        tensors_of(flat | {"ema": {"fc.weight": torch.zeros(2, 2)}}, torch)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from vestige.audit.kernel_machine import BlackBoxModel
@@ -20,6 +21,7 @@ from vestige.data.dataset import DataSet
 from vestige.reconstruct.kernels.black_box import Scores, as_scores
 
 MOST = 2_000  # samples that are looked at
+ORDERED = 0.9  # accuracy from which another order of the classes is named; by chance, few samples reach half
 CLEAR = 0.3  # gain in accuracy from which a change of the data is named as the likely cause
 
 
@@ -144,12 +146,31 @@ def _cause(target: Target, x: Tensor, y: Tensor, accuracy: float) -> str | None:
             reached = _accuracy(target.model(moved), labels)
             if reached >= best:
                 best, words = reached + 1e-9, f"with {said} the accuracy is {reached:.1%}"
-    return words
+    return words or _reordered(target.model(x), y)
+
+
+def _reordered(outputs: Tensor, y: Tensor) -> str | None:
+    """Whether the classes, numbered in another order, are almost always right."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2 or not bool(torch.isfinite(outputs).all()):
+        return None
+    k = outputs.shape[1]
+    counts = torch.bincount(k * y + outputs.argmax(1), minlength=k * k).reshape(k, k)
+    mine, theirs = linear_sum_assignment(-counts.numpy())
+    reached = float(counts[mine, theirs].sum()) / len(y)
+    seen = [f"{a} for {b}" for a, b in zip(theirs, mine, strict=True) if a != b and counts[b, a] > 0][:5]
+    if reached < ORDERED or not seen:
+        return None
+    return f"with the classes in another order ({', '.join(seen)}) the accuracy is {reached:.1%}"
 
 
 def _standardized(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     spread = x.std(axes, keepdim=True, unbiased=False)
     return (x - x.mean(axes, keepdim=True)) / torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Images whose flattened numbers stand as those of (h, w, channels) do."""
+    return x.movedim(1, -1).reshape(x.shape) if x.ndim == 4 else x
 
 
 def _channels(x: Tensor) -> tuple[int, ...]:
@@ -166,5 +187,6 @@ CHANGES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "data 255 times as large": lambda x, y: (255 * x, y),
     "data 255 times as small": lambda x, y: (x / 255, y),
     "the largest value of the data as 1": lambda x, y: (x / x.abs().max().clamp(min=1e-30), y),
+    "flattened images whose channels come last (Keras, Flax)": lambda x, y: (_channels_last(x), y),
     "light and dark exchanged": lambda x, y: (x.amax() + x.amin() - x, y),
 }

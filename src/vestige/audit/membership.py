@@ -17,6 +17,7 @@ from vestige.audit.truth import Data, fingerprint, read_data, read_truth, split_
 from vestige.core.cite import Paper, citation
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
+from vestige.data.dataset import comparable
 from vestige.membership.scores import CALIBRATED, Membership
 from vestige.report.membership import write_membership_report
 from vestige.report.verdict import Level, misfit, unsaid
@@ -117,9 +118,9 @@ def _asked(target: Target, data: Data, reference: Data | None, seed: int) -> Ask
         known = asked_of(truth, seed)
         return known or Asked(truth.train, None, None, torch.arange(len(truth.train)))
     positive = target.loaded.metadata.get("positive_classes") if target.outputs == 1 else None
-    candidates, unseen = (split_classes(load(each), positive) for each in (data, reference))
-    if candidates.shape != unseen.shape:
-        raise ValueError(f"reference has samples of shape {unseen.shape}, data of {candidates.shape}; they must agree.")
+    given = load(data)
+    unseen = split_classes(comparable(load(reference), given, "reference"), positive)
+    candidates = split_classes(given, positive)
     return Asked(candidates, unseen, None, torch.arange(len(candidates)))
 
 

@@ -99,7 +99,8 @@ def read_target(
         loss: default: the file's, else logistic for one output and cross-entropy for several, with a warning.
         weight_decay: default: the file's; None for unknown, 0.0 for none.
         trust_pickle: read a .pt file too.
-        like: data whose shape the inputs have, where neither the caller nor the file says one.
+        like: data whose shape the inputs have, where neither the caller nor the file says one; a width alone says
+            how many numbers an input has, not that they are no image.
 
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
@@ -112,7 +113,7 @@ def read_target(
         loaded = load_model(model, architecture=architecture, input_shape=input_shape, trust_pickle=trust_pickle)
         name = Path(model).name
     settled = input_space(space, loaded.space)
-    shape = input_shape or loaded.input_shape or (None if like is None else read_data(like, space=settled).shape)
+    shape = input_shape or _shape(loaded, like, settled)
     if shape is None:
         raise ValueError(
             f"{name} does not say the shape of its inputs; give input_shape (--input-shape), such as 3x32x32."
@@ -132,6 +133,17 @@ def read_target(
         weight_decay=_decay(weight_decay, loaded.metadata.get("weight_decay")),
         warnings=tuple(notes),
     )
+
+
+def _shape(loaded: LoadedModel, like: Data | None, space: InputSpace | None) -> tuple[int, ...] | None:
+    """The file's; that of the data where it says none, or only how many numbers an input has."""
+    known = loaded.input_shape
+    if like is None or "input_shape" in loaded.metadata or (known is not None and len(known) > 1):
+        return known
+    if known is not None and not isinstance(next(loaded.model.children(), None), nn.Flatten):
+        return known
+    given = read_data(like, space=space).shape
+    return given if known is None or math.prod(given) == math.prod(known) else known
 
 
 def _in_memory(model: nn.Module, input_shape: tuple[int, ...] | None) -> LoadedModel:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vestige.core.rng import child
 from vestige.core.space import UNBOUNDED, InputSpace
-from vestige.data.dataset import DataSet, binarize, sample
+from vestige.data.dataset import DataSet, binarize, comparable, sample
 from vestige.data.load import load_data
 
 HELD_OUT = 4_000  # unrelated samples compared with, at most: enough for a rate of 1 in 1,000
@@ -124,21 +124,22 @@ def read_truth(
         ValueError: data that cannot be loaded, or of two shapes.
     """
     dataset, warnings = load(data), []
+    other = None if held_out is None else comparable(load(held_out), dataset, "held_out")
     known = metadata.get("data_sha256") == fingerprint(dataset)
     drawn = known and metadata.get("n", "").isdecimal() and metadata.get("seed", "").isdecimal()
     if known:
-        dataset = split_classes(dataset, metadata.get("positive_classes"))
+        positive = metadata.get("positive_classes")
+        if other is not None and other.classes == dataset.classes:
+            other = split_classes(other, positive)
+        dataset = split_classes(dataset, positive)
     elif "n" in metadata and metadata["n"] != str(len(dataset)):
         warnings.append(
             f"The model file says: trained on {metadata['n'][:9]} samples of {metadata.get('data', '')[:40]!r}. The "
             f"data given are a different set; all {len(dataset):,} samples are taken for training samples."
         )
     train, rest = draw(dataset, int(metadata["n"]), int(metadata["seed"])) if drawn else (dataset, None)
-    if held_out is not None:
-        rest = load(held_out)
-        if rest.shape != train.shape:
-            raise ValueError(f"held_out has samples of shape {rest.shape}, data of {train.shape}; they must agree.")
-        rest = _unseen(rest, train)
+    if other is not None:
+        rest = _unseen(other, train)
     if rest is not None and len(rest) > HELD_OUT:
         rest = rest.take(torch.randperm(len(rest), generator=child(0, "held out"))[:HELD_OUT])
     return Truth(train, rest, (*train.notes, *warnings), data if isinstance(data, str) else None)

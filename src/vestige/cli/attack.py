@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Radius = Annotated[
     float, typer.Option(parser=options.read_quotient, metavar="NUMBER", help="In units of the data: 8/255 or 0.03.")
+]
+Preset = Annotated[
+    str, words.word(words.STAGES, "fast, standard, published, autoattack; stages with commas.", several=True)
 ]
 Pair = Annotated[
     tuple | None,
@@ -30,8 +33,8 @@ def attack(
         str, typer.Option(help="Labeled inputs, the test part: digits, npz:PATH, folder:PATH, ...")
     ] = "digits",
     eps: Radius = 0.15,
-    norm: Annotated[str, typer.Option(help="linf, l2 or l1.")] = "linf",
-    preset: Annotated[str, typer.Option(help="fast, standard, published, autoattack; stages with commas.")] = "fast",
+    norm: Annotated[str, words.word(words.NORMS, "linf, l2 or l1.")] = "linf",
+    preset: Preset = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,

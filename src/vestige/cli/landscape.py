@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.study import show_study
 
 landscape = typer.Typer(
@@ -59,7 +59,9 @@ def teacher(
 
 
 def overfit(
-    fit: Annotated[str, typer.Option(help="margin, network, network_without_bias or nearest_neighbor.")] = "margin",
+    fit: Annotated[
+        str, words.word(words.LEARNERS, "margin, network, network_without_bias or nearest_neighbor.")
+    ] = "margin",
     noise: Numbers = "0.1,0.2,0.3",
     dims: Numbers = "1",
     sizes: Numbers = "100",

@@ -1,11 +1,13 @@
 """Options that several verbs share: one meaning and one sentence of help for each, and how their text is read."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vestige.cli import words
 from vestige.data.source import read_source
 from vestige.nets.file_formats import folder_kind
 from vestige.runs.manifest import NO_RUN
@@ -73,9 +75,13 @@ def _numbers(option: str, text: str | None) -> "Tensor | None":
     import numpy as np
     import torch
 
+    from vestige.core.npy import read_file
+
     try:
-        is_file = Path(text).suffix == ".npy"
-        found = np.load(text, allow_pickle=False) if is_file else np.array([float(part) for part in text.split(",")])
+        file = Path(text)
+        found = read_file(file) if file.suffix == ".npy" else np.array([float(part) for part in text.split(",")])
+        if found.dtype.kind not in "uifb":
+            raise ValueError(f"its type is {found.dtype}")
         return torch.tensor(found if found.size > 1 else found.reshape(()), dtype=torch.get_default_dtype())
     except (ValueError, TypeError, EOFError) as error:
         raise ValueError(
@@ -93,7 +99,10 @@ def read_numbers(text: str) -> list[float]:
 
 def read_integers(text: str) -> list[int]:
     """Whole numbers with commas."""
-    return [int(number) for number in read_numbers(text)]
+    numbers = read_numbers(text)
+    if odd := [number for number in numbers if not math.isfinite(number) or number != int(number)]:
+        raise ValueError(f"{odd[0]:g} given; whole numbers with commas are allowed, such as 1,5.")
+    return [int(number) for number in numbers]
 
 
 def read_shape(text: str) -> tuple[int, ...]:
@@ -135,9 +144,16 @@ searched = partial(typer.Option, rich_help_panel="The search")
 Model = Annotated[Path, typer.Argument(help="Weights: .safetensors, or .pt with --trust-pickle.")]
 Arch = Annotated[
     str | None,
-    fact(help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory."),
+    fact(
+        parser=words.read_arch,
+        metavar="TEXT",
+        help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory.",
+    ),
 ]
-Loss = Annotated[str | None, fact(help="logistic, exponential, cross_entropy, mse or huber.")]
+Loss = Annotated[
+    str | None,
+    fact(parser=words.one_of(words.LOSSES), metavar="WORD", help="logistic, exponential, cross_entropy, mse or huber."),
+]
 Decay = Annotated[float | None, fact(help="Weight decay of the training: loss + wd/2 |weights|^2.")]
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default vestige-VERB-MODEL. The same command continues in it.")
@@ -146,7 +162,7 @@ Candidates = Annotated[
     int | None,
     searched(min=1, max=1_000_000, help="Candidates of one restart; default: from the weights."),
 ]
-Restarts = Annotated[int | None, searched(min=1, help="Independent starts; default: the method's.")]
+Restarts = Annotated[int | None, searched(min=1, max=1_000_000, help="Independent starts; default: the method's.")]
 Seed = Annotated[int, searched(help="Equal seeds give equal results on the same machine.")]
 Threads = Annotated[
     int | None,
@@ -155,6 +171,8 @@ Threads = Annotated[
 Solver = Annotated[
     str,
     searched(
+        parser=words.read_solver,
+        metavar="WORD",
         help="default (ours), published (the papers' procedure), or published:NAME of one of its settings.",
     ),
 ]
@@ -166,13 +184,16 @@ Range = Annotated[
 Mean = Annotated[
     str | None,
     fact(
+        parser=words.read_scale,
         metavar="NUMBERS",
         help="Subtracted from the inputs in training: .5, one for each channel, or a .npy.",
     ),
 ]
 Std = Annotated[
     str | None,
-    fact(metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean."),
+    fact(
+        parser=words.read_scale, metavar="NUMBERS", help="What inputs were divided by afterwards, written like --mean."
+    ),
 ]
 Shape = Annotated[
     tuple | None,
@@ -198,7 +219,10 @@ Kernel = Annotated[
         help="MODEL is a kernel machine, asked for scores only: rbf:gamma=0.003, or auto for the file's.",
     ),
 ]
-Scores = Annotated[str | None, kind(help="What a kernel machine answers: raw, log or votes.")]
+Scores = Annotated[
+    str | None,
+    kind(parser=words.one_of(words.SCORES), metavar="WORD", help="What a kernel machine answers: raw, log or votes."),
+]
 Queries = Annotated[int | None, kind(min=1, help="Queries to a kernel machine, at most.")]
 NamedData = Annotated[str, typer.Option(help="digits, mnist, fashion, cifar10, npz:PATH or folder:PATH.")]
 Drawn = Annotated[int | None, typer.Option(min=1, help="Samples drawn; default: all.")]

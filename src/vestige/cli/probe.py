@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.study import show_study
 
 probe = typer.Typer(help="Linear probes, with the controls that say what they found.", no_args_is_help=True)
@@ -18,7 +18,7 @@ def truth(
         str, typer.Option(help="minilm, or package.module:factory of a callable from texts to (n, d).")
     ] = "minilm",
     most: Annotated[int, typer.Option(min=10, help="Statements of a topic, drawn at random.")] = 300,
-    kind: Annotated[str, typer.Option(help="logistic or mass_mean.")] = "logistic",
+    kind: Annotated[str, words.word(words.PROBES, "logistic or mass_mean.")] = "logistic",
     seed: options.Seed = 0,
     out: options.Out = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.app import note, say
 
 
@@ -13,7 +13,7 @@ def train(
     data: options.NamedData = "digits",
     n: options.Drawn = None,
     arch: Annotated[str | None, typer.Option(help="Default: two layers of width 1000.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Default: cross_entropy, or logistic for one output.")] = None,
+    loss: Annotated[str | None, words.word(words.LOSSES, "Default: cross_entropy, or logistic for one output.")] = None,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="wd of loss + wd/2 |weights|^2.")] = 1e-3,
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the samples and the first weights.")] = 0,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.app import note, say, say_files
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def unlearn(
     data: Annotated[str, typer.Option(help="The training data: digits, npz:PATH, folder:PATH, ...")],
     forget: Annotated[str, typer.Option(help="leaked, leaked:K (the K that leak most), or positions: 3,17.")],
     held_out: options.HeldOut = None,
-    step: Annotated[str, typer.Option(help="resolve, or the terms alone: clarke, kkt (as published).")] = "resolve",
+    step: Annotated[
+        str, words.word(words.STEPS, "resolve, or the terms alone: clarke, kkt (as published).")
+    ] = "resolve",
     repair: Repair = None,
     retrain: Retrain = None,
     out: options.Out = None,

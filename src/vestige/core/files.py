@@ -69,8 +69,15 @@ def write_json(path: Path | str, value: Any, *, private: bool = False) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON that `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read JSON that `write_json` wrote.
+
+    Raises:
+        ValueError: no JSON, or one that is nested without end.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sha256_of(path: Path | str) -> str:

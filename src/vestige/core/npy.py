@@ -1,6 +1,7 @@
 """Plain arrays in NumPy's format, with what they claim compared with what is there before memory is taken."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,3 +32,14 @@ def read_npy(stream: Any) -> np.ndarray:
     """The array; its header has been checked."""
     with stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def read_file(path: Path) -> np.ndarray:
+    """The array in a .npy file.
+
+    Raises:
+        ValueError: see `npy_shape`.
+    """
+    with path.open("rb") as stream:
+        npy_shape(stream, path.stat().st_size)
+    return read_npy(path.open("rb"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vestige.core.npy import npy_shape, read_npy
+from vestige.core.npy import npy_shape, read_file, read_npy
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.data.dataset import DataSet
 from vestige.data.labels import read_labels
@@ -78,9 +78,7 @@ def load_npy(paths: Sequence[Path], name: str, *, space: InputSpace | None = Non
             raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_ARRAYS:,} are read")
         refuse_other_kinds(path)
         try:
-            with path.open("rb") as file:
-                npy_shape(file, path.stat().st_size)
-            arrays.append(read_npy(path.open("rb")))
+            arrays.append(read_file(path))
         except Exception as error:  # numpy raises its own kinds on damaged bytes
             raise DataError(f"{path} cannot be read as numbers ({error}); save with numpy.save, no objects") from error
     return as_dataset(arrays[0], arrays[1], name, paths[0], space=space, origin=f"{paths[0].name} and {paths[1].name}")
@@ -131,6 +129,11 @@ def samples_tensor(x: np.ndarray, source: Path | str, space: InputSpace | None =
         x = np.moveaxis(x, 3, 1)
     native = np.dtype(np.float64) if x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")  # torch knows no others
     made = torch.tensor(np.ascontiguousarray(x, native), dtype=torch.get_default_dtype())
+    largest = float(np.abs(x[np.isfinite(x)].astype(np.float64)).max(initial=0)) if x.dtype.kind == "f" else 0.0
+    if largest and not torch.finfo(made.dtype).tiny <= largest <= torch.finfo(made.dtype).max:
+        raise DataError(
+            f"{source}: the largest value is {largest:.3g}, out of reach of {made.dtype}; rescale the samples"
+        )
     return made / scale, f"integers were divided by {scale}" if scale != 1 else ""
 
 

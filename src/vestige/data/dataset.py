@@ -11,6 +11,8 @@ from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.data.source import DataError
 
+SCALES = 10  # times as large as other samples of the same kind: integers beside floats
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataSet:
@@ -106,6 +108,45 @@ def _balanced_prefix(dataset: DataSet, order: Tensor, n: int) -> Tensor:
         )
     positions = [(labels == label).nonzero().flatten()[: quota[label]] for label in present]
     return order[torch.cat(positions).sort().values]
+
+
+def comparable(other: DataSet, like: DataSet, name: str) -> DataSet:
+    """Other samples of the same kind, with the class numbers of `like`; names of classes decide, where both have any.
+
+    Args:
+        other: to compare with.
+        like: the data.
+        name: of `other`, for the message.
+
+    Raises:
+        DataError: another shape, another scale (a factor of 10 in root mean square), or a class that `like` lacks.
+
+    Example:
+        >>> x = torch.ones(2, 1)
+        >>> data = DataSet(name="d", x=x, y=torch.tensor([0, 2]), classes=("ant", "bee", "cat"))
+        >>> comparable(DataSet(name="o", x=x, y=torch.tensor([0, 1]), classes=("ant", "cat")), data, "o").y.tolist()
+        [0, 2]
+    """
+    if other.shape != like.shape:
+        raise DataError(f"{name} has samples of shape {other.shape}, data of {like.shape}; they must agree.")
+    sizes = [float(each.x.double().square().mean().sqrt()) for each in (other, like)]
+    if max(sizes) > SCALES * min(sizes):
+        raise DataError(
+            f"{name} has values of size {sizes[0]:.3g}, data of {sizes[1]:.3g}: another scale? Give both alike, as "
+            "floats or as integers."
+        )
+    if other.classes == like.classes or any(_numbered(each.classes) for each in (other, like)):
+        return other
+    unknown = [one for k, one in enumerate(other.classes) if one not in like.classes and bool((other.y == k).any())]
+    if unknown:
+        raise DataError(f"{name} has the class {unknown[0]!r}, data have {', '.join(like.classes[:10])}.")
+    place = torch.tensor([like.classes.index(one) if one in like.classes else 0 for one in other.classes])
+    return replace(other, y=place[other.y], classes=like.classes)
+
+
+def _numbered(classes: Sequence[str]) -> bool:
+    """Whether the classes have no names but their numbers."""
+    return list(classes) == [str(k) for k in range(len(classes))]
 
 
 def binarize(dataset: DataSet, positive_classes: Sequence[int | str]) -> DataSet:

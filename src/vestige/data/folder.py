@@ -15,12 +15,16 @@ from vestige.data.dataset import DataSet
 from vestige.data.other_kinds import kind_of
 from vestige.data.source import DataError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+}  # fmt: skip
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that calls another program (EPS)
 LARGEST_FILE, LARGEST_SIDE, LARGEST_TOTAL = 50 * 2**20, 4096, 2 * 2**30
 LEFT_BEHIND = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information", "__pycache__"}
 UNREAD = {".avif", ".heic", ".heif", ".jxl", ".jp2", ".svg", ".psd", ".tga", ".exr", ".dcm"}  # images all the same
+BESIDE = {".txt", ".md", ".json", ".db", ".ini", ".csv", ".xml"}  # files that nobody takes for images
 PARTS = {"train", "test", "val", "valid", "validation", "dev"}
+REACH = 0.26  # 14 of 16 bits; where no pixel reaches further, the depth of a file may not be that of its numbers
 DEEP = ("I", "I;16", "I;16B", "I;16L")  # modes of 16 bits a pixel
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -53,12 +57,17 @@ def load_folder(root: Path, name: str) -> DataSet:
         if total > LARGEST_TOTAL:
             raise DataError(f"{root} unpacks to more than {LARGEST_TOTAL:,} bytes; use fewer or smaller images")
         pixels.append(image)
+    x = _stacked(pixels, root)
+    if float(x.max()) < REACH:
+        notes.add(f"no pixel is brighter than {float(x.max()):.2g} of what its depth holds")
     y = torch.tensor([label for _, label in files])
     classes = tuple(group.name for group in groups)
     if all(name.isdecimal() for name in classes) and list(classes) != sorted(classes, key=int):
         notes.add(f"folders named by numbers are classes in the order of the names as text: {', '.join(classes[:4])}")
+    if odd := [p for group in groups for p in _plain_files(group) if p.suffix.lower() not in SUFFIXES | BESIDE]:
+        notes.add(f"{len(odd)} files that are no images by their names were left out, such as {odd[0].name}")
     told = "; ".join([f"{len(files)} image files in {root.name}".replace(";", ","), *sorted(notes)])
-    return DataSet(name=name, x=_stacked(pixels, root), y=y, classes=classes, provenance=told)
+    return DataSet(name=name, x=x, y=y, classes=classes, provenance=told)
 
 
 def _classes(root: Path) -> list[Path]:
@@ -85,10 +94,14 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    seen = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    seen = _plain_files(folder)
     if odd := next((p for p in seen if p.suffix.lower() in UNREAD), None):
         raise DataError(f"{odd} is an image of a kind that is not read; convert it to PNG, or move it away")
     return [p for p in seen if p.suffix.lower() in SUFFIXES]
+
+
+def _plain_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
 
 
 def _held(root: Path) -> str:

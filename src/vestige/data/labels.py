@@ -9,7 +9,7 @@ import numpy as np
 from vestige.data.source import DataError
 
 MOST_CLASSES = 100_000
-_WHOLE = re.compile(r"-?[0-9]{1,9}(\.0*)?")  # as text, so that 10 would come before 2
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")  # as text, so that 10 would come before 2
 
 
 def read_labels(
@@ -63,6 +63,9 @@ def _text(flat: np.ndarray, source: Path | str, names: Sequence[str]) -> tuple[n
         return read_labels(text.astype(np.float64).astype(np.int64), source, names)
     if names and set(found.tolist()) <= set(names):
         return np.array([list(names).index(name) for name in text.tolist()]), tuple(names), []
+    if names:
+        odd = sorted(set(found.tolist()) - set(names))
+        raise DataError(f"{source}: the label {odd[0][:80]!r} is none of the classes {', '.join(names[:10])}")
     if len(found) > MOST_CLASSES or len(found) > max(20, len(flat) // 2):
         raise DataError(
             f"{source}: {len(found):,} different texts as labels of {len(flat):,} samples; identifiers? Give the class "

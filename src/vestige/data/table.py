@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -18,9 +19,11 @@ from vestige.data.source import DataError
 LABELS = ("label", "labels", "target", "class", "y")
 LARGEST_TABLE, MOST_COLUMNS = 2 * 2**30, 100_000  # bytes
 FEW = 8  # rows up to which numbers may differ by chance
+MOST_CELLS = 10**8  # in a table of text, some 60 bytes each
+MOST_NUMBERS = 2**28  # in a Parquet table, 2 GiB as float64
 SEEN = 20  # lines that say how cells are parted
-_UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes its index
-_IDENTIFIER = re.compile(r"(?i:(.*[\W_])?(id|idx|index|row|key|uid))|.*[a-z](Id|ID)")
+_INDEX = re.compile(r"__index_level_\d+__")  # numbers or names of rows, whatever their order
+_ROWS = re.compile(r"|Unnamed: \d+|__index_level_\d+__|(?i:(.*[\W_])?(id|idx|index|row|key|uid))|.*[a-z](Id|ID)")
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")  # a decimal comma
 _THOUSANDS = re.compile(r"[+-]?(0|[1-9]\d{0,2}(,\d{3})?)")  # or one that parts thousands, which nobody can tell
 MISSING = {"", "na", "n/a", "null", "none", "?"}  # beside nan, which is a number
@@ -37,17 +40,17 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     columns = _parquet(path) if is_parquet else _csv(path, keys)
-    wanted = keys[0] if keys else next((c for c in LABELS for real in columns if real.lower() == c), "")
-    label = next((real for real in columns if real == wanted or real.lower() == wanted), None)
+    fitting = [real for real in columns if real.lower() in ([k.lower() for k in keys[:1]] if keys else LABELS)]
+    label = keys[0] if keys and keys[0] in columns else fitting[0] if len(fitting) == 1 else None
     if label is None:
         raise DataError(
-            f"{path} has the columns {', '.join(list(columns)[:20])}; which one holds the labels? Write "
-            f"csv:{path.name}#COLUMN"
+            f"{path} has the columns {_shown(fitting or list(columns), 20)}; which one holds the labels? Write "
+            f"{'parquet' if is_parquet else 'csv'}:{path.name}#COLUMN"
         )
     features = {column: values for column, values in columns.items() if column != label}
     rows = [column for column, values in features.items() if _numbers_rows(column, values)]
     features = {column: values for column, values in features.items() if column not in rows}
-    named = [column for column, values in features.items() if _IDENTIFIER.fullmatch(column) and _distinct(values)]
+    named = [column for column, values in features.items() if _ROWS.fullmatch(column) and _distinct(values)]
     if named:
         raise DataError(
             f"{path}: {_shown(named)} names the rows: another whole number in each. Leave it out, or give it another "
@@ -58,7 +61,7 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     if odd or not features:
         commas = any("," in cell and _is_number(cell.replace(",", "")) for cell in odd.values())
         advice = "write numbers with a decimal point, and no comma" if commas else "encode them, or leave them out"
-        told = ", ".join(f"{name or 'a column without a name'} ({cell!r})" for name, cell in list(odd.items())[:5])
+        told = ", ".join(f"{_shown([name])} ({cell!r})" for name, cell in list(odd.items())[:5])
         raise DataError(f"{path}: no numbers in {told or 'any column'}; {advice}")
     empty = [column for column, values in features.items() if not np.isfinite(values).all()]
     if empty:
@@ -69,8 +72,8 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     return replace(read, columns=tuple(str(column) for column in features), provenance=told)
 
 
-def _shown(columns: Sequence[str]) -> str:
-    return ", ".join(name or "a column without a name" for name in columns[:5])
+def _shown(columns: Sequence[str], most: int = 5) -> str:
+    return ", ".join(name[:40] or "a column without a name" for name in columns[:most])
 
 
 def _text_in(values: np.ndarray) -> str:
@@ -92,10 +95,15 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = _separator([line for line, _ in zip(file, range(SEEN), strict=False)])
             file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=separator) if row]
+            rows, held = [], 0
+            for row in filter(None, csv.reader(file, delimiter=separator)):
+                held += len(row)
+                if held > MOST_CELLS:
+                    raise DataError(f"{path} has more than {MOST_CELLS:,} cells; write so many as Parquet or npz")
+                rows.append(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table of text ({error}); save it as CSV in UTF-8") from error
-    head = rows[0] if rows else []
+    head = [cell.strip() for cell in rows[0]] if rows else []
     if head and head[0].lstrip().startswith("<"):
         raise DataError(f"{path} is a web page, not a table: the download failed; open the link in a browser")
     if _is_row(head, rows[1:2], keys):
@@ -108,7 +116,11 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
             f"{path}: {len(rows)} rows under {len(head)} names"
             + (f"; row {uneven + 1} has {len(rows[uneven])} cells" if uneven is not None else "")
             + ("; the first line is a comment (#): remove it" if head and head[0].startswith("#") else "")
-            + (f"; {twice!r} stands twice" if (twice := next((n for n in head if head.count(n) > 1), "")) else "")
+            + (
+                f"; {twice!r} stands twice"
+                if (twice := next((n[:80] for n, k in Counter(head).items() if k > 1), ""))
+                else ""
+            )
             + "; every row needs one cell under each of different names"
         )
     return {column: _column([row[k].strip() for row in rows]) for k, column in enumerate(head)}
@@ -117,16 +129,24 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
 def _separator(lines: list[str]) -> str:
     """What parts every line into as many cells; a comma last, which may also stand in numbers."""
     for separator in ";\t|,":
-        counts = {len(row) for row in csv.reader(lines, delimiter=separator) if row}
+        try:
+            counts = {len(row) for row in csv.reader(lines, delimiter=separator) if row}
+        except csv.Error:  # a line without this separator, longer than a cell may be
+            continue
         if len(counts) == 1 and counts.pop() > 1:
             return separator
     return max(",;\t|", key=(lines or [""])[0].count)
 
 
 def _is_row(head: list[str], following: list[list[str]], known: Sequence[str]) -> bool:
-    """Whether the first line is a sample already: numbers where the next one has them, and no name of the labels."""
+    """Whether the first line is a sample already: numbers where the next one has them, and no name of the labels.
+
+    Numbers that count the columns are names, as pandas writes those of an array.
+    """
+    if head[:1] in (["0"], ["1"]) and len(head) > 2 and head == [str(k + int(head[0])) for k in range(len(head))]:
+        return False
     kinds = [[_is_number(cell) or _COMMA.fullmatch(cell) is not None for cell in row] for row in [head, *following]]
-    named = any(cell in known or cell.strip().lower() in LABELS for cell in head)
+    named = any((cell in known and not _is_number(cell)) or cell.lower() in LABELS for cell in head)
     return any(kinds[0]) and not named and all(kind == kinds[0] for kind in kinds)
 
 
@@ -140,7 +160,7 @@ def _column(cells: list[str]) -> np.ndarray:
 
 
 def _numbers_rows(column: str, values: np.ndarray) -> bool:
-    if not (_UNNAMED.fullmatch(column) or _IDENTIFIER.fullmatch(column)):
+    if not _ROWS.fullmatch(column):
         return False
     return values.dtype.kind in "uif" and len(values) > 1 and bool((np.diff(values) == 1).all())
 
@@ -165,11 +185,21 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
     except ImportError:
         raise DataError(f"{path} is a Parquet table, which needs pyarrow: pip install 'vestige[tables]'") from None
     try:
+        file = parquet.ParquetFile(path).metadata
+        groups = [file.row_group(k) for k in range(file.num_row_groups)]
+        held = sum(group.column(k).num_values for group in groups for k in range(file.num_columns))
+        if held > MOST_NUMBERS:  # a few bytes can say a great many
+            raise DataError(f"{path} unpacks to {held:,} cells; at most {MOST_NUMBERS:,} are read")
         table = parquet.read_table(path)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises many kinds on damaged bytes
         raise DataError(f"{path} cannot be read as a Parquet table ({error})") from error
     plain: dict[str, np.ndarray] = {}
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     for name in table.column_names:
+        if name in index or _INDEX.fullmatch(name):
+            continue
         values = table.column(name).to_numpy()
         if values.dtype.kind == "O" and len(values) and isinstance(values[0], np.ndarray | list | dict):
             plain |= _parts(path, name, values)

@@ -1,6 +1,7 @@
 """Models in and out of safetensors files: strict shapes, finite values, metadata that an audit reads, no code run."""
 
 import json
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from vestige.nets.architecture import (
 )
 from vestige.nets.conversion import convert
 from vestige.nets.fill import fill_model
+from vestige.nets.layer_names import begins_late
 from vestige.nets.layer_order import chains
 from vestige.nets.loaded import LoadedModel, read_shape
 from vestige.nets.onnx_chain import read_onnx
@@ -75,10 +77,17 @@ def load_model(
     notes = list(weights.notes)
     try:
         text, model, tensors, order = _build(weights, tensors, architecture, input_shape, notes)
-    except ArchitectureError as error:
-        raise error if architecture is not None else CheckpointError(str(error)) from error
-    model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=notes, order=order)
+        model = fill_model(model, tensors, is_chain=not is_factory(text), warnings=notes, order=order)
+    except (ArchitectureError, CheckpointError) as error:
+        ours = isinstance(error, ArchitectureError) and architecture is not None
+        raise (ArchitectureError if ours else CheckpointError)(_runnable(str(error), Path(path))) from error
     return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(notes))
+
+
+def _runnable(text: str, path: Path) -> str:
+    """A suggested command with the file that was given."""
+    target = path.with_name(f"{path.stem}-one.safetensors")
+    return text.replace("FILE ONE.safetensors", f"{shlex.quote(str(path))} {shlex.quote(str(target))}")
 
 
 def save_model(
@@ -188,11 +197,15 @@ def _build(
     order = stated or (_stored_order(tensors, listed, notes) if weights.ordered else None)
     if text is None or model is None:
         text = architecture_of(tensors, input_shape or read_shape(weights.metadata), order=order)
+        images = ", dilation, padding other than by zeros" if text.startswith("cnn:") else ""
         notes.append(
-            f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations, "
-            "skips and normalization without weights would not show"
+            f"the file names no architecture; {text} was read off the shapes, with ReLU assumed: other activations"
+            f"{images}, skips and normalization without weights would not show"
         )
         model = parse_architecture(text, device="meta")
+        layers = chain_layers(tensors, order=order)
+        if begins_late(layers):
+            notes.append(f"the first layer is called {layers[0].name}: is the file a part of a model?")
         if len({size for t in tensors.values() for size in t.shape}) == 1 and turnable(layers_in(tensors)):
             notes.append("all matrices are square: nothing tells (out, in) from (in, out), and torch's order is taken")
     return text, model, tensors, order

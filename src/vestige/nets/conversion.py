@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -18,7 +19,15 @@ from vestige.core.files import write_atomically
 from vestige.nets import unpickle_worker
 from vestige.nets.file_formats import KINDS
 from vestige.nets.quantized import SAID
-from vestige.nets.weights_file import LARGEST_FILE, ORDER, CheckpointError, WeightsFile, file_kind, read_weights
+from vestige.nets.weights_file import (
+    LARGEST_FILE,
+    ORDER,
+    CheckpointError,
+    WeightsFile,
+    file_kind,
+    read_weights,
+    refuse_part,
+)
 
 SAFE_TORCH = (2, 10)
 MEMORY_BASE = 16 * 2**30  # address space that importing torch reserves, with room; files come on top
@@ -54,6 +63,7 @@ def convert(
     if kind != "pickle" and not key:
         said = "a safetensors file already" if kind == "safetensors" else f"{KINDS[kind]}, which is read as it is"
         raise CheckpointError(f"{source} is {said}: nothing to convert")
+    refuse_part(source)
     if target.exists():
         raise CheckpointError(f"{target} exists and is not overwritten; choose another name")
     if not target.parent.is_dir():
@@ -77,9 +87,20 @@ def convert(
     return said
 
 
+def beginning(names: Iterable[str], key: str) -> str:
+    """How the names below a key begin, whatever wrappers stand before it; "" where none do, or not all alike.
+
+    >>> beginning(["module.net.0.weight", "module.ema.0.weight"], "net")
+    'module.net.'
+    """
+    found = {name[: place + len(key) + 1] for name in names if (place := f".{name}".find(f".{key}.")) >= 0}
+    return f"{key}." if f"{key}." in found else found.pop() if len(found) == 1 else ""
+
+
 def _part(source: Path, weights: WeightsFile, key: str) -> bytes:
     """The tensors below a prefix, without it."""
-    below = {name[len(key) + 1 :]: t for name, t in weights.tensors.items() if name.startswith(f"{key}.")}
+    start = beginning(weights.tensors, key)
+    below = {name.removeprefix(start): t for name, t in weights.tensors.items() if start and name.startswith(start)}
     if not below:
         first = sorted({name.partition(".")[0] for name in weights.tensors})[:8]
         raise CheckpointError(f"{source} holds no tensors under {key!r}; its names begin with {', '.join(first)}")

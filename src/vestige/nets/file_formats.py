@@ -6,6 +6,7 @@ Weights are read from safetensors, in one file or several, from ONNX and from sk
 converted. All else is called what it is, with the next step.
 """
 
+import glob
 import re
 import zipfile
 from pathlib import Path
@@ -26,6 +27,7 @@ _MAGIC = {
     b"BZh": "a bzip2 archive: unpack it first",
     b"\xfd7zXZ": "an xz archive: unpack it first",
     b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it first",
+    b"\x5d\x00\x00": "an lzma archive: unpack it first",
     b"7z\xbc\xaf": "a 7z archive: unpack it first",
     b"Rar!": "a rar archive: unpack it first",
     b"\x89HDF": f"an HDF5 (Keras) file, which is not read; {EXPORT}",
@@ -41,6 +43,7 @@ _MAGIC = {
     b"tree\nversion=": "a LightGBM model, of trees: only networks are read",
     b"<?xml": f"XML text, such as an OpenVINO network, which is not read; {EXPORT}",
 }
+PROGRAMS = {b"TFL3": "a TensorFlow Lite file", b"ET12": "an ExecuTorch program", b"ET13": "an ExecuTorch program"}
 # What only a name says, of bytes that say nothing themselves.
 _NAMED = (
     (r".*\.msgpack", "a Flax file"),
@@ -61,6 +64,8 @@ _FOLDERS = (
      "zero_to_fp32.py"),
     (r"Manifest\.json", f"a Core ML package, which is not read; {EXPORT}"),
 )  # fmt: skip
+# Parts of a model by the process that held them.
+_RANK = re.compile(r"(?:.*[._-])?(?:shard|part|rank|consolidated)[._-]?(?P<number>\d{1,6})(?=[._-])", re.IGNORECASE)
 _HOLDS = re.compile(r".*\.(safetensors|safetensors\.index\.json|pt|pth|ckpt|bin|onnx|skops)")
 # Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
 _ARCHIVES = (
@@ -87,8 +92,10 @@ def format_of(path: Path) -> str:
         return _pickled(head)
     if head[257:262] == b"ustar":
         return f"a tar archive (an old PyTorch or NeMo file?), which is not read; {STATE}"
-    if head[4:8] == b"TFL3":
-        return f"a TensorFlow Lite file, which is not read; {EXPORT}"
+    if head[4:8] in PROGRAMS:
+        return f"{PROGRAMS[head[4:8]]}, which is not read; {EXPORT}"
+    if re.match(rb"\(?[dl]p\d|c[\w.]+\n\w+\n", head):
+        return f"a pickle in text, a program, which is not run; {STATE} with torch.save"
     if head[:1] == b"\x08" and (
         path.suffix == ".onnx" or re.search(rb"\x12.{1,2}(pytorch|onnx|tf2onnx|skl2onnx)", head)
     ):
@@ -155,11 +162,17 @@ def _said(head: bytes) -> str:
     )
 
 
-def part_of(name: str) -> str | None:
-    """ "2 of 5" for the name of one file of several, None otherwise.
+def part_of(path: Path) -> str | None:
+    """Which part of a model in several files, by the name: "2 of 5", "2" where it is not said of how many; else None.
 
-    >>> part_of("model-00002-of-00005.safetensors")
-    '2 of 5'
+    >>> part_of(Path("model-00002-of-00005.safetensors")), part_of(Path("mp_rank_03_model_states.pt"))
+    ('2 of 5', '3')
     """
-    match = re.search(r"(\d{1,6})-of-(\d{1,6})\.", name)
-    return f"{int(match[1])} of {int(match[2])}" if match and int(match[2]) > 1 else None
+    if (match := re.search(r"(\d{1,6})-of-(\d{1,6})\.", path.name)) and int(match[2]) > 1:
+        return f"{int(match[1])} of {int(match[2])}"
+    if match := _RANK.match(path.name):
+        start, number = path.name[: match.start("number")], match["number"]
+        others = path.parent.glob(f"{glob.escape(start)}[0-9]*{glob.escape(path.suffix)}")
+        if int(number) > 0 or sum(1 for _ in others) > 1:  # a lone 0 may be all there is
+            return str(int(number))
+    return None

@@ -67,11 +67,16 @@ def _with_our_names(
             for name in found
             if name.endswith(first) and (name == first or name[-len(first) - 1] == ".")
         }
-        fitting = sorted(prefix for prefix in below if _fits(expected, _below(found, prefix)))
-        if len(fitting) > 1 and "" not in fitting:
-            places = ", ".join(prefix.rstrip(".") for prefix in fitting)
+        under = _under(found, below)
+        fitting = sorted(prefix for prefix, held in under.items() if _fits(expected, held))
+        if fitting and "" not in fitting and _fits(expected, {name: found[name] for name in expected if name in found}):
+            fitting.append("")  # beside a copy under longer names
+        if len(fitting) > 1 and fitting[0]:
+            places = ", ".join(
+                f"names that begin with {prefix!r}" if prefix else "plain names" for prefix in fitting[:5]
+            )
             raise CheckpointError(
-                f"{len(fitting)} networks in the file fit the architecture, under {places}. Write one to a file of its "
+                f"{len(fitting)} networks in the file fit the architecture: {places}. Write one to a file of its "
                 f"own: vestige convert FILE ONE.safetensors --key {fitting[0].rstrip('.')}"
             )
         if fitting:
@@ -80,12 +85,18 @@ def _with_our_names(
             said += [f"the names of the file begin with {prefix!r}, which was dropped"] if prefix else []
             said += [f"left out of the file: {', '.join(left[:5])} ({len(left)} in all)"] if left else []
             notes[:] = said
-            return _below(found, prefix)
+            return under.get(prefix) or found
     return dict(tensors)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+def _under(tensors: Mapping[str, Tensor], prefixes: set[str]) -> dict[str, dict[str, Tensor]]:
+    """The tensors below each prefix, which ends with a dot or is empty, without it."""
+    under: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
+    for name, tensor in tensors.items():
+        for end in [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]:
+            if name[:end] in under:
+                under[name[:end]][name[end:]] = tensor
+    return under
 
 
 def _fits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> bool:

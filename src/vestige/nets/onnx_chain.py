@@ -23,6 +23,7 @@ from vestige.nets.weights_file import CheckpointError, WeightsFile, check_finite
 
 ROUNDS = ("QuantizeLinear", "DequantizeLinear")  # of activations
 SAME = ("Identity", "Dropout", "Cast")
+FLOATS = (1, 10, 11, 16)  # that a Cast may make: single, half, double, bfloat16
 ENDS = ("Softmax", "LogSoftmax", "Sigmoid")  # of a classifier: classes are told from what goes in
 FALL = ("Gelu", "Swish")  # somewhere
 ACTIVATIONS = {
@@ -186,6 +187,8 @@ def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
         chain.notes += [rounds] if rounds not in chain.notes else []
         return
     if kind in SAME:
+        if said.get("to", FLOATS[0]) not in FLOATS or (len(given) > 2 and given[2] is not None and bool(given[2])):
+            raise ValueError(f"a {kind} that changes numbers")
         return
     if kind in READERS:
         READERS[kind](chain, given, said)
@@ -221,7 +224,9 @@ def _matmul(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) 
 def _add(chain: Chain, given: Sequence[Tensor | None], said: dict[str, Any]) -> None:
     """The bias of the layer before."""
     bias, last = next((t for t in given if t is not None), None), len(chain.active) - 1
+    axis = -1 if chain.flat else -3  # of the channels
     fits = bias is not None and last >= 0 and bias.numel() == len(chain.tensors[f"{last}.weight"])
+    fits = fits and bias is not None and bias.ndim >= -axis and bias.shape[axis] == bias.numel()
     if not fits or bias is None or chain.active[-1] is not None or f"{last}.bias" in chain.tensors:
         raise ValueError("an Add that is no bias")
     chain.tensors[f"{last}.bias"] = bias.flatten()

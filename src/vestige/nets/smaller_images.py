@@ -37,18 +37,31 @@ def ways_to(pixels: int, convs: Sequence[ChainLayer], sides: Sequence[int]) -> I
                 said = ", ".join(filter(None, [kind, "" if padding is None else "no padding"]))
                 yield said, "-".join(_token(conv, mark, padding) for conv, mark in zip(convs, marks, strict=True))
                 break
+    plain = [""] * len(convs)
+    height, width = _sides(convs, sides, plain, None)
+    if pixels == 1 and height == width > 1:
+        tokens = "-".join(_token(conv, "", None) for conv in convs)
+        yield "average pooling over the whole image", f"{tokens}-a{height}"
 
 
 def _left(convs: Sequence[ChainLayer], sides: Sequence[int], marks: Sequence[str], padding: int | None) -> int:
     """Pixels after these convolutions, 0 where an image becomes smaller than a kernel."""
+    height, width = _sides(convs, sides, marks, padding)
+    return height * width
+
+
+def _sides(
+    convs: Sequence[ChainLayer], sides: Sequence[int], marks: Sequence[str], padding: int | None
+) -> tuple[int, int]:
+    """Height and width after these convolutions, zeros where an image becomes smaller than a kernel."""
     height, width = sides
     for conv, mark in zip(convs, marks, strict=True):
         layer = Conv(conv.shape[0], conv.shape[2], 2 if mark == "s2" else 1, padding)
         for step in filter(None, [layer, POOLS.get(mark)]):
             height, width = spatial_size(height, step), spatial_size(width, step)
             if min(height, width) < 1:
-                return 0
-    return height * width
+                return 0, 0
+    return height, width
 
 
 def _token(conv: ChainLayer, mark: str, padding: int | None) -> str:

@@ -6,11 +6,11 @@ pooling can have made the images smaller.
 """
 
 import itertools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
+from vestige.nets.layer_names import SAYS, against_a_chain
 from vestige.nets.layer_order import ChainLayer, chains, natural, orders, place
 from vestige.nets.smaller_images import ways_to
 
@@ -29,6 +29,10 @@ _MEANING = {
     "weight_scale": "quantized weights: export floats",
     "SCB": "quantized weights: export floats",
     "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
+    **dict.fromkeys(
+        ("original", "original0", "original1"),
+        "a parametrization: remove it before saving, with torch.nn.utils.parametrize",
+    ),
     "kernel": "a kernel of Keras or Flax",
     "in_proj_bias": "attention",
     "exp_avg": "the state of an optimizer",
@@ -37,17 +41,8 @@ _MEANING = {
 }
 _OF_AXES = {1: "normalization, PReLU or a scale", 3: "a convolution in one dimension", 5: "a convolution in three"}
 
-# Parts of names that say of a matrix that it is no dense layer of a chain, though its shape would fit.
-_SAYS = {
-    "attention": {"attn", "attention", "self_attn", "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query"},
-    "an embedding table": {"embed_tokens", "wte", "wpe"},
-    "a low-rank adapter": {"lora_A", "lora_B", "lora_down", "lora_up"},
-    "a gated layer": {"gate_proj", "up_proj"},
-    "a skip connection": {"downsample", "shortcut", "skip"},
-}
 
-
-_TABLE = re.compile(r"(\w*_)?emb(edding)?s?\d*")  # tok_emb, word_embeddings; not embed, as some call a first layer
+MOST_NAMED = 30  # layers, in a sentence
 
 
 class ArchitectureError(ValueError):
@@ -112,13 +107,19 @@ def layers_in(state: Mapping[str, Tensor]) -> list[ChainLayer]:
 
 def _refuse_adapters(state: Mapping[str, Tensor]) -> None:
     """A low-rank adapter beside the layer that it changes is no layer of the chain."""
-    lent = next((name for name in state if _SAYS["a low-rank adapter"] & set(name.split("."))), None)
+    lent = next((name for name in state if SAYS["a low-rank adapter"] & set(name.split("."))), None)
     if lent is not None:
         raise ArchitectureError(
             f"{lent} belongs to a low-rank adapter, which changes another layer: merge it into its network before "
             "saving (merge_and_unload() of peft), or give the architecture (--arch) as package.module:factory or "
             "./file.py:factory"
         )
+
+
+def _some(names: Iterable[str]) -> str:
+    """Names for a sentence."""
+    listed = list(names)
+    return ", ".join(listed[:MOST_NAMED]) + (f" and {len(listed) - MOST_NAMED:,} more" if listed[MOST_NAMED:] else "")
 
 
 def _meaning(kind: str, tensor: Tensor) -> str:
@@ -151,26 +152,17 @@ def architecture_of(
     layers = chain_layers(state, order=order)
     option = _bias_option(layers)
     if option is None:
-        named = ", ".join(layer.name for layer in layers if layer.has_bias)
+        named = _some(layer.name for layer in layers if layer.has_bias)
         raise ArchitectureError(f"only {named} carry a bias; the grammar knows all, the first or none: give a factory")
-    _refuse_named_otherwise(layers)
+    if why := against_a_chain(layers):
+        raise ArchitectureError(
+            f"{why}: give the architecture as package.module:factory or ./file.py:factory, or {_written(layers)} if it "
+            "is a plain chain"
+        )
     if not layers[0].is_conv:
         return _mlp(layers)
     widths = [str(layer.shape[0]) for layer in layers if not layer.is_conv]
     return _with_images(layers, input_shape, widths, option)
-
-
-def _refuse_named_otherwise(layers: Sequence[ChainLayer]) -> None:
-    """A name that speaks of another module is believed over a shape that happens to fit."""
-    for layer, (kind, words) in itertools.product(layers, _SAYS.items()):
-        segments = set(layer.name.split("."))
-        table = kind == "an embedding table" and any(map(_TABLE.fullmatch, segments))
-        if words & segments or table:
-            raise ArchitectureError(
-                f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none: give the "
-                "architecture as package.module:factory or ./file.py:factory, or "
-                f"{_written(layers)} if it is a plain layer"
-            )
 
 
 def _with_images(layers: list[ChainLayer], input_shape: Sequence[int] | None, widths: list[str], option: str) -> str:
@@ -202,7 +194,7 @@ def _stated(
     if order is not None:
         named = {layer.name: layer for layer in layers}
         if sorted(order) != sorted(named):
-            raise ArchitectureError(f"layers={','.join(order)} given; the file has the layers {', '.join(named)}")
+            raise ArchitectureError(f"layers={','.join(order)} given; the file has the layers {_some(named)}")
         return [named[name] for name in order]
     if sorted(layer.shape for layer in layers) != sorted(shapes or ()):
         return layers  # of other sizes: the caller names the difference
@@ -233,7 +225,7 @@ def _in_order(layers: list[ChainLayer], shapes: Sequence[tuple[int, ...]] | None
     example = (found or [layers])[0]
     names = ",".join(layer.name for layer in example)
     raise ArchitectureError(
-        f"the layers {', '.join(layer.name for layer in layers)} chain in several orders, and no numbers in their "
+        f"the layers {_some(layer.name for layer in layers)} chain in several orders, and no numbers in their "
         f"names say in which they are computed. State it in the architecture: {_written(example)}:layers={names}; "
         "`vestige convert` of the original .pt keeps its order"
     )

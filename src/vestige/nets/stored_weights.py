@@ -124,8 +124,11 @@ def networks(tensors: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in tensors.items():
         first, _, rest = name.partition(".")
         groups.setdefault(first, {})[rest] = tuple(tensor.shape)
-    for held in groups.values():
-        same = [other for other, theirs in groups.items() if theirs == held]
+    alike: dict[frozenset, list[str]] = {}
+    for first, held in groups.items():
+        alike.setdefault(frozenset(held.items()), []).append(first)
+    for same in alike.values():
+        held = groups[same[0]]
         weights = sum(name.endswith((".weight", ".kernel")) for name in held)
         if len(same) > 1 and weights > 1 and not numbered_before(*sorted(same)[:2]):
             return same
@@ -137,7 +140,9 @@ def copied(tensors: Mapping[str, Tensor]) -> str:
     names = sorted(tensors, key=len)
     kept = names[: len(names) // 2]
     for name in names[1:]:
-        before, _, behind = name.partition(names[0])
+        before, found, behind = name.partition(names[0])
+        if not found or any(f"{before}{one}{behind}" not in tensors for one in kept):
+            continue
         pairs = {f"{before}{one}{behind}": one for one in kept}
         if re.search("[a-z]", before + behind) and set(pairs) | set(kept) == set(names) and not before * len(behind):
             same = all(tensors[two].shape == tensors[one].shape for two, one in pairs.items())

@@ -79,6 +79,8 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     if named and len(named) == len(loaded) and (not place or any(loaded[key].ndim > 1 for key in named)):
         return {".".join(place): loaded}
     found: dict[str, dict] = {}
+    if any(key.endswith("weight") and loaded[key].ndim > 1 for key in named):  # beside an epoch, settings or a copy
+        found[".".join(place)] = {key: loaded[key] for key in named}
     for key, value in loaded.items():
         if isinstance(key, str):
             found |= state_dicts(value, torch, (*place, key))
@@ -117,17 +119,31 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     loaded = unpacked(loaded, torch)
     found = state_dicts(loaded, torch)
     if key and key not in found:
-        below = {name[len(key) + 1 :]: t for name, t in found.get("", {}).items() if name.startswith(f"{key}.")}
-        if not below:
+        place, start = _below(found, key)
+        if not start:
             raise Refused(f"there are no tensors under the key {key[:80]!r}; {_held(loaded, found, torch)}")
-        others = [name for name in found[""] if not name.startswith(f"{key}.")]
+        below = {name[len(start) :]: t for name, t in found[place].items() if name.startswith(start)}
+        others = [name for name in found[place] if not name.startswith(start)]
         return _plain(below, torch), _rounded(below) | {"key": key, "left": others[:20]}
     if not found or (len(found) > 1 and not key):
         raise Refused(_held(loaded, found, torch))
     where = key or next(iter(found))
     names = loaded if isinstance(loaded, dict) else range(len(loaded))
-    left = [] if not where else [str(name)[:80] for name in names if str(name) != where.split(".")[0]]
+    taken = {str(name) for name in found[""]} if not where else {where.split(".")[0]}
+    left = [str(name)[:80] for name in names if str(name) not in taken]
     return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
+
+
+def _below(found: dict[str, dict], key: str) -> tuple[str, str]:
+    """The one state dict with names below the key, and how these begin, whatever wrappers stand before it."""
+    starts = {
+        (place, name[: at + len(key) + 1])
+        for place, state in found.items()
+        for name in state
+        if (at := f".{name}".find(f".{key}.")) >= 0
+    }
+    first = ("", f"{key}.")
+    return first if first in starts else starts.pop() if len(starts) == 1 else ("", "")
 
 
 def _rounded(state: dict) -> dict:
@@ -136,7 +152,8 @@ def _rounded(state: dict) -> dict:
 
 def _held(loaded, found: dict, torch) -> str:
     if len(found) > 1:
-        return f"it holds {len(found)} state dicts, under {', '.join(found)}: name one with --key {next(iter(found))}"
+        places, first = [place or "plain names" for place in found], next(place for place in found if place)
+        return f"it holds {len(found)} state dicts, under {', '.join(places)}: name one with --key {first}"
     save = "save model.state_dict() where the model was made"
     if not isinstance(loaded, dict) or not loaded:
         what = f"a {type(loaded).__name__}" if not isinstance(loaded, dict) else "an empty dictionary"

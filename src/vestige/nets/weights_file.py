@@ -97,10 +97,7 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
             f"    vestige convert {shlex.quote(str(path))} {shlex.quote(str(target))}\n"
             "which reads tensors only, in a process of its own; or pass trust_pickle=True (--trust-pickle) to do so now"
         )
-    if part := part_of(path.name):
-        raise CheckpointError(
-            f"{path} is part {part} of a model in several files; give their index, such as model.safetensors.index.json"
-        )
+    refuse_part(path)
     digest = checked_digest(path, sha256)
     tensors, metadata = read_tensors(path)
     check_finite(path, tensors)
@@ -108,6 +105,20 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
     notes = (SAID,) if metadata.get("dequantized") == "true" else ()
     kept = {name: tensors[name] for name in order or tensors}
     return WeightsFile(kept, metadata, digest, ordered=order is not None, notes=notes)
+
+
+def refuse_part(path: Path) -> None:
+    """A model in several files is read whole or not at all.
+
+    Raises:
+        CheckpointError: the name says that there are others.
+    """
+    if part := part_of(path):
+        index = "give their index, such as model.safetensors.index.json"
+        whole = "load it whole where it was made, and save one file"
+        raise CheckpointError(
+            f"{path} is part {part} of a model in several files; {index if path.suffix == '.safetensors' else whole}"
+        )
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

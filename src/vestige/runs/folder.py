@@ -135,6 +135,9 @@ class RunFolder:
             RunError: the folder holds no run, or its manifest is not one.
         """
         path = Path(path)
+        special = (p for p in path.glob("*") if p.exists() and not p.is_file() and not p.is_dir())
+        if odd := next(special, None):  # a pipe would be waited for
+            raise RunError(f"{odd} is no plain file; remove it and run the same command again.")
         try:
             manifest = read_json(path / "manifest.json")
         except FileNotFoundError:
@@ -279,7 +282,7 @@ class RunFolder:
         path = self.path / "results.json"
         try:
             found = read_json(path) if path.exists() else None
-        except (ValueError, OSError, RecursionError) as error:
+        except (ValueError, OSError) as error:
             raise RunError(f"{path} is damaged ({error}); remove it and run the same command again.") from None
         if found is not None and not isinstance(found, dict):
             raise RunError(f"{path} is damaged (no results); remove it and run the same command again.")
@@ -316,6 +319,6 @@ def _last_byte(path: Path) -> bytes:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         step = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return step if isinstance(step, dict) else None

@@ -23,7 +23,7 @@ def test_a_counter_is_written_and_verified(tmp_path, capsys, options):
         (["--dim", "4", "--method", "histogram"], "a histogram needs dim >= 8"),
         (["--dtype", "float8"], "allowed are float64, float32"),
         (["--length", "3000", "--dtype", "bfloat16"], "bits of mantissa are needed"),
-        (["--method", "guess"], "given for CountMethod; allowed are"),
+        (["--method", "guess"], "'guess' given; allowed are"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, options, message):

@@ -41,7 +41,7 @@ def test_equal_seeds_write_equal_files(points, tmp_path, capsys):
         (["--eps", "wide"], "Invalid value for '--eps'"),
         (["--width", "3"], "4 to 7 are allowed"),
         (["--norm", "two"], "from 1 to inf"),
-        (["--projection", "magic"], "given for Projection; allowed are"),
+        (["--projection", "magic"], "'magic' given; allowed are"),
     ],
 )
 def test_mistakes_are_one_line(points, tmp_path, capsys, options, message):

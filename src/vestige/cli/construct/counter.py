@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.construct.written import write
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ def counter(
     length: Annotated[int, typer.Option(help="Tokens at most.")],
     out: options.Network,
     dim: Annotated[int | None, typer.Option(help="Of the embeddings; default: of 8 ln vocab, at most vocab.")] = None,
-    method: Annotated[str | None, typer.Option(help="histogram (dim >= vocab) or attend; default: by dim.")] = None,
+    method: Annotated[
+        str | None, words.word(words.COUNTS, "histogram (dim >= vocab) or attend; default: by dim.")
+    ] = None,
     most_frequent: Annotated[
         bool, typer.Option("--most-frequent", help="Count the most frequent token instead of the last one.")
     ] = False,

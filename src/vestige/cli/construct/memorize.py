@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.construct.written import samples_of, write
 
 
@@ -12,7 +12,7 @@ def memorize(
     data: options.NamedData,
     out: options.Network,
     n: options.Drawn = None,
-    strategy: Annotated[str, typer.Option(help="sqrt, depth, bits or wide: what to be short in.")] = "sqrt",
+    strategy: Annotated[str, words.word(words.STRATEGIES, "sqrt, depth, bits or wide: what to be short in.")] = "sqrt",
     depth: Annotated[int | None, typer.Option(min=1, help="Layers, at most; with --strategy depth.")] = None,
     bits: Annotated[
         int | None, typer.Option(min=1, help="Bits of a code word, at most; with --strategy bits: 51 for float64.")

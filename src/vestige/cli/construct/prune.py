@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.app import out as console
 from vestige.cli.construct.written import write
 
@@ -25,7 +25,7 @@ def prune(
     tolerance: Annotated[float, typer.Option(help="Largest error of the outputs, l_2, anywhere in the ball.")] = 0.01,
     data: Annotated[str | None, typer.Option(help="Inputs that set the ball, and whose accuracy is compared.")] = None,
     radius: Annotated[float | None, typer.Option(help="Of the ball; default: largest of --data, or 1.")] = None,
-    method: Annotated[str, typer.Option(help="subset_sum, greedy, random or close.")] = "subset_sum",
+    method: Annotated[str, words.word(words.PRUNINGS, "subset_sum, greedy, random or close.")] = "subset_sum",
     rows: Annotated[int | None, typer.Option(help="Random rows for an input and sign; default: as needed.")] = None,
     out: Annotated[
         Path, typer.Option(parser=options.read_weights_file, metavar="FILE", help="Where masks and seed go.")

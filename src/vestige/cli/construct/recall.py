@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.construct.counter import Dtype, lines_of, read_dtype
 from vestige.cli.construct.written import write
 
@@ -18,7 +18,7 @@ def recall(
         Path | None, typer.Option(help="Instead of random ones: lines of integers, a subject each, with commas.")
     ] = None,
     hops: Annotated[int, typer.Option(help="Relations of a question.")] = 1,
-    method: Annotated[str, typer.Option(help="With several hops: composed, deep or chain.")] = "composed",
+    method: Annotated[str, words.word(words.HOPS, "With several hops: composed, deep or chain.")] = "composed",
     dim: Annotated[int | None, typer.Option(help="Of random vectors; default: binary digits, which are exact.")] = None,
     disjoint: Annotated[bool, typer.Option("--disjoint", help="Attributes of its own for each relation.")] = False,
     dtype: Dtype = "float32",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vestige.cli import options
+from vestige.cli import options, words
 from vestige.cli.construct.written import samples_of, write
 
 
@@ -15,8 +15,8 @@ def robust(
     width: Annotated[int | None, typer.Option(help="m + 3 for a projection to m dimensions; default: by n.")] = None,
     norm: Annotated[str, typer.Option(help="Exponent of the balls' norm: 1, 2, inf, ...")] = "2",
     eps: Annotated[float | None, typer.Option(help="Radius of the balls; default: what the width allows.")] = None,
-    projection: Annotated[str, typer.Option(help="random, optimized or identity.")] = "random",
-    layout: Annotated[str, typer.Option(help="narrow, or parallel: the same function in few wide layers.")] = "narrow",
+    projection: Annotated[str, words.word(words.PROJECTIONS, "random, optimized or identity.")] = "random",
+    layout: Annotated[str, words.word(words.LAYOUTS, "narrow, or parallel: the same in few wide layers.")] = "narrow",
     seed: options.Seed = 0,
     report: options.Report = None,
 ) -> None:

@@ -21,6 +21,9 @@ def separate(
     threads: options.Threads = 1,
 ) -> None:
     """Say of functions that separate depths what shows at the start of training: a verdict in one direction only."""
+    known = [each.partition(":")[0] for each in KINDS.split(", ")]
+    if odd := next((text for text in targets if text.partition(":")[0] not in known), None):
+        raise ValueError(f"target {odd[:80]!r} given; allowed are {KINDS}.")
     from rich.table import Table
 
     from vestige.cli.threads import settle_threads
