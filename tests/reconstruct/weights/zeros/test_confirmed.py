@@ -10,7 +10,8 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.from_weights import _enough
-from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns
+from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns, with_multipliers
+from vestige.reconstruct.weights.two_layer.many_samples import samples_of_some
 from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
 from vestige.reconstruct.weights.zeros.solver import ByZeros, solve_by_zeros
@@ -160,3 +161,32 @@ def test_samples_follow_from_enough_columns_only(stationary, layers, rank, found
     chain = replace(stationary[0], weights=(*[first] * (layers - 1), last), rank=rank)
     z, sure = torch.zeros(found, 3), torch.arange(found) < verified
     assert _enough(ByZeros(z, z, z[:, 0], sure, confirmed, {}, 0, Outcome.STAGNATED), chain) == enough
+
+
+def test_samples_follow_from_gates_the_other_columns_and_a_candidate(stationary):
+    """Each of the three tells something: without one of them samples are less alike. Null: gates of other samples."""
+    chain, x, s = stationary
+    span = torch.linalg.svd(chain.weights[0], full_matrices=False)[2][: N - 1].T
+    inside = (chain.weights[0] @ span, *chain.weights[1:])
+    chain = replace(chain, basis=span, weights=inside, target_weights=inside)
+    samples, space = x[: N // 2, :-1] @ span, column_space(chain, zero_sum=False)
+    columns = with_multipliers(space, s.T[: N // 2])
+    near = samples + 0.8 * draw(N // 2, N - 1, name="near")
+    candidates = R**0.5 * F.normalize(torch.cat([draw(20, N - 1, name="unrelated"), near]), dim=1)
+
+    def alike(columns, candidates):
+        z, multipliers, similar = samples_of_some(chain, space, columns, candidates, R**0.5, None)
+        return F.cosine_similarity(z, samples), multipliers, similar
+
+    found, multipliers, similar = alike(columns, candidates)
+    assert found.min() > 0.98 and similar.min() > 0.95
+    last = chain.weights[1][:, first_layer(chain).alive]
+    told = F.cosine_similarity(multipliers @ last, columns.full)
+    assert told.min() > 0.99  # V^T l of the multipliers is what the columns say
+    assert alike(columns, candidates[:20])[0].mean() < found.mean() - 0.002
+    alone = [
+        samples_of_some(chain, space, columns[torch.tensor([k])], candidates, R**0.5, None)[0] for k in range(N // 2)
+    ]
+    assert F.cosine_similarity(torch.cat(alone), samples).mean() < found.mean() - 0.002
+    shuffled = columns[torch.arange(N // 2).roll(1)]
+    assert alike(shuffled, candidates)[0].max() < 0.6

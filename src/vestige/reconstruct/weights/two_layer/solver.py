@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from vestige.core.outcome import Outcome
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import Joint, gradient_sums, search
+from vestige.reconstruct.weights.remaining import Remaining
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.two_layer.columns import (
     EXACT,
@@ -36,10 +38,11 @@ from vestige.reconstruct.weights.two_layer.many_samples import (
     agreed,
     fit_many_columns,
     has_many_samples,
-    moved_to_gates,
+    samples_of_some,
 )
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import genuine
+from vestige.reconstruct.weights.zeros.layer import first_layer
 
 MAX_ROUNDS = 12
 ROUNDS_OF_MANY = 2  # where a round takes ten minutes
@@ -146,10 +149,12 @@ def solve_two_layer(
         none = like.new_zeros(0, chain.basis.shape[1]), like.new_zeros(0, chain.out), like.new_zeros(0)
         return TwoLayer(*none, none[-1] > 0, rounds.joints, steps, outcome)
     if settings.labeled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
-        z, multipliers, confidence = _near_candidates(chain, space, rounds, settings)
+        z = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
+        known = chain, space, rounds.columns
+        z, multipliers, similar = samples_of_some(*known, z, settings.sample_norm, settings.metric)
         keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
         sure = genuine(chain, space, rounds.columns, z, sample_norm=settings.sample_norm, box=settings.box)[keep]
-        return TwoLayer(z[keep], multipliers[keep], confidence[keep], sure, rounds.joints, steps, outcome)
+        return TwoLayer(z[keep], multipliers[keep], near(similar)[keep], sure, rounds.joints, steps, outcome)
     z, multipliers, confidence, spent = _verified(chain, space, settings, rounds, checkpoint)
     return TwoLayer(z, multipliers, confidence, confidence > 0, rounds.joints, steps + spent, outcome)
 
@@ -206,8 +211,9 @@ def _round(
     checkpoint: Checkpoint | None,
 ) -> None:
     first, many, number = not rounds.joints, has_many_samples(chain), len(rounds.joints)
-    joint = settings.search(
-        chain,
+    rest = None if first or not many else _remaining(chain, space, settings, rounds)
+    joint = (settings if rest is None else rest.settings(settings, chain.basis)).search(
+        chain if rest is None else rest.chain,
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
         restarts=restarts if first or many else 1,
         informed=number % 2 == 0 or many,  # the other rounds look where labels and metric do not
@@ -216,6 +222,7 @@ def _round(
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
         checkpoint=checkpoint,
     )
+    joint = joint if rest is None else rest.placed(joint)
     rounds.joints.append(joint)
     if joint.outcome is Outcome.NOT_FINITE:
         rounds.quiet += 1
@@ -226,6 +233,15 @@ def _round(
     both = both[accepted(both, space)]
     rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
     rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
+
+
+def _remaining(chain: Chain, space: ColumnSpace, settings: SearchSettings, rounds: Rounds) -> Remaining | None:
+    """Where the samples are that are not known yet; None where they can be anywhere, or but in one place."""
+    if rounds.columns is None or rounds.found >= chain.basis.shape[1]:
+        return None
+    layer = first_layer(chain)
+    known = F.normalize(rounds.columns.s @ layer.columns, dim=1)
+    return Remaining.of(chain, layer, known, settings.sample_norm, settings.metric)
 
 
 def _fitted(
@@ -279,21 +295,6 @@ def _rest(
         weight, bias = gradient_sums(chain, joint.z[best], joint.multipliers[best], LAST_SHARPNESS[1])[0]
     parts = [weight, bias[:, None]] if chain.has_bias[0] else [weight]
     return torch.cat(parts, 1), joint.steps * 2
-
-
-def _near_candidates(
-    chain: Chain, space: ColumnSpace, rounds: Rounds, settings: SearchSettings
-) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"], Float[Tensor, " k"]]:
-    """Samples, multipliers and confidence of verified columns: the candidate that agrees best, moved to the gates."""
-    assert rounds.columns is not None
-    like = chain.weights[0]
-    candidates = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
-    z, _, similar = moved_to_gates(chain, space, rounds.columns, candidates, settings.sample_norm, settings.metric)
-    s, x = space.at_all(rounds.columns.s).to(like), chain.augmented(z)
-    scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ chain.first_augmented()) * x).sum(1)).solution
-    full = space.at_all(rounds.columns.full).to(like) * scale[:, None]
-    confidence = near(similar)
-    return z, torch.linalg.lstsq(chain.weights[1].T, full.T).solution.T, confidence
 
 
 def _or_candidates(chain: Chain, space: ColumnSpace, rounds: Rounds, z: Tensor, agrees: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ the column says, at all h neurons. The mean of plausible inputs that obey both i
 """
 
 from collections.abc import Iterator
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -36,18 +37,32 @@ def likely_samples(
     known: Float[Tensor, "k n"],
     sample_norm: float,
     metric: Float[Tensor, "r r"] | None,
+    *,
+    gates: Float[Tensor, "k h"] | None = None,
+    rough: Float[Tensor, "k r"] | None = None,
 ) -> tuple[Float[Tensor, "k r"], Float[Tensor, " k"]]:
-    """The sample to expect from each column, in span coordinates, and how similar the true one should be to it."""
+    """The sample to expect from each column, in span coordinates, and how similar the true one should be to it.
+
+    Args:
+        chain: the network.
+        layer: its first layer.
+        known: columns of norm 1.
+        sample_norm: rough l_2 norm of a sample.
+        metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
+        gates: positive where open, negative where closed, 0 where unknown; None: closed where the column vanishes.
+        rough: an input near each, of that norm; None: any plausible input.
+    """
     if not len(known):
         return known.new_zeros(0, chain.basis.shape[1]), known.new_zeros(0)
     weight, bias = chain.weights[0].double(), chain.biases[0].double()
-    gates = known.new_zeros(len(known), len(layer.alive))
-    gates[:, layer.alive] = 1.0 - 2.0 * layer.vanishes(known).to(known)
+    gates = 1.0 - 2.0 * layer.vanishes(known).to(known) if gates is None else gates
+    gates = torch.zeros(len(known), len(layer.alive)).to(known).masked_scatter(layer.alive, gates)
     brightness = chain.basis.double().sum(0) / len(chain.basis) ** 0.5
     size = max(1, MEMORY // (8 * layer.right.shape[1] * len(known)))
+    near = repeat(None) if rough is None else rough.split(size)
     parts = [
-        input_from_gates(weight, bias, g, None, metric, brightness, length=sample_norm, equations=e)
-        for g, e in zip(gates.split(size), _equations(layer, known, size), strict=True)
+        input_from_gates(weight, bias, g, z, metric, brightness, length=sample_norm, equations=e)
+        for g, z, e in zip(gates.split(size), near, _equations(layer, known, size), strict=False)
     ]
     return torch.cat([z for z, _ in parts]), torch.cat([similar for _, similar in parts])
 
