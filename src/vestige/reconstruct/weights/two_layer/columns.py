@@ -164,11 +164,11 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
     for k in range(rounds):
         now = space if k >= rounds - EXACT_ROUNDS else rough
         weight, c = weight.to(now.first), c.to(now.first)
-        c, multipliers = _smallest(now, weight, weight * gate, c, steps=12 if k == 0 else 2)
+        c, multipliers = smallest(now, weight, weight * gate, c, steps=12 if k == 0 else 2)
         s, full = c @ now.first.T, multipliers @ now.output.T
         c = c[:, :, None]
         gate = (s - full).abs() < s.abs()
-        distance = _distance(s, full)
+        distance = gaps(s, full)
         # From a wide, forgiving weighting to one that ignores what does not fit; open gates are met less exactly
         # because training stops before l does.
         width = 0.3 * 0.85**k
@@ -198,17 +198,17 @@ def with_multipliers(space: ColumnSpace, s: Float[Tensor, "m h"]) -> Columns:
 def measured(s: Float[Tensor, "m h"], full: Float[Tensor, "m h"]) -> Columns:
     """Columns of norm 1, with the shares of neurons at which they fit."""
     zeros = (s.abs() < EXACT * s.abs().mean(1, keepdim=True)).double().mean(1)
-    exact = (_distance(s, full) < EXACT).double().mean(1)
+    exact = (gaps(s, full) < EXACT).double().mean(1)
     scale = s.norm(dim=1, keepdim=True)
     return Columns(s / scale, full / scale, zeros, exact)
 
 
-def _distance(s: Tensor, full: Tensor) -> Tensor:
+def gaps(s: Tensor, full: Tensor) -> Tensor:
     """How far each entry is from 0 and from `full`, whichever is nearer, in units of the mean |s|."""
     return torch.minimum(s.abs(), (s - full).abs()) / s.abs().mean(1, keepdim=True)
 
 
-def _smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Inverse iteration for the unit c, with its best l, of least  sum_j weight_j (U c - gate B l)_j^2."""
     u, b = space.first, space.output
     bb = b.T @ (b * open_weight[:, :, None]) + 1e-6 * torch.eye(b.shape[1], dtype=b.dtype, device=b.device)

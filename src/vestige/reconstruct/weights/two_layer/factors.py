@@ -1,0 +1,95 @@
+"""Columns of a network whose neurons are still on their way.
+
+Training stops before every neuron has the length that its samples give it. What an open gate shows is then V^T l
+times a factor near 1, one for each neuron and the same for all its samples,
+
+    s_ij = f_j g_ij (V^T l_i)_j,                                                                            (1)
+
+so that known columns tell the factors, and factors sharpen the columns. Given gates, multipliers and weights w_ij of
+the neurons, the columns of least squares drop out, and what they leave is quadratic in f:
+
+    sum_i |P_i D_i f|^2,     D_i = diag(sqrt(w_ij) g_ij (V^T l_i)_j),                                       (2)
+
+with P_i the projection away from the column space, its rows times sqrt(w_ij).
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vestige.reconstruct.weights.two_layer.columns import (
+    MEMORY,
+    Columns,
+    ColumnSpace,
+    gaps,
+    join,
+    measured,
+    smallest,
+)
+
+WIDTHS = ((0.05, 0.02), (0.03, 0.015), (0.02, 0.01))  # of the weights: for the factors, and in the end for the columns
+OUTSIDE = 3.0  # widths from which an entry is on a kink, and says nothing of the factor
+RIDGE = 1e-3  # of (2), towards factors of 1
+REACH = (0.7, 1.4)  # of one step of the factors
+SHARPER, WIDE, FALL = 12, 0.1, 0.75  # rounds, and the width of their weights: at first, and of a round to the next
+
+
+def refined_columns(space: ColumnSpace, columns: Columns) -> Columns:
+    """The same columns made more exact; V^T l is what (1) has for it, factors included."""
+    factors = torch.ones(len(space.first)).to(space.first)
+    for width, least in WIDTHS:
+        factors = factors * neuron_factors(space, columns, width)
+        columns = _sharpened(with_factors(space, factors), columns, least)
+    return columns
+
+
+def with_factors(space: ColumnSpace, factors: Float[Tensor, " h"]) -> ColumnSpace:
+    """The space of columns that obey (1)."""
+    return replace(space, output=torch.linalg.qr(space.output * factors[:, None])[0])
+
+
+def neuron_factors(space: ColumnSpace, columns: Columns, width: float) -> Float[Tensor, " h"]:
+    """f of (2), its median 1, relative to those that the columns have in their V^T l.
+
+    Args:
+        space: of the columns.
+        columns: known ones, of norm 1.
+        width: of the weights, in units of the mean |s|.
+    """
+    h = len(space.first)
+    form = torch.zeros(h, h).to(space.first)
+    off = gaps(columns.s, columns.full)
+    weight = torch.where(off < OUTSIDE * width, 1 / (off + width), 0.0)
+    weight = (weight / weight.mean(1, keepdim=True)).sqrt()
+    opened = (columns.s - columns.full).abs() < columns.s.abs()
+    size = columns.s.abs().mean(1, keepdim=True)
+    seen = torch.where(opened, columns.full / size, 0.0) * weight
+    batch = max(1, MEMORY // (8 * space.first.numel()))
+    for w, d in zip(weight.split(batch), seen.split(batch), strict=True):
+        inside = torch.linalg.qr(w[:, :, None] * space.first)[0] * d[:, :, None]
+        inside = inside.transpose(0, 1).flatten(1)
+        form += torch.diag(d.square().sum(0)) - inside @ inside.T
+    ridge = RIDGE * form.diagonal().mean()
+    factors = torch.linalg.solve(form + ridge * torch.eye(h).to(form), ridge.expand(h))
+    return (factors / factors.median()).clamp(*REACH)
+
+
+def _sharpened(space: ColumnSpace, columns: Columns, least: float) -> Columns:
+    """Least squares, reweighted until entries further than `least` off say little."""
+    batch = max(1, MEMORY // (8 * space.first.numel()))
+    parts = (columns[k] for k in torch.arange(len(columns), device=columns.s.device).split(batch))
+    return join([_sharper(space, part, least) for part in parts])
+
+
+def _sharper(space: ColumnSpace, columns: Columns, least: float) -> Columns:
+    s, full = columns.s, columns.full
+    c = (s @ space.first)[:, :, None]
+    for k in range(SHARPER):
+        weight = (gaps(s, full) + max(WIDE * FALL**k, least)) ** -2
+        weight = weight / weight.mean(1, keepdim=True)
+        opened = (s - full).abs() < s.abs()
+        found, multipliers = smallest(space, weight, weight * opened, c, steps=2)
+        s, full, c = found @ space.first.T, multipliers @ space.output.T, found[:, :, None]
+    return measured(s, full)
