@@ -20,7 +20,7 @@ def test_a_solver_is_written_and_verified(tmp_path, capsys, solver, said):
     ("options", "message"),
     [
         (["--solver", "guess"], "given for Solver; allowed are"),
-        (["--height", "0"], "height=0 given"),
+        (["--height", "0"], "--height 0 given"),
         (["--nodes", "0"], "at least 1"),
     ],
 )

@@ -29,7 +29,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     path = str(tmp_path / "net.safetensors")
     start = ["construct", "memorize", "--data", "digits", "--n", "60", "--out", path]
     assert run([*start, "--strategy", "depth", "--depth", "5"]) == 2
-    assert "layers. Give depth=" in capsys.readouterr().err
+    assert "layers. Give --depth " in capsys.readouterr().err
     assert run([*start, "--strategy", "bits", "--bits", "5"]) == 2
     assert "bits are needed" in capsys.readouterr().err
     assert not (tmp_path / "net.safetensors").exists()

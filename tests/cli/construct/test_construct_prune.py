@@ -46,7 +46,7 @@ def test_equal_seeds_write_equal_files(model):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--tolerance", "0"], "tolerance=0.0 given"),
+        (["--tolerance", "0"], "--tolerance 0.0 given"),
         (["--rows", "3", "--tolerance", "1e-5"], "too small"),
         (["--method", "gurobi"], "gurobi"),
         (["--out", "masks.bin"], ".safetensors"),

@@ -24,7 +24,7 @@ def test_facts_of_ones_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--hops", "0"], "hops=0 given"),
+        (["--hops", "0"], "--hops 0 given"),
         (["--method", "guess"], "'guess' given; allowed are"),
         (["--entities", "1"], "at least 2 entities"),
         (["--facts", "no.csv"], "no.csv"),
