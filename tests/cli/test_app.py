@@ -63,8 +63,16 @@ def test_our_mistake_says_so_and_debug_shows_where(monkeypatch, capsys):
 
 
 TOO_MUCH = {
-    "not enough memory": [MemoryError("Unable to allocate 4 TiB"), RuntimeError("can't allocate memory: 9")],
-    "too large": [OverflowError("int too large"), RuntimeError("value cannot be converted without overflow\nframe 1")],
+    "not enough memory": [
+        MemoryError(),
+        MemoryError("Unable to allocate 4 TiB"),
+        RuntimeError("can't allocate memory: 9"),
+    ],
+    "too large": [
+        OverflowError(),
+        OverflowError("int too large"),
+        RuntimeError("value cannot be converted without overflow\nframe 1"),
+    ],
 }
 
 
@@ -179,17 +187,23 @@ UNKNOWN = [  # words and files that an option cannot be
 ]
 
 
-def test_words_that_cannot_be_are_refused_before_torch_is_imported():
+def refused_early(lines):
+    """What is said of command lines that are all refused before torch is imported."""
     code = f"""
 import sys
 from vestige.cli import run
-wrong = [line for line in {UNKNOWN} if run(line) != 2]
+wrong = [line for line in {lines} if run(line) != 2]
 assert not wrong, wrong
 loaded = {{"torch", "scipy", "sklearn", "matplotlib", "numpy"}} & set(sys.modules)
 assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_words_that_cannot_be_are_refused_before_torch_is_imported():
+    refused_early(UNKNOWN)
 
 
 WORDS = {
@@ -221,17 +235,8 @@ def test_every_word_for_a_norm_is_one():
 
 
 def test_what_is_not_there_is_said_before_torch_is_imported():
-    code = f"""
-import sys
-from vestige.cli import run
-wrong = [line for line in {GONE} if run(line) != 2]
-assert not wrong, wrong
-loaded = {{"torch", "scipy", "sklearn", "matplotlib", "numpy"}} & set(sys.modules)
-assert not loaded, loaded
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("not there") + done.stderr.count("holds no run") == len(GONE)
+    said = refused_early(GONE)
+    assert said.count("not there") + said.count("holds no run") == len(GONE)
 
 
 def test_an_error_prints_nothing_that_controls_the_terminal(capsys):

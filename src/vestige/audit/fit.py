@@ -155,7 +155,7 @@ def _reordered(outputs: Tensor, y: Tensor) -> str | None:
         return None
     k = outputs.shape[1]
     counts = torch.bincount(k * y + outputs.argmax(1), minlength=k * k).reshape(k, k)
-    mine, theirs = linear_sum_assignment(-counts.numpy())
+    mine, theirs = linear_sum_assignment(counts.numpy(), maximize=True)
     reached = float(counts[mine, theirs].sum()) / len(y)
     seen = [f"{a} for {b}" for a, b in zip(theirs, mine, strict=True) if a != b and counts[b, a] > 0][:5]
     if reached < ORDERED or not seen:

@@ -114,12 +114,11 @@ def _explain(error: Exception) -> int:
             f"{error.strerror or error}: {error.filename2 or error.filename}" if error.filename else str(error),
             USER_MISTAKE,
         )
+    said = next((f" ({line:.200})" for line in str(error).splitlines()), "")
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
-        said = str(error).splitlines()[0] if str(error) else ""
-        return _complain(f"there is not enough memory for this{said and f' ({said:.200})'}; take less", USER_MISTAKE)
+        return _complain(f"there is not enough memory for this{said}; take less", USER_MISTAKE)
     if isinstance(error, OverflowError) or "overflow" in str(error).lower():
-        said = str(error).splitlines()[0]
-        return _complain(f"a number that was given is too large ({said:.100}); give a smaller one", USER_MISTAKE)
+        return _complain(f"a number that was given is too large{said}; give a smaller one", USER_MISTAKE)
     text = f"{type(error).__name__}: {error}. This is a bug in vestige; --debug shows where."
     return _complain(text, OUR_MISTAKE)
 

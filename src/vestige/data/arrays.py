@@ -129,7 +129,7 @@ def samples_tensor(x: np.ndarray, source: Path | str, space: InputSpace | None =
         x = np.moveaxis(x, 3, 1)
     native = np.dtype(np.float64) if x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")  # torch knows no others
     made = torch.tensor(np.ascontiguousarray(x, native), dtype=torch.get_default_dtype())
-    largest = float(np.abs(x[np.isfinite(x)].astype(np.float64)).max(initial=0)) if x.dtype.kind == "f" else 0.0
+    largest = float(np.abs(x).max(initial=0, where=np.isfinite(x))) if x.dtype.kind == "f" else 0.0
     if largest and not torch.finfo(made.dtype).tiny <= largest <= torch.finfo(made.dtype).max:
         raise DataError(
             f"{source}: the largest value is {largest:.3g}, out of reach of {made.dtype}; rescale the samples"

@@ -93,7 +93,7 @@ def beginning(names: Iterable[str], key: str) -> str:
     >>> beginning(["module.net.0.weight", "module.ema.0.weight"], "net")
     'module.net.'
     """
-    found = {name[: place + len(key) + 1] for name in names if (place := f".{name}".find(f".{key}.")) >= 0}
+    found = unpickle_worker.beginnings(names, key)
     return f"{key}." if f"{key}." in found else found.pop() if len(found) == 1 else ""
 
 

@@ -134,14 +134,14 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
     return _plain(found[where], torch), _rounded(found[where]) | {"key": where, "left": left[:20]}
 
 
+def beginnings(names, key: str) -> set[str]:
+    """How the names below a key begin, whatever wrappers stand before it."""
+    return {name[: at + len(key) + 1] for name in names if (at := f".{name}".find(f".{key}.")) >= 0}
+
+
 def _below(found: dict[str, dict], key: str) -> tuple[str, str]:
     """The one state dict with names below the key, and how these begin, whatever wrappers stand before it."""
-    starts = {
-        (place, name[: at + len(key) + 1])
-        for place, state in found.items()
-        for name in state
-        if (at := f".{name}".find(f".{key}.")) >= 0
-    }
+    starts = {(place, start) for place, state in found.items() for start in beginnings(state, key)}
     first = ("", f"{key}.")
     return first if first in starts else starts.pop() if len(starts) == 1 else ("", "")
 

@@ -81,19 +81,25 @@ def test_what_is_plausible_is_what_conditioning_leaves():
     torch.testing.assert_close(root.T @ root, left)
 
 
-def test_a_search_for_t_is_one_for_z():
+def test_a_search_for_t_is_one_for_z(monkeypatch):
     chain, layer, x, _, c = network(True)
-    rest = Remaining.of(chain, layer, c[:KNOWN], NORM, None)
+    rest, seen = Remaining.of(chain, layer, c[:KNOWN], NORM, draw(R, R, name="metric")), []
     t, _ = placed(rest, x[KNOWN:])
-    joint = Joint(t[None], t[None, :, :3], t.new_zeros(1, 2), 1, Outcome.BUDGET_SPENT)
-    torch.testing.assert_close(rest.placed(joint).z[0], x[KNOWN:])
+
+    def search(self, chain, *, candidates):
+        seen.append((self, chain, candidates))
+        return Joint(t[None], t[None, :, :3], t.new_zeros(1, 2), 1, Outcome.BUDGET_SPENT)
+
+    monkeypatch.setattr(SearchSettings, "search", search)
     low, high = torch.full((R,), -1.0).double(), torch.full((R,), 2.0).double()
     settings = SearchSettings(NORM, [1.0, 1.0], True, True, None, (low, high), 5, child(0, "search"))
-    inner = rest.settings(settings, chain.basis).box
-    assert inner is not None
-    for bound, shifted in zip((low, high), inner, strict=True):
+    torch.testing.assert_close(rest.search(settings, candidates=3).z[0], x[KNOWN:])
+    rest.search(replace(settings, box=None), candidates=3)
+    (inner, searched, count), (free, _, _) = seen
+    assert searched is rest.chain and inner.metric is rest.metric and count == 3 and inner.box is not None
+    for bound, shifted in zip((low, high), inner.box, strict=True):
         torch.testing.assert_close(x[KNOWN:] - bound, t @ rest.chain.basis.T - shifted)
-    assert rest.settings(replace(settings, box=None), chain.basis).box is None
+    assert free.box is None
 
 
 def test_later_rounds_among_many_samples_look_where_the_others_are(monkeypatch):

@@ -53,6 +53,11 @@ class Chain:
         """Number of different neurons in the first layer."""
         return round(float(distinct_neurons(torch.cat([self.weights[0], self.biases[0][:, None]], 1)).sum()))
 
+    @property
+    def brightness(self) -> Float[Tensor, " r"]:
+        """The unit input with all entries equal; what the span leaves of it."""
+        return self.basis.double().sum(0) / len(self.basis) ** 0.5
+
     def first_augmented(self) -> Float[Tensor, "h r1"]:
         """Target of the first layer, [W b] in span coordinates; without a bias W alone."""
         parts = (

@@ -6,6 +6,7 @@ z = start + directions t, and a search for t in place of z is one for samples th
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,12 +25,14 @@ class Remaining:
     Attributes:
         chain: the network on t. Its target is right only orthogonally to the known columns.
         start: the most plausible z.
+        shift: it as an input.
         directions: orthonormal columns.
         metric: rows by which standard normal v become plausible t, times the norm of a sample; None: isotropic.
     """
 
     chain: Chain
     start: Float[Tensor, " r"]
+    shift: Float[Tensor, " d"]
     directions: Float[Tensor, "r rest"]
     metric: Float[Tensor, "rest rest"] | None
 
@@ -49,16 +52,13 @@ class Remaining:
         shape = sample_norm * (torch.eye(r).to(slopes) / r**0.5 if metric is None else metric.double())
         start = (-offset @ torch.linalg.pinv(shape @ slopes.T) @ shape).to(like)
         inner = None if metric is None else (_along(shape, directions) / sample_norm).to(like)
-        return Remaining(_seen_from(chain, start, directions.to(like)), start, directions.to(like), inner)
+        directions = directions.to(like)
+        return Remaining(_seen_from(chain, start, directions), start, chain.basis @ start, directions, inner)
 
-    def settings(self, settings: SearchSettings, basis: Float[Tensor, "d r"]) -> SearchSettings:
-        """The same search for t."""
-        shift = basis @ self.start
-        box = None if settings.box is None else (settings.box[0] - shift, settings.box[1] - shift)
-        return replace(settings, metric=self.metric, box=box)
-
-    def placed(self, joint: Joint) -> Joint:
-        """A search for t with its candidates in z."""
+    def search(self, settings: SearchSettings, **options: Any) -> Joint:
+        """`settings.search` for t, with its candidates in z."""
+        box = None if settings.box is None else (settings.box[0] - self.shift, settings.box[1] - self.shift)
+        joint = replace(settings, metric=self.metric, box=box).search(self.chain, **options)
         return replace(joint, z=self.start + joint.z @ self.directions.T)
 
 

@@ -52,6 +52,11 @@ class ColumnSpace:
         spread[:, self.alive] = values
         return spread
 
+    @property
+    def batch(self) -> int:
+        """Columns that are fitted at once."""
+        return max(1, MEMORY // (8 * self.first.numel()))
+
     def orthonormal(self, s: Float[Tensor, "k h"]) -> Float[Tensor, "width k"]:
         """Orthonormal basis of what columns span, 0 at dead neurons."""
         return torch.linalg.qr(self.at_all(s).T)[0]
@@ -118,8 +123,7 @@ def fit_columns(
     Returns:
         As many columns as candidates, several of which may be the same one.
     """
-    size = max(1, MEMORY // (8 * space.first.numel()))
-    parts = [_fit(space, z.double(), generator, rounds) for z in preactivations[:, space.alive].split(size)]
+    parts = [_fit(space, z.double(), generator, rounds) for z in preactivations[:, space.alive].split(space.batch)]
     return join(parts)
 
 
@@ -164,10 +168,8 @@ def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int)
     for k in range(rounds):
         now = space if k >= rounds - EXACT_ROUNDS else rough
         weight, c = weight.to(now.first), c.to(now.first)
-        c, multipliers = smallest(now, weight, weight * gate, c, steps=12 if k == 0 else 2)
-        s, full = c @ now.first.T, multipliers @ now.output.T
-        c = c[:, :, None]
-        gate = (s - full).abs() < s.abs()
+        c, s, full = best_columns(now, weight, gate, c, steps=12 if k == 0 else 2)
+        gate = are_open(s, full)
         distance = gaps(s, full)
         # From a wide, forgiving weighting to one that ignores what does not fit; open gates are met less exactly
         # because training stops before l does.
@@ -208,9 +210,16 @@ def gaps(s: Tensor, full: Tensor) -> Tensor:
     return torch.minimum(s.abs(), (s - full).abs()) / s.abs().mean(1, keepdim=True)
 
 
-def smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Inverse iteration for the unit c, with its best l, of least  sum_j weight_j (U c - gate B l)_j^2."""
-    u, b = space.first, space.output
+def are_open(s: Tensor, full: Tensor) -> Tensor:
+    """Which gates are open, by what is nearer."""
+    return (s - full).abs() < s.abs()
+
+
+def best_columns(
+    space: ColumnSpace, weight: Tensor, gate: Tensor, c: Tensor, *, steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inverse iteration for the unit c, with its best l, of least  sum_j weight_j (U c - gate B l)_j^2; U c, B l."""
+    u, b, open_weight = space.first, space.output, weight * gate
     bb = b.T @ (b * open_weight[:, :, None]) + 1e-6 * torch.eye(b.shape[1], dtype=b.dtype, device=b.device)
     ub = u.T @ (b * open_weight[:, :, None])
     best = torch.linalg.solve(bb, ub.mT)  # l = best c
@@ -220,4 +229,4 @@ def smallest(space: ColumnSpace, weight: Tensor, open_weight: Tensor, c: Tensor,
     factor, _ = torch.linalg.cholesky_ex(uu)
     for _ in range(steps):
         c = F.normalize(torch.cholesky_solve(c, factor), dim=1)
-    return c[:, :, 0], (best @ c)[:, :, 0]
+    return c, c[:, :, 0] @ u.T, (best @ c)[:, :, 0] @ b.T

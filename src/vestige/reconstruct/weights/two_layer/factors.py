@@ -20,13 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.two_layer.columns import (
-    MEMORY,
     Columns,
     ColumnSpace,
+    are_open,
+    best_columns,
     gaps,
     join,
     measured,
-    smallest,
 )
 
 WIDTHS = ((0.05, 0.02), (0.03, 0.015), (0.02, 0.01))  # of the weights: for the factors, and in the end for the columns
@@ -63,11 +63,9 @@ def neuron_factors(space: ColumnSpace, columns: Columns, width: float) -> Float[
     off = gaps(columns.s, columns.full)
     weight = torch.where(off < OUTSIDE * width, 1 / (off + width), 0.0)
     weight = (weight / weight.mean(1, keepdim=True)).sqrt()
-    opened = (columns.s - columns.full).abs() < columns.s.abs()
     size = columns.s.abs().mean(1, keepdim=True)
-    seen = torch.where(opened, columns.full / size, 0.0) * weight
-    batch = max(1, MEMORY // (8 * space.first.numel()))
-    for w, d in zip(weight.split(batch), seen.split(batch), strict=True):
+    seen = torch.where(are_open(columns.s, columns.full), columns.full / size, 0.0) * weight
+    for w, d in zip(weight.split(space.batch), seen.split(space.batch), strict=True):
         inside = torch.linalg.qr(w[:, :, None] * space.first)[0] * d[:, :, None]
         inside = inside.transpose(0, 1).flatten(1)
         form += torch.diag(d.square().sum(0)) - inside @ inside.T
@@ -78,8 +76,7 @@ def neuron_factors(space: ColumnSpace, columns: Columns, width: float) -> Float[
 
 def _sharpened(space: ColumnSpace, columns: Columns, least: float) -> Columns:
     """Least squares, reweighted until entries further than `least` off say little."""
-    batch = max(1, MEMORY // (8 * space.first.numel()))
-    parts = (columns[k] for k in torch.arange(len(columns), device=columns.s.device).split(batch))
+    parts = (columns[k] for k in torch.arange(len(columns), device=columns.s.device).split(space.batch))
     return join([_sharper(space, part, least) for part in parts])
 
 
@@ -89,7 +86,5 @@ def _sharper(space: ColumnSpace, columns: Columns, least: float) -> Columns:
     for k in range(SHARPER):
         weight = (gaps(s, full) + max(WIDE * FALL**k, least)) ** -2
         weight = weight / weight.mean(1, keepdim=True)
-        opened = (s - full).abs() < s.abs()
-        found, multipliers = smallest(space, weight, weight * opened, c, steps=2)
-        s, full, c = found @ space.first.T, multipliers @ space.output.T, found[:, :, None]
+        c, s, full = best_columns(space, weight, are_open(s, full), c, steps=2)
     return measured(s, full)

@@ -133,8 +133,7 @@ def _moved_to_gates(
     weight, bias, gates = chain.weights[0], chain.biases[0], space.at_all(_clear_gates(columns))
     z = sample_norm * F.normalize(z, dim=1)
     nearest = _nearest(chain, gates, z)
-    brightness = chain.basis.sum(0) / len(chain.basis) ** 0.5
-    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, brightness)
+    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness)
     return moved.to(weight), nearest
 
 
@@ -161,7 +160,7 @@ def samples_of_some(
     """
     columns = refined_columns(space, columns)
     layer, like, gates = first_layer(chain), chain.weights[0], _clear_gates(columns)
-    known = F.normalize(columns.s @ layer.columns, dim=1)
+    known = layer.coordinates(columns.s)
     rough = z[_nearest(chain, space.at_all(gates), z)]
     likely, similar = likely_samples(chain, layer, known, sample_norm, metric, gates=gates, rough=rough)
     x, s, full = (part.to(like) for part in (chain.augmented(likely), columns.s, columns.full))

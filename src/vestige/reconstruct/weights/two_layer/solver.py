@@ -11,9 +11,9 @@ columns of most samples stay unknown, a sample follows from its own gates.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -212,8 +212,8 @@ def _round(
 ) -> None:
     first, many, number = not rounds.joints, has_many_samples(chain), len(rounds.joints)
     rest = None if first or not many else _remaining(chain, space, settings, rounds)
-    joint = (settings if rest is None else rest.settings(settings, chain.basis)).search(
-        chain if rest is None else rest.chain,
+    search_for = partial(settings.search, chain) if rest is None else partial(rest.search, settings)
+    joint = search_for(
         candidates=candidates if first else max(20, 2 * (chain.rank - rounds.found)),
         restarts=restarts if first or many else 1,
         informed=number % 2 == 0 or many,  # the other rounds look where labels and metric do not
@@ -222,7 +222,6 @@ def _round(
         note=f"round {number + 1}: {rounds.found} of at most {chain.rank} samples verified",
         checkpoint=checkpoint,
     )
-    joint = joint if rest is None else rest.placed(joint)
     rounds.joints.append(joint)
     if joint.outcome is Outcome.NOT_FINITE:
         rounds.quiet += 1
@@ -240,8 +239,7 @@ def _remaining(chain: Chain, space: ColumnSpace, settings: SearchSettings, round
     if rounds.columns is None or rounds.found >= chain.basis.shape[1]:
         return None
     layer = first_layer(chain)
-    known = F.normalize(rounds.columns.s @ layer.columns, dim=1)
-    return Remaining.of(chain, layer, known, settings.sample_norm, settings.metric)
+    return Remaining.of(chain, layer, layer.coordinates(rounds.columns.s), settings.sample_norm, settings.metric)
 
 
 def _fitted(

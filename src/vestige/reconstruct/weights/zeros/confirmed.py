@@ -8,7 +8,6 @@ exactly: the last step forgets V.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,5 +38,5 @@ def confirmed_columns(
     if not len(columns):
         return layer.columns.new_zeros(0, layer.columns.shape[1])
     columns = fit_columns(space, space.at_all(opened(columns)), generator=generator)
-    c = F.normalize(columns[columns.fits > FITS].s @ layer.columns, dim=1)
+    c = layer.coordinates(columns[columns.fits > FITS].s)
     return sharpened(layer, c, layer.vanishes(c, FAINT))

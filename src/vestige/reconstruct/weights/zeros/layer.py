@@ -49,6 +49,10 @@ class FirstLayer:
         """A: pre-activations are A y."""
         return self.columns * self.values
 
+    def coordinates(self, s: Float[Tensor, "m h"]) -> Float[Tensor, "m n"]:
+        """c of columns, of norm 1."""
+        return F.normalize(s @ self.columns, dim=1)
+
     def zeros(self, c: Float[Tensor, "m n"]) -> Float[Tensor, " m"]:
         """Share of the neurons at which the columns vanish."""
         return self.vanishes(c).to(c) @ self.weight

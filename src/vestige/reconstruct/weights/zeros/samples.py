@@ -57,11 +57,10 @@ def likely_samples(
     weight, bias = chain.weights[0].double(), chain.biases[0].double()
     gates = 1.0 - 2.0 * layer.vanishes(known).to(known) if gates is None else gates
     gates = torch.zeros(len(known), len(layer.alive)).to(known).masked_scatter(layer.alive, gates)
-    brightness = chain.basis.double().sum(0) / len(chain.basis) ** 0.5
     size = max(1, MEMORY // (8 * layer.right.shape[1] * len(known)))
     near = repeat(None) if rough is None else rough.split(size)
     parts = [
-        input_from_gates(weight, bias, g, z, metric, brightness, length=sample_norm, equations=e)
+        input_from_gates(weight, bias, g, z, metric, chain.brightness, length=sample_norm, equations=e)
         for g, z, e in zip(gates.split(size), near, _equations(layer, known, size), strict=False)
     ]
     return torch.cat([z for z, _ in parts]), torch.cat([similar for _, similar in parts])
