@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vestige.core.descent import Checkpoint, Within
 from vestige.core.margins import Loss
 from vestige.core.modes import evaluating
-from vestige.core.outcome import OnStep
+from vestige.core.outcome import OnStep, Outcome
 from vestige.core.rng import spawn
 from vestige.core.space import InputSpace
 from vestige.reconstruct.fingerprint import owned
@@ -29,6 +29,7 @@ from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.directions import directions_of
 from vestige.reconstruct.weights.joint import layer_weights
+from vestige.reconstruct.weights.paired.solver import solve_paired
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints, pool_of_samples
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
 from vestige.reconstruct.weights.published.search import published_search
@@ -169,7 +170,13 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         end = solve_two_layer(chain, settings, candidates=count, restarts=restarts, checkpoint=part)
         pool = pool_of_joints(end.joints, chain.basis, problem.n_candidates)
         solved = end.z @ chain.basis.T, end.multipliers, end.confidence, end.verified
-        return replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
+        pool = replace(pool, solved=solved, evaluations=end.steps, outcome=end.outcome)
+        return _with_pairs(problem, chain, settings, pool, torch.cat([joint.z.flatten(0, 1) for joint in end.joints]))
+    return _deep(problem, chain, settings, count)
+
+
+def _deep(problem: Problem, chain: Chain, settings: SearchSettings, count: int) -> Pool:
+    """By a joint search, and from its candidates by columns with their inputs where these can be told."""
     joint = settings.search(
         chain,
         candidates=count,
@@ -178,7 +185,27 @@ def _by_chain(problem: Problem, chain: Chain) -> Pool:
         generator=spawn(problem.generator, "joint"),
         checkpoint=_part(problem.checkpoint, "joint"),
     )
-    return pool_of_joints([joint], chain.basis, problem.n_candidates)
+    pool = pool_of_joints([joint], chain.basis, problem.n_candidates)
+    return _with_pairs(problem, chain, settings, pool, joint.z.flatten(0, 1))
+
+
+def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: Pool, z: Tensor) -> Pool:
+    """The samples of columns that are found with their inputs, beside those of the pool."""
+    # A reference moves the target away from the weights that decide the gates.
+    if problem.reference is not None or pool.outcome is Outcome.NOT_FINITE:
+        return pool
+    end = solve_paired(
+        chain,
+        z,
+        sample_norm=settings.sample_norm,
+        metric=settings.metric,
+        generator=problem.generator,
+        on_step=problem.recorder,
+        checkpoint=_part(problem.checkpoint, "pairs"),
+    )
+    if end is None:
+        return pool
+    return pool.beside(end.z @ chain.basis.T, end.multipliers, end.confidence)
 
 
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from vestige.core.outcome import Outcome
 from vestige.reconstruct.weights.any_model import AnyJoint
 from vestige.reconstruct.weights.joint import Joint
+from vestige.reconstruct.weights.ranking import SAME
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,6 +34,14 @@ class Pool:
         """Without candidates that a diverged search left NaN or infinite."""
         kept = torch.isfinite(self.x).all(1) & torch.isfinite(self.multipliers).all(1)
         return replace(self, x=self.x[kept], multipliers=self.multipliers[kept], restart=self.restart[kept])
+
+    def beside(self, x: Float[Tensor, "k d"], multipliers: Float[Tensor, "k out"], confidence: Tensor) -> "Pool":
+        """With further solved samples, none verified; those that are there already are not taken twice."""
+        solved = self.solved or (x[:0], multipliers[:0], confidence[:0], confidence[:0] > 0)
+        new = (F.normalize(x, dim=1) @ F.normalize(solved[0], dim=1).T < SAME).all(1)
+        added = x[new], multipliers[new], confidence[new], torch.zeros_like(confidence[new], dtype=torch.bool)
+        joined = (torch.cat(parts) for parts in zip(solved, added, strict=True))
+        return replace(self, solved=(*joined,))
 
 
 def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:

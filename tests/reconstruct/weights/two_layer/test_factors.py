@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.two_layer.columns import Columns, ColumnSpace, column_space, measured, with_multipliers
-from vestige.reconstruct.weights.two_layer.factors import _sharpened, neuron_factors, refined_columns
+from vestige.reconstruct.weights.two_layer.factors import neuron_factors, refined_columns, sharpened
 
 N, H, C, R = 20, 120, 4, 40
 
@@ -55,7 +55,7 @@ def test_columns_that_are_nearly_right_become_right(error, reached):
     rough = F.normalize(s, dim=1) + error * F.normalize(draw(N, N, name="error") @ space.first.T, dim=1)
     found = refined_columns(space, told(space, rough))
     assert off(found.s, s).quantile(0.9) < reached < 0.05 * off(rough, s).median()
-    plain = _sharpened(space, told(space, rough), 0.01)
+    plain = sharpened(space, told(space, rough), 0.01)
     assert off(plain.s, s).median() > 3 * off(found.s, s).median()
     assert (found.fits > plain.fits).all()
 

@@ -41,7 +41,7 @@ def refined_columns(space: ColumnSpace, columns: Columns) -> Columns:
     factors = torch.ones(len(space.first)).to(space.first)
     for width, least in WIDTHS:
         factors = factors * neuron_factors(space, columns, width)
-        columns = _sharpened(with_factors(space, factors), columns, least)
+        columns = sharpened(with_factors(space, factors), columns, least)
     return columns
 
 
@@ -74,7 +74,7 @@ def neuron_factors(space: ColumnSpace, columns: Columns, width: float) -> Float[
     return (factors / factors.median()).clamp(*REACH)
 
 
-def _sharpened(space: ColumnSpace, columns: Columns, least: float) -> Columns:
+def sharpened(space: ColumnSpace, columns: Columns, least: float) -> Columns:
     """Least squares, reweighted until entries further than `least` off say little."""
     parts = (columns[k] for k in torch.arange(len(columns), device=columns.s.device).split(space.batch))
     return join([_sharper(space, part, least) for part in parts])

@@ -1,0 +1,1 @@
+"""ReLU networks of few classes: columns and inputs found together."""

@@ -1,0 +1,258 @@
+"""Networks of few classes: columns near the candidates of a joint search, and then from what these leave.
+
+Candidates lead to pairs of a column and an input (`projections`), the most exact columns to the factor of each neuron
+(`two_layer.factors`), and factors to more exact columns. What is known by then restricts the inputs of all other
+samples (`zeros.span`), from pass to pass to fewer dimensions, and candidates and plausible inputs are tried again
+there. In the end samples follow from their columns as they do elsewhere.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vestige.core.descent import Checkpoint
+from vestige.core.outcome import OnStep, Step
+from vestige.core.rng import spawn
+from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.paired.projections import Pairs, pairs_near
+from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
+from vestige.reconstruct.weights.two_layer.columns import Columns, ColumnSpace, distinct, gaps, join, measured
+from vestige.reconstruct.weights.two_layer.factors import neuron_factors, sharpened, with_factors
+from vestige.reconstruct.weights.two_layer.posterior_mean import near
+from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
+from vestige.reconstruct.weights.zeros.samples import likely_samples
+from vestige.reconstruct.weights.zeros.span import span_of_others
+
+STARTS, EACH = 400, 10  # of a pass at most, and for each sample
+PASSES, QUIET = 10, 2  # at most, and without a new column after which the search ends
+KEPT = 400  # columns from one pass to the next, the most exact
+SAME = 0.9999  # cosine from which two columns are one
+NEAR = 0.005  # of a column's mean |s|: entries nearer to 0 or V^T l are exact
+FOUND, SURE = 0.65, 0.85  # share of exact entries of a sample's column, and of one that restricts the others' inputs
+BEYOND, FEW = 0.25, 12  # exact entries beyond the unknowns of a column: share of the neurons, and how many at least
+MET = 0.9  # share of neurons at which a pair must be one; false ones reach .8
+SPARE = 0.7  # equations that it must meet beyond its unknowns, in units of the samples
+APART = 0.03  # of a unit column that no combination of better ones may come nearer to
+WRONG = 0.03  # share of the exact gates that the sample to expect may have otherwise; seen: .03 and more for false ones
+CLEAR = 0.1  # of a typical pre-activation, from which a gate is
+FIRST = ((0.02, 0.05, 0.02),) * 2 + ((0.02, 0.03, 0.01), (0.01, 0.02, 0.005)) + ((0.01, 0.01, 0.002),) * 3
+LATER = ((0.01, 0.01, 0.002),) * 2  # tolerance of exact entries, widths of the weights for factors and for columns
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Samples in span coordinates, output multipliers, and how sure they are."""
+
+    z: Float[Tensor, "k r"]
+    multipliers: Float[Tensor, "k out"]
+    confidence: Float[Tensor, " k"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Columns on the way: the most exact of every pass, kinks left out, and those of pairs that are met on kinks too.
+
+    Attributes:
+        columns: sharpened ones, true and false.
+        met: columns of pairs.
+        factors: of the neurons.
+    """
+
+    columns: Columns
+    met: Columns
+    factors: Float[Tensor, " h"]
+
+
+def solve_paired(
+    chain: Chain,
+    z: Float[Tensor, "m r"],
+    *,
+    sample_norm: float,
+    metric: Float[Tensor, "r r"] | None,
+    generator: torch.Generator,
+    on_step: OnStep | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Paired | None:
+    """Samples of the columns found; None where the network sends back too many signals, or no column is found.
+
+    Args:
+        chain: of two layers or more.
+        z: candidates of a joint search.
+        sample_norm: rough l_2 norm of a sample.
+        metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
+        generator: source of the starts.
+        on_step: called after every pass with the share of samples that is still missing.
+        checkpoint: where the state is saved, and read from if there is one.
+    """
+    layer = first_layer(chain)
+    space = signal_space(chain, layer)
+    if space is None or not len(z):
+        return None
+    search = _Search(chain, layer, space, sample_norm, metric)
+    z = sample_norm * F.normalize(z, dim=1)
+    state = (None if checkpoint is None else checkpoint.load()) or {}
+    found = _restored(state) if "factors" in state else search.first(z)
+    done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
+    count = len(search.known(found))
+    while done < PASSES and quiet < QUIET and 0 < count < len(layer.values):
+        draw = spawn(generator, "pairs", str(done))
+        found = search.further(found, search.plausible(draw) if done % 2 else z, reflect=done % 4 > 1)
+        before, count = count, len(search.known(found))
+        done, quiet = done + 1, 0 if count > before else quiet + 1
+        if on_step is not None:
+            missing = 1 - count / len(layer.values)
+            on_step(Step(done, PASSES, missing, f"columns with inputs: {count} of {len(layer.values)} samples"))
+        if checkpoint is not None:
+            checkpoint.save(_state(found) | {"done": torch.tensor(done), "quiet": torch.tensor(quiet)})
+    return search.samples(search.known(found))
+
+
+@dataclass(frozen=True)
+class _Search:
+    chain: Chain
+    layer: FirstLayer
+    space: ColumnSpace
+    sample_norm: float
+    metric: Float[Tensor, "r r"] | None
+
+    def first(self, z: Float[Tensor, "m r"]) -> Found:
+        """From candidates alone, and factors of 1."""
+        pairs = self._pairs(self.space, z, self.layer.columns[:0], reflect=False)
+        columns = measured(pairs.s, pairs.full)
+        columns = columns[distinct(columns, SAME)]
+        none = columns[torch.zeros(0, dtype=torch.long, device=z.device)]
+        return self._refined(Found(columns, none, torch.ones(len(self.space.first)).to(self.space.first)), FIRST)
+
+    def further(self, found: Found, z: Float[Tensor, "m r"], *, reflect: bool) -> Found:
+        """From starts, within what the known columns leave of inputs."""
+        known = self.layer.coordinates(self.known(found, SURE).s)
+        space = with_factors(self.space, found.factors)
+        pairs = self._pairs(space, z, known, reflect=reflect)
+        columns = measured(pairs.s, pairs.full)
+        right = (pairs.met >= MET) & (self._spare(pairs.met, len(known)) >= SPARE)
+        met = join([found.met, columns[right]])
+        new = sharpened(space, columns[distinct(columns, SAME)], LATER[0][2])
+        return self._refined(Found(join([found.columns, new]), met[distinct(met, SAME)], found.factors), LATER)
+
+    def known(self, found: Found, least: float = FOUND) -> Columns:
+        """Columns of samples: exact enough, no combination of better ones, and with an input of the same gates."""
+        exact = self._sorted(found.columns, NEAR, max(least, self._least))
+        every = join([exact, self._sorted(found.met, NEAR, 0.0)])
+        every = every[_independent(self.layer, every)]
+        return every[self._consistent(every)]
+
+    def samples(self, columns: Columns) -> Paired | None:
+        """The sample to expect from each column, with its multipliers."""
+        if not len(columns):
+            return None
+        z, similar = self._expected(columns)
+        like = self.chain.weights[0]
+        x, first = self.chain.augmented(z), self.chain.first_augmented().double()[self.space.alive]
+        scale = torch.linalg.pinv((columns.s @ columns.s.T) * (x @ x.T)) @ ((columns.s @ first) * x).sum(1)
+        back = sent_back(self.chain, z.to(like))[:, :, self.space.alive].double()
+        multipliers = (torch.linalg.pinv(back.mT) @ (columns.full * scale[:, None])[:, :, None])[:, :, 0]
+        return Paired(z.to(like), multipliers.to(like), near(similar).to(like))
+
+    def plausible(self, draw: torch.Generator) -> Float[Tensor, "m r"]:
+        """Inputs of the usual length."""
+        r, like = self.chain.basis.shape[1], self.chain.weights[0]
+        v = torch.randn(min(STARTS, EACH * len(self.layer.values)), r, generator=draw, dtype=like.dtype).to(like.device)
+        return self.sample_norm * (v / r**0.5 if self.metric is None else F.normalize(v @ self.metric, dim=1))
+
+    def _pairs(self, space: ColumnSpace, z: Tensor, known: Float[Tensor, "k n"], *, reflect: bool) -> Pairs:
+        """Pairs near starts, a batch at a time."""
+        span = span_of_others(self.layer, known)
+        inputs = F.normalize(self.layer.slopes, dim=1) @ span
+        parts = []
+        for part in z.split(STARTS):
+            y = self.chain.augmented(part).double() @ self.layer.right.T
+            back = sent_back(self.chain, part)
+            top = (back - back.mean(1, keepdim=True) if self.chain.out > 1 else back)[:, :, self.space.alive].double()
+            full = top.gather(1, top.norm(dim=2).argmax(1)[:, None, None].expand(-1, 1, top.shape[2]))[:, 0]
+            parts.append(pairs_near(space, inputs, y @ span @ inputs.T, full, reflect=reflect))
+        return Pairs(*(torch.cat([getattr(p, name) for p in parts]) for name in ("s", "full", "u", "met")))
+
+    def _refined(self, found: Found, turns: tuple[tuple[float, float, float], ...]) -> Found:
+        """Factors and columns in turn."""
+        columns, factors = found.columns, found.factors
+        for tolerance, width, least in turns:
+            space = with_factors(self.space, factors)
+            sure = self._sorted(columns, tolerance, max(FOUND, self._least))
+            if not len(sure):
+                break
+            factors = factors * neuron_factors(space, sure[_independent(self.layer, sure)], width)
+            columns = sharpened(with_factors(self.space, factors), columns, least)
+        columns = columns[distinct(columns, SAME, merit=self._exact(columns, NEAR))[:KEPT]]
+        return replace(found, columns=columns, factors=factors)
+
+    def _exact(self, columns: Columns, tolerance: float) -> Float[Tensor, " m"]:
+        """Share of the different neurons at which a column is 0 or V^T l."""
+        return (gaps(columns.s, columns.full) < tolerance).to(columns.s) @ self.space.weight / self.space.weight.sum()
+
+    def _sorted(self, columns: Columns, tolerance: float, least: float) -> Columns:
+        """Those exact enough, the most exact first."""
+        exact = self._exact(columns, tolerance)
+        order = exact.argsort(descending=True, stable=True)
+        return columns[order[exact[order] >= least]]
+
+    @property
+    def _least(self) -> float:
+        """Share of exact entries that no vector has by accident."""
+        unknown = len(self.layer.values) + self.space.output.shape[1] - 1
+        return (unknown + max(FEW, BEYOND * self.layer.directions)) / self.layer.directions
+
+    def _spare(self, met: Float[Tensor, " m"], known: int) -> Float[Tensor, " m"]:
+        """Equations met beyond the unknowns of a pair, in units of the samples."""
+        n = len(self.layer.values)
+        return (met * self.layer.directions - (2 * n - known)) / n
+
+    def _gates(self, columns: Columns) -> Float[Tensor, "m h"]:
+        """1 where a column is exactly V^T l, -1 where it is exactly 0."""
+        size = columns.s.abs().mean(1, keepdim=True)
+        off, opened = columns.s.abs() < NEAR * size, (columns.s - columns.full).abs() < NEAR * size
+        return torch.where(off, -1.0, torch.where(opened, 1.0, 0.0)).to(columns.s)
+
+    def _expected(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        known = self.layer.coordinates(columns.s)
+        return likely_samples(self.chain, self.layer, known, self.sample_norm, self.metric, gates=self._gates(columns))
+
+    def _consistent(self, columns: Columns) -> Bool[Tensor, " m"]:
+        """Whether the sample to expect has the gates of its column."""
+        if not len(columns):
+            return columns.exact > 0
+        z, _ = self._expected(columns)
+        u = self.chain.augmented(z) @ self.layer.right.T @ F.normalize(self.layer.slopes, dim=1).T
+        u = u / u.abs().median(1, keepdim=True).values
+        gates = self._gates(columns)
+        wrong = (gates * u < -CLEAR).to(u) @ self.space.weight
+        return wrong <= WRONG * (gates.abs() @ self.space.weight)
+
+
+def _independent(layer: FirstLayer, columns: Columns) -> Tensor:
+    """Positions of columns that those before them do not nearly span."""
+    rest, kept = layer.coordinates(columns.s), []
+    for k in range(len(rest)):
+        length = rest[k].norm()
+        if length >= APART:
+            kept.append(k)
+            unit = rest[k] / length
+            rest = rest - (rest @ unit)[:, None] * unit
+    return torch.tensor(kept, dtype=torch.long, device=rest.device)
+
+
+def _state(found: Found) -> dict[str, Tensor]:
+    """State for a checkpoint."""
+    parts = {f"{kind}.{name}": getattr(getattr(found, kind), name) for kind in ("columns", "met") for name in NAMES}
+    return {name: tensor.contiguous() for name, tensor in parts.items()} | {"factors": found.factors}
+
+
+NAMES = ("s", "full", "zeros", "exact")
+
+
+def _restored(state: dict[str, Tensor]) -> Found:
+    """Inverse of `_state`."""
+    columns, met = (Columns(*(state[f"{kind}.{name}"] for name in NAMES)) for kind in ("columns", "met"))
+    return Found(columns, met, state["factors"])
