@@ -1,4 +1,4 @@
-"""Columns found together with their inputs: nearest points as defined, pairs that are there, and none where none are."""
+"""Columns with their inputs: nearest points as defined, pairs that are there, and none where none are."""
 
 from dataclasses import replace
 

@@ -37,6 +37,8 @@ MET = 0.9  # share of neurons at which a pair must be one; false ones reach .8
 SPARE = 0.7  # equations that it must meet beyond its unknowns, in units of the samples
 APART = 0.03  # of a unit column that no combination of better ones may come nearer to
 WRONG = 0.03  # share of the exact gates that the sample to expect may have otherwise; seen: .03 and more for false ones
+AGREES = 0.95  # share of the exact gates from which a candidate is worth to be near to; of 79 samples 44 are recovered
+#   (34 near no candidate), and 53 by SSIM (48 near a candidate always)
 CLEAR = 0.1  # of a typical pre-activation, from which a gate is
 FIRST = ((0.02, 0.05, 0.02),) * 2 + ((0.02, 0.03, 0.01), (0.01, 0.02, 0.005)) + ((0.01, 0.01, 0.002),) * 3
 LATER = ((0.01, 0.01, 0.002),) * 2  # tolerance of exact entries, widths of the weights for factors and for columns
@@ -107,7 +109,7 @@ def solve_paired(
             on_step(Step(done, PASSES, missing, f"columns with inputs: {count} of {len(layer.values)} samples"))
         if checkpoint is not None:
             checkpoint.save(_state(found) | {"done": torch.tensor(done), "quiet": torch.tensor(quiet)})
-    return search.samples(search.known(found))
+    return search.samples(search.known(found), z)
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,14 @@ class _Search:
         every = every[_independent(self.layer, every)]
         return every[self._consistent(every)]
 
-    def samples(self, columns: Columns) -> Paired | None:
-        """The sample to expect from each column, with its multipliers."""
+    def samples(self, columns: Columns, candidates: Float[Tensor, "m r"]) -> Paired | None:
+        """The sample to expect from each column, near a candidate that has its gates, with its multipliers."""
         if not len(columns):
             return None
-        z, similar = self._expected(columns)
+        share, which = self._agreement(columns, candidates).max(1)
+        alone, close = self._expected(columns), self._expected(columns, candidates[which])
+        z = torch.where((share >= AGREES)[:, None], close[0], alone[0])
+        similar = torch.where(share >= AGREES, close[1], alone[1])
         like = self.chain.weights[0]
         x, first = self.chain.augmented(z), self.chain.first_augmented().double()[self.space.alive]
         scale = torch.linalg.pinv((columns.s @ columns.s.T) * (x @ x.T)) @ ((columns.s @ first) * x).sum(1)
@@ -215,20 +220,27 @@ class _Search:
         off, opened = columns.s.abs() < NEAR * size, (columns.s - columns.full).abs() < NEAR * size
         return torch.where(off, -1.0, torch.where(opened, 1.0, 0.0)).to(columns.s)
 
-    def _expected(self, columns: Columns) -> tuple[Tensor, Tensor]:
-        known = self.layer.coordinates(columns.s)
-        return likely_samples(self.chain, self.layer, known, self.sample_norm, self.metric, gates=self._gates(columns))
+    def _expected(self, columns: Columns, rough: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        known, gates = self.layer.coordinates(columns.s), self._gates(columns)
+        return likely_samples(self.chain, self.layer, known, self.sample_norm, self.metric, gates=gates, rough=rough)
 
     def _consistent(self, columns: Columns) -> Bool[Tensor, " m"]:
         """Whether the sample to expect has the gates of its column."""
         if not len(columns):
             return columns.exact > 0
-        z, _ = self._expected(columns)
-        u = self.chain.augmented(z) @ self.layer.right.T @ F.normalize(self.layer.slopes, dim=1).T
-        u = u / u.abs().median(1, keepdim=True).values
-        gates = self._gates(columns)
+        u, gates = self._preactivations(self._expected(columns)[0]), self._gates(columns)
         wrong = (gates * u < -CLEAR).to(u) @ self.space.weight
         return wrong <= WRONG * (gates.abs() @ self.space.weight)
+
+    def _agreement(self, columns: Columns, z: Float[Tensor, "m r"]) -> Float[Tensor, "k m"]:
+        """Share of the exact gates of each column that each input has."""
+        weight = self._gates(columns) * self.space.weight
+        return (1 + weight @ self._preactivations(z).sign().T / weight.abs().sum(1, keepdim=True)) / 2
+
+    def _preactivations(self, z: Float[Tensor, "m r"]) -> Float[Tensor, "m h"]:
+        """Over the norm of each neuron's weights, in units of their typical size for the input."""
+        u = self.chain.augmented(z).double() @ self.layer.right.T @ F.normalize(self.layer.slopes, dim=1).T
+        return u / u.abs().median(1, keepdim=True).values
 
 
 def _independent(layer: FirstLayer, columns: Columns) -> Tensor:
