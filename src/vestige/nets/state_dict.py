@@ -30,7 +30,7 @@ _MEANING = {
     "SCB": "quantized weights: export floats",
     "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
     **dict.fromkeys(
-        ("original", "original0", "original1"),
+        ("original", "original0", "original1", "_u", "_v"),
         "a parametrization: remove it before saving, with torch.nn.utils.parametrize",
     ),
     "kernel": "a kernel of Keras or Flax",
