@@ -228,6 +228,9 @@ MADE = {
     "one of several `.pt` files, by its name (`-00001-of-00002`, `shard2`, `mp_rank_01`)": written(
         "mp_rank_01_model_states.pt", lambda p: torch.save(network().state_dict(), p)
     ),
+    "`.pt`, one share of a network split among processes, by its settings (`tp_size`) or tensors (DTensor)": (
+        pickled(lambda model: {"model": model.state_dict(), "args": {"tp_size": 2}})
+    ),
     "ONNX, a chain of layers (extra `onnx`)": onnx_file,
     "ONNX with integers behind `DequantizeLinear` (QDQ)": qdq,
     "ONNX of quantized arithmetic (`DynamicQuantizeLinear`, `QLinearMatMul`)": integer_arithmetic,

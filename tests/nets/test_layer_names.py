@@ -1,12 +1,9 @@
 """Names that speak against a plain chain: networks that work on each other, ensembles, blocks with skips, parts."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from vestige.nets.checkpoint import load_model
-from vestige.nets.file_formats import part_of
 from vestige.nets.layer_names import against_a_chain, begins_late
 from vestige.nets.layer_order import ChainLayer
 from vestige.nets.weights_file import CheckpointError
@@ -89,27 +86,3 @@ def test_high_numbers_at_the_beginning_are_noticed(names, late):
 def test_it_is_said_where_a_part_may_be_read(save):
     state = {f"layers.{k}.weight": torch.ones(4, 4) for k in (12, 13)}
     assert any("a part of a model" in note for note in load_model(save(state)).warnings)
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("pytorch_model-00001-of-00002.bin", "1 of 2"),
-        ("mp_rank_01_model_states.pt", "1"),
-        ("consolidated.03.pth", "3"),
-        ("model.shard2.safetensors", "2"),
-        ("consolidated.00.pth", None),
-        ("part.pt", None),
-        ("compart2.pt", None),
-        ("model-00001-of-00001.safetensors", None),
-    ],
-)
-def test_names_of_parts(name, part, tmp_path):
-    assert part_of(tmp_path / name) == part
-
-
-def test_the_first_of_several_ranks_is_a_part(tmp_path):
-    for k in range(2):
-        (tmp_path / f"consolidated.0{k}.pth").touch()
-    assert part_of(tmp_path / "consolidated.00.pth") == "0"
-    assert part_of(Path("nowhere") / "consolidated.00.pth") is None

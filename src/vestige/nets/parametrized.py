@@ -112,14 +112,11 @@ def _spectral(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
     ways = [way for way in ways if (tuple(u.shape), tuple(v.shape)) == ((way.shape[0],), (way.shape[1],))]
     if not ways:
         raise ValueError(f"its vectors have {u.numel()} and {v.numel()} entries, the weight shape {list(weight.shape)}")
-    # Power iteration leaves u along W v, unless v is the vector of the transpose.
-    aligned = [float(torch.nn.functional.cosine_similarity(u, way @ v, dim=0)) for way in ways]
-    sizes = [torch.dot(u, way @ v) for way in ways]
-    chosen = max(range(len(ways)), key=lambda k: aligned[k])
-    alike = bool(torch.isclose(sizes[0], sizes[-1], rtol=1e-4))
-    if not alike and aligned[chosen] < ALIGNED:
-        raise ValueError("its vectors are singular vectors of neither the matrix nor its transpose")
-    return weight / sizes[chosen]
+    # Power iteration leaves u along W v: a square matrix is turned where only the transpose has these vectors. Those of
+    # a network that never ran are of neither; then torch's usual axis is taken.
+    found = [bool(torch.nn.functional.cosine_similarity(u, way @ v, dim=0) > ALIGNED) for way in ways]
+    way = ways[found.index(True) if any(found) else 0]
+    return weight / torch.dot(u, way @ v)
 
 
 def _masked(weight: Tensor, mask: Tensor) -> Tensor:

@@ -36,6 +36,10 @@ _MEANING = {
     "kernel": "a kernel of Keras or Flax",
     "in_proj_bias": "attention",
     "exp_avg": "the state of an optimizer",
+    **dict.fromkeys(
+        ("_flat_param", "flat_param", "flat_param_0"),
+        "the flattened share of a process (FSDP): save with StateDictType.FULL_STATE_DICT",
+    ),
     "mean": "a normalization of the inputs: leave it out and say it with --mean and --std",
     "std": "a normalization of the inputs: leave it out and say it with --mean and --std",
 }
