@@ -117,11 +117,34 @@ def test_each_verb_takes_the_shape_of_the_inputs_from_its_data(place, monkeypatc
     home = import_module(f"vestige.audit.{module}")
 
     def asked(model, **said):
-        raise Asked(said["like"])
+        raise Asked(said["like"].data)
 
     monkeypatch.setattr(home, "read_target", asked)
     with pytest.raises(Asked, match="digits"):
         getattr(home, verb)("m.safetensors", data="digits", **({"eps": 0.1} if module == "robustness" else {}))
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Samples that are counted as they are read."""
+
+    def __init__(self):
+        self.read = 0
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, k):
+        self.read += 1
+        return torch.full((1, 3, 4), k / 6), k % 3
+
+
+@pytest.mark.parametrize(("place", "more"), [("weights.audit", {"steps": 1}), ("membership.audit_membership", {}),
+                                             ("robustness.audit_robustness", {"eps": 0.1})])  # fmt: skip
+def test_data_are_read_once(place, more, tmp_path):
+    module, verb = place.split(".")
+    data = Drawn()
+    getattr(import_module(f"vestige.audit.{module}"), verb)(saved(tmp_path, (12, 5, 3)), data=data, **more)
+    assert data.read == 6
 
 
 def test_a_width_is_no_shape_where_the_data_are_images(tmp_path):

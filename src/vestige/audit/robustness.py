@@ -17,7 +17,7 @@ from vestige.audit.shrinking import confusion, robust_curve, shortened
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import as_logits, broken_samples, check_pair, class_pair, theory_section
-from vestige.audit.truth import Data, fingerprint, read_data, split_classes
+from vestige.audit.truth import Data, Given, fingerprint, split_classes
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
@@ -125,10 +125,11 @@ def audit_robustness(
             else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
+    given = Given(data, "test")
     target = read_target(
-        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle, like=data
+        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle, like=given
     )
-    dataset = read_data(data, split="test", space=target.space)
+    dataset = given.load(data, space=target.space)
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
     chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset

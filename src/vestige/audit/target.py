@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.inputs import Audited
-from vestige.audit.truth import Data, read_data
+from vestige.audit.truth import Data, Given
 from vestige.core.margins import Loss
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import describe
@@ -87,7 +87,7 @@ def read_target(
     loss: Loss | str | None = None,
     weight_decay: float | int | None = None,
     trust_pickle: bool = False,
-    like: Data | None = None,
+    like: Data | Given | None = None,
 ) -> Target:
     """Load a model and settle what it does not say about itself.
 
@@ -100,7 +100,7 @@ def read_target(
         weight_decay: default: the file's; None for unknown, 0.0 for none.
         trust_pickle: read a .pt file too.
         like: data whose shape the inputs have, where neither the caller nor the file says one; a width alone says
-            how many numbers an input has, not that they are no image.
+            how many numbers an input has, not that they are no image. A `Given` keeps what was read for its job.
 
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
@@ -135,14 +135,14 @@ def read_target(
     )
 
 
-def _shape(loaded: LoadedModel, like: Data | None, space: InputSpace | None) -> tuple[int, ...] | None:
+def _shape(loaded: LoadedModel, like: Data | Given | None, space: InputSpace | None) -> tuple[int, ...] | None:
     """The file's; that of the data where it says none, or only how many numbers an input has."""
     known = loaded.input_shape
     if like is None or "input_shape" in loaded.metadata or (known is not None and len(known) > 1):
         return known
     if known is not None and not isinstance(next(loaded.model.children(), None), nn.Flatten):
         return known
-    given = read_data(like, space=space).shape
+    given = (like if isinstance(like, Given) else Given(like)).shape(space)
     return given if known is None or math.prod(given) == math.prod(known) else known
 
 

@@ -22,7 +22,7 @@ from vestige.audit.retraining import affordable, repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.truth import Data, Truth, read_data, read_truth
+from vestige.audit.truth import Data, Given, Truth, read_truth
 from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
 from vestige.core.cite import Paper
 from vestige.core.margins import Loss, check_labels
@@ -136,11 +136,12 @@ def audit_unlearning(
             folder that holds something else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
+    given = Given(data)
     target = read_target(
         model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
-        trust_pickle=trust_pickle, like=data,
+        trust_pickle=trust_pickle, like=given,
     )  # fmt: skip
-    truth = read_truth(data, held_out, target.loaded.metadata, load=partial(read_data, space=target.space))
+    truth = read_truth(data, held_out, target.loaded.metadata, load=partial(given.load, space=target.space))
     _check_fit(target, truth)
     check_memory(target, n_candidates, restarts)
     if repair is not None and repair < 0:
