@@ -101,9 +101,9 @@ def test_other_samples_on_another_scale_are_refused(x):
 
 def test_samples_that_are_all_zero_are_called_so():
     some, none = named(("0",), [0]), named(("0",), [0], 0.0)
-    with pytest.raises(DataError, match="^held_out: all values are zero"):
+    with pytest.raises(DataError, match=r"^held_out: all values are zero"):
         comparable(none, some, "held_out")
-    with pytest.raises(DataError, match="^data: all values are zero"):
+    with pytest.raises(DataError, match=r"^data: all values are zero"):
         comparable(some, none, "held_out")
 
 
