@@ -1,7 +1,7 @@
 """The audit of a classifier's inputs: adversarial examples, robust accuracy and, if asked for, the theory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.threat import Norm, Threat
 from vestige.data.dataset import DataSet, sample
+from vestige.data.source import DataError
 from vestige.report.robustness import write_robustness_report
 
 SOURCE = (paper("2407.02240"),)
@@ -132,7 +133,7 @@ def audit_robustness(
     dataset = given.load(data, space=target.space)
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
-    chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
+    chosen = _drawn(dataset, n, seed)
     if pair is not None:
         check_pair(pair, target, chosen.y)
     elif theory:
@@ -143,6 +144,23 @@ def audit_robustness(
         theory=theory, pair=pair,
     )  # fmt: skip
     return _run(target, plan, chosen, dataset, fit, out, on_step)
+
+
+def _drawn(dataset: DataSet, n: int, seed: int) -> DataSet:
+    """n samples in equal shares of the classes; as they come where a class has too few, with a note."""
+    if n >= len(dataset):
+        return dataset
+    generator = child(seed, "attack", "data")
+    try:
+        return sample(dataset, n, generator=generator)[0]
+    except DataError:
+        chosen = sample(dataset, n, balanced=False, generator=generator)[0]
+    counts = dataset.y.bincount()
+    rare = int(torch.where(counts > 0, counts, len(dataset)).argmin())
+    said = (
+        f"class {dataset.classes[rare]!r} has {int(counts[rare])} samples, too few for equal shares: drawn as they come"
+    )
+    return replace(chosen, provenance=f"{chosen.provenance}; {said.replace(';', ',')}")
 
 
 def _run(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from typer.core import TyperOption
 
-_ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w)")
+_ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w|\([^()]*\)|\[[^][]*\])")
 
 
 class _Asked(NamedTuple):
@@ -41,7 +41,7 @@ def _option(found: re.Match[str]) -> str:
     known = options.get(found[1])
     if known is None or known.opts[0] in found.string or found[0] in words:
         return found[0]
-    name, value = known.opts[0], found[2].strip("'")
+    name, value = known.opts[0], re.sub(r", *", ",", found[2].strip("'()[]"))
     if value == "None" or (value == "False" and not known.secondary_opts):
         return f"leaving out {name}"
     if value == "False":

@@ -104,7 +104,7 @@ def _balanced_prefix(dataset: DataSet, order: Tensor, n: int) -> Tensor:
     if short:
         raise DataError(
             f"{dataset.name}: class {dataset.classes[short[0]]!r} has fewer than the {quota[short[0]]} samples that "
-            f"n={n} in equal shares needs; take fewer, or balanced=False"
+            f"n={n} in equal shares needs; take fewer (in Python, or balanced=False)"
         )
     positions = [(labels == label).nonzero().flatten()[: quota[label]] for label in present]
     return order[torch.cat(positions).sort().values]
