@@ -236,7 +236,9 @@ MADE = {
     "ONNX of quantized arithmetic (`DynamicQuantizeLinear`, `QLinearMatMul`)": integer_arithmetic,
     "ONNX with skips, attention and the like": lambda folder: onnx_file(folder, skip=True),
     "skops, `MLPClassifier` or `MLPRegressor` of scikit-learn": skops,
-    "skops, another estimator": lambda folder: skops(folder, "LogisticRegression"),
+    "skops, another estimator, several labels a sample, a Poisson loss": lambda folder: skops(
+        folder, "LogisticRegression"
+    ),
     "`.pt`, a state dict": pickled(lambda model: model.state_dict()),
     "`.ckpt`, a checkpoint of a training loop with settings beside the weights": pickled(
         lambda model: {"state_dict": model.state_dict(), **LOOP}
