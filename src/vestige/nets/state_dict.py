@@ -26,7 +26,13 @@ _MEANING = {
     "zero_point": "quantized weights: export floats",
     **dict.fromkeys(("biases", "scales", "qzeros", "absmax", "int_data", "qdata"), "quantized weights: export floats"),
     "scale": "a normalization, or quantized weights",
-    "weight_scale": "quantized weights: export floats",
+    **dict.fromkeys(
+        ("weight_scale", "weight_scale_inv", "input_scale", "weight_format"), "quantized weights: export floats"
+    ),
+    **dict.fromkeys(
+        ("eps", "min_val", "max_val", "observer_enabled", "fake_quant_enabled"),
+        "an observer of quantization: save the network before prepare()",
+    ),
     "SCB": "quantized weights: export floats",
     "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
     **dict.fromkeys(
