@@ -34,12 +34,26 @@ def chain(*names, width=4):
         (["resblocks.0", "fc"], "a skip connection"),
         (["residual_layer", "fc"], "a skip connection"),
         (["result", "rest", "press"], ""),
+        (["fc1", "fc_skip", "fc2"], "a skip connection"),
+        (["lin", "transform_gate", "out"], "a gated layer"),
+        (["aggregate", "gateway", "fc"], ""),
+        (["enc", "fc_mu", "fc_logvar", "dec"], "one of two outputs"),
+        (["mult", "mute", "fc"], ""),
+        (["i2h", "h2o"], "a recurrent layer"),
+        (["conv1.nn.0", "conv2.nn.0"], "a convolution of graphs"),
+        (["conversion", "fc"], ""),
+        (["phi.0", "phi.2", "rho.0"], "networks of their own"),
+        (["advantage", "value"], "networks of their own"),
         (["word_embeddings", "fc"], "an embedding table"),
     ],
 )
 def test_names_tell_what_shapes_do_not(names, said):
     found = against_a_chain(chain(*names))
     assert said in found if said else not found
+
+
+def test_a_convolution_of_images_is_none_of_graphs():
+    assert not against_a_chain([ChainLayer("conv1", (2, 1, 3, 3), True), ChainLayer("fc", (3, 8), True)])
 
 
 def test_blocks_of_other_sizes_are_no_copies():

@@ -40,6 +40,7 @@ _MEANING = {
         "a parametrization: remove it before saving, with torch.nn.utils.parametrize",
     ),
     "kernel": "a kernel of Keras or Flax",
+    "w": "a weight of Haiku or the like, stored as (in, out): call it NAME.weight and transpose it",
     "in_proj_bias": "attention",
     "exp_avg": "the state of an optimizer",
     **dict.fromkeys(
@@ -134,7 +135,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _meaning(kind: str, tensor: Tensor) -> str:
     """What a tensor that no chain has is likely to be."""
-    return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), "attention, a table or another layer")
+    plain = "a weight that is not called NAME.weight, attention or a table" if tensor.dim() == 2 else "another layer"
+    return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), plain)
 
 
 def architecture_of(
