@@ -278,7 +278,7 @@ MADE = {
     "matrices without biases that chain against the words of their names": stored(
         lambda _: {"hidden.weight": torch.ones(4, 5), "out.weight": torch.ones(5, 3)}
     ),
-    "names of attention, embedding tables, adapters, gates, skips, recurrent layers, graphs or two outputs side by side, "
+    "names of attention, embedding tables, adapters, gates, skips, recurrence, graphs or two outputs side by side, "
     "without `--arch`": stored(lambda _: {"fc.lora_A.weight": torch.ones(2, 5), "fc.lora_B.weight": torch.ones(3, 2)}),
     "the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`)": stored(
         lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()}

@@ -68,7 +68,11 @@ def test_what_bitsandbytes_and_vllm_write_beside_a_scale_is_taken_away_too():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("0.weight_scale_inv", "quantized weights"), ("0.activation_post_process.eps", "an observer of quantization")],
+    [
+        ("0.weight_scale_inv", "quantized weights"),
+        ("input_mean", "say it with --mean"),
+        ("0.activation_post_process.eps", "an observer of quantization"),
+    ],
 )
 def test_what_cannot_be_read_is_called_what_it_is(name, said, tmp_path):
     save_file({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3), name: torch.ones(1)}, tmp_path / "m.safetensors")

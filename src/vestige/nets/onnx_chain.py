@@ -93,6 +93,8 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
             _read(chain, node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
         if chain.at != graph.output[0].name:
             raise ValueError("an output in the middle of the graph")
+        if chain.ended and graph.node[-1].op_type == "Sigmoid" and len(next(reversed(chain.tensors.values()))) > 1:
+            raise ValueError("a Sigmoid for each of several outputs, as for several labels a sample")
         text = _text(chain, shape)
     except Exception as error:  # protobuf, numpy and onnx raise their own kinds on damaged bytes
         if type(error).__name__ == "DecodeError":

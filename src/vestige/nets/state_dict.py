@@ -6,6 +6,7 @@ pooling can have made the images smaller.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
@@ -47,8 +48,6 @@ _MEANING = {
         ("_flat_param", "flat_param", "flat_param_0"),
         "the flattened share of a process (FSDP): save with StateDictType.FULL_STATE_DICT",
     ),
-    "mean": "a normalization of the inputs: leave it out and say it with --mean and --std",
-    "std": "a normalization of the inputs: leave it out and say it with --mean and --std",
 }
 _OF_AXES = {1: "normalization, PReLU or a scale", 3: "a convolution in one dimension", 5: "a convolution in three"}
 
@@ -136,6 +135,8 @@ def _some(names: Iterable[str]) -> str:
 def _meaning(kind: str, tensor: Tensor) -> str:
     """What a tensor that no chain has is likely to be."""
     plain = "a weight that is not called NAME.weight, attention or a table" if tensor.dim() == 2 else "another layer"
+    if re.fullmatch(r"((inputs?|x|data|features?|obs)_)?(mean|std)", kind):
+        return "a normalization of the inputs: leave it out and say it with --mean and --std"
     return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), plain)
 
 
