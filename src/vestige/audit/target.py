@@ -165,7 +165,8 @@ def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) ->
     notes = []
     if source == GUESSED:
         notes.append(
-            f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss to set it."
+            f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss (--loss) to set "
+            "it."
         )
     if space is None or not math.isfinite(space.width):
         notes.append(
@@ -249,9 +250,12 @@ def _loss(given: Loss | str | None, stored: str | None, outputs: int) -> tuple[L
 def _decay(given: float | None, stored: str | None) -> float | None:
     if given is None and stored is not None:
         try:
-            given = float(stored)
+            found = float(stored)
         except ValueError:
-            raise ValueError(f"the model file says weight_decay={stored[:40]!r}, which is not a number.") from None
+            found = math.nan
+        if not 0 <= found < math.inf:
+            raise ValueError(f"the model file says 'weight_decay' is {stored[:40]!r}; a number from 0 on is needed.")
+        return found
     if given is not None and not 0 <= given < math.inf:
         raise ValueError(f"weight_decay={given} given; it must be finite and at least 0.")
     return given

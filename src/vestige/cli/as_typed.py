@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from typer.core import TyperOption
 
 _ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w|\([^()]*\)|\[[^][]*\])")
+_WORD = re.compile(r"(?<![\w:.(/'\"<-])([a-z]+(?:_[a-z]+)+)(?![\w=(/'\"-]|\.\w)")  # of two parts: no word of English
 
 
 class _Asked(NamedTuple):
@@ -33,7 +34,14 @@ def listen(arguments: Sequence[str], command: Any) -> None:
 
 def as_typed(text: str) -> str:
     """The text with the options of the command in place of the arguments of the library."""
-    return _ARGUMENT.sub(_option, text)
+    return _WORD.sub(_named, _ARGUMENT.sub(_option, text))
+
+
+def _named(found: re.Match[str]) -> str:
+    """An argument that is named without a value."""
+    options, words = _asked.get()
+    known = options.get(found[1])
+    return found[0] if known is None or known.opts[0] in found.string or found[0] in words else known.opts[0]
 
 
 def _option(found: re.Match[str]) -> str:
