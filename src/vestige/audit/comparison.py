@@ -130,7 +130,7 @@ def at_truth(target: Target, truth: Truth) -> tuple[tuple[Stationarity, ...], tu
         best = check(subgradient=Subgradient.CLARKE)
     except ValueError:  # no chain of linear layers and ReLUs
         return (plain,), plain.warnings
-    other = _other_activation(target, x, truth.train.y, best) if target.loaded.assumed else ()
+    other = _other_activation(target, x, truth.train.y, best) if target.assumed else ()
     return (plain, best), (*other, *best.warnings)
 
 

@@ -52,6 +52,7 @@ class Target(Audited):
         loss_source: where the loss is known from.
         weight_decay: of the training; None: unknown, 0.0: none.
         warnings: what was guessed.
+        assumed: the architecture was read off shapes, so that its activation is a guess.
     """
 
     loaded: LoadedModel
@@ -61,6 +62,7 @@ class Target(Audited):
     loss_source: str
     weight_decay: float | None
     warnings: tuple[str, ...]
+    assumed: bool
 
     @property
     def model(self) -> nn.Module:
@@ -132,6 +134,7 @@ def read_target(
         loss_source=source,
         weight_decay=_decay(weight_decay, loaded.metadata.get("weight_decay")),
         warnings=tuple(notes),
+        assumed=not isinstance(model, nn.Module) and architecture is None and "architecture" not in loaded.metadata,
     )
 
 

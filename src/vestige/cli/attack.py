@@ -64,8 +64,7 @@ def attack(
         found = audit_robustness(
             model, data=data, eps=eps, norm=norm, attacks=attacks, n=n, theory=theory, pair=pair,
             architecture=architecture, input_shape=input_shape, space=space, batch_size=batch_size, seed=seed,
-            trust_pickle=trust_pickle,
-            out=options.folder_of(out, "attack", model), on_step=bar,
+            trust_pickle=trust_pickle, out=options.folder_of(out, "attack", model), on_step=bar,
         )  # fmt: skip
     _show(found)
 

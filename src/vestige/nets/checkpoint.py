@@ -82,8 +82,7 @@ def load_model(
     except (ArchitectureError, CheckpointError) as error:
         ours = isinstance(error, ArchitectureError) and architecture is not None
         raise (ArchitectureError if ours else CheckpointError)(_runnable(str(error), Path(path))) from error
-    assumed = architecture is None and "architecture" not in weights.metadata
-    return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(notes), assumed)
+    return LoadedModel(model.eval(), text, weights.metadata, weights.sha256, extra, tuple(notes))
 
 
 def _runnable(text: str, path: Path) -> str:

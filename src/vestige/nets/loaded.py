@@ -16,8 +16,7 @@ from vestige.nets.weights_file import CheckpointError
 class LoadedModel:
     """A network read from a file, and what its maker wrote beside it.
 
-    `tensors` holds what was saved beside the weights, by short name ("mean"); `metadata` is untrusted text. `assumed`
-    says that the architecture was read off shapes, so that its activation is a guess.
+    `tensors` holds what was saved beside the weights, by short name ("mean"); `metadata` is untrusted text.
     """
 
     model: nn.Module
@@ -26,7 +25,6 @@ class LoadedModel:
     sha256: str
     tensors: dict[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    assumed: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
