@@ -103,7 +103,8 @@ def audit_robustness(
         norm: of the ball: "linf", "l2" or "l1".
         attacks: in order, in a list or with commas: "fast", "standard" (MALT), single stages such as "square", or
             "autoattack" for all of its stages.
-        n: samples attacked, in equal shares of the classes; all of them where there are no more.
+        n: samples attacked, in equal shares of the classes, or as they come where one is too rare for that; all of
+            them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of; None for the two that the model separates
             least. Where there are none, that is said before the attack begins.
