@@ -15,7 +15,7 @@ from vestige.audit.fit import Fit, fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.shrinking import confusion, robust_curve, shortened
 from vestige.audit.summary import model_summary
-from vestige.audit.target import Model, Space, Target, read_target, space_config
+from vestige.audit.target import UNSCALED, Model, Space, Target, read_target, space_config
 from vestige.audit.theory import as_logits, broken_samples, check_pair, class_pair, theory_section
 from vestige.audit.truth import Data, Given, fingerprint, split_classes
 from vestige.core.cite import Paper, citation, paper
@@ -289,7 +289,7 @@ def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Resul
 def _notes(target: Target) -> list[str]:
     """What was assumed of the inputs; how the model was trained does not matter to an attack."""
     if target.space is not None:
-        return [*target.loaded.warnings]
+        return [*target.loaded.warnings, *(note for note in target.warnings if note == UNSCALED)]
     return [
         *target.loaded.warnings,
         "The model does not say the range of its inputs; [0, 1] without normalization was assumed. Give space "

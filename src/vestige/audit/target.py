@@ -22,6 +22,10 @@ from vestige.nets.state_dict import ArchitectureError
 LARGEST_INPUT = 2**25  # numbers in one input: 12 times an image of 3 x 1024 x 1024
 TINY, HUGE = 1e-12, 1e15  # weights outside are no trained network, and their squares leave float32
 
+UNSCALED = (
+    "Nothing says what was subtracted from the inputs and divided by in training: neither is assumed. Give mean and "
+    "std (--mean, --std) if there was any."
+)
 GIVEN, STORED, GUESSED = "given", "from the model file", "guessed"
 
 Model = Path | str | nn.Module
@@ -122,7 +126,7 @@ def read_target(
         )
     outputs = _outputs(loaded.model, shape)
     chosen, source = _loss(loss, loaded.metadata.get("loss"), outputs)
-    notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled)]
+    notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled), *_unscaled(space, loaded)]
     return Target(
         name=name,
         loaded=loaded,
@@ -177,6 +181,15 @@ def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) ->
             "Give space (--range) to set it."
         )
     return notes
+
+
+def _unscaled(given: Space | None, loaded: LoadedModel) -> list[str]:
+    """A note where neither the user nor the file says what inputs are subtracted from and divided by."""
+    stated = isinstance(given, Stated) and (given.mean is not None or given.std is not None)
+    said = stated or isinstance(given, InputSpace)
+    if said or loaded.space is not None:
+        return []
+    return [UNSCALED]
 
 
 def input_space(given: Space | None, stored: InputSpace | None) -> InputSpace | None:

@@ -25,6 +25,7 @@ from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.truth import Data, Given, Truth, read_truth
 from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
 from vestige.core.cite import Paper
+from vestige.core.kkt import working_copy
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
@@ -33,6 +34,7 @@ from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
 from vestige.unlearning.ascent import unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
+from vestige.unlearning.trained import check_trained
 from vestige.unlearning.unlearned import SOURCE, Erasure, StepRule, Unlearned, judged
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
@@ -163,6 +165,8 @@ def _check_fit(target: Target, truth: Truth) -> None:
         raise ValueError(
             f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
         )
+    x = target.inputs(truth.train.x).to(next(target.model.parameters()))
+    check_trained(working_copy(target.model), x.double(), truth.train.y, target.loss, target.decay)
 
 
 def _run(
