@@ -29,6 +29,7 @@ from vestige.cli.as_typed import as_typed, listen
         ("audit m", "Is input_shape right? Raise n_candidates.", "Is --input-shape right? Raise --n-candidates."),
         ("audit m", "entry 'input_shape', is; see input_shape.csv", "entry 'input_shape', is; see input_shape.csv"),
         ("audit m", "Give input_shape (--input-shape).", "Give input_shape (--input-shape)."),
+        ("audit m", "t has the columns age, weight_decay", "t has the columns age, weight_decay"),
         ("audit m", "the metric a_b is unknown", "the metric a_b is unknown"),
         ("attack n=5.csv", "n=5.csv or dir/n=3 is not there", "n=5.csv or dir/n=3 is not there"),
         ("audit m", "subgradient='clarke' finds it", "subgradient='clarke' finds it"),

@@ -34,7 +34,8 @@ def listen(arguments: Sequence[str], command: Any) -> None:
 
 def as_typed(text: str) -> str:
     """The text with the options of the command in place of the arguments of the library."""
-    return _WORD.sub(_named, _ARGUMENT.sub(_option, text))
+    text = _ARGUMENT.sub(_option, text)
+    return text if "column" in text else _WORD.sub(_named, text)  # those of a table may be called like options
 
 
 def _named(found: re.Match[str]) -> str:
