@@ -1,6 +1,7 @@
 """What makes a network easy to read: one thing varied at a time, several seeds, one figure.
 
     python benchmarks/effects.py --seeds 5 --out docs/figures/effects.svg            digits: an hour on one core
+    python benchmarks/effects.py --seeds 5 --rows effects.jsonl --out effects.svg   a run that was stopped goes on
     python benchmarks/effects.py --only "weight decay" --seeds 1
 
 The base is a two-layer network of width 1000 on 20 digits in ten classes, cross-entropy, weight decay 1e-3. A bar is
@@ -87,20 +88,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", choices=[*VARIED], action="append", help="just this; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("effects.svg"))
+    parser.add_argument("--rows", type=Path, help="a file of what each network gave: one that is there is not repeated")
     parser.add_argument("--quick", action="store_true", help="one seed and one network")
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.only = 1, args.only or ["hidden neurons"]
-    console, results, cache = Console(), {}, {}
+    lines = args.rows.read_text().splitlines() if args.rows and args.rows.exists() else []
+    console, results, cache = Console(), {}, dict(map(json.loads, lines))
     table = Table("varied", "value", "recovered (median)", "each seed", "untrained", title=args.data)
     for name in args.only or VARIED:
         results[name] = []
         for label, changed in VARIED[name][: 1 if args.quick else None]:
             options, runs = BASE | changed, []
             for seed in range(args.seeds):
-                key, begun = json.dumps([options, seed]), time.perf_counter()
+                key, begun = json.dumps([args.data, options, seed]), time.perf_counter()
                 if key not in cache:
                     cache[key] = recovered(args.data, options, seed)
+                    if args.rows:
+                        with args.rows.open("a") as file:
+                            file.write(json.dumps([key, cache[key]]) + "\n")
                     console.print(f"{name} {label}, seed {seed}: {cache[key]} in {time.perf_counter() - begun:.0f} s")
                 runs.append(cache[key])
             results[name].append((label, runs))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from bare import reconstruction
+from safetensors.torch import save_file
 from torch import nn
 
 from vestige.audit import comparison
@@ -81,6 +82,19 @@ def test_stationarity_at_the_truth_is_small_where_the_model_was_trained_on_it():
     assert best.residual <= plain.residual and best.residual < 1e-2
     other = Truth(read_data((x, 1 - y)), None, ())
     assert at_truth(read_target(net, loss="logistic", **at), other)[0][1].residual > 0.5
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_another_activation_than_the_assumed_one_is_named(activation, tmp_path):
+    x, y = torch.randn(6, 20, generator=child(0, "x")), torch.arange(6) % 2
+    made = mlp([20, 30, 1], activation=activation, first_init=1e-3, dtype=torch.float64)
+    save_file(train_to_margin(made, x, y, weight_decay=1e-2, steps=400).model.state_dict(), tmp_path / "m.safetensors")
+    at = {"space": (-9.0, 9.0), "weight_decay": 1e-2, "loss": "logistic"}
+    truth = Truth(read_data((x, y)), None, ())
+    said = [note for note in at_truth(read_target(tmp_path / "m.safetensors", **at), truth)[1] if "assumed" in note]
+    assert [":tanh" in note for note in said] == ([True] if activation == "tanh" else [])
+    stated = read_target(tmp_path / "m.safetensors", architecture="mlp:20-30-1", **at)
+    assert not any("assumed" in note for note in at_truth(stated, truth)[1])
 
 
 def test_there_is_no_such_number_for_many_samples_or_a_regression(target, monkeypatch):

@@ -42,6 +42,13 @@ def test_training_data_fit(trained):
     assert fit.loss_of_zero == pytest.approx(torch.tensor(10.0).log().item())
 
 
+def test_where_the_classes_are_right_the_loss_is_named(trained):
+    model, chosen = trained
+    target = read_target(model, input_shape=(1, 8, 8), space=InputSpace(mean=MEAN), loss="mse")
+    fit = fit_of(target, data(chosen))
+    assert not fit.fits and fit.accuracy == 1 and "another loss (--loss)" in fit.reasons[1]
+
+
 MISTAKES = {
     "labels from 1": (lambda x, y: (x, (y + 1).clamp(max=9)), "labels one smaller"),
     "bytes / 255 of 16": (lambda x, y: (x * 16 / 255, y), None),

@@ -55,6 +55,14 @@ def test_a_module_and_tensors_need_no_file(attacked, tmp_path, monkeypatch):
     assert found.folder is None and not list(tmp_path.iterdir())
 
 
+def test_a_rare_class_does_not_stop_the_attack():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.tensor([0] * 30 + [1] * 29 + [2])
+    data = (torch.rand(60, 4, generator=generator), y)
+    found = vg.audit_robustness(vg.nets.mlp([4, 8, 3]), data=data, eps=0.1, n=20)
+    assert found.results["n"] == 20 and any("class '2' has 1 samples, too few" in note for note in found.warnings)
+
+
 def test_theory_answers_three_questions_and_the_page_shows_them(tmp_path):
     found = vg.audit_robustness(shipped_model(), **DIGITS, n=60, theory=True, pair=(3, 8), out=tmp_path / "run")
     assert found.theory["universal"]["pair"] == [3, 8] and found.theory["universal"]["radius"] > 0

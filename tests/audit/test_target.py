@@ -6,8 +6,9 @@ from importlib import import_module
 import pytest
 import torch
 
-from vestige.audit.target import read_target
+from vestige.audit.target import UNSCALED, Stated, read_target
 from vestige.core.margins import Loss
+from vestige.core.space import InputSpace
 from vestige.nets.checkpoint import save_model
 from vestige.nets.fully_connected import mlp
 
@@ -117,11 +118,34 @@ def test_each_verb_takes_the_shape_of_the_inputs_from_its_data(place, monkeypatc
     home = import_module(f"vestige.audit.{module}")
 
     def asked(model, **said):
-        raise Asked(said["like"])
+        raise Asked(said["like"].data)
 
     monkeypatch.setattr(home, "read_target", asked)
     with pytest.raises(Asked, match="digits"):
         getattr(home, verb)("m.safetensors", data="digits", **({"eps": 0.1} if module == "robustness" else {}))
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Samples that are counted as they are read."""
+
+    def __init__(self):
+        self.read = 0
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, k):
+        self.read += 1
+        return torch.full((1, 3, 4), k / 6), k % 3
+
+
+@pytest.mark.parametrize(("place", "more"), [("weights.audit", {"steps": 1}), ("membership.audit_membership", {}),
+                                             ("robustness.audit_robustness", {"eps": 0.1})])  # fmt: skip
+def test_data_are_read_once(place, more, tmp_path):
+    module, verb = place.split(".")
+    data = Drawn()
+    getattr(import_module(f"vestige.audit.{module}"), verb)(saved(tmp_path, (12, 5, 3)), data=data, **more)
+    assert data.read == 6
 
 
 def test_a_width_is_no_shape_where_the_data_are_images(tmp_path):
@@ -134,3 +158,13 @@ def test_a_width_is_no_shape_where_the_data_are_images(tmp_path):
     assert read_target(torch.nn.Sequential(torch.nn.Linear(12, 2)), like=images).input_shape == (12,)  # no Flatten
     told = saved(tmp_path, (12, 4, 2), input_shape="[12]")
     assert read_target(told, like=images).input_shape == (12,)
+
+
+def test_a_normalization_that_nobody_states_is_asked_for(tmp_path):
+    path = saved(tmp_path)
+    asked = [read_target(path, space=space).warnings for space in (None, (0, 1), Stated(limits=(0, 1)))]
+    assert all(UNSCALED in notes for notes in asked)
+    for space in (Stated(mean=0.5), Stated(std=2.0), InputSpace()):
+        assert UNSCALED not in read_target(path, space=space).warnings
+    told = saved(tmp_path, space='{"low": 0, "high": 1}')
+    assert UNSCALED not in read_target(told, space=(0, 1)).warnings

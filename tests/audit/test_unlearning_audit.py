@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 import vestige as vg
-from vestige.audit import retraining, weights
+from vestige.audit import retraining, unlearning, weights
 from vestige.audit.forgotten import picked, read_request
 from vestige.audit.summary import offer
 from vestige.audit.training import fit, save, untrained
@@ -99,6 +100,20 @@ def test_retraining_is_left_out_where_it_is_not_wanted_or_takes_too_long(case, d
 def test_what_cannot_be_forgotten_is_refused(case, forget, words):
     with pytest.raises(ValueError, match=words):
         unlearn(case, forget)
+
+
+def test_a_network_that_has_no_terms_of_samples_is_refused_before_any_search(monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 4, generator=draw), torch.arange(12) % 2
+    model = nn.Sequential(nn.Linear(4, 40), nn.BatchNorm1d(40), nn.ReLU(), nn.Linear(40, 2))
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    monkeypatch.setattr(unlearning, "_run", lambda *_: pytest.fail("work was begun"))
+    with pytest.raises(ValueError, match="no sample has a term of its own"):
+        vg.audit_unlearning(model.eval(), data=(x, y), forget="1", input_shape=(4,), loss="cross_entropy")
 
 
 def test_those_that_leak_most_are_picked():

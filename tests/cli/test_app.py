@@ -71,7 +71,9 @@ TOO_MUCH = {
     "too large": [
         OverflowError(),
         OverflowError("int too large"),
-        RuntimeError("value cannot be converted without overflow\nframe 1"),
+        RuntimeError("value cannot be converted to type int64_t without overflow\nframe 1"),
+        TypeError("randn(): argument 'size' failed to unpack the object: Overflow when unpacking long long\nframe 1"),
+        RuntimeError("Storage size calculation overflowed with sizes=[3000000000, 3000000000]"),
     ],
 }
 
@@ -85,6 +87,22 @@ def test_too_much_for_the_machine_is_no_bug(said, error, monkeypatch, capsys):
     assert run(["cite"]) == 2
     shown = capsys.readouterr().err
     assert said in shown and "frame" not in shown
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stack overflow"), KeyError("overflow"), IndexError("overflowing")])
+def test_another_overflow_is_a_bug(error, monkeypatch, capsys):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("vestige.cli.papers.citation", fail)
+    assert run(["cite"]) == 1
+    assert "bug in vestige" in capsys.readouterr().err
+
+
+def test_a_count_beyond_64_bits_is_the_users_number(tmp_path, capsys):
+    line = ["landscape", "neuron", "--out", str(tmp_path / "run")]
+    assert run([*line, "--restarts", str(10**19)]) == 2
+    assert "too large" in capsys.readouterr().err
 
 
 def test_interruption_is_130(monkeypatch, capsys):

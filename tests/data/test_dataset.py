@@ -99,6 +99,14 @@ def test_other_samples_on_another_scale_are_refused(x):
         comparable(named(("0",), [0], x), named(("0",), [0]), "held_out")
 
 
+def test_samples_that_are_all_zero_are_called_so():
+    some, none = named(("0",), [0]), named(("0",), [0], 0.0)
+    with pytest.raises(DataError, match=r"^held_out: all values are zero"):
+        comparable(none, some, "held_out")
+    with pytest.raises(DataError, match=r"^data: all values are zero"):
+        comparable(some, none, "held_out")
+
+
 def test_other_samples_of_another_shape_are_refused():
     other = DataSet(name="o", x=torch.ones(1, 3), y=torch.tensor([0]), classes=("0",))
     with pytest.raises(DataError, match=r"held_out has samples of shape \(3,\), data of \(2,\)"):

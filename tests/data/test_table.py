@@ -143,6 +143,23 @@ def test_truth_values_are_one_and_zero_and_text_is_shown(tmp_path):
             load_data(csv(tmp_path, f"a,b,label\n{cell},2,0\n{cell},3,1\n"))
     with pytest.raises(DataError, match="the first line is a comment"):
         load_data(csv(tmp_path, "# by x\na,b,label\n1,2,0\n"))
+    with pytest.raises(DataError, match="a note of Excel's: remove it"):
+        load_data(csv(tmp_path, "sep=;\na;b;label\n1;2;0\n"))
+
+
+def test_an_order_of_categories_is_the_order_of_the_classes(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow", reason="needs the extra tables"), pytest.importorskip("pyarrow.parquet")
+    codes = pa.array([2, 0, 1, 0], pa.int8())
+    for names, y in ((["lo", "mid", "hi"], [2, 0, 1, 0]), ([5, 6, 7], [7, 5, 6, 5])):
+        label = pa.DictionaryArray.from_arrays(codes, pa.array(names), ordered=True)
+        pq.write_table(pa.table({"a": [1.0, 2.0, 3.0, 4.0], "label": label}), tmp_path / "t.parquet")
+        read = load_data(f"parquet:{tmp_path / 't.parquet'}")
+        assert read.y.tolist() == y and read.notes == ()
+        assert read.classes == (tuple(names) if names[0] == "lo" else tuple("01234567"))
+    label = pa.DictionaryArray.from_arrays(codes, pa.array(["lo", "mid", "hi"]))
+    pq.write_table(pa.table({"a": [1.0, 2.0, 3.0, 4.0], "label": label}), tmp_path / "t.parquet")
+    read = load_data(f"parquet:{tmp_path / 't.parquet'}")
+    assert read.classes == ("hi", "lo", "mid") and "in the order of their names" in read.notes[0]
 
 
 def test_parquet_columns_of_vectors_decimals_and_dates(tmp_path):

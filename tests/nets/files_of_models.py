@@ -228,12 +228,17 @@ MADE = {
     "one of several `.pt` files, by its name (`-00001-of-00002`, `shard2`, `mp_rank_01`)": written(
         "mp_rank_01_model_states.pt", lambda p: torch.save(network().state_dict(), p)
     ),
+    "`.pt`, one share of a network split among processes, by its settings (`tp_size`) or tensors (DTensor)": (
+        pickled(lambda model: {"model": model.state_dict(), "args": {"tp_size": 2}})
+    ),
     "ONNX, a chain of layers (extra `onnx`)": onnx_file,
     "ONNX with integers behind `DequantizeLinear` (QDQ)": qdq,
     "ONNX of quantized arithmetic (`DynamicQuantizeLinear`, `QLinearMatMul`)": integer_arithmetic,
     "ONNX with skips, attention and the like": lambda folder: onnx_file(folder, skip=True),
     "skops, `MLPClassifier` or `MLPRegressor` of scikit-learn": skops,
-    "skops, another estimator": lambda folder: skops(folder, "LogisticRegression"),
+    "skops, another estimator, several labels a sample, a Poisson loss": lambda folder: skops(
+        folder, "LogisticRegression"
+    ),
     "`.pt`, a state dict": pickled(lambda model: model.state_dict()),
     "`.ckpt`, a checkpoint of a training loop with settings beside the weights": pickled(
         lambda model: {"state_dict": model.state_dict(), **LOOP}
@@ -273,9 +278,8 @@ MADE = {
     "matrices without biases that chain against the words of their names": stored(
         lambda _: {"hidden.weight": torch.ones(4, 5), "out.weight": torch.ones(5, 3)}
     ),
-    "names of attention, embedding tables, adapters, gates or skips, without `--arch`": stored(
-        lambda _: {"fc.lora_A.weight": torch.ones(2, 5), "fc.lora_B.weight": torch.ones(3, 2)}
-    ),
+    "names of attention, embedding tables, adapters, gates, skips, recurrence, graphs or two outputs side by side, "
+    "without `--arch`": stored(lambda _: {"fc.lora_A.weight": torch.ones(2, 5), "fc.lora_B.weight": torch.ones(3, 2)}),
     "the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`)": stored(
         lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()}
     ),

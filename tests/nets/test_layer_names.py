@@ -1,12 +1,9 @@
 """Names that speak against a plain chain: networks that work on each other, ensembles, blocks with skips, parts."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from vestige.nets.checkpoint import load_model
-from vestige.nets.file_formats import part_of
 from vestige.nets.layer_names import against_a_chain, begins_late
 from vestige.nets.layer_order import ChainLayer
 from vestige.nets.weights_file import CheckpointError
@@ -37,12 +34,26 @@ def chain(*names, width=4):
         (["resblocks.0", "fc"], "a skip connection"),
         (["residual_layer", "fc"], "a skip connection"),
         (["result", "rest", "press"], ""),
+        (["fc1", "fc_skip", "fc2"], "a skip connection"),
+        (["lin", "transform_gate", "out"], "a gated layer"),
+        (["aggregate", "gateway", "fc"], ""),
+        (["enc", "fc_mu", "fc_logvar", "dec"], "one of two outputs"),
+        (["mult", "mute", "fc"], ""),
+        (["i2h", "h2o"], "a recurrent layer"),
+        (["conv1.nn.0", "conv2.nn.0"], "a convolution of graphs"),
+        (["conversion", "fc"], ""),
+        (["phi.0", "phi.2", "rho.0"], "networks of their own"),
+        (["advantage", "value"], "networks of their own"),
         (["word_embeddings", "fc"], "an embedding table"),
     ],
 )
 def test_names_tell_what_shapes_do_not(names, said):
     found = against_a_chain(chain(*names))
     assert said in found if said else not found
+
+
+def test_a_convolution_of_images_is_none_of_graphs():
+    assert not against_a_chain([ChainLayer("conv1", (2, 1, 3, 3), True), ChainLayer("fc", (3, 8), True)])
 
 
 def test_blocks_of_other_sizes_are_no_copies():
@@ -89,27 +100,3 @@ def test_high_numbers_at_the_beginning_are_noticed(names, late):
 def test_it_is_said_where_a_part_may_be_read(save):
     state = {f"layers.{k}.weight": torch.ones(4, 4) for k in (12, 13)}
     assert any("a part of a model" in note for note in load_model(save(state)).warnings)
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("pytorch_model-00001-of-00002.bin", "1 of 2"),
-        ("mp_rank_01_model_states.pt", "1"),
-        ("consolidated.03.pth", "3"),
-        ("model.shard2.safetensors", "2"),
-        ("consolidated.00.pth", None),
-        ("part.pt", None),
-        ("compart2.pt", None),
-        ("model-00001-of-00001.safetensors", None),
-    ],
-)
-def test_names_of_parts(name, part, tmp_path):
-    assert part_of(tmp_path / name) == part
-
-
-def test_the_first_of_several_ranks_is_a_part(tmp_path):
-    for k in range(2):
-        (tmp_path / f"consolidated.0{k}.pth").touch()
-    assert part_of(tmp_path / "consolidated.00.pth") == "0"
-    assert part_of(Path("nowhere") / "consolidated.00.pth") is None

@@ -143,6 +143,11 @@ def test_a_softmax_at_the_end_is_left_off_and_said(tmp_path):
 
 SKIP = [*TWO[:2], node("Gemm", ["r", "w2"], ["o"], transB=1), node("Add", ["o", "x"], ["out"])]
 BROKEN = {
+    "several labels": (
+        [*TWO[:2], node("Gemm", ["r", "w2", "b2"], ["o"], transB=1), node("Sigmoid", ["o"], ["out"])],
+        LINEAR,
+        "several labels a sample",
+    ),
     "a skip": (SKIP, {"w1": (5, 6), "b1": (5,), "w2": (6, 5)}, "a skip or a branch before Add"),
     "no activation": (
         [node("Gemm", ["x", "w1", "b1"], ["h"], transB=1), node("Gemm", ["h", "w2", "b2"], ["out"], transB=1)],

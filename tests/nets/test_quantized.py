@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vestige.nets.checkpoint import CheckpointError, convert, load_model
 from vestige.nets.quantized import SAID, dequantized, with_floats
@@ -56,6 +57,39 @@ def test_a_scale_beside_a_weight_is_used_and_taken_away(beside, factor, dtype):
     found = with_floats(held, notes)
     assert set(found) == {"a.weight", "a.bias"} and notes == [SAID]
     torch.testing.assert_close(found["a.weight"], Q.float() * factor * torch.tensor([[2.0], [3.0], [4.0]]))
+
+
+def test_what_bitsandbytes_and_vllm_write_beside_a_scale_is_taken_away_too():
+    held = {"weight": Q, "SCB": torch.ones(3), "weight_format": torch.tensor(0), "input_scale": torch.ones(1)}
+    assert set(with_floats(held, [])) == {"weight"}
+    held["weight_format"] = torch.tensor(2)  # numbers in another order
+    assert "weight_format" in with_floats(held, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("0.weight_scale_inv", "quantized weights"),
+        ("input_mean", "say it with --mean"),
+        ("0.activation_post_process.eps", "an observer of quantization"),
+    ],
+)
+def test_what_cannot_be_read_is_called_what_it_is(name, said, tmp_path):
+    save_file({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3), name: torch.ones(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=said):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_integers_are_refused_by_the_names_of_the_file(tmp_path):
+    state = {
+        "0.weight": torch.ones(3, 2),
+        "0.bias": torch.ones(3),
+        "2.weight": torch.ones(1, 3),
+        "2.bias": torch.ones(1),
+    }
+    save_file({k: v.to(torch.int16) for k, v in state.items()}, tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=r"^0\.bias is stored as torch\.int16"):
+        load_model(tmp_path / "m.safetensors")
 
 
 def test_floats_beside_something_called_scale_are_left_alone():

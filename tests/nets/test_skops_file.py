@@ -18,7 +18,7 @@ def value(content):
 
 def dump(path, estimator, arrays=None, **changed):
     """As skops 0.16 writes it: a tree of nodes, and a file for each array."""
-    fields = {"activation": value(estimator.activation)}
+    fields = {"activation": value(estimator.activation), "out_activation_": value(estimator.out_activation_)}
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("coefs_", "intercepts_"):
             nodes = []
@@ -71,6 +71,19 @@ def test_a_regressor_says_its_loss(data, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_outputs_that_are_no_class_scores_or_numbers_are_refused(data, tmp_path):
+    x, y = data
+    dump(tmp_path / "m.skops", fitted(MLPClassifier, (x, np.stack([y % 2, y // 2], 1)), 2))
+    with pytest.raises(CheckpointError, match="several labels for each sample"):
+        load_model(tmp_path / "m.skops")
+    counts = fitted(MLPRegressor, data)
+    counts.out_activation_ = "exp"  # of its Poisson loss
+    dump(tmp_path / "m.skops", counts)
+    with pytest.raises(CheckpointError, match="outputs under 'exp'"):
+        load_model(tmp_path / "m.skops")
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_what_is_no_perceptron_or_damaged_is_refused(data, tmp_path):
     estimator = fitted(MLPClassifier, data)
     huge = io.BytesIO()
@@ -79,7 +92,9 @@ def test_what_is_no_perceptron_or_damaged_is_refused(data, tmp_path):
     np.save(objects, np.array([{}], dtype=object))
     cases = [
         ({"__class__": "SVC"}, {}, "holds a SVC"),
-        ({"content": {"content": {}}}, {}, "not a fitted perceptron"),
+        ({"__class__": "Pipeline"}, {}, "Dump its last step; the mean_ of a StandardScaler"),
+        ({"__class__": "GridSearchCV"}, {}, "Dump its best_estimator_"),
+        ({"content": {"content": {}}}, {}, "was not fitted"),
         ({"content": []}, {}, "not a fitted perceptron"),
         ({}, {"coefs_0.npy": huge.getvalue()}, "claims"),
         ({}, {"coefs_0.npy": objects.getvalue()}, "objects"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pages import HOSTILE, Page
+from pages import HOSTILE, Page, wide_tables
 
 from vestige.report import figures, render_report, write_report
 from vestige.runs.folder import RunError, RunFolder
@@ -52,6 +52,13 @@ def test_page_says_what_was_found(audit):
     ):
         assert expected in words
     assert "absent" not in words
+
+
+def test_values_of_wide_tables_stand_under_the_names_of_their_columns(audit):
+    tables = [*wide_tables(render_report(*audit()))]
+    assert len(tables) >= 2
+    for names, rows in tables:
+        assert rows and all(row == names[1:] for row in rows)
 
 
 def test_page_ends_its_pictures_with_the_command_that_takes_them_out(audit):

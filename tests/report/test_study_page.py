@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from pages import HOSTILE, Page
+from pages import HOSTILE, Page, wide_tables
 
 from vestige.report.study import render_study
 from vestige.report.words import words_of
@@ -42,6 +42,18 @@ def test_a_claim_that_fails_is_in_the_color_of_a_fault():
     text = page_of(tables=[table])
     assert '<td class="fails">FAILS</td>' in text and "<td>holds</td>" in text
     assert re.search(r"td\.fails \{[^}]*var\(--bad\)", text)
+
+
+def test_values_of_wide_tables_stand_under_the_names_of_their_columns_on_a_phone():
+    columns = ["topic", "a < b", "b", "c", HOSTILE]
+    text = page_of(
+        tables=[{"title": "t", "note": "", "columns": columns, "rows": [["x", 1, 2, 3, 4], ["y", 5, 6, 7, 8]]}]
+    )
+    assert [*wide_tables(text)] == [(columns, [columns, columns])] and "script" not in Page(text).tags
+    assert (
+        "data-of"
+        not in page_of(tables=[{"title": "t", "note": "", "columns": ["a"], "rows": [[1]]}]).split("</style>")[1]
+    )
 
 
 def test_headers_wrap_where_a_page_is_narrow_and_numbers_do_not():

@@ -105,6 +105,13 @@ def test_long_lists_are_cut_and_it_says_so():
     assert "The first" not in " ".join(few.words)
 
 
+def test_a_claim_that_fails_is_in_the_color_of_a_fault():
+    manifest, results, tensors = made_up({"before": [True, False], "after": [False, False]}, forgotten=(0,))
+    claims = [{"name": n, "holds": n == "a", "measured": 1.0, "bound": 1.0, "source": "s"} for n in ("a", "b")]
+    text = render_unlearning(manifest, results | {"certificate": {"verdict": "v", "claims": claims}}, tensors)
+    assert '<td class="fails">FAILS</td><td>b</td>' in text and "<td>holds</td><td>a</td>" in text
+
+
 def test_hostile_names_stay_text():
     found = page([True, True, True], [False, False, True], name=HOSTILE)
     assert "script" not in found.tags and not found.wrong and not found.open

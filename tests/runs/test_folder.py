@@ -49,6 +49,18 @@ def test_another_configuration_is_refused_by_name(change, tmp_path):
         RunFolder.open(tmp_path, {**CONFIG, **change})
 
 
+def test_a_run_that_failed_before_it_kept_anything_gives_way(tmp_path):
+    with pytest.raises(ValueError, match="bad"), RunFolder.open(tmp_path, CONFIG) as run:
+        run.log({"index": 1})
+        raise ValueError("bad")
+    with pytest.raises(ValueError, match="bad"), RunFolder.open(tmp_path, {**CONFIG, "seed": 1}) as run:
+        assert run.progress() == [] and run.config["seed"] == 1
+        run.save_tensors("checkpoint", {"x": torch.ones(1)})
+        raise ValueError("bad")
+    with pytest.raises(RunMismatch, match="seed"):
+        RunFolder.open(tmp_path, CONFIG)
+
+
 def test_another_version_is_refused(tmp_path, monkeypatch):
     RunFolder.open(tmp_path, CONFIG)
     monkeypatch.setattr("vestige.runs.folder.versions", lambda names: {"vestige": "9.9.9"})

@@ -21,7 +21,8 @@ from vestige.data.dataset import DataSet
 from vestige.reconstruct.kernels.black_box import Scores, as_scores
 
 MOST = 2_000  # samples that are looked at
-ORDERED = 0.9  # accuracy from which another order of the classes is named; by chance, few samples reach half
+ORDERED = 0.9  # accuracy from which another order of the classes or another loss is named; by chance, few reach half
+OTHER_LOSS = "likely causes: another loss (--loss) or scale of the labels, or a training that was hardly begun"
 CLEAR = 0.3  # gain in accuracy from which a change of the data is named as the likely cause
 
 
@@ -63,7 +64,8 @@ class Fit:
         usual = (
             "another normalization (--mean, --std, --range), order of layers, pooling or activation (--arch), or labels"
         )
-        return told, self.cause or f"likely causes: {usual}"
+        right = self.accuracy >= max(ORDERED, self.chance)  # so that only the loss speaks against the data
+        return told, self.cause or (OTHER_LOSS if right else f"likely causes: {usual}")
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vestige.audit.fit import fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.truth import Data, fingerprint, read_data, read_truth, split_classes
+from vestige.audit.truth import Data, Given, fingerprint, read_truth, split_classes
 from vestige.core.cite import Paper, citation
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
@@ -86,10 +86,11 @@ def audit_membership(
         ValueError: a model, data or options that cannot be used, a reference that holds candidates, or a folder that
             holds something else.
     """
-    settings = {"architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss, "like": data}
+    given = Given(data)
+    settings = {"architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss, "like": given}
     target = read_target(model, trust_pickle=trust_pickle, **settings)
     start = None if base is None else read_target(base, trust_pickle=trust_pickle, **settings)
-    asked = _asked(target, data, reference, seed)
+    asked = _asked(target, given, reference, seed)
     target.inputs(asked.candidates.x[:1])
     check_labels(asked.candidates.y, len(asked.candidates), target.outputs)
     found = None
@@ -110,17 +111,17 @@ def audit_membership(
     )
 
 
-def _asked(target: Target, data: Data, reference: Data | None, seed: int) -> Asked:
+def _asked(target: Target, given: Given, reference: Data | None, seed: int) -> Asked:
     """Candidates and reference; the truth too where the file knows it."""
-    load = partial(read_data, space=target.space)
+    load = partial(given.load, space=target.space)
     if reference is None:
-        truth = read_truth(data, None, target.loaded.metadata, load=load)
+        truth = read_truth(given.data, None, target.loaded.metadata, load=load)
         known = asked_of(truth, seed)
         return known or Asked(truth.train, None, None, torch.arange(len(truth.train)))
     positive = target.loaded.metadata.get("positive_classes") if target.outputs == 1 else None
-    given = load(data)
-    unseen = split_classes(comparable(load(reference), given, "reference"), positive)
-    candidates = split_classes(given, positive)
+    known = load(given.data)
+    unseen = split_classes(comparable(load(reference), known, "reference"), positive)
+    candidates = split_classes(known, positive)
     return Asked(candidates, unseen, None, torch.arange(len(candidates)))
 
 

@@ -1,7 +1,7 @@
 """The audit of a classifier's inputs: adversarial examples, robust accuracy and, if asked for, the theory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from vestige.audit.fit import Fit, fit_of
 from vestige.audit.job import Job, Results, Tensors, open_job
 from vestige.audit.shrinking import confusion, robust_curve, shortened
 from vestige.audit.summary import model_summary
-from vestige.audit.target import Model, Space, Target, read_target, space_config
+from vestige.audit.target import UNSCALED, Model, Space, Target, read_target, space_config
 from vestige.audit.theory import as_logits, broken_samples, check_pair, class_pair, theory_section
-from vestige.audit.truth import Data, fingerprint, read_data, split_classes
+from vestige.audit.truth import Data, Given, fingerprint, split_classes
 from vestige.core.cite import Paper, citation, paper
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
 from vestige.core.threat import Norm, Threat
 from vestige.data.dataset import DataSet, sample
+from vestige.data.source import DataError
 from vestige.report.robustness import write_robustness_report
 
 SOURCE = (paper("2407.02240"),)
@@ -102,7 +103,8 @@ def audit_robustness(
         norm: of the ball: "linf", "l2" or "l1".
         attacks: in order, in a list or with commas: "fast", "standard" (MALT), single stages such as "square", or
             "autoattack" for all of its stages.
-        n: samples attacked, in equal shares of the classes; all of them where there are no more.
+        n: samples attacked, in equal shares of the classes, or as they come where one is too rare for that; all of
+            them where there are no more.
         theory: say also why it is fooled.
         pair: two classes for the common direction that theory speaks of; None for the two that the model separates
             least. Where there are none, that is said before the attack begins.
@@ -125,13 +127,14 @@ def audit_robustness(
             else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
+    given = Given(data, "test")
     target = read_target(
-        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle, like=data
+        model, architecture=architecture, input_shape=input_shape, space=space, trust_pickle=trust_pickle, like=given
     )
-    dataset = read_data(data, split="test", space=target.space)
+    dataset = given.load(data, space=target.space)
     if target.outputs == 1:
         dataset = split_classes(dataset, target.loaded.metadata.get("positive_classes"))
-    chosen = sample(dataset, n, generator=child(seed, "attack", "data"))[0] if n < len(dataset) else dataset
+    chosen = _drawn(dataset, n, seed)
     if pair is not None:
         check_pair(pair, target, chosen.y)
     elif theory:
@@ -142,6 +145,23 @@ def audit_robustness(
         theory=theory, pair=pair,
     )  # fmt: skip
     return _run(target, plan, chosen, dataset, fit, out, on_step)
+
+
+def _drawn(dataset: DataSet, n: int, seed: int) -> DataSet:
+    """n samples in equal shares of the classes; as they come where a class has too few, with a note."""
+    if n >= len(dataset):
+        return dataset
+    generator = child(seed, "attack", "data")
+    try:
+        return sample(dataset, n, generator=generator)[0]
+    except DataError:
+        chosen = sample(dataset, n, balanced=False, generator=generator)[0]
+    counts = dataset.y.bincount()
+    rare = int(torch.where(counts > 0, counts, len(dataset)).argmin())
+    said = (
+        f"class {dataset.classes[rare]!r} has {int(counts[rare])} samples, too few for equal shares: drawn as they come"
+    )
+    return replace(chosen, provenance=f"{chosen.provenance}; {said.replace(';', ',')}")
 
 
 def _run(
@@ -269,7 +289,7 @@ def _results(target: Target, chosen: DataSet, report: RobustnessReport) -> Resul
 def _notes(target: Target) -> list[str]:
     """What was assumed of the inputs; how the model was trained does not matter to an attack."""
     if target.space is not None:
-        return [*target.loaded.warnings]
+        return [*target.loaded.warnings, *(note for note in target.warnings if note == UNSCALED)]
     return [
         *target.loaded.warnings,
         "The model does not say the range of its inputs; [0, 1] without normalization was assumed. Give space "

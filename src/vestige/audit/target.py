@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige.audit.inputs import Audited
-from vestige.audit.truth import Data, read_data
+from vestige.audit.truth import Data, Given
 from vestige.core.margins import Loss
 from vestige.core.space import UNBOUNDED, InputSpace
 from vestige.nets.architecture import describe
@@ -22,6 +22,10 @@ from vestige.nets.state_dict import ArchitectureError
 LARGEST_INPUT = 2**25  # numbers in one input: 12 times an image of 3 x 1024 x 1024
 TINY, HUGE = 1e-12, 1e15  # weights outside are no trained network, and their squares leave float32
 
+UNSCALED = (
+    "Nothing says what was subtracted from the inputs and divided by in training: neither is assumed. Give mean and "
+    "std (--mean, --std) if there was any."
+)
 GIVEN, STORED, GUESSED = "given", "from the model file", "guessed"
 
 Model = Path | str | nn.Module
@@ -52,6 +56,7 @@ class Target(Audited):
         loss_source: where the loss is known from.
         weight_decay: of the training; None: unknown, 0.0: none.
         warnings: what was guessed.
+        assumed: the architecture was read off shapes, so that its activation is a guess.
     """
 
     loaded: LoadedModel
@@ -61,6 +66,7 @@ class Target(Audited):
     loss_source: str
     weight_decay: float | None
     warnings: tuple[str, ...]
+    assumed: bool
 
     @property
     def model(self) -> nn.Module:
@@ -87,7 +93,7 @@ def read_target(
     loss: Loss | str | None = None,
     weight_decay: float | int | None = None,
     trust_pickle: bool = False,
-    like: Data | None = None,
+    like: Data | Given | None = None,
 ) -> Target:
     """Load a model and settle what it does not say about itself.
 
@@ -100,7 +106,7 @@ def read_target(
         weight_decay: default: the file's; None for unknown, 0.0 for none.
         trust_pickle: read a .pt file too.
         like: data whose shape the inputs have, where neither the caller nor the file says one; a width alone says
-            how many numbers an input has, not that they are no image.
+            how many numbers an input has, not that they are no image. A `Given` keeps what was read for its job.
 
     Raises:
         ValueError: a file, shape, range, loss or decay that cannot be used.
@@ -120,7 +126,7 @@ def read_target(
         )
     outputs = _outputs(loaded.model, shape)
     chosen, source = _loss(loss, loaded.metadata.get("loss"), outputs)
-    notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled)]
+    notes = [*loaded.warnings, *_guesses(chosen, source, outputs, settled), *_unscaled(space, loaded)]
     return Target(
         name=name,
         loaded=loaded,
@@ -132,17 +138,18 @@ def read_target(
         loss_source=source,
         weight_decay=_decay(weight_decay, loaded.metadata.get("weight_decay")),
         warnings=tuple(notes),
+        assumed=not isinstance(model, nn.Module) and architecture is None and "architecture" not in loaded.metadata,
     )
 
 
-def _shape(loaded: LoadedModel, like: Data | None, space: InputSpace | None) -> tuple[int, ...] | None:
+def _shape(loaded: LoadedModel, like: Data | Given | None, space: InputSpace | None) -> tuple[int, ...] | None:
     """The file's; that of the data where it says none, or only how many numbers an input has."""
     known = loaded.input_shape
     if like is None or "input_shape" in loaded.metadata or (known is not None and len(known) > 1):
         return known
     if known is not None and not isinstance(next(loaded.model.children(), None), nn.Flatten):
         return known
-    given = read_data(like, space=space).shape
+    given = (like if isinstance(like, Given) else Given(like)).shape(space)
     return given if known is None or math.prod(given) == math.prod(known) else known
 
 
@@ -165,7 +172,8 @@ def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) ->
     notes = []
     if source == GUESSED:
         notes.append(
-            f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss to set it."
+            f"The model does not say its loss; {loss} was guessed from {outputs} output(s). Give loss (--loss) to set "
+            "it."
         )
     if space is None or not math.isfinite(space.width):
         notes.append(
@@ -173,6 +181,15 @@ def _guesses(loss: Loss, source: str, outputs: int, space: InputSpace | None) ->
             "Give space (--range) to set it."
         )
     return notes
+
+
+def _unscaled(given: Space | None, loaded: LoadedModel) -> list[str]:
+    """A note where neither the user nor the file says what inputs are subtracted from and divided by."""
+    stated = isinstance(given, Stated) and (given.mean is not None or given.std is not None)
+    said = stated or isinstance(given, InputSpace)
+    if said or loaded.space is not None:
+        return []
+    return [UNSCALED]
 
 
 def input_space(given: Space | None, stored: InputSpace | None) -> InputSpace | None:
@@ -249,9 +266,12 @@ def _loss(given: Loss | str | None, stored: str | None, outputs: int) -> tuple[L
 def _decay(given: float | None, stored: str | None) -> float | None:
     if given is None and stored is not None:
         try:
-            given = float(stored)
+            found = float(stored)
         except ValueError:
-            raise ValueError(f"the model file says weight_decay={stored[:40]!r}, which is not a number.") from None
+            found = math.nan
+        if not 0 <= found < math.inf:
+            raise ValueError(f"the model file says 'weight_decay' is {stored[:40]!r}; a number from 0 on is needed.")
+        return found
     if given is not None and not 0 <= given < math.inf:
         raise ValueError(f"weight_decay={given} given; it must be finite and at least 0.")
     return given

@@ -201,8 +201,8 @@ def check_pair(pair: tuple[int, int], target: Target, y: Tensor) -> None:
         ValueError: they are not.
     """
     if target.outputs == 1 or len(set(pair)) < 2 or not set(pair) <= set(y.unique().tolist()):
-        there = f"samples of {sorted(set(y.tolist()))[:12]}" if target.outputs > 1 else "one output, without a pair"
-        raise ValueError(f"pair={pair} given; two different classes of the samples are needed: there are {there}.")
+        there = f"there are {sorted(set(y.tolist()))[:12]}" if target.outputs > 1 else "the model has one output"
+        raise ValueError(f"pair={pair} given; two different classes of the samples are needed: {there}.")
 
 
 def _universal(target: Target, x: Tensor, y: Tensor, pair: tuple[int, int] | None, seed: int) -> Section:

@@ -96,6 +96,25 @@ def read_data(given: Data, *, split: str = "train", space: InputSpace | None = N
     )
 
 
+@dataclass(eq=False)
+class Given:
+    """Data of one job, read once: what was read to learn their shape is handed over as the samples, and let go."""
+
+    data: Data
+    split: str = "train"
+    _read: DataSet | None = None
+
+    def shape(self, space: InputSpace | None) -> tuple[int, ...]:
+        """Of one sample."""
+        self._read = read_data(self.data, split=self.split, space=space)
+        return self._read.shape
+
+    def load(self, wanted: Data, *, space: InputSpace | None) -> DataSet:
+        """These data, or others of the job such as held-out ones."""
+        known, self._read = self._read, None
+        return known if known is not None and wanted is self.data else read_data(wanted, split=self.split, space=space)
+
+
 def check_held_out(data: Data | None, held_out: Data | None) -> None:
     """Refuse held-out data alone.
 

@@ -22,9 +22,10 @@ from vestige.audit.retraining import affordable, repaired, retrained
 from vestige.audit.search import Search, search
 from vestige.audit.summary import model_summary
 from vestige.audit.target import Model, Space, Target, read_target, space_config
-from vestige.audit.truth import Data, Truth, read_data, read_truth
+from vestige.audit.truth import Data, Given, Truth, read_truth
 from vestige.audit.unlearning_summary import PHASES, Attacked, unlearning_summary
 from vestige.core.cite import Paper
+from vestige.core.kkt import working_copy
 from vestige.core.margins import Loss, check_labels
 from vestige.core.outcome import OnStep
 from vestige.core.rng import child
@@ -33,6 +34,7 @@ from vestige.nets.weights_file import read_weights
 from vestige.report.unlearning import write_unlearning_report
 from vestige.unlearning.ascent import unlearn
 from vestige.unlearning.evaluate import UnlearningReport, evaluate_unlearning
+from vestige.unlearning.trained import check_trained
 from vestige.unlearning.unlearned import SOURCE, Erasure, StepRule, Unlearned, judged
 
 REPAIR = 1000  # steps with weight decay: a quarter of a training's; benchmarks/unlearning.py has shorter ones
@@ -136,11 +138,12 @@ def audit_unlearning(
             folder that holds something else.
         KeyboardInterrupt: with out, Ctrl-C stops after the step and its checkpoint.
     """
+    given = Given(data)
     target = read_target(
         model, architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
-        trust_pickle=trust_pickle, like=data,
+        trust_pickle=trust_pickle, like=given,
     )  # fmt: skip
-    truth = read_truth(data, held_out, target.loaded.metadata, load=partial(read_data, space=target.space))
+    truth = read_truth(data, held_out, target.loaded.metadata, load=partial(given.load, space=target.space))
     _check_fit(target, truth)
     check_memory(target, n_candidates, restarts)
     if repair is not None and repair < 0:
@@ -162,6 +165,8 @@ def _check_fit(target: Target, truth: Truth) -> None:
         raise ValueError(
             f"these data do not fit this model, so that there is nothing to unlearn: {'; '.join(reasons)}."
         )
+    x = target.inputs(truth.train.x).to(next(target.model.parameters()))
+    check_trained(working_copy(target.model), x.double(), truth.train.y, target.loss, target.decay)
 
 
 def _run(

@@ -27,7 +27,7 @@ from vestige.audit.summary import (
 )
 from vestige.audit.target import Model, Space, Target, read_target, space_config
 from vestige.audit.theory import audited_robustness
-from vestige.audit.truth import Data, Truth, check_held_out, read_data, read_truth
+from vestige.audit.truth import Data, Given, Truth, check_held_out, read_data, read_truth
 from vestige.audit.typed import typed
 from vestige.core.cite import Paper, citation
 from vestige.core.margins import Loss, check_labels
@@ -146,13 +146,14 @@ def audit(
         "architecture": architecture, "input_shape": input_shape, "space": space, "loss": loss,
         "weight_decay": weight_decay, "trust_pickle": trust_pickle,
     }  # fmt: skip
-    target = read_target(model, **said, like=None if backbone else data)
+    given = None if data is None or backbone else Given(data)
+    target = read_target(model, **said, like=given)
     how = Search(
         n_candidates=n_candidates, restarts=restarts, steps=steps, seed=seed, solver=solver, backbone=backbone,
         group=None if group is None else group_of(group, target),
         typed=typed(**said, held_out=held_out),
     )  # fmt: skip
-    known = partial(read_data, space=target.space)
+    known = partial(given.load if given else read_data, space=target.space)
     load = embedder(backbone, head_width(target.model), on_step) if backbone else known
     truth = None if data is None else read_truth(data, held_out, target.loaded.metadata, load=load)
     return _run(target, how, truth, out, on_step, report=report)

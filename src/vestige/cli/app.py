@@ -1,5 +1,6 @@
 """The command itself: what every verb shares, and how an error looks to a user."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -12,6 +13,8 @@ from vestige.cli.as_typed import as_typed, listen
 from vestige.runs.signals import EXIT_STATUS, Interrupted
 
 USER_MISTAKE, OUR_MISTAKE = 2, 1
+# How torch calls a size or a count beyond 64 bits; elsewhere the word may mean anything.
+TOO_LARGE = re.compile(r"type \w+ without overflow|Overflow when unpacking|size calculation overflowed")
 
 app = typer.Typer(
     name="vestige",
@@ -117,7 +120,7 @@ def _explain(error: Exception) -> int:
     said = next((f" ({line:.200})" for line in str(error).splitlines()), "")
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return _complain(f"there is not enough memory for this{said}; take less", USER_MISTAKE)
-    if isinstance(error, OverflowError) or "overflow" in str(error).lower():
+    if isinstance(error, OverflowError) or TOO_LARGE.search(str(error)):
         return _complain(f"a number that was given is too large{said}; give a smaller one", USER_MISTAKE)
     text = f"{type(error).__name__}: {error}. This is a bug in vestige; --debug shows where."
     return _complain(text, OUR_MISTAKE)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from typer.core import TyperOption
 
-_ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w)")
+_ARGUMENT = re.compile(r"(?<![\w:,.(/-])([a-z_]+)=('[^']*'|[+-]?[\w.]*\w|\([^()]*\)|\[[^][]*\])")
+_WORD = re.compile(r"(?<![\w:.(/'\"<-])([a-z]+(?:_[a-z]+)+)(?![\w=(/'\"-]|\.\w)")  # of two parts: no word of English
 
 
 class _Asked(NamedTuple):
@@ -33,7 +34,15 @@ def listen(arguments: Sequence[str], command: Any) -> None:
 
 def as_typed(text: str) -> str:
     """The text with the options of the command in place of the arguments of the library."""
-    return _ARGUMENT.sub(_option, text)
+    text = _ARGUMENT.sub(_option, text)
+    return text if "column" in text else _WORD.sub(_named, text)  # those of a table may be called like options
+
+
+def _named(found: re.Match[str]) -> str:
+    """An argument that is named without a value."""
+    options, words = _asked.get()
+    known = options.get(found[1])
+    return found[0] if known is None or known.opts[0] in found.string or found[0] in words else known.opts[0]
 
 
 def _option(found: re.Match[str]) -> str:
@@ -41,7 +50,7 @@ def _option(found: re.Match[str]) -> str:
     known = options.get(found[1])
     if known is None or known.opts[0] in found.string or found[0] in words:
         return found[0]
-    name, value = known.opts[0], found[2].strip("'")
+    name, value = known.opts[0], re.sub(r", *", ",", found[2].strip("'()[]"))
     if value == "None" or (value == "False" and not known.secondary_opts):
         return f"leaving out {name}"
     if value == "False":

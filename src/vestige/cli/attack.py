@@ -15,7 +15,8 @@ Radius = Annotated[
     float, typer.Option(parser=options.read_quotient, metavar="NUMBER", help="In units of the data: 8/255 or 0.03.")
 ]
 Preset = Annotated[
-    str, words.word(words.STAGES, "fast, standard, published, autoattack; stages with commas.", several=True)
+    str,
+    words.word(words.STAGES, "fast, standard, published, autoattack; stages with commas.", "--preset", several=True),
 ]
 Pair = Annotated[
     tuple | None,
@@ -34,14 +35,14 @@ def attack(
     ] = "digits",
     eps: Radius = 0.15,
     norm: Annotated[str, words.word(words.NORMS, "linf, l2 or l1.")] = "linf",
-    preset: Preset = "fast",
+    attacks: Preset = "fast",
     n: Annotated[int, typer.Option(min=1, help="Samples attacked, in equal shares of the classes.")] = 200,
     theory: Annotated[bool, typer.Option("--theory", help="Also explain why it is fooled, by theory.")] = False,
     pair: Pair = None,
     out: options.Out = None,
     seed: options.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples differentiated together.")] = 256,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     trust_pickle: options.Pickle = False,
     input_shape: options.Shape = None,
     input_range: options.Range = None,
@@ -61,9 +62,9 @@ def attack(
     space = options.space_of(input_range, mean, std)
     with progress_bar("attacking") as bar:
         found = audit_robustness(
-            model, data=data, eps=eps, norm=norm, attacks=preset, n=n, theory=theory, pair=pair, architecture=arch,
-            input_shape=input_shape, space=space, batch_size=batch_size, seed=seed, trust_pickle=trust_pickle,
-            out=options.folder_of(out, "attack", model), on_step=bar,
+            model, data=data, eps=eps, norm=norm, attacks=attacks, n=n, theory=theory, pair=pair,
+            architecture=architecture, input_shape=input_shape, space=space, batch_size=batch_size, seed=seed,
+            trust_pickle=trust_pickle, out=options.folder_of(out, "attack", model), on_step=bar,
         )  # fmt: skip
     _show(found)
 

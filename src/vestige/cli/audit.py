@@ -12,7 +12,7 @@ def audit(
     data: options.Data = None,
     held_out: options.HeldOut = None,
     out: options.Out = None,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     loss: options.Loss = None,
     weight_decay: options.Decay = None,
     n_candidates: options.Candidates = None,
@@ -53,7 +53,7 @@ def audit(
         else:
             settle_threads(threads, parameters_in(model))
             found = vg.audit(
-                model, architecture=arch, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
+                model, architecture=architecture, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
                 restarts=restarts, solver=solver, trust_pickle=trust_pickle, backbone=backbone, group=group, **common,
             )  # fmt: skip
     show(found)
@@ -67,7 +67,7 @@ def _check_one(kinds: dict[str, str | None]) -> None:
 
 def reconstruct(
     model: options.Model,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     loss: options.Loss = None,
     weight_decay: options.Decay = None,
     out: options.Out = None,
@@ -92,7 +92,7 @@ def reconstruct(
     space = options.space_of(input_range, mean, std)
     with progress_bar("reconstructing") as bar:
         found = vg.audit(
-            model, architecture=arch, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
+            model, architecture=architecture, loss=loss, weight_decay=weight_decay, n_candidates=n_candidates,
             restarts=restarts, seed=seed, solver=solver, trust_pickle=trust_pickle, input_shape=input_shape,
             space=space, out=options.folder_of(out, "reconstruct", model), report=False, on_step=bar,
         )  # fmt: skip

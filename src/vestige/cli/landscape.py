@@ -62,7 +62,7 @@ def overfit(
     fit: Annotated[
         str, words.word(words.LEARNERS, "margin, network, network_without_bias or nearest_neighbor.")
     ] = "margin",
-    noise: Numbers = "0.1,0.2,0.3",
+    noise_levels: Annotated[str, typer.Option("--noise", help="Numbers with commas.")] = "0.1,0.2,0.3",
     dims: Numbers = "1",
     sizes: Numbers = "100",
     repeats: Annotated[int, typer.Option(min=1, help="Independent samples of each; 2 or more for an interval.")] = 5,
@@ -75,7 +75,7 @@ def overfit(
 
     with progress_bar("fitting") as bar:
         found = study_overfitting(
-            fit, noise_levels=options.read_numbers(noise), dims=options.read_integers(dims),
+            fit, noise_levels=options.read_numbers(noise_levels), dims=options.read_integers(dims),
             sizes=options.read_integers(sizes), repeats=repeats, seed=seed,
             out=options.folder_of(out, "overfit", Path(fit)), on_step=bar,
         )  # fmt: skip

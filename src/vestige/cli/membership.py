@@ -20,7 +20,7 @@ def membership(
     ] = None,
     base: Annotated[Path | None, typer.Option(help="Weights that the model was fine-tuned from.")] = None,
     out: options.Out = None,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     loss: options.Loss = None,
     seed: options.Seed = 0,
     trust_pickle: options.Pickle = False,
@@ -45,7 +45,7 @@ def membership(
     space = options.space_of(input_range, mean, std)
     with progress_bar("looking for members") as bar:
         found = audit_membership(
-            model, data=data, reference=reference, base=base, architecture=arch, loss=loss, seed=seed,
+            model, data=data, reference=reference, base=base, architecture=architecture, loss=loss, seed=seed,
             trust_pickle=trust_pickle, input_shape=input_shape, space=space,
             out=options.folder_of(out, "membership", model), on_step=bar,
         )  # fmt: skip

@@ -145,6 +145,7 @@ Model = Annotated[Path, typer.Argument(help="Weights: .safetensors, or .pt with 
 Arch = Annotated[
     str | None,
     fact(
+        "--arch",
         parser=words.read_arch,
         metavar="TEXT",
         help="mlp:784-1000-10, cnn:3x32x32-c64k5s2-10 or package.module:factory.",

@@ -7,7 +7,7 @@ from vestige.cli.app import out as console
 
 def rank(
     model: options.Model,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     trust_pickle: options.Pickle = False,
 ) -> None:
     """Say of every attention head which rank its query-key form has, and how evenly it is used."""
@@ -17,7 +17,7 @@ def rank(
     from vestige.construct.transformer.rank.audit import rank_audit
     from vestige.nets.checkpoint import load_model
 
-    found = rank_audit(load_model(model, architecture=arch, trust_pickle=trust_pickle).model)
+    found = rank_audit(load_model(model, architecture=architecture, trust_pickle=trust_pickle).model)
     table = Table(box=None, padding=(0, 1))
     for column in ("head", "model width", "head width", "rank", "effective rank", "stable rank"):
         table.add_column(column, justify="left" if column == "head" else "right")

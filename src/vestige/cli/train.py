@@ -12,7 +12,7 @@ from vestige.cli.app import note, say
 def train(
     data: options.NamedData = "digits",
     n: options.Drawn = None,
-    arch: Annotated[str | None, typer.Option(help="Default: two layers of width 1000.")] = None,
+    architecture: Annotated[str | None, typer.Option("--arch", help="Default: two layers of width 1000.")] = None,
     loss: Annotated[str | None, words.word(words.LOSSES, "Default: cross_entropy, or logistic for one output.")] = None,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="wd of loss + wd/2 |weights|^2.")] = 1e-3,
     positive: Annotated[str | None, typer.Option(help="Classes that become label 1, commas between: 0,1,8,9.")] = None,
@@ -29,8 +29,8 @@ def train(
     if step_size not in ("schedule", "auto"):
         raise ValueError(f"--step-size {step_size} given; allowed are schedule and auto.")
     train_and_save(
-        data, out, n=n, arch=arch, loss=loss, weight_decay=weight_decay, positive=positive, seed=seed, threads=threads,
-        group=group, local_steps=step_size == "auto",
+        data, out, n=n, architecture=architecture, loss=loss, weight_decay=weight_decay, positive=positive, seed=seed,
+        threads=threads, group=group, local_steps=step_size == "auto",
     )  # fmt: skip
     say(f"wrote {out}")
 
@@ -42,7 +42,7 @@ def train_and_save(
     n: int | None,
     seed: int,
     weight_decay: float,
-    arch: str | None = None,
+    architecture: str | None = None,
     loss: str | None = None,
     positive: str | None = None,
     threads: int | None = None,
@@ -58,7 +58,7 @@ def train_and_save(
 
     dataset = load_data(data)
     chosen, _ = draw(split_classes(dataset, positive), n, seed)
-    start = untrained(chosen, architecture=arch, group=group, seed=seed)
+    start = untrained(chosen, architecture=architecture, group=group, seed=seed)
     settle_threads(threads, sum(p.numel() for p in start.parameters()))
     with progress_bar("training") as bar:
         fitted = fit(

@@ -31,7 +31,7 @@ def unlearn(
     repair: Repair = None,
     retrain: Retrain = None,
     out: options.Out = None,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     loss: options.Loss = None,
     weight_decay: options.Decay = None,
     n_candidates: options.Candidates = None,
@@ -56,7 +56,7 @@ def unlearn(
     with progress_bar("unlearning") as bar:
         found = audit_unlearning(
             model, data=data, forget=forget, held_out=held_out, step=step, repair=repair, retrain=retrain,
-            architecture=arch, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
+            architecture=architecture, input_shape=input_shape, space=space, loss=loss, weight_decay=weight_decay,
             n_candidates=n_candidates, restarts=restarts, solver=solver, seed=seed, trust_pickle=trust_pickle,
             out=options.folder_of(out, "unlearn", model), on_step=bar,
         )  # fmt: skip

@@ -18,7 +18,7 @@ def verify(
     target: Annotated[
         Path | None, typer.Option(help="The model that a pruned network approximates; its error is then certified too.")
     ] = None,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     report: options.Report = None,
 ) -> None:
     """Derive every claim of a constructed network again, exactly, from its file alone; exit status 1 if one fails."""
@@ -28,7 +28,7 @@ def verify(
     from vestige.construct.file.saved import verify as verify_file
     from vestige.nets.checkpoint import load_model
 
-    model = None if target is None else load_model(target, architecture=arch).model
+    model = None if target is None else load_model(target, architecture=architecture).model
     with progress_bar("verifying") as bar:
         certificate = verify_file(file, target=model, points=points, on_step=bar)
     show_certificate(certificate)

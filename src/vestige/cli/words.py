@@ -60,6 +60,6 @@ def read_scale(text: str) -> str:
     return str(text)
 
 
-def word(allowed: tuple[str, ...], text: str, *, several: bool = False) -> Any:
-    """An option that takes one of these words, with its help."""
-    return typer.Option(parser=one_of(allowed, several=several), metavar="WORD", help=text)
+def word(allowed: tuple[str, ...], text: str, *names: str, several: bool = False) -> Any:
+    """An option that takes one of these words, with its help, and its name where that is not the argument's."""
+    return typer.Option(*names, parser=one_of(allowed, several=several), metavar="WORD", help=text)

@@ -104,7 +104,7 @@ def _balanced_prefix(dataset: DataSet, order: Tensor, n: int) -> Tensor:
     if short:
         raise DataError(
             f"{dataset.name}: class {dataset.classes[short[0]]!r} has fewer than the {quota[short[0]]} samples that "
-            f"n={n} in equal shares needs; take fewer, or balanced=False"
+            f"n={n} in equal shares needs; take fewer (in Python, or balanced=False)"
         )
     positions = [(labels == label).nonzero().flatten()[: quota[label]] for label in present]
     return order[torch.cat(positions).sort().values]
@@ -119,7 +119,8 @@ def comparable(other: DataSet, like: DataSet, name: str) -> DataSet:
         name: of `other`, for the message.
 
     Raises:
-        DataError: another shape, another scale (a factor of 10 in root mean square), or a class that `like` lacks.
+        DataError: another shape, another scale (a factor of 10 in root mean square), nothing but zeros, or a class
+            that `like` lacks.
 
     Example:
         >>> x = torch.ones(2, 1)
@@ -130,6 +131,10 @@ def comparable(other: DataSet, like: DataSet, name: str) -> DataSet:
     if other.shape != like.shape:
         raise DataError(f"{name} has samples of shape {other.shape}, data of {like.shape}; they must agree.")
     sizes = [float(each.x.double().square().mean().sqrt()) for each in (other, like)]
+    if min(sizes) == 0 < max(sizes):
+        raise DataError(
+            f"{name if sizes[0] == 0 else 'data'}: all values are zero, so that nothing compares with them."
+        )
     if max(sizes) > SCALES * min(sizes):
         raise DataError(
             f"{name} has values of size {sizes[0]:.3g}, data of {sizes[1]:.3g}: another scale? Give both alike, as "

@@ -39,7 +39,7 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
         raise DataError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_TABLE:,} are read")
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    columns = _parquet(path) if is_parquet else _csv(path, keys)
+    columns, ordered = _parquet(path) if is_parquet else (_csv(path, keys), {})
     fitting = [real for real in columns if real.lower() in ([k.lower() for k in keys[:1]] if keys else LABELS)]
     label = keys[0] if keys and keys[0] in columns else fitting[0] if len(fitting) == 1 else None
     if label is None:
@@ -67,7 +67,10 @@ def load_table(path: Path, name: str, *, keys: Sequence[str] = (), space: InputS
     if empty:
         raise DataError(f"{path}: empty or infinite values in {_shown(empty)}; fill them, or drop the rows")
     x = np.stack([values.astype(np.float64) for values in features.values()], axis=1)
-    read = as_dataset(x, columns[label], name, path, space=space, origin=f"{path.name}, labels from column {label}")
+    read = as_dataset(
+        x, columns[label], name, path, names=ordered.get(label, ()), space=space,
+        origin=f"{path.name}, labels from column {label}",
+    )  # fmt: skip
     told = read.provenance + (f"; {_shown(rows)}, which numbers the rows, was left out" if rows else "")
     return replace(read, columns=tuple(str(column) for column in features), provenance=told)
 
@@ -116,6 +119,7 @@ def _csv(path: Path, keys: Sequence[str]) -> Mapping[str, np.ndarray]:
             f"{path}: {len(rows)} rows under {len(head)} names"
             + (f"; row {uneven + 1} has {len(rows[uneven])} cells" if uneven is not None else "")
             + ("; the first line is a comment (#): remove it" if head and head[0].startswith("#") else "")
+            + ("; the first line is a note of Excel's: remove it" if head and head[0].startswith("sep=") else "")
             + (
                 f"; {twice!r} stands twice"
                 if (twice := next((n[:80] for n, k in Counter(head).items() if k > 1), ""))
@@ -179,7 +183,8 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell
 
 
-def _parquet(path: Path) -> Mapping[str, np.ndarray]:
+def _parquet(path: Path) -> tuple[Mapping[str, np.ndarray], Mapping[str, list[str]]]:
+    """The columns, and of those whose categories have an order that order."""
     try:
         from pyarrow import parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -196,6 +201,11 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
     except Exception as error:  # pyarrow raises many kinds on damaged bytes
         raise DataError(f"{path} cannot be read as a Parquet table ({error})") from error
     plain: dict[str, np.ndarray] = {}
+    ordered = {}
+    for field in table.schema:
+        if getattr(field.type, "ordered", False) and len(table):
+            values = table.column(field.name).unify_dictionaries().chunk(0).dictionary.to_pylist()
+            ordered |= {field.name: values} if all(isinstance(value, str) for value in values) else {}
     index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     for name in table.column_names:
         if name in index or _INDEX.fullmatch(name):
@@ -205,7 +215,7 @@ def _parquet(path: Path) -> Mapping[str, np.ndarray]:
             plain |= _parts(path, name, values)
         else:
             plain[name] = _as_text(values) if values.dtype.kind == "O" else values
-    return plain
+    return plain, ordered
 
 
 def _parts(path: Path, name: str, values: np.ndarray) -> dict[str, np.ndarray]:

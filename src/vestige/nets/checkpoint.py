@@ -25,6 +25,7 @@ from vestige.nets.layer_names import begins_late
 from vestige.nets.layer_order import chains
 from vestige.nets.loaded import LoadedModel, read_shape
 from vestige.nets.onnx_chain import read_onnx
+from vestige.nets.parts import doubts_of
 from vestige.nets.shards import read_shards
 from vestige.nets.skops_file import read_skops
 from vestige.nets.state_dict import chain_layers, layers_in, turnable
@@ -165,7 +166,8 @@ def _read(path: Path, trust_pickle: bool, sha256: str | None, max_bytes: int) ->
     with tempfile.TemporaryDirectory(prefix="vestige-") as folder:
         converted = Path(folder) / "weights.safetensors"
         convert(path, converted, max_bytes=max_bytes)
-        return replace(read_weights(converted, max_bytes=4 * max_bytes), sha256=digest)
+        found = read_weights(converted, max_bytes=4 * max_bytes)
+        return replace(found, sha256=digest, notes=(*found.notes, *doubts_of(path, {})))
 
 
 def _build(

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from vestige.core.files import write_atomically
 from vestige.nets import unpickle_worker
 from vestige.nets.file_formats import KINDS
+from vestige.nets.parts import doubts_of
 from vestige.nets.quantized import SAID
 from vestige.nets.weights_file import (
     LARGEST_FILE,
@@ -128,6 +129,7 @@ def _run_worker(source: Path, written: Path, key: str, seconds: float | int, max
         )
     told = json.loads(done.stdout.strip().splitlines()[-1])
     where = (f"the tensors under {told['key']!r} were taken",) if told["key"] else ()
+    where += doubts_of(source, {})
     where += (SAID,) if told.get("dequantized") else ()
     return (*where, *((f"left out: {', '.join(told['left'])}",) if told["left"] else ()))
 

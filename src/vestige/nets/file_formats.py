@@ -6,7 +6,6 @@ Weights are read from safetensors, in one file or several, from ONNX and from sk
 converted. All else is called what it is, with the next step.
 """
 
-import glob
 import re
 import zipfile
 from pathlib import Path
@@ -54,18 +53,19 @@ _NAMED = (
     (r".*\.ubj", "an XGBoost model, of trees"),
     (r".*\.data-\d+-of-\d+", "a part of a TensorFlow checkpoint"),
 )
+DISTRIBUTED = (
+    "a distributed checkpoint of torch, which is not read; make one file of its folder with "
+    "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
+)
 # A name in a folder that says what the whole is.
 _FOLDERS = (
     (r"saved_model\.pb", f"a TensorFlow SavedModel, a program, which is not run; {EXPORT}"),
     (r"_METADATA|_CHECKPOINT_METADATA|manifest\.ocdbt", f"an Orbax checkpoint of JAX, which is not read; {EXPORT}"),
-    (r".*\.distcp", "a distributed checkpoint of torch, which is not read; make one file of it with "
-     "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"),
+    (r".*\.distcp", DISTRIBUTED),
     (r"zero_pp_rank.*|zero_to_fp32\.py", "a DeepSpeed checkpoint, which is not read; make one file of it with its "
      "zero_to_fp32.py"),
     (r"Manifest\.json", f"a Core ML package, which is not read; {EXPORT}"),
 )  # fmt: skip
-# Parts of a model by the process that held them.
-_RANK = re.compile(r"(?:.*[._-])?(?:shard|part|rank|consolidated)[._-]?(?P<number>\d{1,6})(?=[._-])", re.IGNORECASE)
 _HOLDS = re.compile(r".*\.(safetensors|safetensors\.index\.json|pt|pth|ckpt|bin|onnx|skops)")
 # Names in an archive, the first that fits: a TorchScript file has a data.pkl too.
 _ARCHIVES = (
@@ -84,6 +84,8 @@ def format_of(path: Path) -> str:
     """One of KINDS, or what else the file is and what to do; "" where nobody can tell."""
     with path.open("rb") as stream:
         head = stream.read(SEEN)
+    if path.suffix == ".distcp":  # an archive after another
+        return DISTRIBUTED
     if head.startswith(b"PK\x03\x04"):
         return _archive(path)
     if named := next((words for magic, words in _MAGIC.items() if head.startswith(magic)), None):
@@ -160,19 +162,3 @@ def _said(head: bytes) -> str:
         if words and words.isprintable() and words.isascii()
         else ""
     )
-
-
-def part_of(path: Path) -> str | None:
-    """Which part of a model in several files, by the name: "2 of 5", "2" where it is not said of how many; else None.
-
-    >>> part_of(Path("model-00002-of-00005.safetensors")), part_of(Path("mp_rank_03_model_states.pt"))
-    ('2 of 5', '3')
-    """
-    if (match := re.search(r"(\d{1,6})-of-(\d{1,6})\.", path.name)) and int(match[2]) > 1:
-        return f"{int(match[1])} of {int(match[2])}"
-    if match := _RANK.match(path.name):
-        start, number = path.name[: match.start("number")], match["number"]
-        others = path.parent.glob(f"{glob.escape(start)}[0-9]*{glob.escape(path.suffix)}")
-        if int(number) > 0 or sum(1 for _ in others) > 1:  # a lone 0 may be all there is
-            return str(int(number))
-    return None

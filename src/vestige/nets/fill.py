@@ -31,6 +31,7 @@ def fill_model(
         CheckpointError: missing or unexpected names, other shapes, integer weights, copies of tied weights that differ.
     """
     expected = model.state_dict(keep_vars=True)
+    stored_as = {id(tensor): name for name, tensor in tensors.items()}
     if not is_chain:
         tensors = _with_our_names(expected, tensors, warnings)
     elif set(expected) != set(tensors) or order is not None:
@@ -43,7 +44,7 @@ def fill_model(
             f"{len(unexpected)} are unexpected{_first(unexpected)}; name the architecture they were trained with"
         )
     for name, tensor in filled.items():
-        _check_tensor(name, tensor, expected[name])
+        _check_tensor(stored_as.get(id(tensor), name), tensor, expected[name])
     dtype = _common_dtype(filled, warnings)
     filled = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in filled.items()}
     if not is_chain and dtype is not None:

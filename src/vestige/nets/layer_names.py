@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from vestige.nets.layer_order import ChainLayer, natural
 
+GRAPHS = "a convolution of graphs"
 # Parts of names that say of a matrix that it is no dense layer of a chain.
 SAYS = {
     "attention": {"attn", "attention", "self_attn", "q_proj", "k_proj", "v_proj", "o_proj", "qkv", "c_attn", "query"},
@@ -17,16 +18,25 @@ SAYS = {
     "a low-rank adapter": {"lora_A", "lora_B", "lora_down", "lora_up"},
     "a gated layer": {"gate_proj", "up_proj"},
     "a skip connection": {"downsample", "shortcut", "skip"},
+    "a recurrent layer": {"i2h", "h2h", "x2h", "w_ih", "w_hh"},
+    "one of two outputs side by side": {"mu", "logvar", "log_var", "log_std", "logsigma", "aux"},
+    GRAPHS: set(),
 }
 # tok_emb, word_embeddings; not embed, as some call a first layer
 _PATTERNS = {
     "an embedding table": re.compile(r"(\w*_)?emb(edding)?s?\d*"),
-    "a skip connection": re.compile(r"res(net|idual)?(_?(block|layer|unit|stage)s?)?_?\d*"),
+    "a gated layer": re.compile(r"(\w*_)?gates?(_\w+)?\d*"),
+    "a skip connection": re.compile(
+        r"res(net|idual)?(_?(block|layer|unit|stage)s?)?_?\d*|(\w*_)?(skip|shortcut)(_\w+)?\d*"
+    ),
+    "one of two outputs side by side": re.compile(r"(\w*_)?(mu|log_?(var|std|sigma)|aux)\d*"),
 }
+_GRAPHS = re.compile(r"(\w*_)?(g?conv|gcn|gin|sage)s?_?\d*")  # matrices: an image's convolution has four axes
 # Networks that one file often holds side by side, the outputs of one of the size of the inputs of another.
 ROLES = {
     "generator", "discriminator", "gen", "disc", "netg", "netd", "g", "d", "actor", "critic", "policy",
-    "value", "pi", "vf", "student", "teacher", "online", "target",
+    "value", "advantage", "pi", "vf", "student", "teacher", "online", "target", "phi", "rho", "branch",
+    "trunk", "user", "item",
 }  # fmt: skip
 LATE = 4  # a first layer of this number or above: what weighs nothing, such as Flatten, takes two or three before it
 
@@ -40,7 +50,8 @@ def against_a_chain(layers: Sequence[ChainLayer]) -> str:
     """
     for layer, kind in itertools.product(layers, SAYS):
         segments = set(layer.name.split("."))
-        named = kind in _PATTERNS and any(_PATTERNS[kind].fullmatch(segment.lower()) for segment in segments)
+        pattern = _GRAPHS if kind == GRAPHS and not layer.is_conv else _PATTERNS.get(kind)
+        named = pattern is not None and any(pattern.fullmatch(segment.lower()) for segment in segments)
         if named or SAYS[kind] & segments:
             return f"{layer.name} {list(layer.shape)} is named as {kind}, and a chain of layers has none"
     acting: dict[str, str] = {}  # by role; d1 and d2 are two layers of one

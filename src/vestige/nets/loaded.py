@@ -50,7 +50,9 @@ class LoadedModel:
             said = {name: torch.tensor(stored[name], dtype=torch.float64) for name in ("mean", "std") if name in stored}
             return InputSpace(low, high, **(said | {n: t for n, t in self.tensors.items() if n in ("mean", "std")}))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise CheckpointError(f"the metadata entry space={self.metadata['space'][:80]!r} is unreadable") from error
+            raise CheckpointError(
+                f"the metadata entry 'space', {self.metadata['space'][:80]!r}, is unreadable"
+            ) from error
 
 
 def read_shape(metadata: Mapping[str, str]) -> tuple[int, ...] | None:
@@ -62,5 +64,7 @@ def read_shape(metadata: Mapping[str, str]) -> tuple[int, ...] | None:
     except (ValueError, RecursionError):
         shape = None
     if not (isinstance(shape, list) and 1 <= len(shape) <= 4 and all(type(s) is int and 0 < s < 10**7 for s in shape)):
-        raise CheckpointError(f"the metadata entry input_shape={metadata['input_shape'][:80]!r} is not a list of sizes")
+        raise CheckpointError(
+            f"the metadata entry 'input_shape', {metadata['input_shape'][:80]!r}, is not a list of sizes"
+        )
     return tuple(shape)

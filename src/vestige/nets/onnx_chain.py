@@ -42,7 +42,7 @@ class Chain:
     active: list[str | None] = field(default_factory=list)  # activation behind each layer
     notes: list[str] = field(default_factory=list)
     flat: bool = False
-    ended: bool = False
+    ended: str = ""  # what the file puts on the outputs
     early: bool = False  # the last layer was pooled before its activation
     at: str = ""  # the value that the next node must take
 
@@ -93,6 +93,8 @@ def read_onnx(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weigh
             _read(chain, node, {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
         if chain.at != graph.output[0].name:
             raise ValueError("an output in the middle of the graph")
+        if chain.ended == "Sigmoid" and len(next(reversed(chain.tensors.values()))) > 1:
+            raise ValueError("a Sigmoid for each of several outputs, as for several labels a sample")
         text = _text(chain, shape)
     except Exception as error:  # protobuf, numpy and onnx raise their own kinds on damaged bytes
         if type(error).__name__ == "DecodeError":
@@ -201,7 +203,7 @@ def _read(chain: Chain, node: Any, said: dict[str, Any]) -> None:
             raise ValueError("an approximate Gelu")
         chain.active[-1] = ACTIVATIONS[kind]
     elif kind in ENDS and chain.active and chain.active[-1] is None:
-        chain.ended = True
+        chain.ended = kind
         chain.notes.append(f"the file ends in {kind}; outputs are taken before it, as a loss takes them")
     else:
         advice = " of quantized arithmetic: export floats, or QDQ" if re.search("Quant|QLinear|Integer", kind) else ""

@@ -50,8 +50,14 @@ def dequantized(stored: Tensor, scale: Tensor, zero: Tensor | None = None, *, ax
     return (stored.to(scale.dtype) - zero) * scale
 
 
+def _row_major(stem: str, tensors: Mapping[str, Tensor]) -> set[str]:
+    """What bitsandbytes writes for numbers in their usual order."""
+    said = tensors.get(stem + "weight_format")
+    return {stem + "weight_format"} if said is not None and not bool(said.any()) else set()
+
+
 def with_floats(tensors: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Each `weight` that stands beside its scale as floats, without the scale.
+    """Each `weight` that stands beside its scale as floats, without the scale and that of the inputs.
 
     Raises:
         ValueError: scales that do not fit their weights.
@@ -67,7 +73,8 @@ def with_floats(tensors: Mapping[str, Tensor], notes: list[str]) -> dict[str, Te
                     made[name] = dequantized(stored, tensors[stem + scale] / whole, tensors.get(stem + zero))
                 except ValueError as error:
                     raise ValueError(f"{name} is quantized with {error}: export floats") from None
-                made = {key: t for key, t in made.items() if key not in (stem + scale, stem + zero)}
+                beside = {stem + scale, stem + zero, stem + "input_scale", *_row_major(stem, tensors)}
+                made = {key: t for key, t in made.items() if key not in beside}
                 break
     if len(made) < len(tensors):
         notes.append(SAID)

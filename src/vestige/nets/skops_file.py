@@ -17,6 +17,10 @@ from vestige.nets.weights_file import CheckpointError, WeightsFile, check_finite
 
 LARGEST_SCHEMA = 10 * 2**20
 ACTIVATIONS = {"relu": "", "tanh": ":tanh"}
+INSIDE = {  # estimators that hold a perceptron
+    "Pipeline": "Dump its last step; the mean_ of a StandardScaler before it is --mean, its scale_ is --std",
+    **dict.fromkeys(("GridSearchCV", "RandomizedSearchCV"), "Dump its best_estimator_"),
+}
 
 
 def read_skops(path: Path, *, max_bytes: int, sha256: str | None = None) -> WeightsFile:
@@ -39,19 +43,36 @@ def read_skops(path: Path, *, max_bytes: int, sha256: str | None = None) -> Weig
             kind = str(tree["__class__"])
             if kind not in ("MLPClassifier", "MLPRegressor"):
                 raise CheckpointError(
-                    f"{path} holds a {kind[:80]} of scikit-learn; MLPClassifier and MLPRegressor are read. A kernel "
-                    "machine is audited by --kernel"
+                    f"{path} holds a {kind[:80]}; MLPClassifier and MLPRegressor of scikit-learn are read. "
+                    + INSIDE.get(kind, "A kernel machine is audited by --kernel")
                 )
             fields = tree["content"]["content"]
+            if "coefs_" not in fields:
+                raise CheckpointError(f"{path} holds a {kind} that was not fitted")
             layers = [_arrays(archive, fields[name], max_bytes) for name in ("coefs_", "intercepts_")]
-            activation = json.loads(fields["activation"]["content"])
+            activation, last = (_word(fields, name) for name in ("activation", "out_activation_"))
     except CheckpointError:
         raise
     except Exception as error:  # zipfile, json and numpy each raise their own kinds on damaged bytes
         raise CheckpointError(f"{path} is not a fitted perceptron in a skops file ({error!r:.200})") from error
     if activation not in ACTIVATIONS or len(layers[0]) != len(layers[1]):
         raise CheckpointError(f"{path} computes with {activation!r:.80}; {' and '.join(ACTIVATIONS)} are read")
+    usual = "identity" if kind == "MLPRegressor" else "logistic" if len(layers[1][-1]) == 1 else "softmax"
+    if last not in (None, usual):
+        said = (
+            "several labels for each sample, each with a sigmoid"
+            if last == "logistic"
+            else f"outputs under {last!r:.80}"
+        )
+        raise CheckpointError(
+            f"{path} holds a {kind} with {said}; one class, or plain numbers, for each sample is read"
+        )
     return _weights(path, layers, ACTIVATIONS[activation], kind, digest)
+
+
+def _word(fields: Mapping[str, Any], name: str) -> str | None:
+    """A field of text; None where the file has none."""
+    return json.loads(fields[name]["content"]) if name in fields else None
 
 
 def _arrays(archive: zipfile.ZipFile, node: Mapping[str, Any], max_bytes: int) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ pooling can have made the images smaller.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
@@ -26,18 +27,27 @@ _MEANING = {
     "zero_point": "quantized weights: export floats",
     **dict.fromkeys(("biases", "scales", "qzeros", "absmax", "int_data", "qdata"), "quantized weights: export floats"),
     "scale": "a normalization, or quantized weights",
-    "weight_scale": "quantized weights: export floats",
+    **dict.fromkeys(
+        ("weight_scale", "weight_scale_inv", "input_scale", "weight_format"), "quantized weights: export floats"
+    ),
+    **dict.fromkeys(
+        ("eps", "min_val", "max_val", "observer_enabled", "fake_quant_enabled"),
+        "an observer of quantization: save the network before prepare()",
+    ),
     "SCB": "quantized weights: export floats",
     "base": "an orthogonal parametrization: remove it before saving, with torch.nn.utils.parametrize",
     **dict.fromkeys(
-        ("original", "original0", "original1"),
+        ("original", "original0", "original1", "_u", "_v"),
         "a parametrization: remove it before saving, with torch.nn.utils.parametrize",
     ),
     "kernel": "a kernel of Keras or Flax",
+    "w": "a weight of Haiku or the like, stored as (in, out): call it NAME.weight and transpose it",
     "in_proj_bias": "attention",
     "exp_avg": "the state of an optimizer",
-    "mean": "a normalization of the inputs: leave it out and say it with --mean and --std",
-    "std": "a normalization of the inputs: leave it out and say it with --mean and --std",
+    **dict.fromkeys(
+        ("_flat_param", "flat_param", "flat_param_0"),
+        "the flattened share of a process (FSDP): save with StateDictType.FULL_STATE_DICT",
+    ),
 }
 _OF_AXES = {1: "normalization, PReLU or a scale", 3: "a convolution in one dimension", 5: "a convolution in three"}
 
@@ -124,7 +134,10 @@ def _some(names: Iterable[str]) -> str:
 
 def _meaning(kind: str, tensor: Tensor) -> str:
     """What a tensor that no chain has is likely to be."""
-    return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), "attention, a table or another layer")
+    plain = "a weight that is not called NAME.weight, attention or a table" if tensor.dim() == 2 else "another layer"
+    if re.fullmatch(r"((inputs?|x|data|features?|obs)_)?(mean|std)", kind):
+        return "a normalization of the inputs: leave it out and say it with --mean and --std"
+    return _MEANING.get(kind) or _OF_AXES.get(tensor.dim(), plain)
 
 
 def architecture_of(

@@ -8,10 +8,10 @@ networks in one file are refused.
 import re
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor
 
 from vestige.nets.layer_order import numbered_before
+from vestige.nets.parametrized import effective_weights
 from vestige.nets.quantized import with_floats
 from vestige.nets.state_dict import ArchitectureError
 
@@ -170,72 +170,3 @@ def turned_kernels(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
         name.removesuffix("kernel") + "weight" if name in kernels else name: t.T.contiguous() if name in kernels else t
         for name, t in tensors.items()
     }
-
-
-def effective_weights(tensors: Mapping[str, Tensor], notes: list[str]) -> Tensors:
-    """Weights computed from the factors that weight norm, spectral norm and pruning store instead.
-
-    Old and new torch name them differently: `weight_g`, `weight_v` or `parametrizations.weight.original0`, `original1`;
-    `weight_orig`, `weight_u`, `weight_v` or `parametrizations.weight.original`, `.0._u`, `.0._v`; `weight_orig`,
-    `weight_mask`.
-    """
-    found: dict[str, str] = {}
-    made: Tensors = {}
-    for name, tensor in tensors.items():
-        whole, kind, others = _parametrized(name, tensors)
-        if kind is None:
-            made.setdefault(whole, tensor)
-        elif kind:
-            made[whole] = _EFFECTIVE[kind](tensor, *(tensors[other] for other in others))
-            found[whole] = kind
-    if found:
-        named = ", ".join(f"{name} ({kind})" for name, kind in list(found.items())[:5])
-        notes.append(
-            f"computed from what the file stores: {named}. What theory says of trained parameters holds for those"
-        )
-    return made
-
-
-def _parametrized(name: str, tensors: Mapping[str, Tensor]) -> tuple[str, str | None, tuple[str, ...]]:
-    """The tensor that a stored name belongs to, the kind ("" for a factor, None for none) and the other factors."""
-    for main, kind, others in _FACTORS:
-        if match := main.fullmatch(name):
-            stem, what = match["stem"], match["what"]
-            factors = tuple(f"{stem}{other.format(what=what)}" for other in others)
-            if all(factor in tensors for factor in factors):
-                return stem + what, kind, factors
-    if match := _FACTOR.fullmatch(name):
-        stem, what = match["stem"], match["what"] or match["other"]
-        if any(f"{stem}{main.format(what=what)}" in tensors for main in _MAINS):
-            return stem + what, "", ()
-    return name, None, ()
-
-
-_STEM = r"(?P<stem>(?:.*\.)?)"
-_FACTORS = (
-    (re.compile(_STEM + r"(?P<what>\w+)_g"), "weight norm", ("{what}_v",)),
-    (re.compile(_STEM + r"parametrizations\.(?P<what>\w+)\.original0"), "weight norm",
-     ("parametrizations.{what}.original1",)),
-    (re.compile(_STEM + r"(?P<what>\w+)_orig"), "pruning mask", ("{what}_mask",)),
-    (re.compile(_STEM + r"(?P<what>\w+)_orig"), "spectral norm", ("{what}_u", "{what}_v")),
-    (re.compile(_STEM + r"parametrizations\.(?P<what>\w+)\.original"), "spectral norm",
-     ("parametrizations.{what}.0._u", "parametrizations.{what}.0._v")),
-)  # fmt: skip
-_FACTOR = re.compile(
-    _STEM + r"(?:(?P<what>weight|bias|kernel)_(?:v|u|mask)|parametrizations\.(?P<other>\w+)\.(?:original1|0\._[uv]))"
-)
-_MAINS = ("{what}_g", "{what}_orig", "parametrizations.{what}.original0", "parametrizations.{what}.original")
-
-
-def _normed(size: Tensor, direction: Tensor) -> Tensor:
-    """g v / |v|, the norm over every axis that the sizes g do not run over."""
-    axes = [axis for axis in range(direction.ndim) if size.ndim != direction.ndim or size.shape[axis] == 1]
-    return size * direction / torch.linalg.vector_norm(direction, dim=axes or None, keepdim=True)
-
-
-def _spectral(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """W / u^T W v, as in evaluation mode."""
-    return weight / torch.dot(u, torch.mv(weight.flatten(1), v))
-
-
-_EFFECTIVE = {"weight norm": _normed, "spectral norm": _spectral, "pruning mask": torch.mul}

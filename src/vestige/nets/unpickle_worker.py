@@ -28,22 +28,32 @@ BYSTANDERS = (
     "pytorch_lightning.utilities.parsing.AttributeDict", "_codecs.encode",
 )  # fmt: skip
 
+# What training loops write beside weights of which each process held a share. Data-parallel ones hold the whole.
+SPLIT = re.compile(
+    r"(tensor|pipeline)(_model)?_parallel(_world)?_(size|degree)|model_parallel(_world)?_size|(tp|pp|mp)_(world_)?size"
+)
+FULL = "save full tensors where the model was made: get_model_state_dict of torch with full_state_dict=True"
+
 
 class Refused(ValueError):
     """What the file holds instead of one state dict, and what to do: a whole sentence."""
 
 
 class Ignored:
-    """In the place of a class beside the weights: takes anything, does nothing."""
+    """In the place of a class beside the weights: takes anything, does nothing but hold its settings."""
+
+    held: dict
 
     def __new__(cls, *arguments, **named):
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made.held = {}
+        return made
 
     def __init__(self, *arguments, **named):
         pass
 
     def __setstate__(self, state):
-        pass
+        self.held = state if isinstance(state, dict) else {}
 
     def __hash__(self):
         return id(self)
@@ -87,6 +97,19 @@ def state_dicts(loaded, torch, place: tuple[str, ...] = ()) -> dict[str, dict]:
     return found
 
 
+def split_among(said, depth: int = 0) -> str:
+    """The setting that says that the weights were split among processes, such as tp_size=2; "" where none does."""
+    held = said.held if isinstance(said, Ignored) else said
+    if not isinstance(held, dict) or depth > DEEPEST:
+        return ""
+    for name, value in held.items():
+        if isinstance(name, str) and SPLIT.fullmatch(name.lower()) and re.fullmatch(r"[2-9]|[1-9]\d{1,5}", str(value)):
+            return f"{name}={value}"
+        if inside := split_among(value, depth + 1):
+            return inside
+    return ""
+
+
 def unpacked(loaded, torch, depth: int = 0):
     """With the packed parameters of torch's quantized linear layers as weight and bias, as deep as tensors are read."""
     if not isinstance(loaded, dict) or depth > DEEPEST:
@@ -116,6 +139,11 @@ def tensors_of(loaded, torch, key: str = "") -> tuple[dict, dict]:
 
     With a key, the dictionary under it, or the tensors whose names begin with it.
     """
+    if (setting := split_among(loaded)) and not key:
+        raise Refused(
+            f"it says {setting}: one share of a network that was split among processes, not the whole; join the shares "
+            "where it was made, or name the state dict with --key if it is whole"
+        )
     loaded = unpacked(loaded, torch)
     found = state_dicts(loaded, torch)
     if key and key not in found:
@@ -212,8 +240,12 @@ def main() -> int:
         save_file(state, target, {"tensor_order": json.dumps(list(state)), **facts})
         print(json.dumps(said))
     except BaseException as error:  # anything at all is reported to the parent, which names it
-        print(cause(error), file=sys.stderr)
-        return REFUSED if isinstance(error, Refused) else 1
+        split = re.search(r"DTensor|ShardedTensor", str(error))
+        print(
+            f"its tensors are shares of ones split among processes ({split[0]}): {FULL}" if split else cause(error),
+            file=sys.stderr,
+        )
+        return REFUSED if split or isinstance(error, Refused) else 1
     return 0
 
 

@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vestige.nets.file_formats import KINDS, folder_kind, format_of, part_of
+from vestige.nets.file_formats import KINDS, folder_kind, format_of
+from vestige.nets.parts import doubts_of, part_of
 from vestige.nets.quantized import SAID
 
 LARGEST_FILE = 8 * 2**30
@@ -102,7 +103,7 @@ def read_weights(path: Path, *, max_bytes: int = LARGEST_FILE, sha256: str | Non
     tensors, metadata = read_tensors(path)
     check_finite(path, tensors)
     order = _order(metadata, tensors)
-    notes = (SAID,) if metadata.get("dequantized") == "true" else ()
+    notes = ((SAID,) if metadata.get("dequantized") == "true" else ()) + doubts_of(path, metadata)
     kept = {name: tensors[name] for name in order or tensors}
     return WeightsFile(kept, metadata, digest, ordered=order is not None, notes=notes)
 

@@ -122,8 +122,8 @@ def _unexplained(results: Mapping[str, Any]) -> str | None:
     beyond = f"{', '.join(kinds)}, which the equation does not cover; " if kinds else ""
     return (
         f"Inconclusive: at these samples training's equation misses the weights by {left:.3g} times their size. "
-        f"Likely causes: {beyond}another normalization (--mean, --std, --range) or order of layers or labels than in "
-        "training; training that ended early."
+        f"Likely causes: {beyond}another normalization (--mean, --std, --range), activation or order of layers "
+        "(--arch), or labels than in training; training that ended early."
     )
 
 

@@ -96,7 +96,8 @@ class RunFolder:
             The run; `state` is FINISHED when there is nothing left to do.
 
         Raises:
-            RunMismatch: the folder holds a run whose configuration differs; the fields are named.
+            RunMismatch: the folder holds a run whose configuration differs; the fields are named. One that failed
+                before it kept anything gives way.
             RunError: the folder is in use, holds other files, or a run when resume=False.
         """
         path = Path(path)
@@ -119,6 +120,9 @@ class RunFolder:
                 "remove this one."
             )
         if run.manifest["key"] != content_key(wanted):
+            if run.state is RunState.FAILED and not any(path.glob("*.safetensors")):  # before it kept anything
+                (path / "progress.jsonl").unlink(missing_ok=True)
+                return cls._start(path, wanted, lock)
             raise RunMismatch(difference(path, run.config, wanted))
         for leftover in path.glob(".*.tmp"):  # of a write that a kill cut short
             leftover.unlink(missing_ok=True)

@@ -42,6 +42,21 @@ def trained_on(
     Raises:
         ValueError: a request that cannot be met.
     """
+    net, x = working_copy(model), x.detach().double()
+    forgotten, kept = forgotten_and_retained(forget, len(x))
+    outputs, theory = check_trained(net, x, y, loss, weight_decay)
+    check_duplicates(x, y, forgotten, kept)
+    return Trained(net, x, y, forgotten, kept, Loss(loss), weight_decay or 0.0, outputs, theory)
+
+
+def check_trained(
+    net: nn.Module, x: Tensor, y: Tensor, loss: Loss | str, weight_decay: float | None
+) -> tuple[Tensor, TheoryCheck]:
+    """Whether samples can be taken out of this network at all, whichever they are; its outputs and what covers it.
+
+    Raises:
+        ValueError: a loss without margins, labels that it cannot have, layers that couple samples, or no fit.
+    """
     kind, decay = Loss(loss), weight_decay or 0.0
     if not kind.is_margin:
         raise ValueError(
@@ -49,15 +64,12 @@ def trained_on(
         )
     if not 0 <= decay < math.inf:
         raise ValueError(f"weight_decay={weight_decay} given; it must be at least 0, or None where it is unknown.")
-    net, x = working_copy(model), x.detach().double()
-    forgotten, kept = forgotten_and_retained(forget, len(x))
     with torch.no_grad():
         outputs = as_rows(net(x))
     check_labels(y, *outputs.shape)
-    check_duplicates(x, y, forgotten, kept)
     theory = check_theory(net, x)
     _check_fit(theory, margin(outputs, y), decay)
-    return Trained(net, x, y, forgotten, kept, kind, decay, outputs, theory)
+    return outputs, theory
 
 
 def step_rule(net: nn.Module, step: StepRule | str | float) -> tuple[StepRule | float, list[str]]:

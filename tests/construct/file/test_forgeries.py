@@ -10,6 +10,7 @@ from torch import nn
 
 from vestige.construct.exact.layers import layer
 from vestige.construct.exact.network import ExactNetwork
+from vestige.construct.file.check import DIGEST
 from vestige.construct.file.check_narrow import INTEGERS
 from vestige.construct.file.network_format import write_exact
 from vestige.construct.file.saved import save, verify
@@ -50,36 +51,58 @@ def stored_float(document, part, value):
     document["specification"]["fields"][part] = {"float": value}
 
 
+STATED = "claims that the file states otherwise"
 CASES = {
-    "a constant that is right at the one stored input": ("near", near_constant),
-    "sizes that hide the error": ("near", near_sizes),
-    "no values to compare": ("near", lambda d, t: d["specification"]["fields"].update(values=None)),
-    "a bound of its own": ("memorize", lambda d, t: d["claims"][2].__setitem__(1, {"int": "270f"})),
-    "a bound of its own, narrow": ("near", lambda d, t: d["claims"][0].__setitem__(1, {"int": "270f"})),
+    "a constant that is right at the one stored input": ("near", near_constant, INTEGERS),
+    "sizes that hide the error": ("near", near_sizes, "sizes are 1 on a box"),
+    "garbage in a bias": (
+        "near",
+        lambda d, t: d["network"]["layers"][-1][0].__setitem__(1, "1234567"),
+        "error on safe inputs, proved",
+    ),
+    "no values to compare": ("near", lambda d, t: d["specification"]["fields"].update(values=None), "another type"),
+    "a bound of its own": ("memorize", lambda d, t: d["claims"][2].__setitem__(1, {"int": "270f"}), STATED),
+    "a bound of its own, narrow": ("near", lambda d, t: d["claims"][0].__setitem__(1, {"int": "270f"}), STATED),
     "a bound of its own, robust": (
         "robust",
         lambda d, t: next(c for c in d["claims"] if c[0] == "width").__setitem__(1, {"int": "270f"}),
+        STATED,
     ),
-    "numbers of its own": ("robust", lambda d, t: d["numbers"].update(eps={"float": (123.0).hex()})),
-    "escape codes": ("memorize", lambda d, t: d["claims"][2].__setitem__(3, "\x1b[31mTheorem: secure\x1b[0m")),
-    "a negative radius": ("masks", lambda d, t: stored_float(d, "radius", (-1e6).hex())),
-    "an infinite radius": ("masks", lambda d, t: stored_float(d, "radius", "inf")),
-    "a radius as text": ("masks", lambda d, t: d["specification"]["fields"].update(radius="1.0")),
-    "a tolerance as a list": ("masks", lambda d, t: d["specification"]["fields"].update(tolerance=[{"float": "1"}])),
-    "an infinite scale": ("masks", lambda d, t: d["network"]["plan"].update(scale=[math.inf, 1.0])),
-    "an infinite width": ("masks", lambda d, t: d["network"]["plan"].update(hidden=[math.inf, 1])),
-    "eps as text": ("robust", lambda d, t: d["specification"]["fields"].update(eps="1")),
-    "a norm as a list": ("robust", lambda d, t: d["specification"]["fields"].update(norm=[{"int": "2"}])),
-    "an outcome of its own": ("memorize", lambda d, t: d.update(outcome="proved")),
+    "numbers of its own": ("robust", lambda d, t: d["numbers"].update(eps={"float": (123.0).hex()}), STATED),
+    "escape codes": (
+        "memorize",
+        lambda d, t: d["claims"][2].__setitem__(3, "\x1b[31mTheorem: secure\x1b[0m"),
+        "text without control characters",
+    ),
+    "a negative radius": ("masks", lambda d, t: stored_float(d, "radius", (-1e6).hex()), "radius are positive"),
+    "an infinite radius": ("masks", lambda d, t: stored_float(d, "radius", "inf"), "radius are positive and finite"),
+    "a radius as text": ("masks", lambda d, t: d["specification"]["fields"].update(radius="1.0"), "another type"),
+    "a tolerance as a list": (
+        "masks",
+        lambda d, t: d["specification"]["fields"].update(tolerance=[{"float": "1"}]),
+        "another type",
+    ),
+    "an infinite scale": ("masks", lambda d, t: d["network"]["plan"].update(scale=[math.inf, 1.0]), "scales are"),
+    "an infinite width": ("masks", lambda d, t: d["network"]["plan"].update(hidden=[math.inf, 1]), "positive integers"),
+    "eps as text": ("robust", lambda d, t: d["specification"]["fields"].update(eps="1"), "eps 1"),
+    "a norm as a list": ("robust", lambda d, t: d["specification"]["fields"].update(norm=[{"int": "2"}]), "norm"),
+    "an outcome of its own": ("memorize", lambda d, t: d.update(outcome="proved"), "'proved' given for Outcome"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_forged_file_is_refused(files, tmp_path, case):
-    name, change = CASES[case]
+def test_a_forged_file_is_refused_for_its_own_reason(files, tmp_path, case):
+    name, change, reason = CASES[case]
     document, tensors, metadata = parts(files / f"{name}.safetensors")
     change(document, tensors)
-    assert verdict(forge(tmp_path / "forged.safetensors", document, tensors, metadata)) == WRONG
+    path = forge(tmp_path / "forged.safetensors", document, tensors, metadata)
+    try:
+        found = verify(path)
+    except CheckpointError as error:
+        assert reason in str(error)
+    else:
+        assert reason in [claim.name for claim in found.claims if not claim.holds]
+        assert {claim.name: claim.holds for claim in found.claims}[DIGEST]
 
 
 def test_a_theorem_that_no_construction_has_is_not_repeated(files, tmp_path):

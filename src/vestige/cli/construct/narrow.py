@@ -31,7 +31,7 @@ def narrow(
     data: Annotated[str | None, typer.Option(help="Inputs at which it is checked: digits, npz:PATH, ...")] = None,
     max_depth: Annotated[int, typer.Option(min=1, help="Refuse deeper networks.")] = 20_000,
     seed: options.Seed = 0,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     trust_pickle: options.Pickle = False,
     report: options.Report = None,
 ) -> None:
@@ -43,7 +43,7 @@ def narrow(
     from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model
 
-    loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
+    loaded = load_model(model, architecture=architecture, trust_pickle=trust_pickle)
     with progress_bar("checking") as bar:
         built = narrow_network(
             loaded.model, None if data is None else load_data(data).x, exact=exact, width=width, tolerance=tolerance,

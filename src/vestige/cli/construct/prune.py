@@ -31,7 +31,7 @@ def prune(
         Path, typer.Option(parser=options.read_weights_file, metavar="FILE", help="Where masks and seed go.")
     ] = Path("pruned.safetensors"),
     seed: Annotated[int, typer.Option(min=0, help="Of the random network.")] = 0,
-    arch: options.Arch = None,
+    architecture: options.Arch = None,
     trust_pickle: options.Pickle = False,
     threads: options.Threads = None,
     report: options.Report = None,
@@ -45,7 +45,7 @@ def prune(
     from vestige.data.load import load_data
     from vestige.nets.checkpoint import load_model
 
-    loaded = load_model(model, architecture=arch, trust_pickle=trust_pickle)
+    loaded = load_model(model, architecture=architecture, trust_pickle=trust_pickle)
     settle_threads(threads, sum(p.numel() for p in loaded.model.parameters()))
     samples = None if data is None else load_data(data, split="test")
     inputs = None if samples is None else _as_read(samples, loaded)

@@ -81,7 +81,7 @@ def compare(stored: Stored, derived: Derived, *, sampled: bool = False) -> Certi
         (
             *derived.claims,
             *others,
-            *([Claim(LEFT_OUT, count, count, "give target=")] if count else []),
+            *([Claim(LEFT_OUT, count, count, "give target (--target)")] if count else []),
             *([Claim(NOT_DERIVED, len(rest), len(rest), f"{STATED}: {', '.join(rest)}")] if rest else []),
             Claim(CHANGED, 0, off, "measured by its maker, and here"),
             Claim(DIGEST, 0, int(not stored.intact), "SHA-256 of the content"),

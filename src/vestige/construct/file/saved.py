@@ -16,7 +16,7 @@ from vestige.construct.exact.layers import Layer
 from vestige.construct.exact.network import ExactNetwork
 from vestige.construct.file.check import Question, TargetError, compare
 from vestige.construct.file.network_format import write_exact
-from vestige.construct.file.stored import FORMAT, NETWORK, SPECIFICATION, TEXT, digest_of, read_stored
+from vestige.construct.file.stored import FORMAT, NETWORK, SPECIFICATION, TEXT, cause, digest_of, read_stored
 from vestige.construct.file.table import KINDS, Kind
 from vestige.core.cite import paper
 from vestige.core.claims import Certificate
@@ -137,7 +137,7 @@ def verify(
     except TargetError:
         raise
     except MALFORMED as error:
-        raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {error}") from error
+        raise CheckpointError(f"{path}: its specification is not one of {stored.kind!r}: {cause(error)}") from error
     return compare(stored, derived, sampled=points is not None)
 
 

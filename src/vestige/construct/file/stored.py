@@ -88,7 +88,7 @@ def read_stored(path: Path | str) -> Stored:
         _need(isinstance(document, dict) and set(document) == set(PARTS), f"the parts {', '.join(PARTS)} are needed")
         return _stored(document, arrays, weights.metadata.get("sha256") == digest_of(weights.tensors))
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise CheckpointError(f"{path} is not a well-formed construction: {str(error)[:300]}") from error
+        raise CheckpointError(f"{path} is not a well-formed construction: {cause(error)}") from error
 
 
 def _stored(document: dict[str, Any], arrays: dict[str, Tensor], intact: bool) -> Stored:
@@ -205,3 +205,13 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def cause(error: Exception) -> str:
+    """What is wrong with a file, without Python's words for values of other types than were needed.
+
+    >>> cause(TypeError("'<' not supported between instances of 'int' and 'str'"))
+    'a part of it is missing, or of another type than its kind needs'
+    """
+    ours = isinstance(error, ValueError)
+    return str(error)[:300] if ours else "a part of it is missing, or of another type than its kind needs"
