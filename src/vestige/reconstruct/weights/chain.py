@@ -16,6 +16,8 @@ from vestige.core.relu_chain import find_relu_chain, first_linear
 from vestige.reconstruct.weights.neurons import distinct_neurons
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 
+FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -106,3 +108,9 @@ def span_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
         rank=rank,
         clear=clear,
     )
+
+
+def forgot_start(chain: Chain) -> bool:
+    """Whether nothing is left of what the first layer was drawn with, as weight decay does it."""
+    values = chain.singular_values[chain.rank - 1 : chain.rank + 1]
+    return len(values) < 2 or float(values[1]) < FORGOTTEN * float(values[0])

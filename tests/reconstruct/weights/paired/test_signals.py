@@ -9,7 +9,7 @@ import torch
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
+from vestige.reconstruct.weights.paired.signals import SPARE, sent_back, signal_space
 from vestige.reconstruct.weights.zeros.layer import first_layer
 
 
@@ -56,19 +56,27 @@ def test_two_classes_send_back_two_signals_that_hold_what_is_sent():
 
 def test_one_output_of_two_layers_sends_back_one_signal():
     chain = _chain(2, (300,))
-    space = signal_space(chain, first_layer(chain))
+    layer = replace(first_layer(chain), directions=2 * chain.rank + SPARE)  # as a wider network has them
+    space = signal_space(chain, layer)
     assert space is not None and space.output.shape[1] == 1
 
 
 def test_many_classes_send_back_too_many_signals():
     chain = _chain(10)
     layer = first_layer(chain)
-    assert chain.clear and layer.directions > 2 * chain.rank
+    assert chain.clear and layer.directions >= 2 * chain.rank + SPARE
     assert signal_space(chain, layer) is None
 
 
 def test_few_neurons_tell_nothing():
-    """The same network, had its neurons fewer directions than twice the samples."""
+    """The same network, had its neurons fewer directions."""
     chain = _chain(2)
     layer = first_layer(chain)
-    assert signal_space(chain, replace(layer, directions=2 * chain.rank - 1)) is None
+    assert signal_space(chain, replace(layer, directions=2 * chain.rank + SPARE - 1)) is None
+
+
+def test_a_layer_that_remembers_its_start_tells_nothing():
+    """The same network, had it singular values of noise behind those of the samples."""
+    chain = _chain(2)
+    values = torch.cat([chain.singular_values[: chain.rank], 0.5 * chain.singular_values[chain.rank - 1 : chain.rank]])
+    assert signal_space(replace(chain, singular_values=values), first_layer(chain)) is None

@@ -10,23 +10,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.chain import Chain, forgot_start
 from vestige.reconstruct.weights.two_layer.columns import ColumnSpace
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 
 MOST = 4  # signals
 FAINT = 1e-2  # of the largest singular value: what is smaller is no signal
-ROOM = 2.0  # different neurons a sample, without which nothing can be told
+SPARE = 45  # different neurons beyond two a sample: with 17, vectors of nobody met the equations as well as columns
 
 
 def signal_space(chain: Chain, layer: FirstLayer) -> ColumnSpace | None:
-    """Columns, and the signals as rows of V, over the neurons alive; None where signals are many, or neurons few.
+    """Columns, and the signals as rows of V, over the neurons alive.
+
+    None where signals are many, different neurons few, or the first layer remembers its start.
 
     Args:
         chain: the network.
         layer: its first layer.
     """
-    if not chain.clear or layer.directions < ROOM * chain.rank:
+    if not chain.clear or not forgot_start(chain) or layer.directions < 2 * chain.rank + SPARE:
         return None
     _, values, right = torch.linalg.svd(chain.target_weights[1].double()[:, layer.alive], full_matrices=False)
     count = int((values > FAINT * values[0]).sum())

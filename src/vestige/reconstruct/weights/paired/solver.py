@@ -35,6 +35,7 @@ FOUND, SURE = 0.65, 0.85  # share of exact entries of a sample's column, and of 
 BEYOND, FEW = 0.25, 12  # exact entries beyond the unknowns of a column: share of the neurons, and how many at least
 MET = 0.9  # share of neurons at which a pair must be one; false ones reach .8
 SPARE = 0.7  # equations that it must meet beyond its unknowns, in units of the samples
+ENOUGH = 0.4  # share of the columns that must be known; of fewer, samples are told by gates alone
 APART = 0.03  # of a unit column that no combination of better ones may come nearer to
 WRONG = 0.03  # share of the exact gates that the sample to expect may have otherwise; seen: .03 and more for false ones
 AGREES = 0.95  # share of the exact gates from which a candidate is worth to be near to; of 79 samples 44 are recovered
@@ -78,7 +79,7 @@ def solve_paired(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Paired | None:
-    """Samples of the columns found; None where the network sends back too many signals, or no column is found.
+    """Samples of the columns found; None where the network sends back too many signals, or too few columns are found.
 
     Args:
         chain: of two layers or more.
@@ -148,7 +149,7 @@ class _Search:
 
     def samples(self, columns: Columns, candidates: Float[Tensor, "m r"]) -> Paired | None:
         """The sample to expect from each column, near a candidate that has its gates, with its multipliers."""
-        if not len(columns):
+        if len(columns) < ENOUGH * len(self.layer.values):
             return None
         share, which = self._agreement(columns, candidates).max(1)
         alone, close = self._expected(columns), self._expected(columns, candidates[which])

@@ -17,7 +17,7 @@ from torch import Tensor
 from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
-from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.chain import Chain, forgot_start
 from vestige.reconstruct.weights.joint import gradient_sums
 from vestige.reconstruct.weights.two_layer.columns import FITS, ColumnSpace, column_space, with_multipliers
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
@@ -41,7 +41,6 @@ MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many 
 ENOUGH = 0.9  # share of the columns that must be known; of fewer, as of class means, samples are fitted at will
 LONGEST = 400  # candidates of a search that are looked at
 AGREES = 0.9  # share of the gates that the sample shown must have
-FORGOTTEN = 1e-2  # ratio of the first singular value that is no sample's to the last that is
 SHARP = 300.0  # gates for the residual of later layers
 
 
@@ -67,10 +66,7 @@ Search = Callable[[Tensor, torch.Generator, Checkpoint | None], Tensor]
 
 def is_sparse(chain: Chain) -> bool:
     """Whether columns stand out by their zeros: few samples a neuron, and a first layer that forgot its start."""
-    if not chain.clear or not 2 <= chain.rank <= MOST * chain.directions:
-        return False
-    values = chain.singular_values[chain.rank - 1 : chain.rank + 1]
-    return len(values) < 2 or float(values[1]) < FORGOTTEN * float(values[0])
+    return chain.clear and 2 <= chain.rank <= MOST * chain.directions and forgot_start(chain)
 
 
 def solve_by_zeros(
