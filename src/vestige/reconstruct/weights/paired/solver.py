@@ -34,7 +34,7 @@ NEAR = 0.005  # of a column's mean |s|: entries nearer to 0 or V^T l are exact
 FOUND, SURE = 0.65, 0.85  # share of exact entries of a sample's column, and of one that restricts the others' inputs
 BEYOND, FEW = 0.25, 12  # exact entries beyond the unknowns of a column: share of the neurons, and how many at least
 MET = 0.9  # share of neurons at which a pair must be one; false ones reach .8
-SPARE = 0.7  # equations that it must meet beyond its unknowns, in units of the samples
+ROOM = 0.7  # equations that it must meet beyond its unknowns, in units of the samples
 ENOUGH = 0.4  # share of the columns that must be known; of fewer, samples are told by gates alone
 APART = 0.03  # of a unit column that no combination of better ones may come nearer to
 WRONG = 0.03  # share of the exact gates that the sample to expect may have otherwise; seen: .03 and more for false ones
@@ -97,6 +97,7 @@ def solve_paired(
     search = _Search(chain, layer, space, sample_norm, metric)
     z = sample_norm * F.normalize(z, dim=1)
     state = (None if checkpoint is None else checkpoint.load()) or {}
+    state = {name: part.to(layer.columns.device) for name, part in state.items()}
     found = _restored(state) if "factors" in state else search.first(z)
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
     count = len(search.known(found))
@@ -135,7 +136,7 @@ class _Search:
         space = with_factors(self.space, found.factors)
         pairs = self._pairs(space, z, known, reflect=reflect)
         columns = measured(pairs.s, pairs.full)
-        right = (pairs.met >= MET) & (self._spare(pairs.met, len(known)) >= SPARE)
+        right = (pairs.met >= MET) & (self._spare(pairs.met, len(known)) >= ROOM)
         met = join([found.met, columns[right]])
         new = sharpened(space, columns[distinct(columns, SAME)], LATER[0][2])
         return self._refined(Found(join([found.columns, new]), met[distinct(met, SAME)], found.factors), LATER)
