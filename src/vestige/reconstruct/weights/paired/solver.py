@@ -43,6 +43,7 @@ AGREES = 0.95  # share of the exact gates from which a candidate is worth to be 
 CLEAR = 0.1  # of a typical pre-activation, from which a gate is
 FIRST = ((0.02, 0.05, 0.02),) * 2 + ((0.02, 0.03, 0.01), (0.01, 0.02, 0.005)) + ((0.01, 0.01, 0.002),) * 3
 LATER = ((0.01, 0.01, 0.002),) * 2  # tolerance of exact entries, widths of the weights for factors and for columns
+PARTS = ("s", "full", "zeros", "exact")  # of columns in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -259,14 +260,11 @@ def _independent(layer: FirstLayer, columns: Columns) -> Tensor:
 
 def _state(found: Found) -> dict[str, Tensor]:
     """State for a checkpoint."""
-    parts = {f"{kind}.{name}": getattr(getattr(found, kind), name) for kind in ("columns", "met") for name in NAMES}
+    parts = {f"{kind}.{name}": getattr(getattr(found, kind), name) for kind in ("columns", "met") for name in PARTS}
     return {name: tensor.contiguous() for name, tensor in parts.items()} | {"factors": found.factors}
-
-
-NAMES = ("s", "full", "zeros", "exact")
 
 
 def _restored(state: dict[str, Tensor]) -> Found:
     """Inverse of `_state`."""
-    columns, met = (Columns(*(state[f"{kind}.{name}"] for name in NAMES)) for kind in ("columns", "met"))
+    columns, met = (Columns(*(state[f"{kind}.{name}"] for name in PARTS)) for kind in ("columns", "met"))
     return Found(columns, met, state["factors"])
