@@ -110,7 +110,12 @@ def span_chain(model: nn.Module, reference: Mapping[str, Tensor] | None, dtype: 
     )
 
 
-def forgot_start(chain: Chain) -> bool:
-    """Whether nothing is left of what the first layer was drawn with, as weight decay does it."""
-    values = chain.singular_values[chain.rank - 1 : chain.rank + 1]
-    return len(values) < 2 or float(values[1]) < FORGOTTEN * float(values[0])
+def forgot_start(chain: Chain, skipped: int = 0) -> bool:
+    """Whether nothing is left of what the first layer was drawn with, as weight decay does it.
+
+    Args:
+        chain: the network.
+        skipped: singular values behind those counted that may be faint samples.
+    """
+    values, after = chain.singular_values, chain.rank + skipped
+    return after >= len(values) or float(values[after]) < FORGOTTEN * float(values[chain.rank - 1])

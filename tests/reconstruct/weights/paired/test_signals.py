@@ -76,7 +76,11 @@ def test_few_neurons_tell_nothing():
 
 
 def test_a_layer_that_remembers_its_start_tells_nothing():
-    """The same network, had it singular values of noise behind those of the samples."""
+    """The same network, had it singular values of noise behind those of the samples; a faint sample is none."""
     chain = _chain(2)
-    values = torch.cat([chain.singular_values[: chain.rank], 0.5 * chain.singular_values[chain.rank - 1 : chain.rank]])
-    assert signal_space(replace(chain, singular_values=values), first_layer(chain)) is None
+    last = chain.singular_values[chain.rank - 1 : chain.rank]
+    values, none = chain.singular_values[: chain.rank], 1e-6 * last
+    noisy = replace(chain, singular_values=torch.cat([values, 0.9 * last, 0.8 * last, 0.7 * last]))
+    faint = replace(chain, singular_values=torch.cat([values, 0.1 * last, none, none]))
+    assert signal_space(noisy, first_layer(chain)) is None
+    assert signal_space(faint, first_layer(chain)) is not None

@@ -17,6 +17,7 @@ from vestige.reconstruct.weights.zeros.layer import FirstLayer
 MOST = 4  # signals
 FAINT = 1e-2  # of the largest singular value: what is smaller is no signal
 SPARE = 45  # different neurons beyond two a sample: with 17, vectors of nobody met the equations as well as columns
+SKIPPED = 2  # singular values that may be those of faint samples, where others would be of noise
 
 
 def signal_space(chain: Chain, layer: FirstLayer) -> ColumnSpace | None:
@@ -28,7 +29,7 @@ def signal_space(chain: Chain, layer: FirstLayer) -> ColumnSpace | None:
         chain: the network.
         layer: its first layer.
     """
-    if not chain.clear or not forgot_start(chain) or layer.directions < 2 * chain.rank + SPARE:
+    if not chain.clear or not forgot_start(chain, SKIPPED) or layer.directions < 2 * chain.rank + SPARE:
         return None
     _, values, right = torch.linalg.svd(chain.target_weights[1].double()[:, layer.alive], full_matrices=False)
     count = int((values > FAINT * values[0]).sum())
