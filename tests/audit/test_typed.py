@@ -40,4 +40,4 @@ def test_the_command_understands_what_was_typed():
     )
     command = typer.main.get_command(app).commands["unlearn"]
     read = command.make_context("unlearn", ["m", "--data", "digits", "--forget", "leaked", *(words or [])]).params
-    assert read["input_range"] == (-1.0, 1.0) and read["mean"] == "-0.5,0.5" and read["arch"] == "mlp:4-3-1"
+    assert read["input_range"] == (-1.0, 1.0) and read["mean"] == "-0.5,0.5" and read["architecture"] == "mlp:4-3-1"
