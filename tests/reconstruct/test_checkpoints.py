@@ -17,6 +17,7 @@ from vestige.reconstruct.kernels.black_box import BudgetSpentError
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
 from vestige.reconstruct.kernels.functions import Gaussian, Laplace, Polynomial
 from vestige.reconstruct.stored import from_tensors, to_tensors
+from vestige.reconstruct.weights import from_weights
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 
 
@@ -298,3 +299,20 @@ def test_weights_of_another_network_do_not_go_on():
         reconstruct_from_weights(nets[0], (24,), **how, checkpoint=memory),
         reconstruct_from_weights(nets[0], (24,), **how),
     )
+
+
+@pytest.mark.parametrize("kind", ["deep", "two layers"])
+def test_what_a_search_found_is_kept_while_pairs_are_looked_for(kind, monkeypatch):
+    """A kill then loses seconds, and not the minutes of the search."""
+
+    def pairs(chain, z, *, checkpoint, **options):
+        checkpoint.save({"done": torch.ones(1)})
+
+    monkeypatch.setattr(from_weights, "solve_paired", pairs)
+    memory = Memory()
+    weights(kind, memory)
+    parts = {name.split("/")[1] for name in memory.state}
+    assert "pairs" in parts and parts & {"joint", "columns"}
+    found = memory.state
+    weights(kind, memory)
+    assert memory.state.keys() == found.keys()
