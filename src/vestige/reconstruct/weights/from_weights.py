@@ -201,7 +201,7 @@ def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: 
         metric=settings.metric,
         generator=problem.generator,
         on_step=problem.recorder,
-        checkpoint=_part_after(problem.checkpoint, "pairs"),
+        checkpoint=_part(problem.checkpoint, "pairs"),
     )
     if end is None:
         return pool
@@ -252,16 +252,11 @@ def _enough(end: ByZeros, chain: Chain) -> bool:
 
 
 def _part(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:
-    """The checkpoint of one stage; what the stage before it found is quickly found again."""
-    return None if checkpoint is None else Within(checkpoint, name, {})
-
-
-def _part_after(checkpoint: Checkpoint | None, name: str) -> Checkpoint | None:
-    """The same beside what the stages before left, which take minutes to find again."""
+    """The checkpoint of one stage, beside what the others left: it may take minutes to find again."""
     if checkpoint is None:
         return None
-    before = {key: part for key, part in (checkpoint.load() or {}).items() if not key.startswith(f"{name}/")}
-    return Within(checkpoint, name, before)
+    others = {key: part for key, part in (checkpoint.load() or {}).items() if not key.startswith(f"{name}/")}
+    return Within(checkpoint, name, others)
 
 
 def search_input_space(

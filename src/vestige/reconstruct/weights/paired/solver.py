@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vestige.core.descent import Checkpoint
@@ -19,12 +19,21 @@ from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.paired.projections import Pairs, pairs_near
 from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
-from vestige.reconstruct.weights.two_layer.columns import Columns, ColumnSpace, distinct, gaps, join, measured
+from vestige.reconstruct.weights.two_layer.columns import (
+    PARTS,
+    Columns,
+    ColumnSpace,
+    column_lengths,
+    distinct,
+    gaps,
+    join,
+    measured,
+)
 from vestige.reconstruct.weights.two_layer.factors import neuron_factors, sharpened, with_factors
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.samples import likely_samples
-from vestige.reconstruct.weights.zeros.span import span_of_others
+from vestige.reconstruct.weights.zeros.span import span_of_others, unspanned
 
 STARTS, EACH = 400, 10  # of a pass at most, and for each sample
 PASSES, QUIET = 10, 2  # at most, and without a new column after which the search ends
@@ -43,7 +52,6 @@ AGREES = 0.95  # share of the exact gates from which a candidate is worth to be 
 CLEAR = 0.1  # of a typical pre-activation, from which a gate is
 FIRST = ((0.02, 0.05, 0.02),) * 2 + ((0.02, 0.03, 0.01), (0.01, 0.02, 0.005)) + ((0.01, 0.01, 0.002),) * 3
 LATER = ((0.01, 0.01, 0.002),) * 2  # tolerance of exact entries, widths of the weights for factors and for columns
-PARTS = ("s", "full", "zeros", "exact")  # of columns in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -101,18 +109,18 @@ def solve_paired(
     state = {name: part.to(layer.columns.device) for name, part in state.items()}
     found = _restored(state) if "factors" in state else search.first(z)
     done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
-    count = len(search.known(found))
-    while done < PASSES and quiet < QUIET and 0 < count < len(layer.values):
+    known = search.known(found)
+    while done < PASSES and quiet < QUIET and 0 < len(known) < len(layer.values):
         draw = spawn(generator, "pairs", str(done))
         found = search.further(found, search.plausible(draw) if done % 2 else z, reflect=done % 4 > 1)
-        before, count = count, len(search.known(found))
-        done, quiet = done + 1, 0 if count > before else quiet + 1
+        before, known = len(known), search.known(found)
+        done, quiet = done + 1, 0 if len(known) > before else quiet + 1
         if on_step is not None:
-            missing = 1 - count / len(layer.values)
-            on_step(Step(done, PASSES, missing, f"columns with inputs: {count} of {len(layer.values)} samples"))
+            missing = 1 - len(known) / len(layer.values)
+            on_step(Step(done, PASSES, missing, f"columns with inputs: {len(known)} of {len(layer.values)} samples"))
         if checkpoint is not None:
             checkpoint.save(_state(found) | {"done": torch.tensor(done), "quiet": torch.tensor(quiet)})
-    return search.samples(search.known(found), z)
+    return search.samples(known, z)
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ class _Search:
         """Columns of samples: exact enough, no combination of better ones, and with an input of the same gates."""
         exact = self._sorted(found.columns, NEAR, max(least, self._least))
         every = join([exact, self._sorted(found.met, NEAR, 0.0)])
-        every = every[_independent(self.layer, every)]
+        every = every[self._independent(every)]
         return every[self._consistent(every)]
 
     def samples(self, columns: Columns, candidates: Float[Tensor, "m r"]) -> Paired | None:
@@ -159,7 +167,7 @@ class _Search:
         similar = torch.where(share >= AGREES, close[1], alone[1])
         like = self.chain.weights[0]
         x, first = self.chain.augmented(z), self.chain.first_augmented().double()[self.space.alive]
-        scale = torch.linalg.pinv((columns.s @ columns.s.T) * (x @ x.T)) @ ((columns.s @ first) * x).sum(1)
+        scale = column_lengths(columns.s, x, first)
         back = sent_back(self.chain, z.to(like))[:, :, self.space.alive].double()
         multipliers = (torch.linalg.pinv(back.mT) @ (columns.full * scale[:, None])[:, :, None])[:, :, 0]
         return Paired(z.to(like), multipliers.to(like), near(similar).to(like))
@@ -191,7 +199,7 @@ class _Search:
             sure = self._sorted(columns, tolerance, max(FOUND, self._least))
             if not len(sure):
                 break
-            factors = factors * neuron_factors(space, sure[_independent(self.layer, sure)], width)
+            factors = factors * neuron_factors(space, sure[self._independent(sure)], width)
             columns = sharpened(with_factors(self.space, factors), columns, least)
         columns = columns[distinct(columns, SAME, merit=self._exact(columns, NEAR))[:KEPT]]
         return replace(found, columns=columns, factors=factors)
@@ -205,6 +213,10 @@ class _Search:
         exact = self._exact(columns, tolerance)
         order = exact.argsort(descending=True, stable=True)
         return columns[order[exact[order] >= least]]
+
+    def _independent(self, columns: Columns) -> Int[Tensor, " k"]:
+        """Positions of columns that those before them do not nearly span."""
+        return unspanned(self.layer.coordinates(columns.s), APART)
 
     @property
     def _least(self) -> float:
@@ -244,18 +256,6 @@ class _Search:
         """Over the norm of each neuron's weights, in units of their typical size for the input."""
         u = self.chain.augmented(z).double() @ self.layer.right.T @ F.normalize(self.layer.slopes, dim=1).T
         return u / u.abs().median(1, keepdim=True).values
-
-
-def _independent(layer: FirstLayer, columns: Columns) -> Tensor:
-    """Positions of columns that those before them do not nearly span."""
-    rest, kept = layer.coordinates(columns.s), []
-    for k in range(len(rest)):
-        length = rest[k].norm()
-        if length >= APART:
-            kept.append(k)
-            unit = rest[k] / length
-            rest = rest - (rest @ unit)[:, None] * unit
-    return torch.tensor(kept, dtype=torch.long, device=rest.device)
 
 
 def _state(found: Found) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to 
 FITS = 0.95  # zeros and exact neurons together that are enough above MANY: at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
 REWEIGHTED = 30  # least squares for the multipliers of a column
+PARTS = ("s", "full", "zeros", "exact")  # of `Columns`
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
 
 
@@ -92,7 +93,7 @@ class Columns:
 
 def join(parts: list[Columns]) -> Columns:
     """Several batches as one."""
-    return Columns(*(torch.cat([getattr(p, name) for p in parts]) for name in ("s", "full", "zeros", "exact")))
+    return Columns(*(torch.cat([getattr(p, name) for p in parts]) for name in PARTS))
 
 
 def column_space(chain: Chain, *, zero_sum: bool) -> ColumnSpace:
@@ -195,6 +196,13 @@ def with_multipliers(space: ColumnSpace, s: Float[Tensor, "m h"]) -> Columns:
         full = torch.linalg.solve(bb, (weight * s) @ b) @ b.T
         weight = opened * space.weight / ((s - full).abs() / size + EXACT)
     return measured(s, full)
+
+
+def column_lengths(
+    s: Float[Tensor, "k h"], x: Float[Tensor, "k r1"], first: Float[Tensor, "h r1"]
+) -> Float[Tensor, " k"]:
+    """a of least squares for [W b] = sum_i a_i s_i x_i^T, columns and samples being known up to their length."""
+    return torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ first) * x).sum(1)).solution
 
 
 def measured(s: Float[Tensor, "m h"], full: Float[Tensor, "m h"]) -> Columns:

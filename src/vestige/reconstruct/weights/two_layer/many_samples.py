@@ -20,6 +20,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     ColumnSpace,
     accepted,
     apart,
+    column_lengths,
     distinct,
     fit_columns,
     join,
@@ -165,6 +166,6 @@ def samples_of_some(
     likely, similar = likely_samples(chain, layer, known, sample_norm, metric, gates=gates, rough=rough)
     x, s, full = (part.to(like) for part in (chain.augmented(likely), columns.s, columns.full))
     first = chain.first_augmented()[space.alive]
-    scale = torch.linalg.lstsq((s @ s.T) * (x @ x.T), ((s @ first) * x).sum(1)).solution
+    scale = column_lengths(s, x, first)
     last = chain.weights[1][:, space.alive]
     return likely.to(like), torch.linalg.lstsq(last.T, (full * scale[:, None]).T).solution.T, similar.to(like)

@@ -26,6 +26,7 @@ from vestige.reconstruct.weights.remaining import Remaining
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.two_layer.columns import (
     EXACT,
+    PARTS,
     Columns,
     ColumnSpace,
     accepted,
@@ -77,7 +78,7 @@ class Rounds:
                 f"{k}.finite": torch.tensor(joint.outcome != Outcome.NOT_FINITE),
             }
         if self.columns is not None:
-            state |= {name: getattr(self.columns, name) for name in ("s", "full", "zeros", "exact")}
+            state |= {name: getattr(self.columns, name) for name in PARTS}
         return {name: tensor.contiguous() for name, tensor in state.items()}
 
     @staticmethod
@@ -93,7 +94,7 @@ class Rounds:
             )
             for k in range(int(state["rounds"]))
         ]
-        columns = Columns(*(state[name] for name in ("s", "full", "zeros", "exact"))) if "s" in state else None
+        columns = Columns(*(state[name] for name in PARTS)) if "s" in state else None
         return Rounds(columns, joints, int(state["quiet"]))
 
 

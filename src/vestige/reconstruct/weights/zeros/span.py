@@ -25,10 +25,16 @@ def span_of_others(layer: FirstLayer, known: Float[Tensor, "k n"]) -> Float[Tens
 
 def independent(layer: FirstLayer, c: Float[Tensor, "m n"]) -> Int[Tensor, " k"]:
     """Positions of columns that those with more zeros do not span: of samples and their mixtures, the samples."""
-    rest, kept = c.clone(), []
-    for i in layer.zeros(c).argsort(descending=True).tolist():
+    order = layer.zeros(c).argsort(descending=True)
+    return order[unspanned(c[order], SPANNED)]
+
+
+def unspanned(c: Float[Tensor, "m n"], least: float) -> Int[Tensor, " k"]:
+    """Positions of columns of norm 1 that those kept before them do not span but for a part of norm `least`."""
+    rest, kept = c, []
+    for i in range(len(c)):
         length = rest[i].norm()
-        if length > SPANNED:
+        if length > least:
             kept.append(i)
             unit = rest[i] / length
             rest = rest - (rest @ unit)[:, None] * unit
