@@ -53,9 +53,11 @@ class Directions:
         return square / (self.sizes * self.values ** (-2 * self.power)).square().sum()
 
 
-def directions_of(chain: Chain) -> Directions:
-    """Of the first layer of a chain."""
+def directions_of(chain: Chain, known: Float[Tensor, "h k"] | None = None) -> Directions:
+    """Of the first layer of a chain, or of what orthonormal columns leave of it."""
     target = chain.first_augmented()
+    if known is not None:
+        target = target - known @ (known.T @ target)
     left, sizes, right = torch.linalg.svd(target.double(), full_matrices=False)
     values = (sizes / sizes[0]).clamp(min=float(sizes[min(chain.rank, len(sizes)) - 1] / sizes[0]))
     return Directions(left.to(target), sizes.to(target), values.to(target), right.T.to(target))

@@ -28,12 +28,13 @@ from vestige.reconstruct.weights.any_model import search_any
 from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.directions import directions_of
-from vestige.reconstruct.weights.joint import layer_weights
+from vestige.reconstruct.weights.joint import Joint, layer_weights
 from vestige.reconstruct.weights.paired.solver import solve_paired
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints, pool_of_samples
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
 from vestige.reconstruct.weights.published.search import published_search
 from vestige.reconstruct.weights.published.settings import published_settings
+from vestige.reconstruct.weights.remaining import search_for_others
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.symmetry import Symmetry
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
@@ -194,17 +195,31 @@ def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: 
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or pool.outcome is Outcome.NOT_FINITE:
         return pool
+
+    def others(known: Tensor, number: int, checkpoint: Checkpoint | None) -> Joint:
+        return search_for_others(
+            chain,
+            settings,
+            known,
+            candidates=max(CANDIDATES, 2 * (chain.rank - len(known))),
+            restarts=problem.restarts or RESTARTS,
+            generator=spawn(problem.generator, "others", str(number)),
+            checkpoint=checkpoint,
+        )
+
     end = solve_paired(
         chain,
         z,
         sample_norm=settings.sample_norm,
         metric=settings.metric,
         generator=problem.generator,
+        others=others,
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "pairs"),
     )
     if end is None:
         return pool
+    pool = pool.with_joints(end.joints, chain.basis)
     return pool.beside(end.z @ chain.basis.T, end.multipliers, end.confidence)
 
 

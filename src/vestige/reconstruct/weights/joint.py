@@ -16,7 +16,7 @@ candidates, such as the spectrum of photographs, shapes the start and the steps,
 directions of the first layer may be strengthened as the search goes on (`directions`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,6 +51,18 @@ class Joint:
     residual: Float[Tensor, "restarts layers"]
     steps: int
     outcome: Outcome
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State for a checkpoint."""
+        finite = torch.tensor(self.outcome != Outcome.NOT_FINITE)
+        parts = {"z": self.z, "multipliers": self.multipliers, "residual": self.residual}
+        return parts | {"steps": torch.tensor(self.steps), "finite": finite}
+
+    @staticmethod
+    def restored(state: Mapping[str, Tensor]) -> "Joint":
+        """Inverse of `tensors`."""
+        outcome = Outcome.BUDGET_SPENT if state["finite"] else Outcome.NOT_FINITE
+        return Joint(state["z"], state["multipliers"], state["residual"], int(state["steps"]), outcome)
 
 
 def gradient_sums(
@@ -108,7 +120,7 @@ def search(
         metric: rows by which standard normal u become plausible samples u metric of expected squared norm 1;
             None: isotropic.
         lift: candidates are inputs of an average over views, with coordinates of their own; None: span coordinates.
-        directions: strengthen the weak directions of the first layer; not with `known` columns.
+        directions: strengthen the weak directions of the first layer, or of what `known` columns leave of it.
         generator: source of the start.
         on_step: progress.
         note: what the progress says.
@@ -256,13 +268,13 @@ def _residual(
     values = []
     for k, (weight, bias) in enumerate(sums_over_views(chain, z, multipliers, sharpness, lift)):
         gap_w, gap_b = chain.target_weights[k] - weight, chain.target_biases[k] - bias
+        if k == 0 and known is not None:
+            gap_w = gap_w - known @ (known.T @ gap_w)
+            gap_b = gap_b - (gap_b @ known) @ known.T
         if k == 0 and directions is not None:
             gap = torch.cat([gap_w, gap_b[..., None]], -1) if chain.has_bias[0] else gap_w
             values.append(directions.relative(gap))
             continue
-        if k == 0 and known is not None:
-            gap_w = gap_w - known @ (known.T @ gap_w)
-            gap_b = gap_b - (gap_b @ known) @ known.T
         square, norm = gap_w.square().sum((-2, -1)), chain.target_weights[k].square().sum()
         if chain.has_bias[k]:
             square, norm = square + gap_b.square().sum(-1), norm + chain.target_biases[k].square().sum()

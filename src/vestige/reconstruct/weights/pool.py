@@ -43,6 +43,20 @@ class Pool:
         joined = (torch.cat(parts) for parts in zip(solved, added, strict=True))
         return replace(self, solved=(*joined,))
 
+    def with_joints(self, joints: Sequence[Joint], basis: Float[Tensor, "d r"]) -> "Pool":
+        """With the candidates of further searches."""
+        if not joints:
+            return self
+        more = pool_of_joints(joints, basis, None)
+        return replace(
+            self,
+            x=torch.cat([self.x, more.x]),
+            multipliers=torch.cat([self.multipliers, more.multipliers]),
+            restart=torch.cat([self.restart, len(self.residual) + more.restart]),
+            residual=torch.cat([self.residual, more.residual]),
+            evaluations=self.evaluations + more.evaluations,
+        )
+
 
 def pool_of_joints(joints: Sequence[Joint], basis: Float[Tensor, "d r"], requested: int | None) -> Pool:
     """Of joint searches for candidates x = basis z; restarts are numbered through."""

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.directions import directions_of
 from vestige.reconstruct.weights.joint import Joint
 from vestige.reconstruct.weights.search_settings import SearchSettings
-from vestige.reconstruct.weights.zeros.layer import FirstLayer
+from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,26 @@ class Remaining:
         box = None if settings.box is None else (settings.box[0] - self.shift, settings.box[1] - self.shift)
         joint = replace(settings, metric=self.metric, box=box).search(self.chain, **options)
         return replace(joint, z=self.start + joint.z @ self.directions.T)
+
+
+def search_for_others(
+    chain: Chain, settings: SearchSettings, known: Float[Tensor, "k n"], *, generator: torch.Generator, **options: Any
+) -> Joint:
+    """A joint search for the samples of other columns than those known, in what these leave of the network.
+
+    Args:
+        chain: the network.
+        settings: of its searches.
+        known: columns of norm 1.
+        generator: source of the starts.
+        options: of `SearchSettings.search`.
+    """
+    layer = first_layer(chain)
+    rest = Remaining.of(chain, layer, known, settings.sample_norm, settings.metric)
+    columns = layer.orthonormal(known).to(chain.weights[0])
+    note = f"{len(known)} of {chain.rank} samples known"
+    strengthened = directions_of(rest.chain, columns)
+    return rest.search(settings, known=columns, directions=strengthened, generator=generator, note=note, **options)
 
 
 def _along(shape: Float[Tensor, "r r"], directions: Float[Tensor, "r rest"]) -> Float[Tensor, "rest rest"]:

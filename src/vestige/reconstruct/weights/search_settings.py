@@ -60,7 +60,7 @@ class SearchSettings:
             steps=self.steps,
             sample_norm=self.start_norm(chain),
             sharpness=self.sharpness(chain),
-            layer_weights=self.layer_weights if known is None else [1.0, 0.0],
+            layer_weights=self.layer_weights if known is None else [1.0] + [0.0] * (len(chain.weights) - 1),
             zero_sum=self.zero_sum,
             labeled=self.labeled and informed,
             metric=self.metric if informed else None,

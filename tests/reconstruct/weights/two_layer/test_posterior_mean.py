@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from vestige.core.rng import child
-from vestige.reconstruct.weights.two_layer.posterior_mean import KEPT, SOFT, VARIANCE, WRONG, input_from_gates
+from vestige.reconstruct.weights.two_layer.posterior_mean import (
+    EXACT,
+    NO_KINK,
+    ON_KINK,
+    ROUGH,
+    Trust,
+    input_from_gates,
+)
 
 M, R, H = 5, 20, 600
 LEVEL = F.normalize(torch.ones(R, dtype=torch.float64), dim=0)
@@ -44,7 +51,8 @@ def test_gates_name_the_input(layer, samples):
 def test_a_tenth_of_the_gates_may_be_wrong(layer, samples):
     gates = gates_of(layer, samples)
     wrong = torch.rand(gates.shape, generator=child(1, "wrong"), dtype=torch.float64) < 0.1
-    found, _ = input_from_gates(*layer, torch.where(wrong, -gates, gates), rough_from(samples), None, LEVEL)
+    flipped = torch.where(wrong, -gates, gates)
+    found, _ = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL, trust=ROUGH)
     assert F.cosine_similarity(found, samples).min() > 0.9
 
 
@@ -55,13 +63,14 @@ def test_shuffled_gates_name_nothing(layer, samples):
     assert F.cosine_similarity(found, samples).max() < 0.9
 
 
-def test_unknown_gates_leave_the_rough_input(layer, samples):
-    """And the similarity of a Gaussian around KEPT times it, brightness off: |x|^2 is R."""
+@pytest.mark.parametrize("trust", [EXACT, ROUGH])
+def test_unknown_gates_leave_the_rough_input(layer, samples, trust: Trust):
+    """And the similarity of a Gaussian around what is kept of it, brightness off: |x|^2 is R."""
     rough = rough_from(samples)
-    found, similar = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)
+    found, similar = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL, trust=trust)
     torch.testing.assert_close(found, rough)
-    seen = KEPT**2 * (R - (rough @ LEVEL).square())
-    torch.testing.assert_close(similar, (seen / (seen + VARIANCE * (R - 1))).sqrt())
+    seen = trust.kept**2 * (R - (rough @ LEVEL).square())
+    torch.testing.assert_close(similar, (seen / (seen + trust.variance * (R - 1))).sqrt())
 
 
 def test_a_metric_is_a_change_of_coordinates(layer, samples):
@@ -72,23 +81,47 @@ def test_a_metric_is_a_change_of_coordinates(layer, samples):
     torch.testing.assert_close(input_from_gates(*layer, gates, rough, metric, LEVEL)[0], plain)
 
 
-def test_mean_and_spread_of_the_posterior():
+@pytest.mark.parametrize("trust", [EXACT, ROUGH])
+@pytest.mark.parametrize("kinks", [(), (0,)])
+def test_mean_and_spread_of_the_posterior(trust: Trust, kinks):
     """Reference: the posterior summed over a grid of two dimensions; the length is that of the rough input."""
     weight, bias = gaussian(12, 2, name="small weight"), 0.5 * gaussian(12, name="small bias")
     rough, sample = torch.tensor([[0.9, -1.1], [1.2, 0.3]]).double().split(1)
+    on = torch.zeros(1, 12, dtype=torch.bool).index_fill(1, torch.tensor(kinks, dtype=torch.long), True)
+    bias = torch.where(on[0], -(sample @ weight.T)[0], bias)
     gates = gates_of((weight, bias), sample)
     length = rough.norm() / 2**0.5
-    axis = torch.linspace(-4, 4, 400, dtype=torch.float64)
+    axis = torch.linspace(-3.5, 3.5, 1000, dtype=torch.float64)
     v = torch.cartesian_prod(axis, axis)
     typical = ((weight * length).square().sum(1) + bias.square()).mean().sqrt()
     u = (v * length @ weight.T + bias) / typical
-    gate = WRONG + (1 - 2 * WRONG) * torch.special.ndtr(gates * u / SOFT)
-    density = gate.prod(1) * torch.exp(-(v - KEPT * rough / length).square().sum(1) / (2 * VARIANCE))
+    gate = trust.wrong + (1 - 2 * trust.wrong) * torch.special.ndtr(gates * u / trust.soft)
+    kink = (1 - NO_KINK) / ON_KINK * torch.exp(-((u / ON_KINK) ** 2) / 2) + NO_KINK * torch.exp(-u.square() / 2)
+    prior = torch.exp(-(v - trust.kept * rough / length).square().sum(1) / (2 * trust.variance))
+    density = torch.where(on, kink, gate).prod(1) * prior
     mean, square = ((density[:, None] * w).sum(0) / density.sum() for w in (v, v.square()))
     level = torch.tensor([0.0, 1.0]).double()  # brightness is the second coordinate: similarity sees the first
-    found, similar = input_from_gates(weight, bias, gates, rough, None, level)
-    assert F.cosine_similarity(found[0], mean, dim=0) > 0.999 > 0.98 > F.cosine_similarity(rough[0], mean, dim=0)
-    torch.testing.assert_close(similar[0], mean[0].abs() / square[0].sqrt(), rtol=0, atol=0.02)
+    found, similar = input_from_gates(weight, bias, gates, rough, None, level, kinks=on, trust=trust)
+    assert F.cosine_similarity(found[0], mean, dim=0) > 0.998 > 0.98 > F.cosine_similarity(rough[0], mean, dim=0)
+    torch.testing.assert_close(similar[0], mean[0].abs() / square[0].sqrt(), rtol=0, atol=0.03)
+
+
+def test_kinks_place_the_input_and_wrong_ones_do_not(layer, samples):
+    """Half as many kinks as dimensions; null: the same kinks of another sample."""
+    weight, bias = layer
+    some = torch.arange(H) < R // 2
+    rough, found = rough_from(samples), []
+    for sample, gates, near in zip(samples, gates_of(layer, samples), rough, strict=True):
+        placed = torch.where(some, -(weight @ sample), bias)
+        unknown = torch.where(torch.arange(H) % 12 == 0, gates, 0.0)[None]
+        for x in (placed, torch.where(some, -(weight @ samples.roll(1, 0).mean(0)), bias)):
+            told = {"kinks": some[None], "trust": EXACT}
+            found.append(input_from_gates(weight, x, unknown, near[None], None, LEVEL, **told)[0][0])
+        found.append(input_from_gates(weight, placed, unknown, near[None], None, LEVEL)[0][0])
+    right, wrong, without = torch.stack(found).unflatten(0, (M, 3)).transpose(0, 1)
+    cosine = F.cosine_similarity
+    assert (cosine(right, samples) > cosine(without, samples)).all() and cosine(right, samples).min() > 0.9
+    assert cosine(right, samples).mean() > cosine(wrong, samples).mean() + 0.05
 
 
 def test_what_is_known_says_how_near_the_sample_is(layer, samples):
@@ -99,7 +132,7 @@ def test_what_is_known_says_how_near_the_sample_is(layer, samples):
         return x - (x @ LEVEL)[:, None] * LEVEL
 
     for gates in (gates_of(layer, samples), known * gates_of(layer, samples)):
-        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL)
+        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL, trust=ROUGH)
         truth = F.cosine_similarity(seen(found), seen(samples))
         torch.testing.assert_close(similar.mean(), truth.mean(), rtol=0, atol=0.05)
     blind = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)[1]

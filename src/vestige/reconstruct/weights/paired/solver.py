@@ -6,6 +6,7 @@ samples (`zeros.span`), from pass to pass to fewer dimensions, and candidates an
 there. In the end samples follow from their columns as they do elsewhere.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,10 +14,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vestige.core.descent import Checkpoint
+from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
+from vestige.reconstruct.weights.joint import Joint
 from vestige.reconstruct.weights.paired.projections import Pairs, pairs_near
 from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
 from vestige.reconstruct.weights.two_layer.columns import (
@@ -28,6 +30,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     gaps,
     join,
     measured,
+    on_kinks,
 )
 from vestige.reconstruct.weights.two_layer.factors import neuron_factors, sharpened, with_factors
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
@@ -37,6 +40,7 @@ from vestige.reconstruct.weights.zeros.span import span_of_others, unspanned
 
 STARTS, EACH = 400, 10  # of a pass at most, and for each sample
 PASSES, QUIET = 10, 2  # at most, and without a new column after which the search ends
+SEARCHES = 2  # joint searches for the samples of other columns
 KEPT = 400  # columns from one pass to the next, the most exact
 SAME = 0.9999  # cosine from which two columns are one
 NEAR = 0.005  # of a column's mean |s|: entries nearer to 0 or V^T l are exact
@@ -56,11 +60,15 @@ LATER = ((0.01, 0.01, 0.002),) * 2  # tolerance of exact entries, widths of the 
 
 @dataclass(frozen=True)
 class Paired:
-    """Samples in span coordinates, output multipliers, and how sure they are."""
+    """Samples in span coordinates, output multipliers, how sure they are, and the joint searches on the way."""
 
     z: Float[Tensor, "k r"]
     multipliers: Float[Tensor, "k out"]
     confidence: Float[Tensor, " k"]
+    joints: tuple[Joint, ...]
+
+
+Others = Callable[[Float[Tensor, "k n"], int, Checkpoint | None], Joint]
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,37 @@ class Found:
     factors: Float[Tensor, " h"]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where the passes are: columns, passes done, those without a new column, and joint searches since the start."""
+
+    found: Found
+    done: int = 0
+    quiet: int = 0
+    joints: tuple[Joint, ...] = ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State for a checkpoint."""
+        kinds = {"columns": self.found.columns, "met": self.found.met}
+        parts = {f"{kind}.{name}": getattr(columns, name) for kind, columns in kinds.items() for name in PARTS}
+        parts |= {f"{k}.{name}": part for k, joint in enumerate(self.joints) for name, part in joint.tensors().items()}
+        counts = {"done": self.done, "quiet": self.quiet, "searches": len(self.joints)}
+        parts |= {name: torch.tensor(count) for name, count in counts.items()} | {"factors": self.found.factors}
+        return {name: part.contiguous() for name, part in parts.items()}
+
+    @staticmethod
+    def restored(state: Mapping[str, Tensor]) -> "Progress":
+        """Inverse of `tensors`."""
+        columns, met = (Columns(*(state[f"{kind}.{name}"] for name in PARTS)) for kind in ("columns", "met"))
+        starts = (f"{k}." for k in range(int(state["searches"])))
+        joints = (
+            Joint.restored({name.removeprefix(k): part for name, part in state.items() if name.startswith(k)})
+            for k in starts
+        )
+        found = Found(columns, met, state["factors"])
+        return Progress(found, int(state["done"]), int(state["quiet"]), (*joints,))
+
+
 def solve_paired(
     chain: Chain,
     z: Float[Tensor, "m r"],
@@ -85,6 +124,7 @@ def solve_paired(
     sample_norm: float,
     metric: Float[Tensor, "r r"] | None,
     generator: torch.Generator,
+    others: Others | None = None,
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Paired | None:
@@ -96,6 +136,7 @@ def solve_paired(
         sample_norm: rough l_2 norm of a sample.
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
         generator: source of the starts.
+        others: a joint search for the samples of other columns than those given, once no pass finds more.
         on_step: called after every pass with the share of samples that is still missing.
         checkpoint: where the state is saved, and read from if there is one.
     """
@@ -104,23 +145,28 @@ def solve_paired(
     if space is None or not len(z):
         return None
     search = _Search(chain, layer, space, sample_norm, metric)
-    z = sample_norm * F.normalize(z, dim=1)
     state = (None if checkpoint is None else checkpoint.load()) or {}
     state = {name: part.to(layer.columns.device) for name, part in state.items()}
-    found = _restored(state) if "factors" in state else search.first(z)
-    done, quiet = (int(state.get(name, torch.tensor(0))) for name in ("done", "quiet"))
-    known = search.known(found)
-    while done < PASSES and quiet < QUIET and 0 < len(known) < len(layer.values):
-        draw = spawn(generator, "pairs", str(done))
-        found = search.further(found, search.plausible(draw) if done % 2 else z, reflect=done % 4 > 1)
-        before, known = len(known), search.known(found)
-        done, quiet = done + 1, 0 if len(known) > before else quiet + 1
+    at = Progress.restored(state) if "factors" in state else Progress(search.first(search.starts(z)))
+    known = search.known(at.found)
+    while 0 < len(known) < len(layer.values):
+        if at.quiet < QUIET and at.done < PASSES * (len(at.joints) + 1):
+            before, at = len(known), search.after_pass(at, search.starts(z, at.joints), generator)
+            known = search.known(at.found)
+            at = at if len(known) <= before else replace(at, quiet=0)
+        elif others is not None and len(at.joints) < SEARCHES and search.are_some_missing(known, at.found):
+            part = None if checkpoint is None else Within(checkpoint, "others", at.tensors())
+            joint = others(layer.coordinates(search.known(at.found, SURE).s), len(at.joints), part)
+            at = replace(at, joints=(*at.joints, joint), quiet=0)
+        else:
+            break
         if on_step is not None:
-            missing = 1 - len(known) / len(layer.values)
-            on_step(Step(done, PASSES, missing, f"columns with inputs: {len(known)} of {len(layer.values)} samples"))
+            note = f"columns with inputs: {len(known)} of {len(layer.values)} samples"
+            missing, most = 1 - len(known) / len(layer.values), PASSES * (len(at.joints) + 1)
+            on_step(Step(at.done, most, missing, note))
         if checkpoint is not None:
-            checkpoint.save(_state(found) | {"done": torch.tensor(done), "quiet": torch.tensor(quiet)})
-    return search.samples(known, z)
+            checkpoint.save(at.tensors())
+    return search.samples(known, search.starts(z, at.joints), at.joints)
 
 
 @dataclass(frozen=True)
@@ -131,6 +177,10 @@ class _Search:
     sample_norm: float
     metric: Float[Tensor, "r r"] | None
 
+    def starts(self, z: Float[Tensor, "m r"], joints: Sequence[Joint] = ()) -> Float[Tensor, "m r"]:
+        """Candidates of the usual length."""
+        return self.sample_norm * F.normalize(torch.cat([z, *(joint.z.flatten(0, 1) for joint in joints)]), dim=1)
+
     def first(self, z: Float[Tensor, "m r"]) -> Found:
         """From candidates alone, and factors of 1."""
         pairs = self._pairs(self.space, z, self.layer.columns[:0], reflect=False)
@@ -138,6 +188,21 @@ class _Search:
         columns = columns[distinct(columns, SAME)]
         none = columns[torch.zeros(0, dtype=torch.long, device=z.device)]
         return self._refined(Found(columns, none, torch.ones(len(self.space.first)).to(self.space.first)), FIRST)
+
+    def after_pass(self, at: Progress, z: Float[Tensor, "m r"], generator: torch.Generator) -> Progress:
+        """From candidates, then from plausible inputs, then both with reflections."""
+        z = self.plausible(spawn(generator, "pairs", str(at.done))) if at.done % 2 else z
+        found = self.further(at.found, z, reflect=at.done % 4 > 1)
+        return replace(at, found=found, done=at.done + 1, quiet=at.quiet + 1)
+
+    def are_enough(self, columns: Columns) -> bool:
+        """Whether samples may be told."""
+        return len(columns) >= ENOUGH * len(self.layer.values)
+
+    def are_some_missing(self, columns: Columns, found: Found) -> bool:
+        """Whether the others have places of their own: some columns are sure, and directions are left."""
+        sure = len(self.known(found, SURE))
+        return self.are_enough(columns) and 0 < sure < self.chain.basis.shape[1]
 
     def further(self, found: Found, z: Float[Tensor, "m r"], *, reflect: bool) -> Found:
         """From starts, within what the known columns leave of inputs."""
@@ -157,9 +222,9 @@ class _Search:
         every = every[self._independent(every)]
         return every[self._consistent(every)]
 
-    def samples(self, columns: Columns, candidates: Float[Tensor, "m r"]) -> Paired | None:
+    def samples(self, columns: Columns, candidates: Tensor, joints: tuple[Joint, ...]) -> Paired | None:
         """The sample to expect from each column, near a candidate that has its gates, with its multipliers."""
-        if len(columns) < ENOUGH * len(self.layer.values):
+        if not self.are_enough(columns):
             return None
         share, which = self._agreement(columns, candidates).max(1)
         alone, close = self._expected(columns), self._expected(columns, candidates[which])
@@ -170,7 +235,7 @@ class _Search:
         scale = column_lengths(columns.s, x, first)
         back = sent_back(self.chain, z.to(like))[:, :, self.space.alive].double()
         multipliers = (torch.linalg.pinv(back.mT) @ (columns.full * scale[:, None])[:, :, None])[:, :, 0]
-        return Paired(z.to(like), multipliers.to(like), near(similar).to(like))
+        return Paired(z.to(like), multipliers.to(like), near(similar).to(like), joints)
 
     def plausible(self, draw: torch.Generator) -> Float[Tensor, "m r"]:
         """Inputs of the usual length."""
@@ -236,8 +301,9 @@ class _Search:
         return torch.where(off, -1.0, torch.where(opened, 1.0, 0.0)).to(columns.s)
 
     def _expected(self, columns: Columns, rough: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        known, gates = self.layer.coordinates(columns.s), self._gates(columns)
-        return likely_samples(self.chain, self.layer, known, self.sample_norm, self.metric, gates=gates, rough=rough)
+        known = self.layer.coordinates(columns.s)
+        told = {"gates": self._gates(columns), "kinks": on_kinks(columns), "rough": rough}
+        return likely_samples(self.chain, self.layer, known, self.sample_norm, self.metric, **told)
 
     def _consistent(self, columns: Columns) -> Bool[Tensor, " m"]:
         """Whether the sample to expect has the gates of its column."""
@@ -256,15 +322,3 @@ class _Search:
         """Over the norm of each neuron's weights, in units of their typical size for the input."""
         u = self.chain.augmented(z).double() @ self.layer.right.T @ F.normalize(self.layer.slopes, dim=1).T
         return u / u.abs().median(1, keepdim=True).values
-
-
-def _state(found: Found) -> dict[str, Tensor]:
-    """State for a checkpoint."""
-    parts = {f"{kind}.{name}": getattr(getattr(found, kind), name) for kind in ("columns", "met") for name in PARTS}
-    return {name: tensor.contiguous() for name, tensor in parts.items()} | {"factors": found.factors}
-
-
-def _restored(state: dict[str, Tensor]) -> Found:
-    """Inverse of `_state`."""
-    columns, met = (Columns(*(state[f"{kind}.{name}"] for name in PARTS)) for kind in ("columns", "met"))
-    return Found(columns, met, state["factors"])

@@ -26,6 +26,8 @@ EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
 FITS = 0.95  # zeros and exact neurons together that are enough above MANY: at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
+BETWEEN = (0.1, 0.9)  # gates of neurons on whose hyperplane the sample is
+CLEAR = 0.3  # of the mean |V^T l|, below which an entry says nothing of its gate
 REWEIGHTED = 30  # least squares for the multipliers of a column
 PARTS = ("s", "full", "zeros", "exact")  # of `Columns`
 MEMORY = 2**28  # bytes for the matrices of one batch of columns
@@ -221,6 +223,13 @@ def gaps(s: Tensor, full: Tensor) -> Tensor:
 def are_open(s: Tensor, full: Tensor) -> Tensor:
     """Which gates are open, by what is nearer."""
     return (s - full).abs() < s.abs()
+
+
+def on_kinks(columns: Columns) -> Bool[Tensor, "m h"]:
+    """Which neurons have the sample on their hyperplane: the gate is neither 0 nor 1."""
+    gate = columns.s / torch.where(columns.full == 0, 1e-300, columns.full)
+    clear = columns.full.abs() > CLEAR * columns.full.abs().mean(1, keepdim=True)
+    return clear & (gate > BETWEEN[0]) & (gate < BETWEEN[1])
 
 
 def best_columns(

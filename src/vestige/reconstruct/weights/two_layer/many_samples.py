@@ -24,9 +24,10 @@ from vestige.reconstruct.weights.two_layer.columns import (
     distinct,
     fit_columns,
     join,
+    on_kinks,
 )
 from vestige.reconstruct.weights.two_layer.factors import refined_columns
-from vestige.reconstruct.weights.two_layer.posterior_mean import input_from_gates
+from vestige.reconstruct.weights.two_layer.posterior_mean import ROUGH, input_from_gates
 from vestige.reconstruct.weights.two_layer.relaxation import opened, relaxed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
 from vestige.reconstruct.weights.zeros.samples import likely_samples
@@ -134,7 +135,7 @@ def _moved_to_gates(
     weight, bias, gates = chain.weights[0], chain.biases[0], space.at_all(_clear_gates(columns))
     z = sample_norm * F.normalize(z, dim=1)
     nearest = _nearest(chain, gates, z)
-    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness)
+    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness, trust=ROUGH)
     return moved.to(weight), nearest
 
 
@@ -163,7 +164,9 @@ def samples_of_some(
     layer, like, gates = first_layer(chain), chain.weights[0], _clear_gates(columns)
     known = layer.coordinates(columns.s)
     rough = z[_nearest(chain, space.at_all(gates), z)]
-    likely, similar = likely_samples(chain, layer, known, sample_norm, metric, gates=gates, rough=rough)
+    likely, similar = likely_samples(
+        chain, layer, known, sample_norm, metric, gates=gates, kinks=on_kinks(columns), rough=rough
+    )
     x, s, full = (part.to(like) for part in (chain.augmented(likely), columns.s, columns.full))
     first = chain.first_augmented()[space.alive]
     scale = column_lengths(s, x, first)

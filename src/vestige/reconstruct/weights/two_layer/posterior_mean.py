@@ -3,29 +3,51 @@
 A verified column says which neurons its sample opens and which it closes. With z = v metric, where v is standard normal
 for plausible inputs and a rough one v_0 is known, what is known of v is
 
-    p(v)  ~  N(v; KEPT v_0, VARIANCE)  prod_j [ WRONG + (1 - 2 WRONG) Phi(t_j u_j / SOFT) ],     u = W z + b,
+    p(v)  ~  N(v; kept v_0, variance)  prod_j [ wrong + (1 - 2 wrong) Phi(t_j u_j / soft) ],     u = W z + b,
 
-with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Where the columns of other samples
-are known, v obeys linear equations besides. Its mean follows from expectation propagation (Minka 2001): each factor is
-replaced by the Gaussian that leaves the same mean and variance of u_j. The likeliest v would lie on the boundary of the
-gates; the mean m lies inside, where a sample is. What is left uncertain about z, its covariance S, says how similar the
-sample is to the mean, brightness c taken off both:
+with t_j = 1 for open gates and -1 for closed ones, u in units of its typical size. Where a gate is between, the sample
+is on its kink, and the factor is  (1 - NO_KINK) N(u_j; 0, ON_KINK^2) + NO_KINK N(u_j; 0, 1).  Where the columns of
+other samples are known, v obeys linear equations besides. The mean follows from expectation propagation (Minka 2001):
+each factor is replaced by the Gaussian that leaves the same mean and variance of u_j. The likeliest v would lie on the
+boundary of the gates; the mean m lies inside, where a sample is. What is left uncertain about z, its covariance S, says
+how similar the sample is to the mean, brightness c taken off both:
 
     sqrt(q / (q + tr S - c.S c)),     q = |m|^2 - (c.m)^2.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-KEPT = 0.8  # of a rough input, and the variance of what it leaves open: measured on 500 CIFAR-10 images
-VARIANCE = 0.3
-WRONG = 0.03  # share of the gates of a column that are wrong
-SOFT = 0.05  # pre-activations that a gate may be off by; those of a sample are typically 1
+ON_KINK = 0.01  # pre-activations that a kink may be off by; those of a sample are typically 1
+NO_KINK = 0.05  # share of the kinks of a column that are none
 SWEEPS = 8
 DAMPING = 0.8  # share of each sweep's change that is made
 SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
 MET = 0.02  # what an equation may be off by, in units of its coefficients on plausible inputs
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a rough input and gates are trusted.
+
+    Attributes:
+        kept: of the rough input.
+        variance: of what it leaves open.
+        wrong: share of the gates that are wrong.
+        soft: pre-activations that a gate may be off by; those of a sample are typically 1.
+    """
+
+    kept: float
+    variance: float
+    wrong: float
+    soft: float
+
+
+ROUGH = Trust(kept=0.8, variance=0.3, wrong=0.03, soft=0.05)  # gates of columns on the way, of 500 CIFAR-10 images
+EXACT = Trust(kept=0.6, variance=0.6, wrong=0.005, soft=0.02)  # gates of columns in the end
 
 
 def input_from_gates(
@@ -38,6 +60,8 @@ def input_from_gates(
     *,
     length: float = 1.0,
     equations: Float[Tensor, "m e r1"] | None = None,
+    kinks: Bool[Tensor, "m h"] | None = None,
+    trust: Trust = EXACT,
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, " m"]]:
     """One input for each row of gates, and how similar the sample should be to it.
 
@@ -45,29 +69,32 @@ def input_from_gates(
         weight: of the first layer, on span coordinates.
         bias: of the first layer.
         gates: positive where open, negative where closed, 0 where unknown.
-        rough: an input near each; None: any plausible input, and what is left open is 1 instead of VARIANCE.
+        rough: an input near each; None: any plausible input, with a variance of 1.
         metric: rows by which standard normal v become plausible inputs v metric of expected norm 1; None: isotropic.
         brightness: unit input with all entries equal, on span coordinates; what the span leaves of it.
         length: of the inputs where no rough ones are known.
         equations: rows a of which a . [z 1] is 0, for each input.
+        kinks: neurons, without a gate, on whose hyperplane the input seems to be.
+        trust: in the rough inputs and the gates.
     """
     weight, bias, brightness = weight.double(), bias.double(), brightness.double()
     r = weight.shape[1]
     if rough is None:
         rough, variance, norm = weight.new_zeros(len(gates), r), 1.0, weight.new_full((len(gates), 1), length)
     else:
-        rough, variance, norm = rough.double(), VARIANCE, rough.double().norm(dim=1, keepdim=True)
+        rough, variance, norm = rough.double(), trust.variance, rough.double().norm(dim=1, keepdim=True)
     shape = float(norm.median()) * (torch.eye(r).to(weight) / r**0.5 if metric is None else metric.double())
     slopes = weight @ shape.T
     typical = (slopes.square().sum(1) + bias.square()).mean().sqrt()
     layer = slopes / typical, bias / typical
-    start = KEPT * torch.linalg.solve(shape.T, rough.T).T
+    start = trust.kept * torch.linalg.solve(shape.T, rough.T).T
     exact = weight.new_zeros(len(gates), 0, r + 1) if equations is None else equations.double()
     exact = torch.cat([exact[:, :, :r] @ shape.T, exact[:, :, r:]], 2)
     exact = exact / exact.norm(dim=2, keepdim=True).clamp(min=1e-300)
     means, left = [], []
-    for target, prior, rows in zip(gates.sign().double(), start, exact, strict=True):
-        mean, factor = _posterior(*layer, target, *_prior(prior, variance, rows))
+    kinks = torch.zeros_like(gates, dtype=torch.bool) if kinks is None else kinks
+    for target, on, prior, rows in zip(gates.sign().double(), kinks, start, exact, strict=True):
+        mean, factor = _posterior(*layer, target, on, *_prior(prior, variance, rows), trust)
         spread = torch.linalg.solve_triangular(factor, shape, upper=False)
         means.append(mean @ shape)
         left.append(spread.square().sum() - (spread @ brightness).square().sum())
@@ -89,17 +116,25 @@ def _prior(mean: Tensor, variance: float, exact: Tensor) -> tuple[Tensor, Tensor
 
 
 def _posterior(
-    slopes: Tensor, offset: Tensor, target: Tensor, inverse: Tensor, weighted: Tensor
+    slopes: Tensor,
+    offset: Tensor,
+    target: Tensor,
+    kinks: Tensor,
+    inverse: Tensor,
+    weighted: Tensor,
+    trust: Trust,
 ) -> tuple[Tensor, Tensor]:
-    known = target != 0
-    rows, offset, target = slopes[known], offset[known], target[known]
+    known = (target != 0) | kinks
+    rows, offset, target, kinks = slopes[known], offset[known], target[known], kinks[known]
     precision = pull = torch.zeros_like(target)  # of the Gaussians that stand for the gates, in natural parameters
     for _ in range(SWEEPS):
         mean, factor = _gaussian(rows, inverse, weighted, precision, pull)
         variance = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
         rest = 1 / (1 / variance - precision)  # variance and mean of each u_j, as all other gates leave them
         without = rest * (rows @ mean / variance - pull)
-        first, second = _slopes(without + offset, rest, target)
+        u = without + offset
+        gate, kink = _slopes(u, rest, target, trust), _slopes_of_kinks(u, rest)
+        first, second = (torch.where(kinks, b, a) for a, b in zip(gate, kink, strict=True))
         left = 1 - rest * second
         precision = precision + DAMPING * (second / left - precision)
         pull = pull + DAMPING * ((first + second * without) / left - pull)
@@ -114,10 +149,20 @@ def _gaussian(
     return torch.cholesky_solve((weighted + rows.T @ pull)[:, None], factor)[:, 0], factor
 
 
-def _slopes(u: Tensor, variance: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _slopes(u: Tensor, variance: Tensor, target: Tensor, trust: Trust) -> tuple[Tensor, Tensor]:
     """First and negative second derivative in u of the log probability of the gates, u being uncertain."""
-    spread = variance + SOFT**2
+    spread = variance + trust.soft**2
     scaled = target * u / spread.sqrt()
-    density = (1 - 2 * WRONG) * torch.exp(-scaled.square() / 2) / (2 * torch.pi * spread).sqrt()
-    first = target * density / (WRONG + (1 - 2 * WRONG) * torch.special.ndtr(scaled))
+    density = (1 - 2 * trust.wrong) * torch.exp(-scaled.square() / 2) / (2 * torch.pi * spread).sqrt()
+    first = target * density / (trust.wrong + (1 - 2 * trust.wrong) * torch.special.ndtr(scaled))
     return first, (first * (first + u / spread)).clamp(min=0)
+
+
+def _slopes_of_kinks(u: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for kinks, of which NO_KINK are none: u is then of the usual size."""
+    spread = variance + ON_KINK**2
+    density = (1 - NO_KINK) * torch.exp(-u.square() / (2 * spread)) / spread.sqrt()
+    other = NO_KINK * torch.exp(-u.square() / (2 * (1 + variance))) / (1 + variance).sqrt()
+    share = density / (density + other)
+    pull = -u / spread
+    return share * pull, (share / spread - share * (1 - share) * pull.square()).clamp(min=0)

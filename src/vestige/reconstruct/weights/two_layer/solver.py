@@ -72,11 +72,7 @@ class Rounds:
         """State for a checkpoint."""
         state = {"quiet": torch.tensor(self.quiet), "rounds": torch.tensor(len(self.joints))}
         for k, joint in enumerate(self.joints):
-            state |= {f"{k}.z": joint.z, f"{k}.multipliers": joint.multipliers, f"{k}.residual": joint.residual}
-            state |= {
-                f"{k}.steps": torch.tensor(joint.steps),
-                f"{k}.finite": torch.tensor(joint.outcome != Outcome.NOT_FINITE),
-            }
+            state |= {f"{k}.{name}": part for name, part in joint.tensors().items()}
         if self.columns is not None:
             state |= {name: getattr(self.columns, name) for name in PARTS}
         return {name: tensor.contiguous() for name, tensor in state.items()}
@@ -84,15 +80,10 @@ class Rounds:
     @staticmethod
     def restored(state: Mapping[str, Tensor]) -> "Rounds":
         """Inverse of `tensors`."""
+        starts = (f"{k}." for k in range(int(state["rounds"])))
         joints = [
-            Joint(
-                state[f"{k}.z"],
-                state[f"{k}.multipliers"],
-                state[f"{k}.residual"],
-                int(state[f"{k}.steps"]),
-                Outcome.BUDGET_SPENT if state[f"{k}.finite"] else Outcome.NOT_FINITE,
-            )
-            for k in range(int(state["rounds"]))
+            Joint.restored({name.removeprefix(k): part for name, part in state.items() if name.startswith(k)})
+            for k in starts
         ]
         columns = Columns(*(state[name] for name in PARTS)) if "s" in state else None
         return Rounds(columns, joints, int(state["quiet"]))

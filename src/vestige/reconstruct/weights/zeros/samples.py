@@ -11,7 +11,7 @@ from itertools import repeat
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
@@ -39,6 +39,7 @@ def likely_samples(
     metric: Float[Tensor, "r r"] | None,
     *,
     gates: Float[Tensor, "k h"] | None = None,
+    kinks: Bool[Tensor, "k h"] | None = None,
     rough: Float[Tensor, "k r"] | None = None,
 ) -> tuple[Float[Tensor, "k r"], Float[Tensor, " k"]]:
     """The sample to expect from each column, in span coordinates, and how similar the true one should be to it.
@@ -50,6 +51,7 @@ def likely_samples(
         sample_norm: rough l_2 norm of a sample.
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
         gates: positive where open, negative where closed, 0 where unknown; None: closed where the column vanishes.
+        kinks: neurons on whose hyperplane the sample seems to be.
         rough: an input near each, of that norm; None: any plausible input.
     """
     if not len(known):
@@ -59,9 +61,11 @@ def likely_samples(
     gates = torch.zeros(len(known), len(layer.alive)).to(known).masked_scatter(layer.alive, gates)
     size = max(1, MEMORY // (8 * layer.right.shape[1] * len(known)))
     near = repeat(None) if rough is None else rough.split(size)
+    on = torch.zeros_like(gates, dtype=torch.bool)
+    on = on if kinks is None else on.masked_scatter(layer.alive, kinks)
     parts = [
-        input_from_gates(weight, bias, g, z, metric, chain.brightness, length=sample_norm, equations=e)
-        for g, z, e in zip(gates.split(size), near, _equations(layer, known, size), strict=False)
+        input_from_gates(weight, bias, g, z, metric, chain.brightness, length=sample_norm, equations=e, kinks=k)
+        for g, k, z, e in zip(gates.split(size), on.split(size), near, _equations(layer, known, size), strict=False)
     ]
     return torch.cat([z for z, _ in parts]), torch.cat([similar for _, similar in parts])
 
