@@ -10,7 +10,7 @@ import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.directions import POWER, RISE, directions_of
-from vestige.reconstruct.weights.joint import search
+from vestige.reconstruct.weights.joint import gradient_sums, search
 
 
 @cache
@@ -88,3 +88,38 @@ def test_a_search_with_directions_fits_the_weak_ones_better():
         ends.append(joint.residual[:, 0])
     assert float(ends[1].max()) < 0.2  # the residual that is told stays the plain one
     assert not torch.equal(*ends)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_known_columns_leave_is_read_by_its_own_directions(bias):
+    """Reference: the module's (1) of the layer without what lies along them; what lies along them counts nothing."""
+    chain = _chain(bias=bias)
+    known = torch.linalg.qr(torch.randn(30, 3, generator=child(2, "known"), dtype=torch.float64))[0]
+    target = chain.first_augmented() - known @ (known.T @ chain.first_augmented())
+    gap = torch.randn(target.shape, generator=child(1, "gap"), dtype=target.dtype)
+    values = torch.linalg.svdvals(target)
+    floor = float(values[min(chain.rank, len(values)) - 1] / values[0])
+    read = directions_of(chain, known).strengthened(1.0).relative(gap - known @ (known.T @ gap))
+    assert torch.allclose(read, _naive(target, gap - known @ (known.T @ gap), floor, 1.0), rtol=1e-8)
+
+
+def test_a_search_beside_known_columns_counts_what_they_leave():
+    """Its end is as good as the residual beside them says; directions of everything would count them too."""
+    chain = _chain()
+    known = torch.linalg.qr(torch.randn(30, 3, generator=child(2, "known"), dtype=torch.float64))[0]
+    end = search(
+        chain,
+        candidates=16,
+        restarts=1,
+        steps=60,
+        sample_norm=3.0,
+        layer_weights=[1.0, 0.0, 0.0],
+        zero_sum=False,
+        known=known,
+        directions=directions_of(chain, known),
+        generator=child(0, "search"),
+    )
+    (weight, bias), *_ = gradient_sums(chain, end.z[0], end.multipliers[0], 100.0)
+    gap = chain.first_augmented() - torch.cat([weight, bias[:, None]], 1)
+    left = (gap - known @ (known.T @ gap)).square().sum() / chain.first_augmented().square().sum()
+    assert float(end.residual[0, 0]) == pytest.approx(float(left)) and left < 0.5

@@ -4,6 +4,7 @@ import torch
 
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
+from vestige.reconstruct.weights.joint import Joint
 from vestige.reconstruct.weights.pool import Pool
 
 
@@ -37,3 +38,14 @@ def test_samples_alone_are_all_there_is():
     found = torch.eye(9)[:3]
     x, _, confidence, verified = pool(None).beside(found, torch.ones(3, 1), torch.ones(3)).solved or (None,) * 4
     assert torch.equal(x, found) and confidence.sum() == 3 and not verified.any()
+
+
+def test_further_searches_are_numbered_on():
+    z = torch.randn(2, 3, 4, generator=child(1, "further"))
+    basis = torch.linalg.qr(torch.randn(9, 4, generator=child(2, "basis")))[0]
+    joint = Joint(z, z[..., :1], torch.full((2, 2), 0.5), 10, Outcome.BUDGET_SPENT)
+    both = pool(None).with_joints([joint], basis)
+    assert torch.equal(both.x, torch.cat([pool(None).x, (z @ basis.T).flatten(0, 1)]))
+    assert both.restart.tolist() == [0] * 6 + [1] * 3 + [2] * 3 and both.residual.tolist() == [0, 0.5, 0.5]
+    assert len(both.multipliers) == 12 and both.evaluations == 20
+    assert pool(None).with_joints([], basis).evaluations == 0

@@ -9,10 +9,13 @@ from interruption import Memory, until_it_ends
 from torch import Tensor
 
 import vestige as vg
+from vestige.core.descent import Checkpoint
+from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.scoring.untrained import untrained_like
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.paired.solver import Paired, solve_paired
+from vestige.reconstruct.weights.joint import Joint
+from vestige.reconstruct.weights.paired.solver import SEARCHES, Others, Paired, solve_paired
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +33,24 @@ def _trained(hidden: tuple[int, ...], dim: int, *, trained: bool = True) -> tupl
     return chain, x, y
 
 
-def solve(chain: Chain, x: Tensor, checkpoint: Memory | None = None) -> Paired | None:
-    z = torch.randn(200, chain.basis.shape[1], generator=child(4), dtype=torch.float64)
-    norm = float(x.norm(dim=1).mean())
-    return solve_paired(chain, z, sample_norm=norm, metric=None, generator=child(5), checkpoint=checkpoint)
+def solve(
+    chain: Chain, x: Tensor, checkpoint: Memory | None = None, others: Others | None = None, starts: int = 200
+) -> Paired | None:
+    z = torch.randn(starts, chain.basis.shape[1], generator=child(4), dtype=torch.float64)
+    told = {"sample_norm": float(x.norm(dim=1).mean()), "metric": None, "others": others}
+    return solve_paired(chain, z, **told, generator=child(5), checkpoint=checkpoint)
+
+
+def searches_that_find(z: Tensor) -> tuple[Others, list[int]]:
+    """A search that returns these candidates, and of each call how many columns were known."""
+    asked: list[int] = []
+
+    def others(known: Tensor, number: int, checkpoint: Checkpoint | None) -> Joint:
+        assert number == len(asked) and checkpoint is None
+        asked.append(len(known))
+        return Joint(z[None], z[None, :, :1], torch.zeros(1, 2).to(z), 7, Outcome.BUDGET_SPENT)
+
+    return others, asked
 
 
 def samples_near(found: Paired, chain: Chain, x: Tensor) -> Tensor:
@@ -59,6 +76,20 @@ def test_three_layers_give_columns_of_samples_only():
     assert found is not None and len(found.z) >= 5
     cosine, of = samples_near(found, chain, x)
     assert cosine.median() > 0.65 and len(of.unique()) == len(of)
+
+
+def test_a_search_for_the_others_is_asked_once_passes_end_and_helps():
+    """With the true samples for candidates of that search there are more of them; null: with those of nobody not."""
+    chain, x, _ = _trained((300, 50), 64)
+    others, asked = searches_that_find(x @ chain.basis)
+    found, alone = solve(chain, x, others=others), solve(chain, x)
+    assert found is not None and alone is not None and 1 <= len(asked) <= SEARCHES and min(asked) >= 1
+    assert len(found.joints) == len(asked) and alone.joints == ()
+    near = [int((samples_near(f, chain, x)[0] > 0.9).sum()) for f in (found, alone)]
+    assert near[0] > near[1]
+    nobody = torch.randn(20, chain.basis.shape[1], generator=child(6), dtype=torch.float64)
+    null = solve(chain, x, others=searches_that_find(nobody)[0])
+    assert null is not None and int((samples_near(null, chain, x)[0] > 0.9).sum()) < near[0]
 
 
 @pytest.mark.parametrize(("hidden", "dim"), [((400,), 128), ((300, 50), 64)])

@@ -17,6 +17,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     distinct,
     fit_columns,
     measured,
+    on_kinks,
     with_multipliers,
 )
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
@@ -169,3 +170,10 @@ def test_without_a_bias_samples_get_the_usual_norm_and_multipliers_the_rest(stat
     assert whole > 0
     scale = (x.norm(dim=1) / sample_norm)[:, None]
     torch.testing.assert_close((multipliers @ chain.weights[1]).abs(), (full * scale).abs())
+
+
+def test_gates_that_are_neither_open_nor_closed_are_on_kinks():
+    """And a faint V^T l says nothing of its gate."""
+    full = torch.tensor([[2.0, -2.0, 2.0, 2.0, -2.0, 0.1]])
+    gates = torch.tensor([[0.0, 1.0, 0.5, 0.95, 0.15, 0.5]])
+    assert on_kinks(measured(gates * full, full)).tolist() == [[False, False, True, False, True, False]]

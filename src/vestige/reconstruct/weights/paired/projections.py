@@ -51,6 +51,7 @@ def pairs_near(
     full: Float[Tensor, "m h"],
     *,
     reflect: bool,
+    steps: int = STEPS,
 ) -> Pairs:
     """Pairs that meet (1), or nearly, near rough pre-activations.
 
@@ -60,16 +61,17 @@ def pairs_near(
         u: rough ones.
         full: rough V^T l.
         reflect: reach further, for fewer different pairs.
+        steps: before those without reflections.
     """
     root = (space.weight / space.weight.sum()).sqrt()
     columns, inputs, signals = (torch.linalg.qr(b * root[:, None])[0] for b in (space.first, inputs, space.output))
     u, full = F.normalize(u * root, dim=1), F.normalize(full * root, dim=1)
     s = torch.where(u > 0, full, 0.0)
-    for k in range(STEPS + LAST):
+    for k in range(steps + LAST):
         near_s, near_u, opened = _nearest(s, u, full)
-        if k % AGAIN == 0 or k >= STEPS:
+        if k % AGAIN == 0 or k >= steps:
             full = _refitted(signals, _within(columns, s), opened)
-        if reflect and k < STEPS:
+        if reflect and k < steps:
             s = s + STRIDE * (_within(columns, 2 * near_s - s) - near_s)
             u = u + STRIDE * (_within(inputs, 2 * near_u - u) - near_u)
         else:

@@ -151,9 +151,12 @@ def solve_paired(
     known = search.known(at.found)
     while 0 < len(known) < len(layer.values):
         if at.quiet < QUIET and at.done < PASSES * (len(at.joints) + 1):
-            before, at = len(known), search.after_pass(at, search.starts(z, at.joints), generator)
-            known = search.known(at.found)
-            at = at if len(known) <= before else replace(at, quiet=0)
+            further, before = search.after_pass(at, search.starts(z, at.joints), generator), known
+            known = search.known(further.found)
+            if len(known) > len(before):
+                at = replace(further, quiet=0)
+            else:  # a pass that loses columns is not taken
+                at, known = replace(further, found=at.found), before
         elif others is not None and len(at.joints) < SEARCHES and search.are_some_missing(known, at.found):
             part = None if checkpoint is None else Within(checkpoint, "others", at.tensors())
             joint = others(layer.coordinates(search.known(at.found, SURE).s), len(at.joints), part)
@@ -177,7 +180,7 @@ class _Search:
     sample_norm: float
     metric: Float[Tensor, "r r"] | None
 
-    def starts(self, z: Float[Tensor, "m r"], joints: Sequence[Joint] = ()) -> Float[Tensor, "m r"]:
+    def starts(self, z: Float[Tensor, "m r"], joints: Sequence[Joint] = ()) -> Float[Tensor, "all r"]:
         """Candidates of the usual length."""
         return self.sample_norm * F.normalize(torch.cat([z, *(joint.z.flatten(0, 1) for joint in joints)]), dim=1)
 

@@ -36,13 +36,13 @@ REACH = (0.7, 1.4)  # of one step of the factors
 SHARPER, WIDE, FALL = 12, 0.1, 0.75  # rounds, and the width of their weights: at first, and of a round to the next
 
 
-def refined_columns(space: ColumnSpace, columns: Columns) -> Columns:
-    """The same columns made more exact; V^T l is what (1) has for it, factors included."""
+def refined_columns(space: ColumnSpace, columns: Columns) -> tuple[Columns, Float[Tensor, " h"]]:
+    """The same columns made more exact, and the factors; V^T l is what (1) has for it, factors included."""
     factors = torch.ones(len(space.first)).to(space.first)
     for width, least in WIDTHS:
         factors = factors * neuron_factors(space, columns, width)
         columns = sharpened(with_factors(space, factors), columns, least)
-    return columns
+    return columns, factors
 
 
 def with_factors(space: ColumnSpace, factors: Float[Tensor, " h"]) -> ColumnSpace:

@@ -160,7 +160,7 @@ def samples_of_some(
         sample_norm: rough l_2 norm of a sample.
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
     """
-    columns = refined_columns(space, columns)
+    columns, _ = refined_columns(space, columns)
     layer, like, gates = first_layer(chain), chain.weights[0], _clear_gates(columns)
     known = layer.coordinates(columns.s)
     rough = z[_nearest(chain, space.at_all(gates), z)]

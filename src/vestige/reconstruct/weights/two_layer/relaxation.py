@@ -86,12 +86,8 @@ def relaxed_columns(chain: Chain, space: ColumnSpace, z: Float[Tensor, "m r"], l
         z: candidates in span coordinates.
         label: their classes.
     """
-    u = z @ chain.weights[0].T + chain.biases[0]
-    basis = space.first.to(u)
-    competitors = Competitors.of(chain.weights[1][:, space.alive] / chain.weights[1].abs().mean())
-    logits = (u.relu() @ chain.weights[1].T + chain.biases[1]) / TEMPERATURE
-    q = logits.gather(1, competitors.others[label]).softmax(1)
-    u = u[:, space.alive]
+    basis = space.first.to(z)
+    competitors, q, u = predicted(chain, space, z, label)
     wish = 0.5 * u / u.std(1, keepdim=True)
     s = full = competitors.full(q, label)
     for _ in range(ROUNDS):
@@ -102,6 +98,16 @@ def relaxed_columns(chain: Chain, space: ColumnSpace, z: Float[Tensor, "m r"], l
     unexplained = torch.minimum(s.abs(), (s - full).abs()).sum(1) / s.abs().sum(1)
     columns = measured(s, full)
     return columns[distinct(columns, merit=-unexplained)]
+
+
+def predicted(
+    chain: Chain, space: ColumnSpace, z: Float[Tensor, "m r"], label: Int[Tensor, " m"]
+) -> tuple[Competitors, Float[Tensor, "m others"], Float[Tensor, "m h"]]:
+    """V^T l as a function of q, the q that the network predicts for candidates, and their pre-activations."""
+    u = z @ chain.weights[0].T + chain.biases[0]
+    competitors = Competitors.of(chain.weights[1][:, space.alive] / chain.weights[1].abs().mean())
+    logits = (u.relu() @ chain.weights[1].T + chain.biases[1]) / TEMPERATURE
+    return competitors, logits.gather(1, competitors.others[label]).softmax(1), u[:, space.alive]
 
 
 def opened(columns: Columns) -> Float[Tensor, "m h"]:

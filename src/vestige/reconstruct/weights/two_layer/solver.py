@@ -43,6 +43,7 @@ from vestige.reconstruct.weights.two_layer.many_samples import (
 )
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import genuine
+from vestige.reconstruct.weights.two_layer.with_inputs import more_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
 
 MAX_ROUNDS = 12
@@ -140,7 +141,7 @@ def solve_two_layer(
     if rounds.columns is None:
         none = like.new_zeros(0, chain.basis.shape[1]), like.new_zeros(0, chain.out), like.new_zeros(0)
         return TwoLayer(*none, none[-1] > 0, rounds.joints, steps, outcome)
-    if settings.labeled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank:
+    if _are_few_of_many(chain, settings, rounds):
         z = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
         known = chain, space, rounds.columns
         z, multipliers, similar = samples_of_some(*known, z, settings.sample_norm, settings.metric)
@@ -149,6 +150,11 @@ def solve_two_layer(
         return TwoLayer(z[keep], multipliers[keep], near(similar)[keep], sure, rounds.joints, steps, outcome)
     z, multipliers, confidence, spent = _verified(chain, space, settings, rounds, checkpoint)
     return TwoLayer(z, multipliers, confidence, confidence > 0, rounds.joints, steps + spent, outcome)
+
+
+def _are_few_of_many(chain: Chain, settings: SearchSettings, rounds: Rounds) -> bool:
+    """Whether the columns of most of many samples are unknown."""
+    return settings.labeled and chain.out > 2 and has_many_samples(chain) and rounds.found < KNOWN * chain.rank
 
 
 def _verified(
@@ -223,6 +229,9 @@ def _round(
     both = fitted if rounds.columns is None else join([rounds.columns, fitted])
     both = both[accepted(both, space)]
     rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
+    if rounds.columns is not None and _are_few_of_many(chain, settings, rounds):
+        z, label = _averages(joint, settings.sample_norm)
+        rounds.columns = more_columns(chain, space, rounds.columns, z, label, on_step=settings.on_step)
     rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
 
 
