@@ -24,6 +24,7 @@ STEPS, LAST = 800, 50  # steps, and those after them without reflections
 INPUTS = 0.1  # what a squared distance of u counts beside one of s
 STRIDE = 0.5  # of a reflected step
 AGAIN = 5  # steps from one fit of V^T l to the next
+RIDGE = 1e-6  # of the fit of V^T l, whose signals are orthonormal: all gates may be closed
 CLOSE = (0.02, 0.05)  # of the mean |s| and the median |u|, within which (1) is met
 
 
@@ -103,7 +104,8 @@ def _nearest(s: Tensor, u: Tensor, full: Tensor) -> tuple[Tensor, Tensor, Bool[T
 def _refitted(signals: Float[Tensor, "h q"], s: Float[Tensor, "m h"], opened: Tensor) -> Float[Tensor, "m h"]:
     """V^T l of norm 1, by least squares over the open neurons."""
     weight = opened.to(s)
-    gram = torch.einsum("hq,mh,hp->mqp", signals, weight, signals) + 1e-9 * torch.eye(signals.shape[1]).to(s)
+    ridge = RIDGE * torch.eye(signals.shape[1]).to(s)
+    gram = torch.einsum("hq,mh,hp->mqp", signals, weight, signals) + ridge
     return F.normalize(torch.linalg.solve(gram, (weight * s) @ signals) @ signals.T, dim=1)
 
 

@@ -26,9 +26,12 @@ from vestige.reconstruct.weights.two_layer.relaxation import predicted
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.span import span_of_others
 
+SAMPLES = 200  # from which on columns are looked for: among 60, pairs of nobody meet most equations
 TURNS = 4  # of pairs, at a minute and a half each
 STEPS = 350  # of reflections
 BEST = 250  # pairs that are sharpened, those met at most neurons
+MET = 0.5  # share of neurons at which a pair must be one; of 500 CIFAR-10 images those of samples reach .8
+ROOM = 1.1  # different neurons for each unknown of a pair, without which pairs of nobody meet all equations
 ONE = 0.98  # cosine from which two of them are one
 WIDTH, LEAST = 0.02, 0.02  # of the weights, for factors and for columns
 
@@ -42,7 +45,7 @@ def more_columns(
     *,
     on_step: OnStep | None = None,
 ) -> Columns:
-    """The columns made more exact, and those found with their inputs.
+    """The columns made more exact, and those found with their inputs; as they are where samples are few.
 
     Args:
         chain: of two layers, trained with cross-entropy.
@@ -52,14 +55,21 @@ def more_columns(
         label: their classes.
         on_step: called after every turn with the share of samples that is still missing.
     """
+    if chain.rank < SAMPLES:
+        return columns
     layer = first_layer(chain)
     columns, factors = refined_columns(space, columns)
     competitors, q, _ = predicted(chain, space, z, label)
     full, y = competitors.full(q, label), chain.augmented(z).double() @ layer.right.T
     for turn in range(TURNS):
+        unknown = 2 * chain.rank - len(columns) + space.output.shape[1]
+        if layer.directions < ROOM * unknown:
+            break
         now = with_factors(space, factors)
         pairs = _pairs(layer, now, columns, y, full)
-        best = pairs.met.argsort(descending=True)[:BEST]
+        best = pairs.met.argsort(descending=True)[: min(BEST, int((pairs.met >= MET).sum()))]
+        if not len(best):
+            break
         new = measured(pairs.s[best].double(), pairs.full[best].double())
         new = sharpened(now, new[distinct(new, ONE, merit=pairs.met[best])], LEAST)
         both = join([columns, new[accepted(new, space)]])
