@@ -4,13 +4,15 @@
     python benchmarks/paper_regime.py --data npz:cifar10.npz --search      the joint search's candidates as starts too
 
 Two classes, D-1000-1000-1, a first layer drawn with 1e-4, no weight decay. The first layer is one column a sample plus
-the noise that it was drawn with. Printed are how many directions stand out of that noise, how many samples lie in their
-span but for a cosine of 0.9 (more cannot come back from it), and how large a true column is where its sample leaves
-neurons off, over its mean: without decay what was sent back before a neuron closed stays; and what the true samples
-with their best multipliers leave open of the first layer's square. Then, for each kind of start,
-columns by trimming (`zeros.sparse`): true ones found (cosine above 0.9), and of the vectors that three starts or more
-agree on, how many there are and how many are true. Starts are noise with the spectrum of photographs, directions
-drawn where all singular values are one, or candidates.
+the noise that it was drawn with. Printed are how many directions stand out of that noise; how many samples lie in their
+span but for a cosine of 0.9 (more cannot come back from it); how large a true column is where its sample leaves neurons
+off, over its mean: without decay what was sent back before a neuron closed stays; what the true samples with their best
+multipliers leave open of the first layer's square; how near the true column of another sample is; and how many samples
+come back where all true columns and gates are told.
+
+Then, for each kind of start, columns by trimming (`zeros.sparse`): true ones found (cosine above 0.9), and of the
+vectors that three starts or more agree on, how many there are and how many are true. Starts are noise with the spectrum
+of photographs, directions drawn where all singular values are one, or candidates.
 """
 
 import argparse
@@ -18,11 +20,12 @@ import time
 
 import torch
 import torch.nn.functional as F
-from reconstruct import PRESETS, model_and_data
+from reconstruct import PRESETS, Offered, model_and_data
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+import vestige as vg
 from vestige.core.relu_chain import first_linear
 from vestige.core.rng import child
 from vestige.reconstruct.image_prior import image_metric
@@ -30,6 +33,7 @@ from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.joint import gradient_sums, layer_weights, search
 from vestige.reconstruct.weights.two_layer.columns import apart
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
+from vestige.reconstruct.weights.zeros.samples import likely_samples
 from vestige.reconstruct.weights.zeros.sparse import trimmed_columns
 
 BATCH = 250  # starts at once
@@ -85,6 +89,13 @@ def true_columns(model: nn.Module, layer: FirstLayer, x: Tensor) -> tuple[Tensor
     return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[u < 0]
 
 
+def told_all(chain: Chain, columns: Tensor, gates: Tensor, norm: float, metric: Tensor, shape: tuple[int, ...]):
+    """The samples to expect where all true columns and gates are known, in the place of a Reconstruction."""
+    layer = first_layer(chain)
+    z, _ = likely_samples(chain, layer, columns, norm, metric, gates=gates[:, layer.alive])
+    return Offered((z @ chain.basis.T).float().reshape(-1, *shape))
+
+
 def left_open(chain: Chain, x: Tensor) -> float:
     """Share of the square of [W b] for the true samples with multipliers that fit best; gates as a search ends."""
     each = (x @ chain.basis)[:, None]
@@ -107,10 +118,10 @@ def main() -> None:
     args = parser.parse_args()
     preset = PRESETS[args.preset]
     common = preset["depth"], preset["weight_decay"], args.seed, preset["positive"], preset["first_init"]
-    model, x, _, _ = model_and_data(args.data, args.n, args.width, *common)
+    model, x, held_out, space = model_and_data(args.data, args.n, args.width, *common)
     chain = span_chain(model, None, torch.float64)
     assert chain is not None
-    shape, layer, x = tuple(x.shape[1:]), first_layer(chain), x.flatten(1).double()
+    shape, layer, images, x = tuple(x.shape[1:]), first_layer(chain), x, x.flatten(1).double()
     columns, closed = true_columns(model, layer, x)
     visible = F.cosine_similarity(x, x @ chain.basis @ chain.basis.T) > TRUE
     counts = f"{int(visible.sum())} lie in their span; {layer.directions} different neurons"
@@ -118,8 +129,13 @@ def main() -> None:
     sizes = [float(closed.quantile(q)) for q in (0.5, 0.9)]
     print(f"|s| over its mean where the sample is off: {sizes[0]:.2f} (median), {sizes[1]:.2f} (90 %)", flush=True)
     print(f"left open by the true samples: {left_open(chain, x):.3f} of the first layer's square", flush=True)
-    table = Table("starts", "how many", "true columns", f"found {TIMES} times", "true", "CPU s")
     norm, metric = float(x.norm(dim=1).mean()), image_metric(chain.basis, shape)
+    nearest = (columns @ columns.T - torch.eye(len(columns))).abs().amax(1).median()
+    told = told_all(chain, columns, columns_of_samples(model, x)[1].sign(), norm, metric, shape)
+    score = vg.score_reconstruction(told, images, held_out=held_out, space=space)
+    print(f"cosine of a true column to the nearest other one: {float(nearest):.3f} (median)")
+    print(f"with all true columns and gates: {score.n_recovered} recovered, {score.n_ssim} by SSIM", flush=True)
+    table = Table("starts", "how many", "true columns", f"found {TIMES} times", "true", "CPU s")
     for kind in ("photographs", "whitened", *["candidates"][: args.search]):
         begun = time.process_time()
         starts = starts_of(kind, args.starts, chain, layer, norm, metric, args.seed)

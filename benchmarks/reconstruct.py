@@ -110,7 +110,7 @@ def published(model, x, space, held_out, loss, settings, steps, seed):
     seconds = time.perf_counter() - begun
     if not bool(torch.isfinite(run.candidates).all()):
         return 0, 0, run.steps, seconds, float("inf")
-    score = vg.score_reconstruction(_Offered(run.candidates), x, held_out=held_out, space=space)
+    score = vg.score_reconstruction(Offered(run.candidates), x, held_out=held_out, space=space)
     return score.n_recovered, score.n_ssim, run.steps, seconds, float(run.residual)
 
 
@@ -118,7 +118,7 @@ def _classes(text: str) -> tuple[int, ...]:
     return tuple(int(c) for c in text.split(","))
 
 
-class _Offered:
+class Offered:
     """Candidates in the place of a Reconstruction's samples: all that a score reads."""
 
     def __init__(self, samples):
