@@ -3,7 +3,8 @@
 Candidates lead to pairs of a column and an input (`projections`), the most exact columns to the factor of each neuron
 (`two_layer.factors`), and factors to more exact columns. What is known by then restricts the inputs of all other
 samples (`zeros.span`), from pass to pass to fewer dimensions, and candidates and plausible inputs are tried again
-there. In the end samples follow from their columns as they do elsewhere.
+there; when passes bring no more, a joint search in what is left brings further candidates. In the end samples follow
+from their columns as they do elsewhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -26,7 +26,6 @@ NO_KINK = 0.05  # share of the kinks of a column that are none
 SWEEPS = 8
 DAMPING = 0.8  # share of each sweep's change that is made
 SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
-MET = 0.02  # what an equation may be off by, in units of its coefficients on plausible inputs
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,18 @@ class Trust:
         variance: of what it leaves open.
         wrong: share of the gates that are wrong.
         soft: pre-activations that a gate may be off by; those of a sample are typically 1.
+        met: what an equation may be off by, in units of its coefficients on plausible inputs.
     """
 
     kept: float
     variance: float
     wrong: float
     soft: float
+    met: float
 
 
-ROUGH = Trust(kept=0.8, variance=0.3, wrong=0.03, soft=0.05)  # gates of columns on the way, of 500 CIFAR-10 images
-EXACT = Trust(kept=0.6, variance=0.6, wrong=0.005, soft=0.02)  # gates of columns in the end
+ROUGH = Trust(kept=0.8, variance=0.3, wrong=0.03, soft=0.05, met=0.02)  # gates on the way, of 500 CIFAR-10 images
+EXACT = Trust(kept=0.6, variance=0.6, wrong=0.005, soft=0.02, met=0.2)  # of columns in the end, some of them false
 
 
 def input_from_gates(
@@ -94,7 +95,7 @@ def input_from_gates(
     means, left = [], []
     kinks = torch.zeros_like(gates, dtype=torch.bool) if kinks is None else kinks
     for target, on, prior, rows in zip(gates.sign().double(), kinks, start, exact, strict=True):
-        mean, factor = _posterior(*layer, target, on, *_prior(prior, variance, rows), trust)
+        mean, factor = _posterior(*layer, target, on, *_prior(prior, variance, rows, trust.met), trust)
         spread = torch.linalg.solve_triangular(factor, shape, upper=False)
         means.append(mean @ shape)
         left.append(spread.square().sum() - (spread @ brightness).square().sum())
@@ -108,11 +109,11 @@ def near(similar: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
     return torch.sigmoid(SIMILAR[0] + SIMILAR[1] * similar.logit())
 
 
-def _prior(mean: Tensor, variance: float, exact: Tensor) -> tuple[Tensor, Tensor]:
+def _prior(mean: Tensor, variance: float, exact: Tensor, met: float) -> tuple[Tensor, Tensor]:
     """Inverse covariance of v before any gate, and that times the mean: the prior's, and rows a with a . [v 1] = 0."""
     rows = exact[:, :-1]
-    inverse = torch.eye(len(mean)).to(mean) / variance + rows.T @ rows / MET**2
-    return inverse, mean / variance - rows.T @ exact[:, -1] / MET**2
+    inverse = torch.eye(len(mean)).to(mean) / variance + rows.T @ rows / met**2
+    return inverse, mean / variance - rows.T @ exact[:, -1] / met**2
 
 
 def _posterior(
