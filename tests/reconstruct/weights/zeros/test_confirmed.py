@@ -171,7 +171,7 @@ def test_samples_follow_from_gates_the_other_columns_and_a_candidate(stationary)
     chain = replace(chain, basis=span, weights=inside, target_weights=inside)
     samples, space = x[: N // 2, :-1] @ span, column_space(chain, zero_sum=False)
     columns = with_multipliers(space, s.T[: N // 2])
-    near = samples + 0.8 * draw(N // 2, N - 1, name="near")
+    near = samples + 0.2 * draw(N // 2, N - 1, name="near")
     candidates = R**0.5 * F.normalize(torch.cat([draw(20, N - 1, name="unrelated"), near]), dim=1)
 
     def alike(columns, candidates):
@@ -183,7 +183,7 @@ def test_samples_follow_from_gates_the_other_columns_and_a_candidate(stationary)
     last = chain.weights[1][:, first_layer(chain).alive]
     told = F.cosine_similarity(multipliers @ last, columns.full)
     assert told.min() > 0.99  # V^T l of the multipliers is what the columns say
-    assert alike(columns, candidates[:20])[0].mean() < found.mean() - 0.002
+    assert alike(columns, candidates[:20])[0].min() < found.min() - 0.002
     alone = [
         samples_of_some(chain, space, columns[torch.tensor([k])], candidates, R**0.5, None)[0] for k in range(N // 2)
     ]

@@ -166,8 +166,7 @@ def solve_paired(
             break
         if on_step is not None:
             note = f"columns with inputs: {len(known)} of {len(layer.values)} samples"
-            missing, most = 1 - len(known) / len(layer.values), PASSES * (len(at.joints) + 1)
-            on_step(Step(at.done, most, missing, note))
+            on_step(Step(at.done, PASSES * (len(at.joints) + 1), 1 - len(known) / len(layer.values), note))
         if checkpoint is not None:
             checkpoint.save(at.tensors())
     return search.samples(known, search.starts(z, at.joints), at.joints)
