@@ -156,7 +156,7 @@ def solve_paired(
             known = search.known(further.found)
             if len(known) > len(before):
                 at = replace(further, quiet=0)
-            else:  # a pass that loses columns is not taken
+            else:  # a pass that brings no column is not taken
                 at, known = replace(further, found=at.found), before
         elif others is not None and len(at.joints) < SEARCHES and search.are_some_missing(known, at.found):
             part = None if checkpoint is None else Within(checkpoint, "others", at.tensors())
