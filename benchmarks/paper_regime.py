@@ -82,18 +82,16 @@ def columns_of_samples(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return (augmented @ torch.linalg.pinv(x1)).T, x1 @ augmented.T
 
 
-def true_columns(model: nn.Module, layer: FirstLayer, x: Tensor) -> tuple[Tensor, Tensor]:
+def true_columns(layer: FirstLayer, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """Columns in coordinates of the layer; and |s| over its mean where the sample is off."""
-    s, u = columns_of_samples(model, x)
     size = s.abs() / s.abs().mean(1, keepdim=True)
     return F.normalize(s[:, layer.alive] @ layer.columns, dim=1), size[u < 0]
 
 
-def told_all(chain: Chain, columns: Tensor, gates: Tensor, norm: float, metric: Tensor, shape: tuple[int, ...]):
-    """The samples to expect where all true columns and gates are known, in the place of a Reconstruction."""
-    layer = first_layer(chain)
+def told_all(chain: Chain, layer: FirstLayer, columns: Tensor, gates: Tensor, norm: float, metric: Tensor) -> Tensor:
+    """The samples to expect where all true columns and gates are known."""
     z, _ = likely_samples(chain, layer, columns, norm, metric, gates=gates[:, layer.alive])
-    return Offered((z @ chain.basis.T).float().reshape(-1, *shape))
+    return (z @ chain.basis.T).float()
 
 
 def left_open(chain: Chain, x: Tensor) -> float:
@@ -122,7 +120,8 @@ def main() -> None:
     chain = span_chain(model, None, torch.float64)
     assert chain is not None
     shape, layer, images, x = tuple(x.shape[1:]), first_layer(chain), x, x.flatten(1).double()
-    columns, closed = true_columns(model, layer, x)
+    s, u = columns_of_samples(model, x)
+    columns, closed = true_columns(layer, s, u)
     visible = F.cosine_similarity(x, x @ chain.basis @ chain.basis.T) > TRUE
     counts = f"{int(visible.sum())} lie in their span; {layer.directions} different neurons"
     print(f"{chain.rank} of {args.n} samples stand out; {counts}")
@@ -131,7 +130,7 @@ def main() -> None:
     print(f"left open by the true samples: {left_open(chain, x):.3f} of the first layer's square", flush=True)
     norm, metric = float(x.norm(dim=1).mean()), image_metric(chain.basis, shape)
     nearest = (columns @ columns.T - torch.eye(len(columns))).abs().amax(1).median()
-    told = told_all(chain, columns, columns_of_samples(model, x)[1].sign(), norm, metric, shape)
+    told = Offered(told_all(chain, layer, columns, u.sign(), norm, metric).reshape(-1, *shape))
     score = vg.score_reconstruction(told, images, held_out=held_out, space=space)
     print(f"cosine of a true column to the nearest other one: {float(nearest):.3f} (median)")
     print(f"with all true columns and gates: {score.n_recovered} recovered, {score.n_ssim} by SSIM", flush=True)

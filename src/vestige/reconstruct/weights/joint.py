@@ -52,17 +52,29 @@ class Joint:
     steps: int
     outcome: Outcome
 
-    def tensors(self) -> dict[str, Tensor]:
-        """State for a checkpoint."""
-        finite = torch.tensor(self.outcome != Outcome.NOT_FINITE)
-        parts = {"z": self.z, "multipliers": self.multipliers, "residual": self.residual}
-        return parts | {"steps": torch.tensor(self.steps), "finite": finite}
 
-    @staticmethod
-    def restored(state: Mapping[str, Tensor]) -> "Joint":
-        """Inverse of `tensors`."""
-        outcome = Outcome.BUDGET_SPENT if state["finite"] else Outcome.NOT_FINITE
-        return Joint(state["z"], state["multipliers"], state["residual"], int(state["steps"]), outcome)
+def tensors_of(joints: Sequence[Joint]) -> dict[str, Tensor]:
+    """Searches that ended, for a checkpoint."""
+    state = {}
+    for k, joint in enumerate(joints):
+        state |= {f"{k}.z": joint.z, f"{k}.multipliers": joint.multipliers, f"{k}.residual": joint.residual}
+        finite = torch.tensor(joint.outcome != Outcome.NOT_FINITE)
+        state |= {f"{k}.steps": torch.tensor(joint.steps), f"{k}.finite": finite}
+    return state
+
+
+def restored_joints(state: Mapping[str, Tensor], count: int) -> list[Joint]:
+    """Inverse of `tensors_of`."""
+    return [
+        Joint(
+            state[f"{k}.z"],
+            state[f"{k}.multipliers"],
+            state[f"{k}.residual"],
+            int(state[f"{k}.steps"]),
+            Outcome.BUDGET_SPENT if state[f"{k}.finite"] else Outcome.NOT_FINITE,
+        )
+        for k in range(count)
+    ]
 
 
 def gradient_sums(

@@ -6,7 +6,7 @@ has collapsed. Whatever counts equations against unknowns counts directions.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 DEAD = 1e-2  # of the largest neuron's norm: below this a neuron carries nothing
@@ -26,3 +26,10 @@ def distinct_neurons(layer: Float[Tensor, "h d"]) -> Float[Tensor, " h"]:
     blocks = ((part @ unit.T > COPY).sum(1).to(unit) for part in unit.split(BLOCK))
     copies = torch.cat([unit.new_zeros(0), *blocks])
     return layer.new_zeros(len(layer), dtype=torch.float64).masked_scatter(alive, 1 / copies)
+
+
+def at_all(values: Shaped[Tensor, "m h"], alive: Bool[Tensor, " width"]) -> Shaped[Tensor, "m width"]:
+    """What is known of the neurons alive, and 0 at dead ones."""
+    spread = values.new_zeros(len(values), len(alive))
+    spread[:, alive] = values
+    return spread

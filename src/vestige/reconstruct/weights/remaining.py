@@ -15,6 +15,7 @@ from torch import Tensor
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.directions import directions_of
 from vestige.reconstruct.weights.joint import Joint
+from vestige.reconstruct.weights.neurons import at_all
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 
@@ -77,7 +78,7 @@ def search_for_others(
     """
     layer = first_layer(chain)
     rest = Remaining.of(chain, layer, known, settings.sample_norm, settings.metric)
-    columns = layer.orthonormal(known).to(chain.weights[0])
+    columns = torch.linalg.qr(at_all(known @ layer.columns.T, layer.alive).T)[0].to(chain.weights[0])
     note = f"{len(known)} of {chain.rank} samples known"
     strengthened = directions_of(rest.chain, columns)
     return rest.search(settings, known=columns, directions=strengthened, generator=generator, note=note, **options)

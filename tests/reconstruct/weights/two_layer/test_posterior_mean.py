@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from vestige.core.rng import child
 from vestige.reconstruct.weights.two_layer.posterior_mean import (
-    EXACT,
+    EXACT_GATES,
     NO_KINK,
     ON_KINK,
-    ROUGH,
+    ROUGH_GATES,
     Trust,
     input_from_gates,
 )
@@ -52,7 +52,7 @@ def test_a_tenth_of_the_gates_may_be_wrong(layer, samples):
     gates = gates_of(layer, samples)
     wrong = torch.rand(gates.shape, generator=child(1, "wrong"), dtype=torch.float64) < 0.1
     flipped = torch.where(wrong, -gates, gates)
-    found, _ = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL, trust=ROUGH)
+    found, _ = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL, trust=ROUGH_GATES)
     assert F.cosine_similarity(found, samples).min() > 0.9
 
 
@@ -63,7 +63,7 @@ def test_shuffled_gates_name_nothing(layer, samples):
     assert F.cosine_similarity(found, samples).max() < 0.9
 
 
-@pytest.mark.parametrize("trust", [EXACT, ROUGH])
+@pytest.mark.parametrize("trust", [EXACT_GATES, ROUGH_GATES])
 def test_unknown_gates_leave_the_rough_input(layer, samples, trust: Trust):
     """And the similarity of a Gaussian around what is kept of it, brightness off: |x|^2 is R."""
     rough = rough_from(samples)
@@ -81,7 +81,7 @@ def test_a_metric_is_a_change_of_coordinates(layer, samples):
     torch.testing.assert_close(input_from_gates(*layer, gates, rough, metric, LEVEL)[0], plain)
 
 
-@pytest.mark.parametrize("trust", [EXACT, ROUGH])
+@pytest.mark.parametrize("trust", [EXACT_GATES, ROUGH_GATES])
 @pytest.mark.parametrize(("kinks", "right"), [((), True), ((0,), True), ((3,), False)])
 def test_mean_and_spread_of_the_posterior(trust: Trust, kinks, right):
     """Reference: the posterior summed over a grid of two dimensions; the length is that of the rough input.
@@ -118,7 +118,7 @@ def test_kinks_place_the_input_and_wrong_ones_do_not(layer, samples):
         placed = torch.where(some, -(weight @ sample), bias)
         unknown = torch.where(torch.arange(H) % 12 == 0, gates, 0.0)[None]
         for x in (placed, torch.where(some, -(weight @ samples.roll(1, 0).mean(0)), bias)):
-            told = {"kinks": some[None], "trust": EXACT}
+            told = {"kinks": some[None], "trust": EXACT_GATES}
             found.append(input_from_gates(weight, x, unknown, near[None], None, LEVEL, **told)[0][0])
         found.append(input_from_gates(weight, placed, unknown, near[None], None, LEVEL)[0][0])
     right, wrong, without = torch.stack(found).unflatten(0, (M, 3)).transpose(0, 1)
@@ -135,7 +135,7 @@ def test_what_is_known_says_how_near_the_sample_is(layer, samples):
         return x - (x @ LEVEL)[:, None] * LEVEL
 
     for gates in (gates_of(layer, samples), known * gates_of(layer, samples)):
-        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL, trust=ROUGH)
+        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL, trust=ROUGH_GATES)
         truth = F.cosine_similarity(seen(found), seen(samples))
         torch.testing.assert_close(similar.mean(), truth.mean(), rtol=0, atol=0.05)
     blind = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)[1]

@@ -19,7 +19,7 @@ from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
-from vestige.reconstruct.weights.joint import Joint
+from vestige.reconstruct.weights.joint import Joint, restored_joints, tensors_of
 from vestige.reconstruct.weights.paired.projections import Pairs, pairs_near
 from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
 from vestige.reconstruct.weights.two_layer.columns import (
@@ -100,7 +100,7 @@ class Progress:
         """State for a checkpoint."""
         kinds = {"columns": self.found.columns, "met": self.found.met}
         parts = {f"{kind}.{name}": getattr(columns, name) for kind, columns in kinds.items() for name in PARTS}
-        parts |= {f"{k}.{name}": part for k, joint in enumerate(self.joints) for name, part in joint.tensors().items()}
+        parts |= tensors_of(self.joints)
         counts = {"done": self.done, "quiet": self.quiet, "searches": len(self.joints)}
         parts |= {name: torch.tensor(count) for name, count in counts.items()} | {"factors": self.found.factors}
         return {name: part.contiguous() for name, part in parts.items()}
@@ -109,11 +109,7 @@ class Progress:
     def restored(state: Mapping[str, Tensor]) -> "Progress":
         """Inverse of `tensors`."""
         columns, met = (Columns(*(state[f"{kind}.{name}"] for name in PARTS)) for kind in ("columns", "met"))
-        starts = (f"{k}." for k in range(int(state["searches"])))
-        joints = (
-            Joint.restored({name.removeprefix(k): part for name, part in state.items() if name.startswith(k)})
-            for k in starts
-        )
+        joints = restored_joints(state, int(state["searches"]))
         found = Found(columns, met, state["factors"])
         return Progress(found, int(state["done"]), int(state["quiet"]), (*joints,))
 
@@ -158,10 +154,8 @@ def solve_paired(
                 at = replace(further, quiet=0)
             else:  # a pass that brings no column is not taken
                 at, known = replace(further, found=at.found), before
-        elif others is not None and len(at.joints) < SEARCHES and search.are_some_missing(known, at.found):
-            part = None if checkpoint is None else Within(checkpoint, "others", at.tensors())
-            joint = others(layer.coordinates(search.known(at.found, SURE).s), len(at.joints), part)
-            at = replace(at, joints=(*at.joints, joint), quiet=0)
+        elif others is not None and (more := search.after_search(at, known, others, checkpoint)) is not None:
+            at = more
         else:
             break
         if on_step is not None:
@@ -198,14 +192,22 @@ class _Search:
         found = self.further(at.found, z, reflect=at.done % 4 > 1)
         return replace(at, found=found, done=at.done + 1, quiet=at.quiet + 1)
 
+    def after_search(
+        self, at: Progress, known: Columns, others: Others, checkpoint: Checkpoint | None
+    ) -> Progress | None:
+        """With a joint search for the others; None after the last one, and where too few columns are known or sure."""
+        if len(at.joints) >= SEARCHES or not self.are_enough(known):
+            return None
+        sure = self.known(at.found, SURE)
+        if not 0 < len(sure) < self.chain.basis.shape[1]:  # no direction is left to the others
+            return None
+        part = None if checkpoint is None else Within(checkpoint, "others", at.tensors())
+        joint = others(self.layer.coordinates(sure.s), len(at.joints), part)
+        return replace(at, joints=(*at.joints, joint), quiet=0)
+
     def are_enough(self, columns: Columns) -> bool:
         """Whether samples may be told."""
         return len(columns) >= ENOUGH * len(self.layer.values)
-
-    def are_some_missing(self, columns: Columns, found: Found) -> bool:
-        """Whether the others have places of their own: some columns are sure, and directions are left."""
-        sure = len(self.known(found, SURE))
-        return self.are_enough(columns) and 0 < sure < self.chain.basis.shape[1]
 
     def further(self, found: Found, z: Float[Tensor, "m r"], *, reflect: bool) -> Found:
         """From starts, within what the known columns leave of inputs."""

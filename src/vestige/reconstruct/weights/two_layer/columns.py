@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
-from vestige.reconstruct.weights.neurons import distinct_neurons
+from vestige.reconstruct.weights.neurons import at_all, distinct_neurons
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
@@ -51,9 +51,7 @@ class ColumnSpace:
 
     def at_all(self, values: Float[Tensor, "m h"]) -> Float[Tensor, "m width"]:
         """The same at all neurons, 0 at dead ones."""
-        spread = values.new_zeros(len(values), len(self.alive))
-        spread[:, self.alive] = values
-        return spread
+        return at_all(values, self.alive)
 
     @property
     def batch(self) -> int:
@@ -227,7 +225,7 @@ def are_open(s: Tensor, full: Tensor) -> Tensor:
 
 def on_kinks(columns: Columns) -> Bool[Tensor, "m h"]:
     """Which neurons have the sample on their hyperplane: the gate is neither 0 nor 1."""
-    gate = columns.s / torch.where(columns.full == 0, 1e-300, columns.full)
+    gate = columns.s / columns.full
     clear = columns.full.abs() > CLEAR * columns.full.abs().mean(1, keepdim=True)
     return clear & (gate > BETWEEN[0]) & (gate < BETWEEN[1])
 

@@ -27,7 +27,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     on_kinks,
 )
 from vestige.reconstruct.weights.two_layer.factors import refined_columns
-from vestige.reconstruct.weights.two_layer.posterior_mean import ROUGH, input_from_gates
+from vestige.reconstruct.weights.two_layer.posterior_mean import ROUGH_GATES, input_from_gates
 from vestige.reconstruct.weights.two_layer.relaxation import opened, relaxed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
 from vestige.reconstruct.weights.zeros.samples import likely_samples
@@ -135,7 +135,7 @@ def _moved_to_gates(
     weight, bias, gates = chain.weights[0], chain.biases[0], space.at_all(_clear_gates(columns))
     z = sample_norm * F.normalize(z, dim=1)
     nearest = _nearest(chain, gates, z)
-    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness, trust=ROUGH)
+    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness, trust=ROUGH_GATES)
     return moved.to(weight), nearest
 
 

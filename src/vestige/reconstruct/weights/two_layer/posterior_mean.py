@@ -47,8 +47,8 @@ class Trust:
     met: float
 
 
-ROUGH = Trust(kept=0.8, variance=0.3, wrong=0.03, soft=0.05, met=0.02)  # gates on the way, of 500 CIFAR-10 images
-EXACT = Trust(kept=0.6, variance=0.6, wrong=0.005, soft=0.02, met=0.2)  # of columns in the end, some of them false
+ROUGH_GATES = Trust(kept=0.8, variance=0.3, wrong=0.03, soft=0.05, met=0.02)  # on the way, of 500 CIFAR-10 images
+EXACT_GATES = Trust(kept=0.6, variance=0.6, wrong=0.005, soft=0.02, met=0.2)  # in the end, some columns being false
 
 
 def input_from_gates(
@@ -62,7 +62,7 @@ def input_from_gates(
     length: float = 1.0,
     equations: Float[Tensor, "m e r1"] | None = None,
     kinks: Bool[Tensor, "m h"] | None = None,
-    trust: Trust = EXACT,
+    trust: Trust = EXACT_GATES,
 ) -> tuple[Float[Tensor, "m r"], Float[Tensor, " m"]]:
     """One input for each row of gates, and how similar the sample should be to it.
 

@@ -21,7 +21,7 @@ from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import Outcome
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
-from vestige.reconstruct.weights.joint import Joint, gradient_sums, search
+from vestige.reconstruct.weights.joint import Joint, gradient_sums, restored_joints, search, tensors_of
 from vestige.reconstruct.weights.remaining import Remaining
 from vestige.reconstruct.weights.search_settings import SearchSettings
 from vestige.reconstruct.weights.two_layer.columns import (
@@ -72,8 +72,7 @@ class Rounds:
     def tensors(self) -> dict[str, Tensor]:
         """State for a checkpoint."""
         state = {"quiet": torch.tensor(self.quiet), "rounds": torch.tensor(len(self.joints))}
-        for k, joint in enumerate(self.joints):
-            state |= {f"{k}.{name}": part for name, part in joint.tensors().items()}
+        state |= tensors_of(self.joints)
         if self.columns is not None:
             state |= {name: getattr(self.columns, name) for name in PARTS}
         return {name: tensor.contiguous() for name, tensor in state.items()}
@@ -81,13 +80,8 @@ class Rounds:
     @staticmethod
     def restored(state: Mapping[str, Tensor]) -> "Rounds":
         """Inverse of `tensors`."""
-        starts = (f"{k}." for k in range(int(state["rounds"])))
-        joints = [
-            Joint.restored({name.removeprefix(k): part for name, part in state.items() if name.startswith(k)})
-            for k in starts
-        ]
         columns = Columns(*(state[name] for name in PARTS)) if "s" in state else None
-        return Rounds(columns, joints, int(state["quiet"]))
+        return Rounds(columns, restored_joints(state, int(state["rounds"])), int(state["quiet"]))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Known columns leave fewer dimensions for the inputs of the others (`zeros.span`), and with fewer unknowns the neurons
 say more: pairs of a column and pre-activations that belong together (`paired.projections`) near the candidates of a
 joint search lead to columns that the candidates' gates alone are too wrong for. Of 500 CIFAR-10 images 167 columns
-become 202 in this way.
+become 198 in this way.
 """
 
 import torch.nn.functional as F

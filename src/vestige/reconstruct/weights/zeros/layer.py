@@ -53,11 +53,6 @@ class FirstLayer:
         """c of columns, of norm 1."""
         return F.normalize(s @ self.columns, dim=1)
 
-    def orthonormal(self, c: Float[Tensor, "k n"]) -> Float[Tensor, "width k"]:
-        """Orthonormal basis of what columns span, 0 at dead neurons."""
-        s = torch.zeros(len(c), len(self.alive)).to(c)
-        return torch.linalg.qr(s.masked_scatter(self.alive, c @ self.columns.T).T)[0]
-
     def zeros(self, c: Float[Tensor, "m n"]) -> Float[Tensor, " m"]:
         """Share of the neurons at which the columns vanish."""
         return self.vanishes(c).to(c) @ self.weight

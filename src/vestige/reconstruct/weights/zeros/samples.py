@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
-from vestige.reconstruct.weights.two_layer.posterior_mean import EXACT, ROUGH, input_from_gates
+from vestige.reconstruct.weights.neurons import at_all
+from vestige.reconstruct.weights.two_layer.posterior_mean import EXACT_GATES, ROUGH_GATES, input_from_gates
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 from vestige.reconstruct.weights.zeros.span import span_of_others
 
@@ -57,17 +58,16 @@ def likely_samples(
     if not len(known):
         return known.new_zeros(0, chain.basis.shape[1]), known.new_zeros(0)
     weight, bias = chain.weights[0].double(), chain.biases[0].double()
-    trust = ROUGH if gates is None else EXACT
+    trust = ROUGH_GATES if gates is None else EXACT_GATES
     gates = 1.0 - 2.0 * layer.vanishes(known).to(known) if gates is None else gates
-    gates = torch.zeros(len(known), len(layer.alive)).to(known).masked_scatter(layer.alive, gates)
+    kinks = torch.zeros_like(gates, dtype=torch.bool) if kinks is None else kinks
+    gates, kinks = at_all(gates, layer.alive), at_all(kinks, layer.alive)
     size = max(1, MEMORY // (8 * layer.right.shape[1] * len(known)))
     near = repeat(None) if rough is None else rough.split(size)
-    on = torch.zeros_like(gates, dtype=torch.bool)
-    on = on if kinks is None else on.masked_scatter(layer.alive, kinks)
     told = {"length": sample_norm, "trust": trust}
     parts = [
         input_from_gates(weight, bias, g, z, metric, chain.brightness, equations=e, kinks=k, **told)
-        for g, k, z, e in zip(gates.split(size), on.split(size), near, _equations(layer, known, size), strict=False)
+        for g, k, z, e in zip(gates.split(size), kinks.split(size), near, _equations(layer, known, size), strict=False)
     ]
     return torch.cat([z for z, _ in parts]), torch.cat([similar for _, similar in parts])
 
