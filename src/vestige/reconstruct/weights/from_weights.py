@@ -30,6 +30,7 @@ from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.directions import directions_of
 from vestige.reconstruct.weights.joint import Joint, layer_weights
 from vestige.reconstruct.weights.paired.solver import solve_paired
+from vestige.reconstruct.weights.paired.together import solve_together
 from vestige.reconstruct.weights.pool import Pool, pool_of_any, pool_of_joints, pool_of_samples
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_layers, check_model, check_training
 from vestige.reconstruct.weights.published.search import published_search
@@ -217,6 +218,15 @@ def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: 
         on_step=problem.recorder,
         checkpoint=_part(problem.checkpoint, "pairs"),
     )
+    if end is None:
+        end = solve_together(
+            chain,
+            sample_norm=settings.sample_norm,
+            metric=settings.metric,
+            generator=problem.generator,
+            on_step=problem.recorder,
+            checkpoint=_part(problem.checkpoint, "together"),
+        )
     if end is None:
         return pool
     pool = pool.with_joints(end.joints, chain.basis)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vestige.core.rng import child
 from vestige.reconstruct.weights.paired import projections
-from vestige.reconstruct.weights.paired.projections import INPUTS, _met, _nearest, pairs_near
+from vestige.reconstruct.weights.paired.projections import INPUTS, _met, nearest_points, pairs_near
 from vestige.reconstruct.weights.two_layer.columns import ColumnSpace
 
 N, H, R, Q = 16, 120, 16, 2
@@ -42,10 +42,10 @@ def rough(true: Tensor, share: float, name: str) -> Tensor:
     return share * unit + (1 - share**2) ** 0.5 * noise
 
 
-def test_nearest_points_are_nearest():
+def testnearest_points_points_arenearest_points():
     """Against a fine sampling of (1)."""
     s, u, full = (draw(40, 5, name=name) for name in ("s", "u", "f"))
-    near_s, near_u, opened = _nearest(s, u, full)
+    near_s, near_u, opened = nearest_points(s, u, full)
     away = torch.linspace(0, 6, 2001, dtype=torch.float64)
     part = torch.linspace(0, 1, 2001, dtype=torch.float64)
     closed = s[..., None].square() + INPUTS * (u[..., None] + away).square()

@@ -9,7 +9,7 @@ import torch
 import vestige as vg
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.paired.signals import SPARE, sent_back, signal_space
+from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
 from vestige.reconstruct.weights.zeros.layer import first_layer
 
 
@@ -46,7 +46,7 @@ def test_signals_are_the_gradients_of_the_outputs(hidden):
 def test_two_classes_send_back_two_signals_that_hold_what_is_sent():
     chain = _chain(2)
     layer = first_layer(chain)
-    space = signal_space(chain, layer)
+    space = signal_space(chain, layer, 0)
     assert space is not None and space.output.shape[1] == 2
     z = torch.randn(20, chain.basis.shape[1], generator=child(3), dtype=torch.float64)
     back = sent_back(chain, z)[:, 0, layer.alive]
@@ -56,23 +56,23 @@ def test_two_classes_send_back_two_signals_that_hold_what_is_sent():
 
 def test_one_output_of_two_layers_sends_back_one_signal():
     chain = _chain(2, (300,))
-    layer = replace(first_layer(chain), directions=2 * chain.rank + SPARE)  # as a wider network has them
-    space = signal_space(chain, layer)
+    layer = replace(first_layer(chain), directions=2 * chain.rank)  # as a wider network has them
+    space = signal_space(chain, layer, 0)
     assert space is not None and space.output.shape[1] == 1
 
 
 def test_many_classes_send_back_too_many_signals():
     chain = _chain(10)
     layer = first_layer(chain)
-    assert chain.clear and layer.directions >= 2 * chain.rank + SPARE
-    assert signal_space(chain, layer) is None
+    assert chain.clear and layer.directions >= 2 * chain.rank
+    assert signal_space(chain, layer, 0) is None
 
 
 def test_few_neurons_tell_nothing():
     """The same network, had its neurons fewer directions."""
     chain = _chain(2)
-    layer = first_layer(chain)
-    assert signal_space(chain, replace(layer, directions=2 * chain.rank + SPARE - 1)) is None
+    layer = replace(first_layer(chain), directions=2 * chain.rank + 17)
+    assert signal_space(chain, layer, 17) is not None and signal_space(chain, layer, 18) is None
 
 
 def test_a_layer_that_remembers_its_start_tells_nothing():
@@ -82,5 +82,5 @@ def test_a_layer_that_remembers_its_start_tells_nothing():
     values, none = chain.singular_values[: chain.rank], 1e-6 * last
     noisy = replace(chain, singular_values=torch.cat([values, 0.9 * last, 0.8 * last, 0.7 * last]))
     faint = replace(chain, singular_values=torch.cat([values, 0.1 * last, none, none]))
-    assert signal_space(noisy, first_layer(chain)) is None
-    assert signal_space(faint, first_layer(chain)) is not None
+    assert signal_space(noisy, first_layer(chain), 0) is None
+    assert signal_space(faint, first_layer(chain), 0) is not None

@@ -69,7 +69,7 @@ def pairs_near(
     u, full = F.normalize(u * root, dim=1), F.normalize(full * root, dim=1)
     s = torch.where(u > 0, full, 0.0)
     for k in range(steps + LAST):
-        near_s, near_u, opened = _nearest(s, u, full)
+        near_s, near_u, opened = nearest_points(s, u, full)
         if k % AGAIN == 0 or k >= steps:
             full = _refitted(signals, _within(columns, s), opened)
         if reflect and k < steps:
@@ -87,7 +87,9 @@ def _within(basis: Float[Tensor, "h k"], values: Float[Tensor, "m h"]) -> Float[
     return (values @ basis) @ basis.T
 
 
-def _nearest(s: Tensor, u: Tensor, full: Tensor) -> tuple[Tensor, Tensor, Bool[Tensor, "m h"]]:
+def nearest_points(
+    s: Float[Tensor, "*m h"], u: Float[Tensor, "*m h"], full: Float[Tensor, "*m h"]
+) -> tuple[Tensor, Tensor, Bool[Tensor, "*m h"]]:
     """The nearest points of (1), and which of them are open gates."""
     low, high = full.clamp(max=0), full.clamp(min=0)
     between = torch.maximum(torch.minimum(s, high), low)

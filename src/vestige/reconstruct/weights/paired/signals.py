@@ -11,16 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain, forgot_start
-from vestige.reconstruct.weights.two_layer.columns import ColumnSpace
+from vestige.reconstruct.weights.two_layer.columns import ColumnSpace, column_lengths
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 
 MOST = 4  # signals
 FAINT = 1e-2  # of the largest singular value: what is smaller is no signal
-SPARE = 45  # different neurons beyond two a sample: with 17, vectors of nobody met the equations as well as columns
 SKIPPED = 2  # singular values that may be those of faint samples, where others would be of noise
 
 
-def signal_space(chain: Chain, layer: FirstLayer) -> ColumnSpace | None:
+def signal_space(chain: Chain, layer: FirstLayer, spare: int) -> ColumnSpace | None:
     """Columns, and the signals as rows of V, over the neurons alive.
 
     None where signals are many, different neurons few, or the first layer remembers its start.
@@ -28,8 +27,9 @@ def signal_space(chain: Chain, layer: FirstLayer) -> ColumnSpace | None:
     Args:
         chain: the network.
         layer: its first layer.
+        spare: different neurons that there must be beyond two a sample.
     """
-    if not chain.clear or not forgot_start(chain, SKIPPED) or layer.directions < 2 * chain.rank + SPARE:
+    if not chain.clear or not forgot_start(chain, SKIPPED) or layer.directions < 2 * chain.rank + spare:
         return None
     _, values, right = torch.linalg.svd(chain.target_weights[1].double()[:, layer.alive], full_matrices=False)
     count = int((values > FAINT * values[0]).sum())
@@ -54,3 +54,20 @@ def sent_back(chain: Chain, z: Float[Tensor, "m r"]) -> Float[Tensor, "m out wid
     for weight, gate in zip(chain.weights[-2:0:-1], gates[::-1], strict=True):
         back = (back * gate[:, None]) @ weight
     return back
+
+
+def output_multipliers(
+    chain: Chain, space: ColumnSpace, z: Float[Tensor, "k r"], s: Float[Tensor, "k h"], full: Float[Tensor, "k h"]
+) -> Float[Tensor, "k out"]:
+    """l of each sample, where its column s and V^T l are known up to the column's length.
+
+    Args:
+        chain: the network.
+        space: of the columns.
+        z: samples in span coordinates.
+        s: their columns.
+        full: V^T l for each.
+    """
+    scale = column_lengths(s, chain.augmented(z), chain.first_augmented().double()[space.alive])
+    back = sent_back(chain, z.to(chain.weights[0]))[:, :, space.alive].double()
+    return (torch.linalg.pinv(back.mT) @ (full * scale[:, None])[:, :, None])[:, :, 0]

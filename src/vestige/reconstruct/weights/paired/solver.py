@@ -21,12 +21,11 @@ from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.joint import Joint, restored_joints, tensors_of
 from vestige.reconstruct.weights.paired.projections import Pairs, pairs_near
-from vestige.reconstruct.weights.paired.signals import sent_back, signal_space
+from vestige.reconstruct.weights.paired.signals import output_multipliers, sent_back, signal_space
 from vestige.reconstruct.weights.two_layer.columns import (
     PARTS,
     Columns,
     ColumnSpace,
-    column_lengths,
     distinct,
     gaps,
     join,
@@ -42,6 +41,7 @@ from vestige.reconstruct.weights.zeros.span import span_of_others, unspanned
 STARTS, EACH = 400, 10  # of a pass at most, and for each sample
 PASSES, QUIET = 10, 2  # at most, and without a new column after which the search ends
 SEARCHES = 2  # joint searches for the samples of other columns
+SPARE = 45  # different neurons beyond two a sample: with 17, vectors of nobody met the equations as well as columns
 KEPT = 400  # columns from one pass to the next, the most exact
 SAME = 0.9999  # cosine from which two columns are one
 NEAR = 0.005  # of a column's mean |s|: entries nearer to 0 or V^T l are exact
@@ -138,7 +138,7 @@ def solve_paired(
         checkpoint: where the state is saved, and read from if there is one.
     """
     layer = first_layer(chain)
-    space = signal_space(chain, layer)
+    space = signal_space(chain, layer, SPARE)
     if space is None or not len(z):
         return None
     search = _Search(chain, layer, space, sample_norm, metric)
@@ -236,10 +236,7 @@ class _Search:
         z = torch.where((share >= AGREES)[:, None], close[0], alone[0])
         similar = torch.where(share >= AGREES, close[1], alone[1])
         like = self.chain.weights[0]
-        x, first = self.chain.augmented(z), self.chain.first_augmented().double()[self.space.alive]
-        scale = column_lengths(columns.s, x, first)
-        back = sent_back(self.chain, z.to(like))[:, :, self.space.alive].double()
-        multipliers = (torch.linalg.pinv(back.mT) @ (columns.full * scale[:, None])[:, :, None])[:, :, 0]
+        multipliers = output_multipliers(self.chain, self.space, z, columns.s, columns.full)
         return Paired(z.to(like), multipliers.to(like), near(similar).to(like), joints)
 
     def plausible(self, draw: torch.Generator) -> Float[Tensor, "m r"]:
