@@ -19,6 +19,7 @@ from vestige.reconstruct.kernels.functions import Gaussian, Laplace, Polynomial
 from vestige.reconstruct.stored import from_tensors, to_tensors
 from vestige.reconstruct.weights import from_weights
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
+from vestige.reconstruct.weights.paired.solver import Paired
 
 
 @pytest.fixture(autouse=True)
@@ -316,3 +317,28 @@ def test_what_a_search_found_is_kept_while_pairs_are_looked_for(kind, monkeypatc
     found = memory.state
     weights(kind, memory)
     assert memory.state.keys() == found.keys()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_all_samples_together_are_looked_for_only_where_pairs_find_none(paired, monkeypatch):
+    """What they find is offered, and their state is kept beside what the search found."""
+    asked = []
+
+    def given(chain):
+        z = torch.eye(chain.basis.shape[1]).to(chain.weights[0])[:2]
+        return Paired(z, z.new_ones(2, chain.out), z.new_tensor((0.9, 0.65)), ())
+
+    def together(chain, *, checkpoint, **options):
+        asked.append(chain.basis[:, :2].T)
+        checkpoint.save({"done": torch.ones(1)})
+        return given(chain)
+
+    monkeypatch.setattr(from_weights, "solve_paired", lambda chain, *_, **__: given(chain) if paired else None)
+    monkeypatch.setattr(from_weights, "solve_together", together)
+    memory = Memory()
+    found = weights("two layers", memory)
+    assert len(asked) == (not paired)
+    kept = {name.split("/")[1] for name in memory.state}
+    assert ("together" in kept) != paired and "columns" in kept
+    if not paired:
+        assert torch.allclose(found.samples.flatten(1)[:2], asked[0], atol=1e-5)

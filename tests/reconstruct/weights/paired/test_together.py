@@ -195,7 +195,8 @@ def test_a_search_improves_and_goes_on_where_it_was(monkeypatch):
     assert kills >= 1 and resumed is not None and torch.equal(resumed.y, whole.y)
 
 
-def test_networks_of_many_samples_or_few_neurons_are_left_to_others():
+def test_networks_of_many_samples_or_few_neurons_are_left_to_others(monkeypatch):
+    monkeypatch.setattr(together, "ROUNDS", 1)
     chain, _ = _trained()
     told = {"sample_norm": 9.0, "metric": None, "generator": child(0)}
     assert solve_together(replace(chain, rank=MOST + 1), **told) is None

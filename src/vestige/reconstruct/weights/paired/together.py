@@ -46,7 +46,12 @@ NOISE = (0.3, 0.15, 0.07)  # length of a change of each sample
 TAKEN = (4, 2)  # samples of another member at most
 RENEWED, WORST = 15, 2  # rounds after which the worst members become copies of the best
 MOST = 30  # samples: of 20 it takes a minute, and of more the cube of their number
-BELIEF = (0.3, 0.65, 0.9, 0.95)  # how sure a sample is that so many others have: 19 of 58 were right, 26 of 39, 33 of 36, 40 of 41
+BELIEF = (
+    0.3,
+    0.65,
+    0.9,
+    0.95,
+)  # how sure a sample is that so many others have: 19 of 58 were right, 26 of 39, 33 of 36, 40 of 41
 SAME = 0.9  # cosine from which two populations have found the same sample
 
 
