@@ -52,7 +52,9 @@ def _given(metric: bool = False) -> tuple[Equations, FirstLayer, Chain, Tensor]:
     assert space is not None and len(layer.values) == len(x)
     r = chain.basis.shape[1]
     rows = torch.diag(torch.linspace(0.2, 1, r).double()) / r**0.5 if metric else None
-    return equations(chain, layer, space, rows, 9.0), layer, chain, x
+    given = equations(chain, layer, space, rows, 9.0)
+    assert given is not None
+    return given, layer, chain, x
 
 
 def _random(m: int, seed: int) -> Tensor:
@@ -201,6 +203,16 @@ def test_networks_of_many_samples_or_few_neurons_are_left_to_others(monkeypatch)
     told = {"sample_norm": 9.0, "metric": None, "generator": child(0)}
     assert solve_together(replace(chain, rank=MOST + 1), **told) is None
     assert solve_together(replace(chain, clear=False), **told) is None
+    second = torch.cat([chain.target_weights[1], chain.target_weights[1].flip(1)])
+    assert solve_together(replace(chain, target_weights=(chain.target_weights[0], second)), **told) is None
+
+
+def test_directions_that_do_not_span_the_columns_give_no_equations():
+    _, layer, chain, _ = _given()
+    space = signal_space(chain, layer, 0)
+    assert space is not None
+    columns = torch.cat([layer.columns[:, :-1], layer.columns[:, :1]], 1)
+    assert equations(chain, replace(layer, columns=columns), space, None, 9.0) is None
 
 
 @pytest.mark.slow

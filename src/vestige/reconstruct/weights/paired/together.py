@@ -1,4 +1,4 @@
-"""All samples of a small network of few classes at once.
+"""All samples of a small network at once, where its second layer sends back one signal, as with two classes.
 
 With as many samples as the first layer has singular values, columns C and inputs Y, rows of coordinates as in
 `zeros.layer`, give its weights where
@@ -46,12 +46,9 @@ NOISE = (0.3, 0.15, 0.07)  # length of a change of each sample
 TAKEN = (4, 2)  # samples of another member at most
 RENEWED, WORST = 15, 2  # rounds after which the worst members become copies of the best
 MOST = 30  # samples: of 20 it takes a minute, and of more the cube of their number
-BELIEF = (
-    0.3,
-    0.65,
-    0.9,
-    0.95,
-)  # how sure a sample is that so many others have: 19 of 58 were right, 26 of 39, 33 of 36, 40 of 41
+# How sure a sample is that so many others have found; right were 19 of 58, 26 of 39, 33 of 36 and 40 of 41.
+BELIEF = (0.3, 0.65, 0.9, 0.95)
+DEPENDENT = 1e-9  # smallest singular value over the largest, of what one neuron of each direction has of all
 SAME = 0.9  # cosine from which two populations have found the same sample
 
 
@@ -64,7 +61,7 @@ def solve_together(
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Paired | None:
-    """Samples in span coordinates, of the usual length; None where they are many, or equations too few.
+    """Samples in span coordinates, of the usual length; None for many samples, several signals, or too few equations.
 
     Args:
         chain: of two layers or more.
@@ -76,15 +73,16 @@ def solve_together(
     """
     layer = first_layer(chain)
     space = signal_space(chain, layer, 0)
-    if space is None or len(layer.values) > MOST:
+    if space is None or space.output.shape[1] > 1 or len(layer.values) > MOST:
         return None
     given = equations(chain, layer, space, metric, sample_norm)
+    if given is None:
+        return None
     found = search_together(given, generator=spawn(generator, "together"), on_step=on_step, checkpoint=checkpoint)
     y = found.y[0] @ given.natural
     z = sample_norm * F.normalize(found.y[0] @ given.span, dim=1)
     s = F.normalize(layer.values * torch.linalg.inv(y).T, dim=1) @ layer.columns.T
-    opened, factors = y @ layer.slopes.T > 0, torch.ones_like(s[None, :1])
-    full, _ = _sent_back(torch.linalg.qr(space.output)[0], s[None], opened[None], factors)
+    full, _ = _sent_back(space.output[:, 0], s[None], y[None] @ layer.slopes.T > 0, torch.ones_like(s[None, :1]))
     multipliers, like = output_multipliers(chain, space, z, s, full[0]), chain.weights[0]
     confidence = torch.tensor(BELIEF).to(like)[agreement(given, found)]
     return Paired(z.to(like), multipliers.to(like), confidence, ())
@@ -98,7 +96,7 @@ class Equations:
         columns: basis of the columns.
         inputs: basis of the pre-activations over the norm of each neuron's weights.
         coupling: columns are  (coupling Y^-1)^T.
-        signals: orthonormal basis of the rows of V.
+        signal: the row of V, of norm 1.
         even: Y even are the inputs in coordinates in which plausible ones are isotropic.
         natural: Y natural are those of `FirstLayer`.
         span: Y span are multiples of them in span coordinates.
@@ -107,7 +105,7 @@ class Equations:
     columns: Float[Tensor, "h n"]
     inputs: Float[Tensor, "h n"]
     coupling: Float[Tensor, "n n"]
-    signals: Float[Tensor, "h q"]
+    signal: Float[Tensor, " h"]
     even: Float[Tensor, "n n"]
     natural: Float[Tensor, "n n"]
     span: Float[Tensor, "n r"]
@@ -161,8 +159,8 @@ def equations(
     space: ColumnSpace,
     metric: Float[Tensor, "r r"] | None,
     sample_norm: float,
-) -> Equations:
-    """Of a network with as many samples as its first layer has singular values.
+) -> Equations | None:
+    """Of a network with as many samples as its first layer has singular values; None where few neurons tell that.
 
     Args:
         chain: the network.
@@ -174,6 +172,8 @@ def equations(
     one = one_of_each(layer.slopes)
     columns, of_columns = torch.linalg.qr(layer.columns[one])
     inputs, of_inputs = torch.linalg.qr(F.normalize(layer.slopes[one], dim=1))
+    if min(torch.linalg.cond(of_columns, -2), torch.linalg.cond(of_inputs, -2)) < DEPENDENT:
+        return None
     r = chain.basis.shape[1]
     plausible = torch.eye(r).to(columns) / r**0.5 if metric is None else metric.to(columns)
     points = torch.cat([sample_norm * plausible @ layer.right[:, :r].T, layer.right[:, r:].T])
@@ -183,7 +183,7 @@ def equations(
         columns=columns,
         inputs=inputs,
         coupling=of_columns * layer.values @ of_inputs.T,
-        signals=torch.linalg.qr(space.output[one])[0],
+        signal=F.normalize(space.output[one, 0], dim=0),
         even=natural @ axes / values.sqrt(),
         natural=natural,
         span=natural @ layer.right[:, :r],
@@ -194,7 +194,7 @@ def settled(given: Equations, y: Float[Tensor, "m n n"], steps: int) -> Guesses:
     """Inputs of norm 1 by alternation between the two sets, from given ones."""
     s, u = given.columns_of(y) @ given.columns.T, y @ given.inputs.T
     factors = torch.ones_like(s[:, :1])
-    full, factors = _sent_back(given.signals, s, u > 0, factors)
+    full, factors = _sent_back(given.signal, s, u > 0, factors)
     change, before = torch.zeros_like(y), None
     for k in range(steps):
         near_s, near_u, opened = nearest_points(s, u, full)
@@ -206,7 +206,7 @@ def settled(given: Equations, y: Float[Tensor, "m n n"], steps: int) -> Guesses:
             y = given.apart(y)
         s, u = given.columns_of(y) @ given.columns.T, y @ given.inputs.T
         if k % REFIT == 0 or k == steps - 1:
-            full, factors = _sent_back(given.signals, s, opened, factors)
+            full, factors = _sent_back(given.signal, s, opened, factors)
     near_s, near_u, _ = nearest_points(s, u, full)
     return Guesses(y, _gap(s - near_s, u - near_u))
 
@@ -216,14 +216,12 @@ def _gap(s: Float[Tensor, "m n h"], u: Float[Tensor, "m n h"]) -> Float[Tensor, 
 
 
 def _sent_back(
-    signals: Float[Tensor, "h q"], s: Float[Tensor, "m n h"], opened: Tensor, factors: Float[Tensor, "m 1 h"]
+    signal: Float[Tensor, " h"], s: Float[Tensor, "m n h"], opened: Tensor, factors: Float[Tensor, "m 1 h"]
 ) -> tuple[Tensor, Tensor]:
     """V^T l of each sample, factors included, and the factor of each neuron, by least squares over open gates."""
-    opened, q = opened.to(s), signals.shape[1]
-    both = (signals[:, :, None] * signals[:, None]).flatten(1)
-    gram = ((opened * factors.square()) @ both).unflatten(-1, (q, q)) + RIDGE * torch.eye(q).to(s)
-    multipliers = torch.linalg.solve(gram, ((opened * s * factors) @ signals)[..., None])[..., 0]
-    plain = multipliers @ signals.T
+    opened, expected = opened.to(s), signal * factors
+    size = (opened * expected.square()).sum(2, keepdim=True) + RIDGE
+    plain = (opened * s * expected).sum(2, keepdim=True) / size * signal
     ridge = FACTORS * plain.square().mean(1, keepdim=True)
     off = (opened * plain * (s - plain)).sum(1, keepdim=True)
     off = off / ((opened * plain.square()).sum(1, keepdim=True) + ridge)
