@@ -30,7 +30,7 @@ from vestige.reconstruct.weights.neurons import one_of_each
 from vestige.reconstruct.weights.paired.projections import nearest_points
 from vestige.reconstruct.weights.paired.signals import output_multipliers, signal_space
 from vestige.reconstruct.weights.paired.solver import Paired
-from vestige.reconstruct.weights.two_layer.columns import ColumnSpace
+from vestige.reconstruct.weights.two_layer.columns import ColumnSpace, apart
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 
 POPULATIONS, MEMBERS = 4, 16
@@ -46,8 +46,8 @@ NOISE = (0.3, 0.15, 0.07)  # length of a change of each sample
 TAKEN = (4, 2)  # samples of another member at most
 RENEWED, WORST = 15, 2  # rounds after which the worst members become copies of the best
 MOST = 30  # samples: of 20 it takes a minute, and of more the cube of their number
-# How sure a sample is that so many others have found; right were 19 of 58, 26 of 39, 33 of 36 and 40 of 41.
-BELIEF = (0.3, 0.65, 0.9, 0.95)
+# How sure a sample is that so many others have; right were 20 of 58 of the best guess, 33 of 51, 36 of 41, 45 of 46.
+BELIEF = (0.3, 0.65, 0.85, 0.95)
 DEPENDENT = 1e-9  # smallest singular value over the largest, of what one neuron of each direction has of all
 SAME = 0.9  # cosine from which two populations have found the same sample
 
@@ -79,13 +79,14 @@ def solve_together(
     if given is None:
         return None
     found = search_together(given, generator=spawn(generator, "together"), on_step=on_step, checkpoint=checkpoint)
-    y = found.y[0] @ given.natural
-    z = sample_norm * F.normalize(found.y[0] @ given.span, dim=1)
-    s = F.normalize(layer.values * torch.linalg.inv(y).T, dim=1) @ layer.columns.T
-    full, _ = _sent_back(space.output[:, 0], s[None], y[None] @ layer.slopes.T > 0, torch.ones_like(s[None, :1]))
-    multipliers, like = output_multipliers(chain, space, z, s, full[0]), chain.weights[0]
-    confidence = torch.tensor(BELIEF).to(like)[agreement(given, found)]
-    return Paired(z.to(like), multipliers.to(like), confidence, ())
+    which, others = agreed(given, found)
+    y = found.y @ given.natural
+    s = (layer.values[:, None] * torch.linalg.inv(y)).mT @ layer.columns.T
+    full, _ = _sent_back(space.output[:, 0], s, y @ layer.slopes.T > 0, torch.ones_like(s[:, :1]))
+    z = sample_norm * F.normalize((found.y @ given.span).flatten(0, 1)[which], dim=1)
+    like, (s, full) = chain.weights[0], (part.flatten(0, 1)[which] for part in (s, full))
+    multipliers = output_multipliers(chain, space, z, s, full)
+    return Paired(z.to(like), multipliers.to(like), torch.tensor(BELIEF).to(like)[others], ())
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,16 @@ def _renewed(at: Guesses) -> Guesses:
     return Guesses(at.y[order], at.gap[order])
 
 
-def agreement(given: Equations, found: Guesses) -> Int[Tensor, " n"]:
-    """How many other populations have each input of the best guess."""
-    z = F.normalize(found.y @ given.span, dim=2)
-    return ((z[0] @ z[1:].mT).amax(2) > SAME).sum(0)
+def agreed(given: Equations, found: Guesses) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
+    """Positions of different samples among all populations, and how many others have each; most agreed on first.
+
+    What no other population has is of the best one.
+    """
+    populations, n = found.gap.shape
+    z = F.normalize(found.y @ given.span, dim=2).flatten(0, 1)
+    same = z @ z.T > SAME
+    others = same.unflatten(1, (populations, n)).any(2).sum(1) - 1
+    order = others.argsort(descending=True, stable=True)
+    order = order[(order < n) | (others[order] > 0)]
+    which = order[apart(same[order][:, order])]
+    return which, others[which]
