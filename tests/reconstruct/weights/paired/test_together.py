@@ -232,9 +232,10 @@ def test_most_samples_of_isotropic_data_come_back(n, dim, seed, least):
     assert right[cosine > 0.9].all()
 
 
-@pytest.mark.slow
-def test_populations_do_not_agree_on_an_untrained_network():
-    """Null: the same singular values, no data."""
-    chain, x = _trained(trained=False)
-    found = solve_together(chain, sample_norm=float(x.norm(dim=1).mean()), metric=None, generator=child(5))
-    assert found is not None and not (found.confidence >= 0.8).any()
+def test_an_untrained_network_meets_no_equations(monkeypatch):
+    """Null: the same singular values, no data. Its populations agree by chance, and far from the equations."""
+    monkeypatch.setattr(together, "ROUNDS", 1)
+    for trained in (True, False):
+        chain, _ = _trained(trained=trained)
+        found = solve_together(chain, sample_norm=9.0, metric=None, generator=child(5))
+        assert (found is not None) == trained
