@@ -192,7 +192,7 @@ def _deep(problem: Problem, chain: Chain, settings: SearchSettings, count: int) 
 
 
 def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: Pool, z: Tensor) -> Pool:
-    """The samples of columns that are found with their inputs, and of all at once, beside those of the pool."""
+    """The samples of columns that are found with their inputs, or of all at once, beside those of the pool."""
     # A reference moves the target away from the weights that decide the gates.
     if problem.reference is not None or pool.outcome is Outcome.NOT_FINITE:
         return pool
@@ -210,15 +210,14 @@ def _with_pairs(problem: Problem, chain: Chain, settings: SearchSettings, pool: 
 
     told: dict[str, Any] = {"sample_norm": settings.sample_norm, "metric": settings.metric}
     told |= {"generator": problem.generator, "on_step": problem.recorder}
-    paired = solve_paired(chain, z, others=others, checkpoint=_part(problem.checkpoint, "pairs"), **told)
-    found = [] if paired is None else [paired]
-    if paired is None or len(paired.z) < chain.rank:
-        together = solve_together(chain, checkpoint=_part(problem.checkpoint, "together"), **told)
-        found += [] if together is None else [together]
-    for end in found:
+    end = solve_paired(chain, z, others=others, checkpoint=_part(problem.checkpoint, "pairs"), **told)
+    if end is not None:
         pool = pool.with_joints(end.joints, chain.basis)
-        pool = pool.beside(end.z @ chain.basis.T, end.multipliers, end.confidence)
-    return pool
+    if end is None or len(end.z) < chain.rank:  # of the few samples of a small network some columns are no sample's
+        end = solve_together(chain, checkpoint=_part(problem.checkpoint, "together"), **told) or end
+    if end is None:
+        return pool
+    return pool.beside(end.z @ chain.basis.T, end.multipliers, end.confidence)
 
 
 def _by_zeros(problem: Problem, chain: Chain, settings: SearchSettings) -> ByZeros | None:

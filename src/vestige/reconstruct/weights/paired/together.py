@@ -45,7 +45,10 @@ FACTORS, REACH = 1.0, 0.3  # ridge of the factors, in open gates of usual size, 
 NOISE = (0.3, 0.15, 0.07)  # length of a change of each sample
 TAKEN = (4, 2)  # samples of another member at most
 RENEWED, WORST = 15, 2  # rounds after which the worst members become copies of the best
-MOST = 30  # samples: of 20 it takes a minute, and of more the cube of their number
+FEWEST, MOST = (
+    10,
+    30,
+)  # samples: populations agree on fewer by chance; 20 take a minute, and more the cube of their number
 # How sure a sample is that so many others have; right were 20 of 58 of the best guess, 33 of 51, 36 of 41, 45 of 46.
 BELIEF = (0.3, 0.65, 0.85, 0.95)
 FITS = (
@@ -66,8 +69,8 @@ def solve_together(
 ) -> Paired | None:
     """Samples in span coordinates, of the usual length, none of them sure.
 
-    None for many samples, for several signals, for fewer than two different neurons a sample, and where no guess meets
-    its equations.
+    None for very few samples or many, for several signals, for fewer than two different neurons a sample, and where
+    no guess meets its equations.
 
     Args:
         chain: of two layers or more.
@@ -79,7 +82,7 @@ def solve_together(
     """
     layer = first_layer(chain)
     space = signal_space(chain, layer, 0)
-    if space is None or space.output.shape[1] > 1 or len(layer.values) > MOST:
+    if space is None or space.output.shape[1] > 1 or not FEWEST <= len(layer.values) <= MOST:
         return None
     given = equations(chain, layer, space, metric, sample_norm)
     if given is None:
