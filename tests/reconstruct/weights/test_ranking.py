@@ -1,5 +1,7 @@
 """Verified samples first, each with the candidates near it; the rest in groups, sample by sample against a loop."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -49,6 +51,18 @@ def test_the_first_few_keep_their_candidates_and_the_others_lose_theirs():
     assert torch.equal(part.cluster, torch.where(whole.cluster < 3, whole.cluster, -1))
     assert torch.equal(whole.first(None).cluster, whole.cluster)
     assert part.fields((5, 6))["samples"].shape == (3, 5, 6)
+
+
+def test_the_likeliest_come_first_after_those_verified_and_keep_their_candidates():
+    part = rank_candidates(X, L, RESTART, VERIFIED).first(4)
+    mixed = replace(part, confidence=torch.tensor([0.3, 0.2, 0.4, 0.6]).to(X), verified=torch.arange(4) == 1)
+    found = mixed.likeliest_first()
+    order = [1, 3, 2, 0]
+    assert found.confidence.tolist() == mixed.confidence[order].tolist() and found.verified.tolist()[0]
+    assert torch.equal(found.samples, mixed.samples[order]) and torch.equal(found.cotangents, mixed.cotangents[order])
+    kept = mixed.cluster >= 0
+    assert torch.equal(found.cluster >= 0, kept) and not kept.all()
+    assert torch.equal(found.samples[found.cluster[kept]], mixed.samples[mixed.cluster[kept]])
 
 
 @pytest.mark.parametrize(("cotangents", "labels"), [([[2.0], [-1.0]], [1, 0]), ([[2.0, 1.0], [-1.0, 0.0]], [0, 1])])

@@ -40,9 +40,10 @@ def assemble(
         collapse=is_collapse(pool.x, max(2, outputs)),
     )
     believed = grounds.tempered(ranking, sure)
-    offered = None if pool.whole else _offered(believed, len(order), chain, many)
+    if not pool.whole:
+        believed = believed.first(_offered(believed, len(order), chain, many)).likeliest_first()
     return Reconstruction(
-        **believed.first(offered).fields(shape),
+        **believed.fields(shape),
         candidates=pool.x.reshape(-1, *shape),
         candidate_cotangents=pool.multipliers,
         restart=pool.restart,

@@ -37,6 +37,13 @@ class Ranking:
             cluster=torch.where(self.cluster < len(self.samples[:count]), self.cluster, -1),
         )
 
+    def likeliest_first(self) -> "Ranking":
+        """Verified ones, then by confidence."""
+        order = (self.confidence + 2 * self.verified).argsort(descending=True, stable=True)
+        place = torch.cat([order.argsort(), order.new_tensor([-1])])  # the last one is that of cluster -1
+        names = "samples", "confidence", "support", "spread", "cotangents", "verified"
+        return Ranking(**{name: getattr(self, name)[order] for name in names}, cluster=place[self.cluster])
+
     def fields(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Its part of a `Reconstruction`, for inputs of this shape."""
         return {

@@ -16,10 +16,8 @@ from vestige.reconstruct.weights.chain import Chain, span_chain
 from vestige.reconstruct.weights.paired import together
 from vestige.reconstruct.weights.paired.signals import signal_space
 from vestige.reconstruct.weights.paired.together import (
-    FEWEST,
     INPUTS,
     MEMBERS,
-    MOST,
     NOISE,
     POPULATIONS,
     SPREAD,
@@ -203,13 +201,16 @@ def test_a_search_improves_and_goes_on_where_it_was(monkeypatch):
 
 def test_networks_of_few_samples_many_or_few_neurons_are_left_to_others(monkeypatch):
     monkeypatch.setattr(together, "ROUNDS", 1)
-    chain, _ = _trained()
+    chain, x = _trained()
     told = {"sample_norm": 9.0, "metric": None, "generator": child(0)}
-    assert solve_together(replace(chain, rank=MOST + 1), **told) is None
-    assert solve_together(replace(chain, rank=FEWEST - 1), **told) is None
+    assert solve_together(chain, **told) is not None
     assert solve_together(replace(chain, clear=False), **told) is None
     second = torch.cat([chain.target_weights[1], chain.target_weights[1].flip(1)])
     assert solve_together(replace(chain, target_weights=(chain.target_weights[0], second)), **told) is None
+    for bound, value in (("FEWEST", len(x) + 1), ("MOST", len(x) - 1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(together, bound, value)
+            assert solve_together(chain, **told) is None
 
 
 def test_directions_that_do_not_span_the_columns_give_no_equations():
