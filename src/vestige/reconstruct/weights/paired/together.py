@@ -301,7 +301,7 @@ def _changed(given: Equations, at: Guesses, draw: torch.Generator) -> Float[Tens
     y = F.normalize(at.y + length[:, None, None] * noise, dim=2)
     most = torch.tensor((*(0 for _ in NOISE), *TAKEN), device=place)[kind]
     count = (torch.rand(m, generator=draw).to(place) * most).ceil()
-    other = torch.arange(m) // MEMBERS * MEMBERS + torch.randint(MEMBERS, (m,), generator=draw)
+    other = (torch.arange(m) // MEMBERS * MEMBERS + torch.randint(MEMBERS, (m,), generator=draw)).to(place)
     chance = 1 / at.gap[other].clamp(min=1e-9)
     which = torch.multinomial(chance.cpu(), max(TAKEN), generator=draw).to(place)
     for k in range(max(TAKEN)):
