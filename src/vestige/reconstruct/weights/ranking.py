@@ -10,6 +10,7 @@ from torch import Tensor
 from vestige.reconstruct.weights.clusters import cluster_candidates
 
 SAME = 0.95  # cosine from which a candidate counts as the verified sample again
+SAID = "confidence", "support", "spread", "cotangents", "verified"  # of each sample
 CUT = 0.1  # mean cosine distance within a group: wider ones blend samples that share a class
 
 
@@ -27,27 +28,22 @@ class Ranking:
 
     def first(self, count: int | None) -> "Ranking":
         """The same, cut after so many samples; None for all."""
-        return Ranking(
-            samples=self.samples[:count],
-            confidence=self.confidence[:count],
-            support=self.support[:count],
-            spread=self.spread[:count],
-            cotangents=self.cotangents[:count],
-            verified=self.verified[:count],
-            cluster=torch.where(self.cluster < len(self.samples[:count]), self.cluster, -1),
-        )
+        cluster = torch.where(self.cluster < len(self.samples[:count]), self.cluster, -1)
+        return self._of(slice(count), cluster)
 
     def likeliest_first(self) -> "Ranking":
         """Verified ones, then by confidence."""
         order = (self.confidence + 2 * self.verified).argsort(descending=True, stable=True)
         place = torch.cat([order.argsort(), order.new_tensor([-1])])  # the last one is that of cluster -1
-        names = "samples", "confidence", "support", "spread", "cotangents", "verified"
-        return Ranking(**{name: getattr(self, name)[order] for name in names}, cluster=place[self.cluster])
+        return self._of(order, place[self.cluster])
+
+    def _of(self, which: slice | Tensor, cluster: Tensor) -> "Ranking":
+        return Ranking(samples=self.samples[which], **{k: getattr(self, k)[which] for k in SAID}, cluster=cluster)
 
     def fields(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Its part of a `Reconstruction`, for inputs of this shape."""
         return {
-            **{name: getattr(self, name) for name in ("confidence", "support", "spread", "cotangents", "verified")},
+            **{name: getattr(self, name) for name in SAID},
             "samples": self.samples.reshape(-1, *shape),
             "label": labels_of(self.cotangents),
             "cluster": self.cluster,

@@ -80,9 +80,11 @@ def solve_together(
         on_step: called after every round with the gap of the best guess.
         checkpoint: where the state is saved, and read from if there is one.
     """
+    if not FEWEST <= chain.rank <= MOST:
+        return None
     layer = first_layer(chain)
     space = signal_space(chain, layer, 0)
-    if space is None or space.output.shape[1] > 1 or not FEWEST <= len(layer.values) <= MOST:
+    if space is None or space.output.shape[1] > 1:
         return None
     given = equations(chain, layer, space, metric, sample_norm)
     if given is None:
@@ -91,7 +93,7 @@ def solve_together(
     fit = found.gap.mean(1) < FITS
     if not fit.any():
         return None
-    found = Guesses(found.y[fit], found.gap[fit])
+    found = found[fit]
     which, others = agreed(given, found)
     y = found.y @ given.natural
     s = (layer.values[:, None] * torch.linalg.inv(y)).mT @ layer.columns.T
@@ -159,6 +161,9 @@ class Guesses:
 
     y: Float[Tensor, "m n n"]
     gap: Float[Tensor, "m n"]
+
+    def __getitem__(self, index: Tensor) -> "Guesses":
+        return Guesses(self.y[index], self.gap[index])
 
     def where_better(self, other: "Guesses") -> "Guesses":
         """With those of another in the place of worse ones."""
@@ -275,8 +280,7 @@ def search_together(
             on_step(Step(number, ROUNDS, float(at.gap.sum(1).min()), "all samples together"))
     best = at.gap.sum(1).reshape(POPULATIONS, MEMBERS).argmin(1)
     best = best + MEMBERS * torch.arange(POPULATIONS, device=best.device)
-    best = best[at.gap[best].sum(1).argsort()]
-    return Guesses(at.y[best], at.gap[best])
+    return at[best[at.gap[best].sum(1).argsort()]]
 
 
 def _draw(seed: int, number: int) -> torch.Generator:
@@ -317,7 +321,7 @@ def _renewed(at: Guesses) -> Guesses:
     order = at.gap.sum(1).reshape(POPULATIONS, MEMBERS).argsort(1)
     order[:, MEMBERS - WORST :] = order[:, :WORST]
     order = (order + MEMBERS * torch.arange(POPULATIONS, device=order.device)[:, None]).flatten()
-    return Guesses(at.y[order], at.gap[order])
+    return at[order]
 
 
 def agreed(given: Equations, found: Guesses) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
