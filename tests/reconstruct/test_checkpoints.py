@@ -17,7 +17,7 @@ from vestige.reconstruct.kernels.black_box import BudgetSpentError
 from vestige.reconstruct.kernels.from_queries import reconstruct_from_queries
 from vestige.reconstruct.kernels.functions import Gaussian, Laplace, Polynomial
 from vestige.reconstruct.stored import from_tensors, to_tensors
-from vestige.reconstruct.weights import from_weights
+from vestige.reconstruct.weights import solve_chain
 from vestige.reconstruct.weights.from_weights import reconstruct_from_weights
 from vestige.reconstruct.weights.paired.solver import Paired
 
@@ -309,7 +309,7 @@ def test_what_a_search_found_is_kept_while_pairs_are_looked_for(kind, monkeypatc
     def pairs(chain, z, *, checkpoint, **options):
         checkpoint.save({"done": torch.ones(1)})
 
-    monkeypatch.setattr(from_weights, "solve_paired", pairs)
+    monkeypatch.setattr(solve_chain, "solve_paired", pairs)
     memory = Memory()
     weights(kind, memory)
     parts = {name.split("/")[1] for name in memory.state}
@@ -337,8 +337,8 @@ def test_all_samples_together_are_looked_for_where_pairs_do_not_find_all(missing
         checkpoint.save({"done": torch.ones(1)})
         return given(chain, [0])
 
-    monkeypatch.setattr(from_weights, "solve_paired", pairs)
-    monkeypatch.setattr(from_weights, "solve_together", together)
+    monkeypatch.setattr(solve_chain, "solve_paired", pairs)
+    monkeypatch.setattr(solve_chain, "solve_together", together)
     memory = Memory()
     found = weights("two layers", memory)
     assert len(asked) == (missing != 0)

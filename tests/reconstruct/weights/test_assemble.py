@@ -102,6 +102,17 @@ def test_fewer_different_neurons_than_two_a_sample_are_in_doubt(many):
     assert found.confidence.max() <= 3 / many.rank
 
 
+def test_what_follows_from_the_range_does_not_need_the_equation(many):
+    """Neither an unexplained layer nor few different neurons lower it; class means do."""
+    _, given = pool(4, unexplained=0.9)
+    of_two = assemble(replace(given, by_range=2), (D,), 2, many, ())
+    assert of_two.confidence.tolist() == pytest.approx([0.9, 2 / 3, 0.1 * 1.3 / 3, 0.1 * 0.2])
+    assert of_two.doubt == "" and of_two.warnings == () and not of_two.verified.any()
+    assert assemble(given, (D,), 2, many, ()).doubt
+    means = assemble(replace(given, by_range=2), (D,), 2, replace(many, rank=2), ())
+    assert means.doubt and not means.confidence.any()
+
+
 def test_no_more_samples_than_classes_are_class_means(many):
     _, searched = pool(N // 2)
     found = assemble(searched, (D,), many.rank, many, ())

@@ -34,6 +34,18 @@ def test_further_samples_come_after_those_that_are_there_and_none_twice():
     assert verified.tolist() == [True, False, False]
 
 
+def test_samples_by_their_range_replace_those_near_them_that_are_not_verified():
+    at = torch.eye(9)[:3]
+    there = (at, torch.ones(3, 1), torch.tensor([0.9, 0.8, 0.7]), torch.tensor([True, False, False]))
+    near = torch.stack([at[0] + 0.1 * torch.eye(9)[5], at[1] + 0.1 * torch.eye(9)[5], torch.eye(9)[6]])
+    both = pool(there).preferring(near, -torch.ones(3, 1), torch.full((3,), 0.95))
+    assert both.solved is not None and both.by_range == 2
+    assert torch.equal(both.solved[0], torch.stack([at[0], at[2], near[1], near[2]]))
+    assert both.solved[3].tolist() == [True, False, False, False]
+    alone = pool(None).preferring(near, -torch.ones(3, 1), torch.full((3,), 0.95))
+    assert alone.solved is not None and alone.by_range == len(alone.solved[0]) == 3
+
+
 def test_samples_alone_are_all_there_is():
     found = torch.eye(9)[:3]
     x, _, confidence, verified = pool(None).beside(found, torch.ones(3, 1), torch.ones(3)).solved or (None,) * 4

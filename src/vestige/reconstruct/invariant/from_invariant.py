@@ -34,10 +34,11 @@ from vestige.reconstruct.options import check_counts
 from vestige.reconstruct.result import Reconstruction
 from vestige.reconstruct.weights.assemble import assemble
 from vestige.reconstruct.weights.chain import Chain, span_chain
-from vestige.reconstruct.weights.from_weights import CANDIDATES, STEPS, reconstruct_from_weights, search_input_space
+from vestige.reconstruct.weights.from_weights import reconstruct_from_weights, search_input_space
 from vestige.reconstruct.weights.joint import layer_weights, search
 from vestige.reconstruct.weights.pool import Pool, pool_of_joints
 from vestige.reconstruct.weights.problem import Problem, Recorder, check_model, check_training
+from vestige.reconstruct.weights.search_settings import CANDIDATES, STEPS
 from vestige.reconstruct.weights.symmetry import Symmetry
 
 SOURCE = (paper("2411.16458"),)

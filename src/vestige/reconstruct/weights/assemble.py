@@ -30,16 +30,11 @@ def assemble(
     same, cut = (SAME, ALONE) if pool.whole else (SAME_OF_MANY, CUT_OF_MANY) if many else (SAME, CUT)
     best_first, sure = (solved[0][order], solved[1][order], solved[2][order]), solved[3][order]
     ranking = rank_candidates(pool.x, pool.multipliers, pool.restart, best_first, same=same, cut=cut)
-    sure = torch.cat([sure, sure.new_zeros(len(ranking.samples) - len(sure))])
-    grounds = Grounds(
-        explained=explained(pool.residual_per_layer),
-        samples=0 if chain is None else chain.rank,
-        directions=0 if chain is None else chain.directions,
-        classes=max(2, outputs),
-        fall=0.0 if chain is None else fall_of(chain.singular_values, chain.rank),
-        collapse=is_collapse(pool.x, max(2, outputs)),
-    )
-    believed = grounds.tempered(ranking, sure)
+    by_range = order >= len(order) - pool.by_range
+    sure, by_range = (torch.cat([part, part.new_zeros(len(ranking.samples) - len(part))]) for part in (sure, by_range))
+    grounds = _grounds(pool, max(2, outputs), chain)
+    believed = grounds.tempered(ranking, sure, by_range)
+    doubt = "" if (by_range & (believed.confidence > 0)).any() else grounds.doubt
     if not pool.whole:
         believed = believed.first(_offered(believed, len(order), chain, many)).likeliest_first()
     return Reconstruction(
@@ -54,11 +49,22 @@ def assemble(
         identifiable=0 if chain is None else chain.rank,
         directions=grounds.directions,
         collapse=grounds.collapse,
-        doubt=grounds.doubt,
+        doubt=doubt,
         gradient_evaluations=pool.evaluations,
         outcome=pool.outcome,
-        warnings=_warnings(pool, chain, grounds),
+        warnings=_warnings(pool, chain, grounds.collapse, doubt),
         source=SOURCE,
+    )
+
+
+def _grounds(pool: Pool, classes: int, chain: Chain | None) -> Grounds:
+    return Grounds(
+        explained=explained(pool.residual_per_layer),
+        samples=0 if chain is None else chain.rank,
+        directions=0 if chain is None else chain.directions,
+        classes=classes,
+        fall=0.0 if chain is None else fall_of(chain.singular_values, chain.rank),
+        collapse=is_collapse(pool.x, classes),
     )
 
 
@@ -71,7 +77,7 @@ def _offered(ranking: Ranking, solved: int, chain: Chain | None, many: bool) -> 
     return (1 if many else OFFERED) * chain.rank
 
 
-def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, ...]:
+def _warnings(pool: Pool, chain: Chain | None, collapse: bool, doubt: str) -> tuple[str, ...]:
     said = []
     if chain is None:
         said.append(
@@ -86,12 +92,12 @@ def _warnings(pool: Pool, chain: Chain | None, grounds: Grounds) -> tuple[str, .
         )
     if chain is not None and pool.requested is not None and chain.clear and pool.requested > 4 * chain.rank:
         said.append(f"n_candidates={pool.requested} given; the first layer tells at most {chain.rank} samples apart.")
-    if grounds.collapse:
+    if collapse:
         said.append(
             "The candidates collapse to about one per class: each may show the mean of its class, not a single sample."
         )
-    elif grounds.doubt:
-        said.append(f"Single samples cannot be told: {grounds.doubt}.")
+    elif doubt:
+        said.append(f"Single samples cannot be told: {doubt}.")
     if pool.outcome is Outcome.NOT_FINITE:
         said.append("A search became NaN or infinite; what was finite last is kept.")
     return tuple(said)

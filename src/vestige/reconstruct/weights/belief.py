@@ -108,20 +108,26 @@ class Grounds:
         steep = FALL * min(self.fall, STEEP)
         return (TWO if self.classes <= 2 else MORE) + ROOM * room - STATIONARY * left + steep
 
-    def tempered(self, ranking: Ranking, verified: Bool[Tensor, " k"]) -> Ranking:
+    def tempered(
+        self, ranking: Ranking, verified: Bool[Tensor, " k"], by_range: Bool[Tensor, " k"] | None = None
+    ) -> Ranking:
         """The ranking with what can be believed of it; nothing is verified where there is a doubt.
 
         The confidence p of a group becomes
 
             factor sigmoid(SLOPE logit p + shift)
 
-        and that of a sample with a column of its own is multiplied by `factor`. A confidence of 0 stays.
+        and that of a sample with a column of its own is multiplied by `factor`. A confidence of 0 stays. What follows
+        from the range of inputs does not stand on the equation, and is only doubted where class means would follow too.
 
         Args:
             ranking: samples with columns first, marked as verified, then groups.
             verified: which of them are.
+            by_range: which follow from the range of inputs; None: none does.
         """
         p = ranking.confidence.double()
         revised = torch.where(p > 0, (SLOPE * p.logit(1e-6) + self.shift).sigmoid(), 0.0).to(ranking.confidence)
         confidence = self.factor * torch.where(ranking.verified, ranking.confidence, revised)
+        if by_range is not None and not self.means and not self.collapse:
+            confidence = torch.where(by_range, ranking.confidence, confidence)
         return replace(ranking, confidence=confidence, verified=verified & (not self.doubt))

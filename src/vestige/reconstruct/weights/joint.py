@@ -31,6 +31,7 @@ from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.directions import Directions
 
 PIXELS = 768  # entries of each sample that are held against the box at one step, drawn anew
+EXACT = 300.0  # sharpness of gates that are nearly exact
 PRIOR = 0.1  # weight of the mean squared entry of u, z = u metric, against relative residuals
 
 
@@ -92,6 +93,13 @@ def gradient_sums(
         if k:
             delta = (delta @ chain.weights[k]) * gates[k - 1]
     return sums[::-1]
+
+
+def later_residuals(chain: Chain, z: Float[Tensor, "m r"], multipliers: Float[Tensor, "m out"]) -> dict[str, float]:
+    """Relative squared residual of every layer but the first, by nearly exact gates."""
+    sums = gradient_sums(chain, z, multipliers, EXACT)
+    pairs = [(weight, target) for (weight, _), target in zip(sums, chain.target_weights, strict=True)][1:]
+    return {f"layer {k + 2}": float((t - w).square().sum() / t.square().sum()) for k, (w, t) in enumerate(pairs)}
 
 
 def search(

@@ -16,7 +16,10 @@ from vestige.reconstruct.weights.ranking import SAME
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool:
-    """Candidates and what is known of them; `solved`: samples, multipliers, confidence, whether verified."""
+    """Candidates and what is known of them; `solved`: samples, multipliers, confidence, whether verified.
+
+    The last `by_range` of these follow from the range of inputs, whatever the equation says (`corners`).
+    """
 
     x: Float[Tensor, "c d"]
     multipliers: Float[Tensor, "c out"]
@@ -24,6 +27,7 @@ class Pool:
     residual: Float[Tensor, " restarts"]
     residual_per_layer: dict[str, float]
     solved: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+    by_range: int = 0
     evaluations: int
     outcome: Outcome
     requested: int | None
@@ -42,6 +46,16 @@ class Pool:
         added = x[new], multipliers[new], confidence[new], torch.zeros_like(confidence[new], dtype=torch.bool)
         joined = (torch.cat(parts) for parts in zip(solved, added, strict=True))
         return replace(self, solved=(*joined,))
+
+    def preferring(self, x: Float[Tensor, "k d"], multipliers: Float[Tensor, "k out"], confidence: Tensor) -> "Pool":
+        """With samples by their range in the place of those near them, but for verified ones, which stay."""
+        solved = self.solved or (x[:0], multipliers[:0], confidence[:0], confidence[:0] > 0)
+        kept = solved[3] | (F.normalize(solved[0], dim=1) @ F.normalize(x, dim=1).T < SAME).all(1)
+        first, second, third, sure = solved
+        pool = replace(self, solved=(first[kept], second[kept], third[kept], sure[kept]))
+        pool = pool.beside(x, multipliers, confidence)
+        assert pool.solved is not None
+        return replace(pool, by_range=len(pool.solved[0]) - int(kept.sum()))
 
     def with_joints(self, joints: Sequence[Joint], basis: Float[Tensor, "d r"]) -> "Pool":
         """With the candidates of further searches."""

@@ -12,6 +12,10 @@ from vestige.reconstruct.weights.directions import Directions
 from vestige.reconstruct.weights.joint import Joint, search
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 
+STEPS = 1500  # of one search
+CANDIDATES = 40  # of a restart where the first layer does not count the samples
+RESTARTS = 4  # of deeper networks and of other modules
+
 
 @dataclass(frozen=True)
 class SearchSettings:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from vestige.core.outcome import Outcome
 from vestige.core.rng import child
 from vestige.reconstruct.weights.chain import Chain
-from vestige.reconstruct.weights.from_weights import _enough
+from vestige.reconstruct.weights.solve_chain import _enough
 from vestige.reconstruct.weights.two_layer.columns import column_space, fit_columns, with_multipliers
 from vestige.reconstruct.weights.two_layer.many_samples import samples_of_some
 from vestige.reconstruct.weights.zeros.confirmed import confirmed_columns

@@ -18,7 +18,7 @@ from vestige.core.descent import Checkpoint, Within
 from vestige.core.outcome import OnStep, Outcome, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain, forgot_start
-from vestige.reconstruct.weights.joint import gradient_sums
+from vestige.reconstruct.weights.joint import later_residuals
 from vestige.reconstruct.weights.two_layer.columns import FITS, ColumnSpace, column_space, with_multipliers
 from vestige.reconstruct.weights.two_layer.posterior_mean import near
 from vestige.reconstruct.weights.two_layer.verification import CHANCE, chance, genuine, plausible
@@ -41,7 +41,6 @@ MOST = 0.25  # samples a neuron: at more, any vector vanishes at nearly as many 
 ENOUGH = 0.9  # share of the columns that must be known; of fewer, as of class means, samples are fitted at will
 LONGEST = 400  # candidates of a search that are looked at
 AGREES = 0.9  # share of the gates that the sample shown must have
-SHARP = 300.0  # gates for the residual of later layers
 
 
 @dataclass(frozen=True)
@@ -255,9 +254,5 @@ def _residual(chain: Chain, layer: FirstLayer, known: Tensor, z: Tensor, multipl
     """Of the first layer by the columns, of later ones by the gradients of the samples with their multipliers."""
     left = torch.diag(layer.values)
     left = left - known.T @ torch.linalg.lstsq(known.T, left).solution if len(known) else left
-    result = {"layer 1": float(left.square().sum() / layer.values.square().sum())}
-    sums = gradient_sums(chain, z, multipliers, SHARP)
-    for k, ((weight, _), target) in enumerate(zip(sums, chain.target_weights, strict=True)):
-        if k:
-            result[f"layer {k + 1}"] = float((target - weight).square().sum() / target.square().sum())
-    return result
+    first = float(left.square().sum() / layer.values.square().sum())
+    return {"layer 1": first} | later_residuals(chain, z, multipliers)
