@@ -50,6 +50,14 @@ def nearest(chain: Chain, z: Tensor, x: Tensor) -> Tensor:
     return (F.normalize(z @ chain.basis.T, dim=1) @ F.normalize(x, dim=1).T).amax(1)
 
 
+def any_corners(chain: Chain, count: int, name: str) -> tuple[Polytope, Tensor, Tensor]:
+    """The polytope, normal objectives, and the corner that each leads to."""
+    given = polytope(chain.basis, BOX)
+    assert given is not None
+    objective = torch.randn(count, N, generator=child(0, name), dtype=torch.float64)
+    return given, objective, given.program(torch.zeros(count, N, dtype=torch.float64), objective, 20_000, 0.1)
+
+
 @pytest.fixture(scope="module")
 def sparse() -> tuple[Chain, Tensor, Tensor]:
     x = strokes(1) - MEAN
@@ -91,10 +99,7 @@ def test_a_compressed_network_that_holds_no_samples_gives_nothing(box):
 
 def test_the_program_agrees_with_a_second_library(sparse):
     chain, _, _ = sparse
-    given = polytope(chain.basis, BOX)
-    assert given is not None
-    objective = torch.randn(4, N, generator=child(3, "objective"), dtype=torch.float64)
-    ours = given.program(torch.zeros(4, N, dtype=torch.float64), objective, 20_000, 0.1)
+    given, objective, ours = any_corners(chain, 4, "second library")
     sides = torch.cat([given.basis, -given.basis]).numpy(), torch.cat([given.high, -given.low]).numpy()
     for mine, c in zip(ours, objective, strict=True):
         best = linprog(-c.numpy(), A_ub=sides[0], b_ub=sides[1], bounds=(None, None))
@@ -104,10 +109,7 @@ def test_the_program_agrees_with_a_second_library(sparse):
 def test_a_corner_that_hangs_on_few_faces_is_not_held(sparse):
     """Any direction leads to a corner of the polytope, on as many faces as it has dimensions."""
     chain, x, _ = sparse
-    given = polytope(chain.basis, BOX)
-    assert given is not None
-    objective = torch.randn(40, N, generator=child(4, "objective"), dtype=torch.float64)
-    any_corner = given.program(torch.zeros(40, N, dtype=torch.float64), objective, 20_000, 0.1)
+    given, _, any_corner = any_corners(chain, 40, "few faces")
     samples = x @ chain.basis @ torch.linalg.inv(given.natural)
     any_corner = any_corner[F.cosine_similarity(any_corner[:, None], samples, dim=2).amax(1) < 0.99]
     assert len(any_corner) >= 3

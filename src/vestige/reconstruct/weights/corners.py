@@ -27,6 +27,7 @@ from vestige.reconstruct.weights.chain import Chain, forgot_start
 from vestige.reconstruct.weights.joint import later_residuals
 from vestige.reconstruct.weights.neurons import one_of_each
 from vestige.reconstruct.weights.two_layer.columns import apart
+from vestige.reconstruct.weights.two_layer.verification import LENGTHS
 from vestige.reconstruct.weights.zeros.samples import multipliers_of
 
 ENTRIES = 2.0  # different ones that take part, for each dimension, without which corners cannot be told apart
@@ -50,7 +51,6 @@ DROPPED = 3  # entries without which it must still be a corner
 HELD = 0.75  # typical entries that must hold it then in its weakest direction; other corners have mostly less than .3
 SURE = 0.95  # confidence of a sample
 ALIVE = 1e-2  # of the longest row of the first layer: shorter ones start nothing
-LENGTHS = 4.0  # a sample is at most so many times shorter than usual
 SAME = 0.98  # cosine from which two corners are one
 
 
@@ -82,7 +82,7 @@ class Polytope:
         return torch.minimum(p, 1 - p)
 
     def faces(self, y: Float[Tensor, "m r"], within: float) -> Float[Tensor, " m"]:
-        """Different entries that near an end, for each dimension."""
+        """How many different entries are so near an end, for each dimension."""
         return (self.to_end(y)[:, self.different] < within).sum(1) / y.shape[1]
 
     def single(self) -> "Polytope":
@@ -217,7 +217,7 @@ def solve_by_corners(
     given = polytope(chain.basis, box) if chain.clear and chain.rank > 1 and forgot_start(chain) else None
     if given is None:
         return known
-    to_points = torch.linalg.inv(given.natural)
+    single, to_points = given.single(), torch.linalg.inv(given.natural)
     state = (None if checkpoint is None else checkpoint.load()) or {}
     start: Tensor = known.double() @ to_points
     found = state.get("found", start).to(given.basis)
@@ -227,7 +227,7 @@ def solve_by_corners(
     while done < ROUNDS and quiet < (QUIET if len(found) else NONE) and len(found) < chain.rank:
         draw = spawn(generator, "corners", str(done))
         near = parts[done] if done < len(parts) else _between(rows, found, draw)
-        corners = given.single().corners((sample_norm * F.normalize(near, dim=1)).float()).double()
+        corners = single.corners((sample_norm * F.normalize(near, dim=1)).float()).double()
         new = given.samples_near(corners[~_alike(corners, found).any(1)], sample_norm / LENGTHS)
         new = new[~_alike(new, found).any(1)]
         new = new[apart(_alike(new, new))]

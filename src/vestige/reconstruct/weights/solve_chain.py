@@ -23,6 +23,7 @@ from vestige.reconstruct.weights.remaining import search_for_others
 from vestige.reconstruct.weights.search_settings import CANDIDATES, RESTARTS, STEPS, SearchSettings
 from vestige.reconstruct.weights.two_layer.many_samples import has_many_samples
 from vestige.reconstruct.weights.two_layer.solver import solve_two_layer
+from vestige.reconstruct.weights.zeros.samples import multipliers_of
 from vestige.reconstruct.weights.zeros.solver import ENOUGH, ByZeros, is_sparse, solve_by_zeros
 
 VERIFIED = 0.25  # share of the samples of a two-layer network that the zeros must verify
@@ -61,7 +62,7 @@ def solve_chain(problem: Problem, chain: Chain) -> Pool:
     if not len(corners):
         return pool
     corners = _corners(problem, chain, settings, known=corners, candidates=pool.finite.x @ chain.basis)
-    multipliers, _ = accounted(chain, corners)
+    multipliers = multipliers_of(chain, corners)
     return pool.preferring(corners @ chain.basis.T, multipliers, torch.full_like(corners[:, 0], SURE))
 
 
