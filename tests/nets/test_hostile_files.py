@@ -3,11 +3,11 @@
 import json
 import pickle
 import struct
-import time
 
 import pytest
 import torch
 from corpus import FILES, WEIGHTS, Touch, entry, raw
+from counting import counted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
@@ -131,10 +131,10 @@ def test_random_headers_end_in_a_named_error(tmp_path, header):
 
 
 MANY = {
-    "one layer each": [f"a{k}x.weight" for k in range(6000)],
-    "blocks": [f"b.{k}.{name}.weight" for k in range(3000) for name in "xy"],
-    "copies": [f"{before}{k}.weight" for before in ("", "ema_") for k in range(3000)],
-    "factors": [f"l{k}.weight_{kind}" for k in range(3000) for kind in "gv"],
+    "one layer each": lambda n: [f"a{k}x.weight" for k in range(2 * n)],
+    "blocks": lambda n: [f"b.{k}.{name}.weight" for k in range(n) for name in "xy"],
+    "copies": lambda n: [f"{before}{k}.weight" for before in ("", "ema_") for k in range(n)],
+    "factors": lambda n: [f"l{k}.weight_{kind}" for k in range(n) for kind in "gv"],
 }
 
 
@@ -143,8 +143,13 @@ MANY = {
 def test_many_names_take_no_longer_than_their_number(case, architecture, tmp_path):
     (tmp_path / "mine.py").write_text("from torch import nn\ndef plain(): return nn.Linear(2, 2, bias=False)\n")
     given = f"{tmp_path / 'mine.py'}:plain" if architecture == "plain" else architecture
-    save_file({name: torch.ones(2, 2) for name in MANY[case]}, tmp_path / "m.safetensors")
-    begun = time.process_time()
-    with pytest.raises(ValueError) as refusal:
-        load_model(tmp_path / "m.safetensors", architecture=given)
-    assert time.process_time() - begun < 2 and len(str(refusal.value)) < 100_000
+    calls = []
+    for n in (100, 400):
+        save_file({name: torch.ones(2, 2) for name in MANY[case](n)}, tmp_path / "m.safetensors")
+        with counted() as so_far:
+            try:
+                load_model(tmp_path / "m.safetensors", architecture=given)
+            except ValueError as refusal:
+                assert len(str(refusal)) < 20_000
+        calls.append(so_far())
+    assert calls[1] < 6 * calls[0], calls  # PyTorch's own part grows a little faster than the number
