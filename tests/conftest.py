@@ -9,9 +9,8 @@ from jaxtyping import install_import_hook
 install_import_hook("vestige", "beartype.beartype")
 settings.register_profile("vestige", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("vestige")
-torch.set_num_threads(
-    1
-)  # here too, for fixtures that are made before the first test: two threads may be 100 times slower
+# Here too, for fixtures that are made before the first test: two threads may be 100 times slower.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

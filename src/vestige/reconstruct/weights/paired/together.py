@@ -45,15 +45,12 @@ FACTORS, REACH = 1.0, 0.3  # ridge of the factors, in open gates of usual size, 
 NOISE = (0.3, 0.15, 0.07)  # length of a change of each sample
 TAKEN = (4, 2)  # samples of another member at most
 RENEWED, WORST = 15, 2  # rounds after which the worst members become copies of the best
-FEWEST, MOST = (
-    10,
-    30,
-)  # samples: populations agree on fewer by chance; 20 take a minute, and more the cube of their number
+# Samples: populations agree on fewer by chance; 20 take a minute, and more the cube of their number.
+FEWEST, MOST = 10, 30
 # How sure a sample is that so many others have; right were 20 of 58 of the best guess, 33 of 51, 36 of 41, 45 of 46.
 BELIEF = (0.3, 0.65, 0.85, 0.95)
-FITS = (
-    2e-3  # mean gap of a sample up to which a guess is one; of networks with samples 6e-5 to 6e-4, of drawn weights .4
-)
+# Mean gap of a sample up to which a guess is one; of networks with samples 6e-5 to 6e-4, of drawn weights .4.
+FITS = 2e-3
 DEPENDENT = 1e-9  # smallest singular value over the largest, of what one neuron of each direction has of all
 SAME = 0.9  # cosine from which two populations have found the same sample
 

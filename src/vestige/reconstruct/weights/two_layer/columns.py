@@ -12,20 +12,21 @@ smallest singular vector of the equations that they select, reweighted so that n
 is verified: a vector that was not a training sample's column fits about n of the h equations, a true one most of them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.neurons import at_all, distinct_neurons
+from vestige.reconstruct.weights.two_layer.equations import FACTORED, Equations, improved
 
 EXACT = 0.02  # of the column's mean |s|: below this an equation counts as met
 MANY = 0.25  # samples a neuron from which gates of candidates are too wrong to find columns from
 FITS = 0.95  # zeros and exact neurons together that are enough above MANY: at n = h / 2 spurious ones reached .93
 EXACT_ROUNDS = 4  # last alternations, in double precision; the others are twice as fast in single precision
+SETTLING = 3  # first alternations, each with a factor of its own
 BETWEEN = (0.1, 0.9)  # gates of neurons on whose hyperplane the sample is
 CLEAR = 0.3  # of the mean |V^T l|, below which an entry says nothing of its gate
 REWEIGHTED = 30  # least squares for the multipliers of a column
@@ -163,13 +164,16 @@ def accepted(columns: Columns, space: ColumnSpace) -> Tensor:
 def _fit(space: ColumnSpace, z: Tensor, generator: torch.Generator, rounds: int) -> Columns:
     trusted = z.abs() >= z.abs().quantile(0.2, dim=1, keepdim=True)
     weight, gate = torch.where(trusted, 1.0, 0.05).to(z), z > 0
-    c = torch.randn(len(z), space.first.shape[1], 1, generator=generator, dtype=torch.float64).to(z.device)
+    c = torch.randn(len(z), space.first.shape[1], generator=generator, dtype=torch.float64).to(z.device)
     s = full = z
-    rough = replace(space, first=space.first.float(), output=space.output.float())
+    factor, rough = None, (space.first.float(), space.output.float())
     for k in range(rounds):
-        now = space if k >= rounds - EXACT_ROUNDS else rough
-        weight, c = weight.to(now.first), c.to(now.first)
-        c, s, full = best_columns(now, weight, gate, c, steps=12 if k == 0 else 2)
+        first, output = (space.first, space.output) if k >= rounds - EXACT_ROUNDS else rough
+        weight, c = weight.to(first), c.to(first)
+        equations = Equations.of(first, output, weight, gate)
+        renewed = k < SETTLING or k % FACTORED == 0 or k == rounds - EXACT_ROUNDS
+        c, factor = improved(equations, None if renewed else factor, c, steps=12 if k == 0 else 2)
+        s, full = equations.entries(c)
         gate = are_open(s, full)
         distance = gaps(s, full)
         # From a wide, forgiving weighting to one that ignores what does not fit; open gates are met less exactly
@@ -228,20 +232,3 @@ def on_kinks(columns: Columns) -> Bool[Tensor, "m h"]:
     gate = columns.s / columns.full
     clear = columns.full.abs() > CLEAR * columns.full.abs().mean(1, keepdim=True)
     return clear & (gate > BETWEEN[0]) & (gate < BETWEEN[1])
-
-
-def best_columns(
-    space: ColumnSpace, weight: Tensor, gate: Tensor, c: Tensor, *, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Inverse iteration for the unit c, with its best l, of least  sum_j weight_j (U c - gate B l)_j^2; U c, B l."""
-    u, b, open_weight = space.first, space.output, weight * gate
-    bb = b.T @ (b * open_weight[:, :, None]) + 1e-6 * torch.eye(b.shape[1], dtype=b.dtype, device=b.device)
-    ub = u.T @ (b * open_weight[:, :, None])
-    best = torch.linalg.solve(bb, ub.mT)  # l = best c
-    uu = torch.stack([(u * w[:, None]).T @ u for w in weight]) - ub @ best
-    diagonal = uu.diagonal(dim1=1, dim2=2)
-    diagonal += (1e-6 if u.dtype == torch.float64 else 1e-5) * diagonal.mean(1, keepdim=True)
-    factor, _ = torch.linalg.cholesky_ex(uu)
-    for _ in range(steps):
-        c = F.normalize(torch.cholesky_solve(c, factor), dim=1)
-    return c, c[:, :, 0] @ u.T, (best @ c)[:, :, 0] @ b.T

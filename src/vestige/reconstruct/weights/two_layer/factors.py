@@ -23,15 +23,16 @@ from vestige.reconstruct.weights.two_layer.columns import (
     Columns,
     ColumnSpace,
     are_open,
-    best_columns,
     gaps,
     join,
     measured,
 )
+from vestige.reconstruct.weights.two_layer.equations import FACTORED, Equations, improved
 
 WIDTHS = ((0.05, 0.02), (0.03, 0.015), (0.02, 0.01))  # of the weights: for the factors, and in the end for the columns
 OUTSIDE = 3.0  # widths from which an entry is on a kink, and says nothing of the factor
 RIDGE = 1e-3  # of (2), towards factors of 1
+SINGULAR = 1e-10  # and of the equations of one column, whose neurons may be fewer than unknowns
 REACH = (0.7, 1.4)  # of one step of the factors
 SHARPER, WIDE, FALL = 12, 0.1, 0.75  # rounds, and the width of their weights: at first, and of a round to the next
 
@@ -66,9 +67,12 @@ def neuron_factors(space: ColumnSpace, columns: Columns, width: float) -> Float[
     size = columns.s.abs().mean(1, keepdim=True)
     seen = torch.where(are_open(columns.s, columns.full), columns.full / size, 0.0) * weight
     for w, d in zip(weight.split(space.batch), seen.split(space.batch), strict=True):
-        inside = torch.linalg.qr(w[:, :, None] * space.first)[0] * d[:, :, None]
-        inside = inside.transpose(0, 1).flatten(1)
-        form += torch.diag(d.square().sum(0)) - inside @ inside.T
+        weighted = w[:, :, None] * space.first
+        gram = weighted.mT @ weighted
+        gram.diagonal(dim1=1, dim2=2).add_(SINGULAR * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True))
+        lower = torch.linalg.cholesky(gram)
+        inside = (torch.linalg.solve_triangular(lower, weighted.mT, upper=False) * d[:, None]).flatten(0, 1)
+        form += torch.diag(d.square().sum(0)) - inside.T @ inside
     ridge = RIDGE * form.diagonal().mean()
     factors = torch.linalg.solve(form + ridge * torch.eye(h).to(form), ridge.expand(h))
     return (factors / factors.median()).clamp(*REACH)
@@ -82,9 +86,11 @@ def sharpened(space: ColumnSpace, columns: Columns, least: float) -> Columns:
 
 def _sharper(space: ColumnSpace, columns: Columns, least: float) -> Columns:
     s, full = columns.s, columns.full
-    c = (s @ space.first)[:, :, None]
+    c, factor = s @ space.first, None
     for k in range(SHARPER):
         weight = (gaps(s, full) + max(WIDE * FALL**k, least)) ** -2
         weight = weight / weight.mean(1, keepdim=True)
-        c, s, full = best_columns(space, weight, are_open(s, full), c, steps=2)
+        equations = Equations.of(space.first, space.output, weight, are_open(s, full))
+        c, factor = improved(equations, factor if k % FACTORED else None, c)
+        s, full = equations.entries(c)
     return measured(s, full)
