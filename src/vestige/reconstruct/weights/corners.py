@@ -24,6 +24,7 @@ from vestige.core.descent import Checkpoint
 from vestige.core.outcome import OnStep, Step
 from vestige.core.rng import spawn
 from vestige.reconstruct.weights.chain import Chain, forgot_start
+from vestige.reconstruct.weights.grams import weighted_grams
 from vestige.reconstruct.weights.joint import later_residuals
 from vestige.reconstruct.weights.neurons import one_of_each
 from vestige.reconstruct.weights.two_layer.columns import apart
@@ -165,8 +166,7 @@ class Polytope:
 
 def _grams(rows: Float[Tensor, "d r"], weight: Float[Tensor, "m d"], free: Float[Tensor, "m r"]) -> Tensor:
     """sum_j w_j b_j b_j^T, and 1 in a direction that is free."""
-    gram = torch.stack([(rows * w[:, None]).T @ rows for w in weight])
-    return gram + free[:, :, None] * free[:, None, :]
+    return weighted_grams(rows, weight) + free[:, :, None] * free[:, None, :]
 
 
 def _alike(a: Float[Tensor, "m r"], b: Float[Tensor, "k r"]) -> Bool[Tensor, "m k"]:

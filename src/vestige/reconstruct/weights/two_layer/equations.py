@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vestige.reconstruct.weights.grams import weighted_grams
+
 RIDGE = {torch.float32: 1e-5, torch.float64: 1e-6}  # of the mean diagonal of A
 INNER = 1e-6  # and that of the equations for l
 NOTHING = 1e-3  # of a unit vector, less of which outside of what is known is rounding
@@ -63,9 +65,8 @@ class Equations:
 
     def factor(self) -> Float[Tensor, "m n n"]:
         """The Cholesky factor of A."""
-        u = self.first
-        mixed = u.T @ (self.output * self.opened[:, :, None])
-        form = torch.stack([(u * w[:, None]).T @ u for w in self.weight])
+        mixed = self.first.T @ (self.output * self.opened[:, :, None])
+        form = weighted_grams(self.first, self.weight)
         form -= mixed @ torch.linalg.solve(self.inner, mixed.mT)
         form.diagonal(dim1=1, dim2=2).add_(self.ridge)
         return torch.linalg.cholesky_ex(form)[0]

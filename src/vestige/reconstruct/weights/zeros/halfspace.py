@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vestige.reconstruct.weights.grams import weighted_grams
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 
 STEPS = 12  # of Newton's method
@@ -39,7 +40,7 @@ def parting_inputs(
     for _ in range(STEPS):
         wrong = torch.sigmoid(-side * (normal @ points.T))
         slope = (side * wrong) @ points - RIDGE * normal
-        bend = torch.stack([(points * w[:, None]).T @ points for w in wrong * (1 - wrong)])
+        bend = weighted_grams(points, wrong * (1 - wrong))
         bend = bend + RIDGE * torch.eye(k).to(points)
         step = torch.cholesky_solve(slope[:, :, None], torch.linalg.cholesky(bend))[:, :, 0]
         normal = normal + _length(points, side, normal, step) * step
