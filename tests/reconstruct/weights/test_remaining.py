@@ -115,10 +115,11 @@ def test_later_rounds_among_many_samples_look_where_the_others_are(monkeypatch):
     monkeypatch.setattr(SearchSettings, "search", search)
     monkeypatch.setattr(solver, "_fitted", lambda *_: known)
     monkeypatch.setattr(solver, "accepted", lambda columns, _: torch.ones(len(columns), dtype=torch.bool))
+    monkeypatch.setattr(solver, "more_columns", lambda chain, space, columns, *_, **__: (columns, space))
     settings = SearchSettings(NORM, [1.0, 1.0], True, True, None, None, 5, child(0, "search"))
-    rounds = solver.Rounds()
+    rounds = solver.Rounds(space)
     for _ in range(2):
-        solver._round(chain, space, settings, rounds, N, 1, None)
+        solver._round(chain, settings, rounds, N, 1, None)
     assert seen == [(R, False), (R - KNOWN, True)]
     rest = Remaining.of(chain, first_layer(chain), c[:KNOWN], NORM, None)
     assert placed(rest, rounds.joints[1].z[0])[1].max() < 1e-9

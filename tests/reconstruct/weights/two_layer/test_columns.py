@@ -20,6 +20,7 @@ from vestige.reconstruct.weights.two_layer.columns import (
     on_kinks,
     with_multipliers,
 )
+from vestige.reconstruct.weights.two_layer.factors import with_factors
 from vestige.reconstruct.weights.two_layer.numerical_rank import numerical_rank
 from vestige.reconstruct.weights.two_layer.solver import Rounds, _or_candidates, _samples, agreement
 
@@ -137,7 +138,19 @@ def test_a_candidate_that_agrees_far_better_takes_the_place_of_a_blurred_sample(
     for least_squares, candidates in ((blurred, z), (z, blurred)):
         joint = Joint(candidates.flip(0)[None], torch.zeros(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
         agrees = agreement(chain, space, columns, least_squares).diagonal()
-        torch.testing.assert_close(_or_candidates(chain, space, Rounds(columns, [joint]), least_squares, agrees), z)
+        rounds = Rounds(space, columns, [joint])
+        torch.testing.assert_close(_or_candidates(chain, space, rounds, least_squares, agrees), z)
+
+
+def test_rounds_come_back_from_a_checkpoint_with_the_factors_of_their_space(stationary):
+    space = column_space(stationary[0], zero_sum=True)
+    told = with_factors(space, 1 + 0.1 * torch.rand(len(space.first), generator=child(8, "factors")).double())
+    joint = Joint(torch.ones(1, N, R), torch.ones(1, N, C), torch.zeros(1, 2), 1, Outcome.BUDGET_SPENT)
+    rounds = Rounds(told, None, [joint], 1)
+    back = Rounds.restored(rounds.tensors(), space)
+    torch.testing.assert_close(back.space.output, told.output)
+    assert back.quiet == 1 and back.columns is None and len(back.joints) == 1
+    assert (told.output - space.output).abs().max() > 1e-3
 
 
 def test_what_fits_half_as_well_as_the_best_is_not_accepted(stationary):

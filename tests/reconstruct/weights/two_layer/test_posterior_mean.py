@@ -6,10 +6,15 @@ import torch.nn.functional as F
 
 from vestige.core.rng import child
 from vestige.reconstruct.weights.two_layer.posterior_mean import (
-    EXACT_GATES,
+    CLOSE,
+    COUNTED,
+    LOOSE,
     NO_KINK,
+    OF_GATES,
     ON_KINK,
-    ROUGH_GATES,
+    SOFT,
+    SWEEPS,
+    WRONG,
     Trust,
     input_from_gates,
 )
@@ -52,7 +57,7 @@ def test_a_tenth_of_the_gates_may_be_wrong(layer, samples):
     gates = gates_of(layer, samples)
     wrong = torch.rand(gates.shape, generator=child(1, "wrong"), dtype=torch.float64) < 0.1
     flipped = torch.where(wrong, -gates, gates)
-    found, _ = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL, trust=ROUGH_GATES)
+    found, _ = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL, trust=CLOSE)
     assert F.cosine_similarity(found, samples).min() > 0.9
 
 
@@ -63,7 +68,7 @@ def test_shuffled_gates_name_nothing(layer, samples):
     assert F.cosine_similarity(found, samples).max() < 0.9
 
 
-@pytest.mark.parametrize("trust", [EXACT_GATES, ROUGH_GATES])
+@pytest.mark.parametrize("trust", [LOOSE, CLOSE])
 def test_unknown_gates_leave_the_rough_input(layer, samples, trust: Trust):
     """And the similarity of a Gaussian around what is kept of it, brightness off: |x|^2 is R."""
     rough = rough_from(samples)
@@ -81,32 +86,69 @@ def test_a_metric_is_a_change_of_coordinates(layer, samples):
     torch.testing.assert_close(input_from_gates(*layer, gates, rough, metric, LEVEL)[0], plain)
 
 
-@pytest.mark.parametrize("trust", [EXACT_GATES, ROUGH_GATES])
+@pytest.mark.parametrize("trust", [LOOSE, CLOSE])
 @pytest.mark.parametrize(("kinks", "right"), [((), True), ((0,), True), ((3,), False)])
 def test_mean_and_spread_of_the_posterior(trust: Trust, kinks, right):
     """Reference: the posterior summed over a grid of two dimensions; the length is that of the rough input.
 
     The sample is not on a kink that is said wrongly.
     """
+
+    def share(doubt, first):
+        return (doubt.sum() + COUNTED * first) / (len(doubt) + COUNTED)
+
     weight, bias = gaussian(12, 2, name="small weight"), 0.5 * gaussian(12, name="small bias")
     rough, sample = torch.tensor([[0.9, -1.1], [1.2, 0.3]]).double().split(1)
     on = torch.zeros(1, 12, dtype=torch.bool).index_fill(1, torch.tensor(kinks, dtype=torch.long), True)
     bias = torch.where(on[0], -(sample @ weight.T)[0], bias) if right else bias
     gates = gates_of((weight, bias), sample)
     length = rough.norm() / 2**0.5
-    axis = torch.linspace(-3.5, 3.5, 1000, dtype=torch.float64)
+    axis = torch.linspace(-3.5, 3.5, 400, dtype=torch.float64)
     v = torch.cartesian_prod(axis, axis)
     typical = ((weight * length).square().sum(1) + bias.square()).mean().sqrt()
     u = (v * length @ weight.T + bias) / typical
-    gate = trust.wrong + (1 - 2 * trust.wrong) * torch.special.ndtr(gates * u / trust.soft)
-    kink = (1 - NO_KINK) / ON_KINK * torch.exp(-((u / ON_KINK) ** 2) / 2) + NO_KINK * torch.exp(-u.square() / 2)
+    inside, kink, other = (
+        torch.special.ndtr(gates * u / SOFT),
+        (-((u / ON_KINK) ** 2) / 2).exp() / ON_KINK,
+        (-u.square() / 2).exp(),
+    )
     prior = torch.exp(-(v - trust.kept * rough / length).square().sum(1) / (2 * trust.variance))
-    density = torch.where(on, kink, gate).prod(1) * prior
+    wrong, none = WRONG, NO_KINK
+    for sweep in range(SWEEPS):  # of expectation maximization, the last one for the density alone
+        gate, on_plane = wrong + (1 - 2 * wrong) * inside, (1 - none) * kink + none * other
+        before = torch.where(on, 1.0, gate).prod(1) * prior
+        density = torch.where(on, on_plane, 1.0).prod(1) * before
+        seen, met = (before, torch.ones_like(on_plane)) if sweep < OF_GATES else (density, on_plane)
+        doubt_of_kinks = (seen @ (none * other / met)) / (seen @ (on_plane / met))
+        doubt = torch.where(on[0], doubt_of_kinks, (seen @ (wrong / gate)) / seen.sum())
+        wrong = share(doubt[~on[0]], 2 * WRONG) / 2
+        none = share(doubt[on[0]], NO_KINK)
     mean, square = ((density[:, None] * w).sum(0) / density.sum() for w in (v, v.square()))
     level = torch.tensor([0.0, 1.0]).double()  # brightness is the second coordinate: similarity sees the first
     found, similar = input_from_gates(weight, bias, gates, rough, None, level, kinks=on, trust=trust)
     assert F.cosine_similarity(found[0], mean, dim=0) > 0.999 > 0.98 > F.cosine_similarity(rough[0], mean, dim=0)
     torch.testing.assert_close(similar[0], mean[0].abs() / square[0].sqrt(), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.05, 0.25])
+def test_how_many_gates_are_wrong_is_seen(layer, samples, wrong):
+    """The similarity to expect is the one there is; with one share for all it is .02 off at a quarter."""
+    gates = gates_of(layer, samples)
+    flipped = torch.where(torch.rand(gates.shape, generator=child(3, "wrong")) < wrong, -gates, gates)
+    found, similar = input_from_gates(*layer, flipped, rough_from(samples), None, LEVEL)
+    truth = F.cosine_similarity(found, samples)
+    assert truth.min() > 0.96
+    torch.testing.assert_close(similar.mean(), truth.mean(), rtol=0, atol=0.012)
+
+
+def test_kinks_that_are_all_wrong_are_seen(layer, samples):
+    """A hundred of them for twenty dimensions, beside the gates of as many others: next to what gates say alone."""
+    some, others = torch.arange(H) % 6 == 0, torch.arange(H) % 4 == 1
+    gates = torch.where(others & ~some, gates_of(layer, samples), 0.0)
+    rough, wrong = rough_from(samples), some.expand(M, -1)
+    found, _ = input_from_gates(*layer, gates, rough, None, LEVEL, kinks=wrong)
+    alone, _ = input_from_gates(*layer, gates, rough, None, LEVEL)
+    assert (F.cosine_similarity(found, samples) > F.cosine_similarity(alone, samples) - 0.02).all()
 
 
 def test_kinks_place_the_input_and_wrong_ones_do_not(layer, samples):
@@ -118,13 +160,13 @@ def test_kinks_place_the_input_and_wrong_ones_do_not(layer, samples):
         placed = torch.where(some, -(weight @ sample), bias)
         unknown = torch.where(torch.arange(H) % 12 == 0, gates, 0.0)[None]
         for x in (placed, torch.where(some, -(weight @ samples.roll(1, 0).mean(0)), bias)):
-            told = {"kinks": some[None], "trust": EXACT_GATES}
+            told = {"kinks": some[None], "trust": LOOSE}
             found.append(input_from_gates(weight, x, unknown, near[None], None, LEVEL, **told)[0][0])
         found.append(input_from_gates(weight, placed, unknown, near[None], None, LEVEL)[0][0])
     right, wrong, without = torch.stack(found).unflatten(0, (M, 3)).transpose(0, 1)
     cosine = F.cosine_similarity
     assert (cosine(right, samples) > cosine(without, samples)).all() and cosine(right, samples).min() > 0.9
-    assert cosine(right, samples).mean() > cosine(wrong, samples).mean() + 0.05
+    assert cosine(right, samples).mean() > cosine(wrong, samples).mean() + 0.02
 
 
 def test_what_is_known_says_how_near_the_sample_is(layer, samples):
@@ -135,7 +177,7 @@ def test_what_is_known_says_how_near_the_sample_is(layer, samples):
         return x - (x @ LEVEL)[:, None] * LEVEL
 
     for gates in (gates_of(layer, samples), known * gates_of(layer, samples)):
-        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL, trust=ROUGH_GATES)
+        found, similar = input_from_gates(*layer, gates, rough, None, LEVEL, trust=CLOSE)
         truth = F.cosine_similarity(seen(found), seen(samples))
         torch.testing.assert_close(similar.mean(), truth.mean(), rtol=0, atol=0.05)
     blind = input_from_gates(*layer, torch.zeros(M, H), rough, None, LEVEL)[1]

@@ -24,19 +24,16 @@ from vestige.reconstruct.weights.two_layer.columns import (
     distinct,
     fit_columns,
     join,
-    on_kinks,
 )
-from vestige.reconstruct.weights.two_layer.factors import refined_columns
-from vestige.reconstruct.weights.two_layer.posterior_mean import ROUGH_GATES, input_from_gates
+from vestige.reconstruct.weights.two_layer.in_turn import clear_gates, nearest, samples_of
+from vestige.reconstruct.weights.two_layer.posterior_mean import CLOSE, input_from_gates
 from vestige.reconstruct.weights.two_layer.relaxation import opened, relaxed_columns
 from vestige.reconstruct.weights.zeros.layer import first_layer
-from vestige.reconstruct.weights.zeros.samples import likely_samples
 
 RELAXED = 700  # candidates that are relaxed, the most promising
 SCREENED = 300  # and fitted, those that the relaxation explains best: at 500 samples a second each
 SAME = 0.9  # cosine from which two averages count as one candidate
 ALTERNATIONS = 45  # between gates and column: 95 verified, where 30 verify 80 and 20 verify 32
-KINK = 0.35  # gates opened less far, or closed less far, are not trusted
 CYCLES = 3  # times that columns which are not verified yet give inputs, and those columns again: 60, then 96, then 115
 
 
@@ -96,8 +93,8 @@ def fit_many_columns(
         if not len(missed):
             break
         missed = missed[missed.fits.argsort(descending=True)[: SCREENED // 2]]
-        moved, nearest = _moved_to_gates(chain, space, missed, z, sample_norm, metric)
-        latest = _relaxed(chain, space, moved, label[nearest], generator)
+        moved, near = _moved_to_gates(chain, space, missed, z, sample_norm, metric)
+        latest = _relaxed(chain, space, moved, label[near], generator)
         columns = join([columns, latest])
     return columns
 
@@ -111,18 +108,6 @@ def _relaxed(chain: Chain, space: ColumnSpace, z: Tensor, label: Tensor, generat
     return fit_columns(space, space.at_all(opened(columns)), generator=generator, rounds=ALTERNATIONS)
 
 
-def _clear_gates(columns: Columns) -> Float[Tensor, "m h"]:
-    """How far each gate is open, 0 for those on a kink."""
-    gates = opened(columns)
-    return torch.where(gates.abs() > KINK, gates, 0.0)
-
-
-def _nearest(chain: Chain, gates: Float[Tensor, "k width"], z: Float[Tensor, "m r"]) -> Int[Tensor, " k"]:
-    """Which candidates agree best with each row of gates."""
-    weight, bias = chain.weights[0], chain.biases[0]
-    return (gates.to(weight).sign() @ (z @ weight.T + bias).sign().T).argmax(1)
-
-
 def _moved_to_gates(
     chain: Chain,
     space: ColumnSpace,
@@ -132,11 +117,11 @@ def _moved_to_gates(
     metric: Float[Tensor, "r r"] | None,
 ) -> tuple[Float[Tensor, "k r"], Int[Tensor, " k"]]:
     """For each column the candidate that agrees best with its gates, moved to them, and which it is."""
-    weight, bias, gates = chain.weights[0], chain.biases[0], space.at_all(_clear_gates(columns))
+    weight, bias, gates = chain.weights[0], chain.biases[0], space.at_all(clear_gates(columns))
     z = sample_norm * F.normalize(z, dim=1)
-    nearest = _nearest(chain, gates, z)
-    moved, _ = input_from_gates(weight, bias, gates, z[nearest], metric, chain.brightness, trust=ROUGH_GATES)
-    return moved.to(weight), nearest
+    near = nearest(chain, gates, z)
+    moved, _ = input_from_gates(weight, bias, gates, z[near], metric, chain.brightness, trust=CLOSE)
+    return moved.to(weight), near
 
 
 def samples_of_some(
@@ -149,9 +134,6 @@ def samples_of_some(
 ) -> tuple[Float[Tensor, "k r"], Float[Tensor, "k out"], Float[Tensor, " k"]]:
     """Samples, multipliers and how similar the samples should be, where most columns are unknown.
 
-    Each sample is what its gates, the other known columns and the nearest candidate say: of 167 columns of 500
-    CIFAR-10 images 94 lead to one beyond chance, without refined columns 91, without the other columns 86.
-
     Args:
         chain: of two layers.
         space: its column space.
@@ -160,13 +142,8 @@ def samples_of_some(
         sample_norm: rough l_2 norm of a sample.
         metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
     """
-    columns, _ = refined_columns(space, columns)
-    layer, like, gates = first_layer(chain), chain.weights[0], _clear_gates(columns)
-    known = layer.coordinates(columns.s)
-    rough = z[_nearest(chain, space.at_all(gates), z)]
-    likely, similar = likely_samples(
-        chain, layer, known, sample_norm, metric, gates=gates, kinks=on_kinks(columns), rough=rough
-    )
+    like = chain.weights[0]
+    likely, similar = samples_of(chain, first_layer(chain), space, columns, z, sample_norm, metric)
     x, s, full = (part.to(like) for part in (chain.augmented(likely), columns.s, columns.full))
     first = chain.first_augmented()[space.alive]
     scale = column_lengths(s, x, first)

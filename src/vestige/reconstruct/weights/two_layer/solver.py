@@ -59,8 +59,9 @@ KNOWN = 0.8  # share of the samples whose columns must be known for least square
 
 @dataclass
 class Rounds:
-    """Progress of the rounds: verified columns, and the joint searches that led to them."""
+    """Progress of the rounds: verified columns, their space, and the joint searches that led to them."""
 
+    space: ColumnSpace
     columns: Columns | None = None
     joints: list[Joint] = field(default_factory=list)
     quiet: int = 0
@@ -72,16 +73,17 @@ class Rounds:
     def tensors(self) -> dict[str, Tensor]:
         """State for a checkpoint."""
         state = {"quiet": torch.tensor(self.quiet), "rounds": torch.tensor(len(self.joints))}
-        state |= tensors_of(self.joints)
+        state |= tensors_of(self.joints) | {"output": self.space.output}
         if self.columns is not None:
             state |= {name: getattr(self.columns, name) for name in PARTS}
         return {name: tensor.contiguous() for name, tensor in state.items()}
 
     @staticmethod
-    def restored(state: Mapping[str, Tensor]) -> "Rounds":
-        """Inverse of `tensors`."""
+    def restored(state: Mapping[str, Tensor], space: ColumnSpace) -> "Rounds":
+        """Inverse of `tensors`; the space knows no factors yet."""
         columns = Columns(*(state[name] for name in PARTS)) if "s" in state else None
-        return Rounds(columns, restored_joints(state, int(state["rounds"])), int(state["quiet"]))
+        space = replace(space, output=state["output"])
+        return Rounds(space, columns, restored_joints(state, int(state["rounds"])), int(state["quiet"]))
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,14 @@ def solve_two_layer(
     """
     state = None if checkpoint is None else checkpoint.load()
     place = chain.weights[0].device
-    rounds = Rounds() if state is None else Rounds.restored({name: part.to(place) for name, part in state.items()})
     space = column_space(chain, zero_sum=settings.zero_sum)
+    rounds = Rounds(space)
+    if state is not None:
+        rounds = Rounds.restored({name: part.to(place) for name, part in state.items()}, space)
     most = ROUNDS_OF_MANY if has_many_samples(chain) else MAX_ROUNDS
     while len(rounds.joints) < most and rounds.quiet < QUIET_ROUNDS and rounds.found < chain.rank:
         part = None if checkpoint is None else Within(checkpoint, f"round {len(rounds.joints)}", rounds.tensors())
-        _round(chain, space, settings, rounds, candidates, restarts, part)
+        _round(chain, settings, rounds, candidates, restarts, part)
         if checkpoint is not None:
             checkpoint.save(rounds.tensors())
     steps = sum(joint.steps * len(joint.z) for joint in rounds.joints)
@@ -137,7 +141,7 @@ def solve_two_layer(
         return TwoLayer(*none, none[-1] > 0, rounds.joints, steps, outcome)
     if _are_few_of_many(chain, settings, rounds):
         z = torch.cat([_averages(joint, settings.sample_norm)[0] for joint in rounds.joints])
-        known = chain, space, rounds.columns
+        known = chain, rounds.space, rounds.columns
         z, multipliers, similar = samples_of_some(*known, z, settings.sample_norm, settings.metric)
         keep = agreement(chain, space, rounds.columns, z).diagonal() >= AGREEMENT
         sure = genuine(chain, space, rounds.columns, z, sample_norm=settings.sample_norm, box=settings.box)[keep]
@@ -195,14 +199,13 @@ def agreement(chain: Chain, space: ColumnSpace, columns: Columns, z: Float[Tenso
 
 def _round(
     chain: Chain,
-    space: ColumnSpace,
     settings: SearchSettings,
     rounds: Rounds,
     candidates: int,
     restarts: int,
     checkpoint: Checkpoint | None,
 ) -> None:
-    first, many, number = not rounds.joints, has_many_samples(chain), len(rounds.joints)
+    space, first, many, number = rounds.space, not rounds.joints, has_many_samples(chain), len(rounds.joints)
     rest = None if first or not many else _remaining(chain, space, settings, rounds)
     search_for = partial(settings.search, chain) if rest is None else partial(rest.search, settings)
     joint = search_for(
@@ -225,7 +228,9 @@ def _round(
     rounds.columns = both[distinct(both)[: chain.rank]] if len(both) else None
     if rounds.columns is not None and _are_few_of_many(chain, settings, rounds):
         z, label = _averages(joint, settings.sample_norm)
-        rounds.columns = more_columns(chain, space, rounds.columns, z, label, on_step=settings.on_step)
+        known, told = (chain, space, rounds.columns), (z, label, settings.sample_norm, settings.metric)
+        draws = spawn(settings.generator, "more columns", str(number))
+        rounds.columns, rounds.space = more_columns(*known, *told, generator=draws, on_step=settings.on_step)
     rounds.quiet = 0 if rounds.found > before else rounds.quiet + 1
 
 

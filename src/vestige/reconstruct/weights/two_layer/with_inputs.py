@@ -6,6 +6,7 @@ joint search lead to columns that the candidates' gates alone are too wrong for.
 become 198 in this way.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,19 +22,20 @@ from vestige.reconstruct.weights.two_layer.columns import (
     join,
     measured,
 )
-from vestige.reconstruct.weights.two_layer.factors import neuron_factors, refined_columns, sharpened, with_factors
+from vestige.reconstruct.weights.two_layer.factors import refined_columns, sharpened, with_factors
+from vestige.reconstruct.weights.two_layer.in_turn import LEAST, columns_again, samples_of
 from vestige.reconstruct.weights.two_layer.relaxation import predicted
 from vestige.reconstruct.weights.zeros.layer import FirstLayer, first_layer
 from vestige.reconstruct.weights.zeros.span import span_of_others
 
 SAMPLES = 200  # from which on columns are looked for: among 60, pairs of nobody meet most equations
 TURNS = 4  # of pairs, at a minute and a half each
+GAIN = 0.01  # of the samples: a turn that brings no more is the last
 STEPS = 350  # of reflections
 BEST = 250  # pairs that are sharpened, those met at most neurons
 MET = 0.5  # share of neurons at which a pair must be one; of 500 CIFAR-10 images those of samples reach .8
-ROOM = 1.1  # different neurons for each unknown of a pair, without which pairs of nobody meet all equations
+ROOM = 1.05  # different neurons for each unknown of a pair, without which pairs of nobody meet all equations
 ONE = 0.98  # cosine from which two of them are one
-WIDTH, LEAST = 0.02, 0.02  # of the weights, for factors and for columns
 
 
 def more_columns(
@@ -42,46 +44,51 @@ def more_columns(
     columns: Columns,
     z: Float[Tensor, "m r"],
     label: Int[Tensor, " m"],
+    sample_norm: float,
+    metric: Float[Tensor, "r r"] | None,
     *,
+    generator: torch.Generator,
     on_step: OnStep | None = None,
-) -> Columns:
-    """The columns made more exact, and those found with their inputs; as they are where samples are few.
+) -> tuple[Columns, ColumnSpace]:
+    """The columns made more exact, those found with their inputs where samples are not few, and the factors' space.
 
     Args:
         chain: of two layers, trained with cross-entropy.
         space: its column space.
         columns: known ones.
-        z: candidates in span coordinates.
+        z: candidates in span coordinates, of norm `sample_norm`.
         label: their classes.
+        sample_norm: rough l_2 norm of a sample.
+        metric: rows by which standard normal v become plausible samples of expected norm 1; None: isotropic.
+        generator: start of the power iterations.
         on_step: called after every turn with the share of samples that is still missing.
     """
-    if chain.rank < SAMPLES:
-        return columns
     layer = first_layer(chain)
     columns, factors = refined_columns(space, columns)
+    space = with_factors(space, factors)
     competitors, q, _ = predicted(chain, space, z, label)
     full, y = competitors.full(q, label), chain.augmented(z).double() @ layer.right.T
     for turn in range(TURNS):
+        samples, _ = samples_of(chain, layer, space, columns, z, sample_norm, metric)
+        columns, space = columns_again(chain, space, columns, samples, generator=generator)
         unknown = 2 * chain.rank - len(columns) + space.output.shape[1]
-        if layer.directions < ROOM * unknown:
+        if chain.rank < SAMPLES or layer.directions < ROOM * unknown:
             break
-        now = with_factors(space, factors)
-        pairs = _pairs(layer, now, columns, y, full)
+        pairs = _pairs(layer, space, columns, y, full)
         best = pairs.met.argsort(descending=True)[: min(BEST, int((pairs.met >= MET).sum()))]
         if not len(best):
             break
         new = measured(pairs.s[best].double(), pairs.full[best].double())
-        new = sharpened(now, new[distinct(new, ONE, merit=pairs.met[best])], LEAST)
+        new = sharpened(space, new[distinct(new, ONE, merit=pairs.met[best])], LEAST)
         both = join([columns, new[accepted(new, space)]])
         both = both[distinct(both)[: chain.rank]]
         found, columns = len(both) - len(columns), both
         if on_step is not None:
             note = f"columns with inputs: {len(columns)} of {chain.rank} samples"
             on_step(Step(turn + 1, TURNS, 1 - len(columns) / chain.rank, note))
-        if found <= 0:
+        if found <= GAIN * chain.rank:
             break
-        factors = factors * neuron_factors(now, columns, WIDTH)
-    return columns
+    return columns, space
 
 
 def _pairs(layer: FirstLayer, space: ColumnSpace, columns: Columns, y: Tensor, full: Tensor) -> Pairs:

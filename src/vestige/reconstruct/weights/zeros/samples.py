@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vestige.reconstruct.weights.chain import Chain
 from vestige.reconstruct.weights.neurons import at_all
-from vestige.reconstruct.weights.two_layer.posterior_mean import EXACT_GATES, ROUGH_GATES, input_from_gates
+from vestige.reconstruct.weights.two_layer.posterior_mean import CLOSE, LOOSE, input_from_gates
 from vestige.reconstruct.weights.zeros.layer import FirstLayer
 from vestige.reconstruct.weights.zeros.span import span_of_others
 
@@ -58,7 +58,7 @@ def likely_samples(
     if not len(known):
         return known.new_zeros(0, chain.basis.shape[1]), known.new_zeros(0)
     weight, bias = chain.weights[0].double(), chain.biases[0].double()
-    trust = ROUGH_GATES if gates is None else EXACT_GATES
+    trust = CLOSE if gates is None else LOOSE
     gates = 1.0 - 2.0 * layer.vanishes(known).to(known) if gates is None else gates
     kinks = torch.zeros_like(gates, dtype=torch.bool) if kinks is None else kinks
     gates, kinks = at_all(gates, layer.alive), at_all(kinks, layer.alive)
