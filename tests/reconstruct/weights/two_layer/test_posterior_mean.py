@@ -166,7 +166,7 @@ def test_kinks_place_the_input_and_wrong_ones_do_not(layer, samples):
     right, wrong, without = torch.stack(found).unflatten(0, (M, 3)).transpose(0, 1)
     cosine = F.cosine_similarity
     assert (cosine(right, samples) > cosine(without, samples)).all() and cosine(right, samples).min() > 0.9
-    assert cosine(right, samples).mean() > cosine(wrong, samples).mean() + 0.02
+    assert cosine(right, samples).mean() > cosine(wrong, samples).mean() + 0.03
 
 
 def test_what_is_known_says_how_near_the_sample_is(layer, samples):

@@ -12,8 +12,8 @@ each factor is replaced by the Gaussian that leaves the same mean and variance o
 wrong differs from column to column: after each sweep `wrong` and `none` become the shares to expect from what all other
 factors say of each u_j (expectation maximization), and kinks come last, since what they say is narrow: a few that are
 none would hold v where they meet. The likeliest v would lie on the boundary of the gates; the mean m lies inside, where
-a sample is. What is left uncertain about z, its covariance S, says how similar the sample is to the
-mean, brightness c taken off both:
+a sample is. What is left uncertain about z, its covariance S, says how similar the sample is to the mean, brightness c
+taken off both:
 
     sqrt(q / (q + tr S - c.S c)),     q = |m|^2 - (c.m)^2.
 """
