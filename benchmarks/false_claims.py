@@ -39,6 +39,7 @@ from vestige.reconstruct.weights.clusters import cluster_candidates
 from vestige.reconstruct.weights.ranking import CUT
 
 NEAR = 0.8  # similarity from which a sample may be right
+MEAN = 1 - 1e-6  # cosine from which a sample is the mean of its candidates
 MEASURED = 100  # first seed of the measurement
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
@@ -125,8 +126,10 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
     different neurons a sample, -log of what is left open of the first layer, the fall of its singular values, and the
     factor that `belief` gives; and which of them are right."""
     found = model.found
-    solved = int(found.verified.sum())
-    free = (found.cluster < 0) | (found.cluster >= solved)
+    of_group = torch.cat([in_a_group(found), found.cluster.new_ones(1, dtype=torch.bool)])  # the last: in no group
+    free = of_group[found.cluster]
+    if not free.any():
+        return torch.zeros(0, 6), torch.zeros(0, dtype=torch.bool)
     size = found.candidate_cotangents[free].double().norm(dim=1)
     groups = cluster_candidates(found.candidates[free].flatten(1).double(), found.restart[free], size, cut=CUT)
     grounds = Grounds(
@@ -137,13 +140,21 @@ def groups_of(model: Judged) -> tuple[Tensor, Tensor]:
         fall=fall_of(found.singular_values, found.identifiable),
         collapse=found.collapse,
     )
-    shared = (groups.support > 1)[: len(found.samples) - solved] & (grounds.factor > 0)
-    p = groups.confidence[: len(shared)][shared].double()
+    sample = torch.stack([found.cluster[free][members[0]] for members in groups.members])
+    shown = (groups.support > 1) & (sample >= 0) & (grounds.factor > 0)
+    p = groups.confidence[shown].double()
     left = -math.log(max(1 - grounds.explained, LEAST))
     each = math.log(grounds.directions / grounds.samples) if grounds.samples and grounds.directions else 0.0
     of_model = p.new_tensor([grounds.classes > 2, each, left, min(grounds.fall, STEEP), grounds.factor])
-    of_model = of_model.expand(len(p), -1)
-    return torch.cat([p.logit(1e-6)[:, None], of_model], 1), model.right[solved:][shared]
+    return torch.cat([p.logit(1e-6)[:, None], of_model.expand(len(p), -1)], 1), model.right[sample[shown]]
+
+
+def in_a_group(found: vg.reconstruct.Reconstruction) -> Tensor:
+    """Which samples are the mean of their candidates; those with a column of their own are not."""
+    unit = F.normalize(found.candidates.flatten(1).double(), dim=1)
+    members = found.cluster[:, None] == torch.arange(len(found.samples))
+    mean = F.normalize(members.double().T @ unit, dim=1)
+    return (mean * F.normalize(found.samples.flatten(1).double(), dim=1)).sum(1) > MEAN
 
 
 def fitted(models: list[Judged], split: int) -> None:
