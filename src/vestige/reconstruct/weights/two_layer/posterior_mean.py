@@ -28,7 +28,7 @@ ON_KINK = 0.01  # pre-activations that a kink may be off by; those of a sample a
 WRONG, NO_KINK = 0.1, 0.6  # shares of gates that are wrong, and of kinks that are none, at first: warily
 COUNTED = 10  # gates, and kinks, that the first shares count as
 SOFT = 0.05  # pre-activations that a gate may be off by
-SWEEPS, OF_GATES = 8, 6  # all, and those before kinks are met: what gates say tells which kinks are none
+SWEEPS, OF_GATES = 6, 4  # all, and those before kinks are met: what gates say tells which kinks are none
 DAMPING = 0.8  # share of each sweep's change that is made
 SIMILAR = (-5.3, 2.9)  # log odds of a sample above similarity .8, over those of the similarity to expect
 
@@ -125,12 +125,19 @@ def _posterior(
     inverse: Tensor,
     weighted: Tensor,
 ) -> tuple[Tensor, Tensor]:
+    """Mean of v, and the Cholesky factor of its inverse covariance.
+
+    Sweeps are in single precision, twice as fast: what they change is a factor for each neuron, each damped. The
+    Gaussian they end in is in double precision.
+    """
     known = (target != 0) | kinks
-    rows, offset, target, kinks = slopes[known], offset[known], target[known], kinks[known]
+    exact = slopes[known]
+    rows, offset, target, kinks = exact.float(), offset[known].float(), target[known].float(), kinks[known]
+    start = inverse.float(), weighted.float()
     precision = pull = torch.zeros_like(target)  # of the Gaussians that stand for the gates, in natural parameters
     wrong, none = WRONG, NO_KINK
     for sweep in range(SWEEPS):
-        mean, factor = _gaussian(rows, inverse, weighted, precision, pull)
+        mean, factor = _gaussian(rows, *start, precision, pull)
         variance = torch.linalg.solve_triangular(factor, rows.T, upper=False).square().sum(0)
         rest = 1 / (1 / variance - precision)  # variance and mean of each u_j, as all other gates leave them
         without = rest * (rows @ mean / variance - pull)
@@ -143,7 +150,7 @@ def _posterior(
         precision = precision + DAMPING * (second / left - precision)
         pull = pull + DAMPING * ((first + second * without) / left - pull)
         wrong, none = _share(doubt[~kinks], 2 * WRONG) / 2, _share(doubt[kinks], NO_KINK)
-    return _gaussian(rows, inverse, weighted, precision, pull)
+    return _gaussian(exact, inverse, weighted, precision.double(), pull.double())
 
 
 def _share(doubt: Tensor, first: float) -> Tensor:

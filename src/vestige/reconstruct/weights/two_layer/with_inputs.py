@@ -65,30 +65,38 @@ def more_columns(
     """
     layer = first_layer(chain)
     columns, factors = refined_columns(space, columns)
-    space = with_factors(space, factors)
+
+    def in_turn(columns: Columns, space: ColumnSpace) -> tuple[Columns, ColumnSpace]:
+        samples, _ = samples_of(chain, layer, space, columns, z, sample_norm, metric)
+        return columns_again(chain, space, columns, samples, generator=generator)
+
+    columns, space = in_turn(columns, with_factors(space, factors))
+    if chain.rank < SAMPLES:
+        return columns, space
     competitors, q, _ = predicted(chain, space, z, label)
     full, y = competitors.full(q, label), chain.augmented(z).double() @ layer.right.T
     for turn in range(TURNS):
-        samples, _ = samples_of(chain, layer, space, columns, z, sample_norm, metric)
-        columns, space = columns_again(chain, space, columns, samples, generator=generator)
         unknown = 2 * chain.rank - len(columns) + space.output.shape[1]
-        if chain.rank < SAMPLES or layer.directions < ROOM * unknown:
+        if layer.directions < ROOM * unknown:
             break
-        pairs = _pairs(layer, space, columns, y, full)
-        best = pairs.met.argsort(descending=True)[: min(BEST, int((pairs.met >= MET).sum()))]
-        if not len(best):
-            break
-        new = measured(pairs.s[best].double(), pairs.full[best].double())
-        new = sharpened(space, new[distinct(new, ONE, merit=pairs.met[best])], LEAST)
+        new = _from_pairs(_pairs(layer, space, columns, y, full), space)
         both = join([columns, new[accepted(new, space)]])
         both = both[distinct(both)[: chain.rank]]
-        found, columns = len(both) - len(columns), both
+        found = len(both) - len(columns)
+        columns, space = in_turn(both, space) if found else (columns, space)
         if on_step is not None:
             note = f"columns with inputs: {len(columns)} of {chain.rank} samples"
             on_step(Step(turn + 1, TURNS, 1 - len(columns) / chain.rank, note))
         if found <= GAIN * chain.rank:
             break
     return columns, space
+
+
+def _from_pairs(pairs: Pairs, space: ColumnSpace) -> Columns:
+    """The columns of the best pairs, sharpened."""
+    best = pairs.met.argsort(descending=True)[: min(BEST, int((pairs.met >= MET).sum()))]
+    new = measured(pairs.s[best].double(), pairs.full[best].double())
+    return sharpened(space, new[distinct(new, ONE, merit=pairs.met[best])], LEAST) if len(best) else new
 
 
 def _pairs(layer: FirstLayer, space: ColumnSpace, columns: Columns, y: Tensor, full: Tensor) -> Pairs:
