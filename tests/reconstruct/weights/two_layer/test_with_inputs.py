@@ -57,16 +57,16 @@ def test_columns_of_samples_are_kept_and_others_not(monkeypatch):
 
 @pytest.mark.usefixtures("however_few")
 def test_columns_that_pairs_brought_have_a_turn_too(monkeypatch):
-    _, _, z, y, s = trained_on_many()
+    _, space, z, y, s = trained_on_many()
     turns = []
 
-    def columns_again(chain, space, columns: Columns, samples: Tensor, **_) -> tuple[Columns, ColumnSpace]:
+    def columns_again(_, factored: ColumnSpace, columns: Columns, samples: Tensor, **__) -> tuple[Columns, ColumnSpace]:
         turns.append((len(columns), len(samples)))
-        return columns, space
+        return columns, factored
 
     monkeypatch.setattr(with_inputs, "pairs_near", pairs_of(s[KNOWN:], 0.9))
     monkeypatch.setattr(with_inputs, "columns_again", columns_again)
-    columns = more_columns(with_multipliers(trained_on_many()[1], s[:KNOWN]), z, y)
+    columns = more_columns(with_multipliers(space, s[:KNOWN]), z, y)
     assert turns[0] == (KNOWN, KNOWN) and turns[-1] == (len(columns), len(columns)) and len(columns) > KNOWN
 
 
